@@ -1,0 +1,135 @@
+/*
+ * The face of model: a model described in neutral terms (`myr_model_desc`), compiled into one flat run of bytes, and
+ * checked bytes (`myr_model`) that the predict kernels accept. Pure: no I/O, no threads, no logging; the heap is touched
+ * only by compile.
+ */
+#ifndef MYR_MODEL_MODEL_H
+#define MYR_MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/base.h"
+
+/* Limits of one model. Each is checked by compile and by check, and named in the message. */
+#define MYR_TREES_MAX 1000000
+#define MYR_TREE_LEAVES_MAX (1 << 24)
+#define MYR_CATEGORY_MAX (1 << 24) /* largest category number of a split, exclusive */
+#define MYR_MODEL_ALIGN 64
+
+/* ---- a model described ---- */
+
+typedef enum myr_calc {
+    MYR_CALC_F64, /* LightGBM: inputs, thresholds and sums are doubles */
+    MYR_CALC_F32  /* XGBoost: inputs are rounded to float, sums run in float, in tree order, from the base margin */
+} myr_calc;
+
+typedef enum myr_missing {
+    MYR_MISSING_NONE, /* NaN is taken as 0.0, then compared */
+    MYR_MISSING_ZERO, /* NaN and |x| <= 1e-35 go the default way (LightGBM zero_as_missing) */
+    MYR_MISSING_NAN   /* NaN goes the default way */
+} myr_missing;
+
+/* What turns margins into values; the formulas and their order of operations are the source library's. */
+typedef enum myr_transform {
+    MYR_TRANSFORM_IDENTITY,
+    MYR_TRANSFORM_SIGMOID,      /* 1 / (1 + exp(-p x)), p = transform_param */
+    MYR_TRANSFORM_SOFTMAX,      /* over the outputs */
+    MYR_TRANSFORM_SIGMOID_EACH, /* LightGBM multiclassova */
+    MYR_TRANSFORM_EXP,          /* poisson, gamma, tweedie */
+    MYR_TRANSFORM_SIGNED_SQUARE,/* LightGBM reg_sqrt: sign(x) x^2 */
+    MYR_TRANSFORM_LOG1P_EXP,    /* LightGBM cross_entropy_lambda */
+    MYR_TRANSFORM_HARD_MAX,     /* XGBoost multi:softmax: one output, the class number */
+    MYR_TRANSFORM_STEP,         /* XGBoost binary:hinge: margin > 0 gives 1, else 0 */
+    MYR_TRANSFORM_COUNT_
+} myr_transform;
+
+typedef struct myr_split {
+    uint32_t feature;       /* column of the row */
+    int32_t left, right;    /* >= 0: a split of this tree; < 0: leaf number ~x */
+    double threshold;       /* numeric: x <= threshold goes left; never NaN. In F32 models exactly a float */
+    uint32_t category_first; /* categorical: first 32-bit word of its set in the tree's category_words … */
+    uint32_t category_count; /* … and how many words; a category in the set goes left. 0 words = numeric split */
+    uint8_t is_category;
+    uint8_t missing;        /* myr_missing */
+    uint8_t default_left;   /* where a missing value goes */
+} myr_split;
+
+typedef struct myr_tree {
+    myr_split *splits; /* splits[0] is the root; none in a single-leaf tree */
+    uint32_t split_count;
+    double *leaves; /* split_count + 1 values. In F32 models exactly floats */
+    uint32_t leaf_count;
+    uint32_t *category_words;
+    uint32_t category_word_count;
+    uint32_t output; /* which output it adds to */
+} myr_tree;
+
+typedef enum myr_model_kind { MYR_MODEL_TREES, MYR_MODEL_LINEAR } myr_model_kind;
+
+/* Borrowed pointers throughout: the importer's or trainer's arena owns them. */
+typedef struct myr_model_desc {
+    myr_model_kind kind;
+    myr_calc calc;
+    myr_transform transform;
+    double transform_param;
+    uint32_t feature_count;
+    uint32_t margin_count; /* margins per row (classes) */
+    bool average;          /* random forest: margins are divided by average_over */
+    uint32_t average_over;
+    const double *base_margins; /* margin_count values, or NULL for zeros. In F32 models exactly floats */
+    /* MYR_MODEL_TREES */
+    const myr_tree *trees;
+    uint32_t tree_count;
+    /* MYR_MODEL_LINEAR: margin = base_margins[0] + sum over j ascending of weights[j] * x[j]; a NaN is read as fills[j] */
+    const double *weights; /* feature_count */
+    const double *fills;   /* feature_count, or NULL: a NaN gives NaN */
+} myr_model_desc;
+
+/*
+ * Compile into bytes that myr_model_check accepts (deterministic: same description, same bytes; padding is zero).
+ * feature_map: NULL, or for each of desc->feature_count features its column in rows of `column_count` columns.
+ * Ownership: *out_bytes is the caller's (myr_free), aligned to MYR_MODEL_ALIGN, *out_size a multiple of it.
+ * Errors:    BAD_INPUT names tree and split; TOO_LARGE names the limit; NO_MEMORY.
+ */
+myr_rc myr_model_compile(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count,
+                         unsigned char **out_bytes, size_t *out_size, myr_err *err);
+
+/* ---- a checked model ---- */
+
+/* Bytes that were checked in full. Only the two functions below make one, so unchecked bytes cannot reach a kernel. */
+typedef struct myr_model myr_model;
+
+/*
+ * Check untrusted bytes in full: header, sizes, every split, every child (each walk ends), padding zero.
+ * Ownership: *out points into `bytes`, which must stay in place, unchanged and aligned to MYR_MODEL_ALIGN.
+ * Thread:    any. Errors: BAD_FORMAT with tree and split; UNSUPPORTED for a newer version, named.
+ */
+myr_rc myr_model_check(const void *bytes, size_t size_bytes, const myr_model **out, myr_err *err);
+/* The same bytes again, after a myr_model_check that passed (the pack's mark says so). */
+const myr_model *myr_model_checked_before(const void *bytes);
+
+typedef struct myr_model_info {
+    myr_model_kind kind;
+    myr_calc calc;
+    myr_transform transform;
+    uint32_t column_count; /* width of a row */
+    uint32_t margin_count;
+    uint32_t output_count; /* values per row: margin_count, or 1 for HARD_MAX */
+    uint32_t tree_count;
+    uint64_t leaf_count;
+    size_t size_bytes;
+} myr_model_info;
+void myr_model_get_info(const myr_model *model, myr_model_info *out);
+
+/*
+ * Predict. rows: row-major doubles, row i at rows + i * row_stride (in doubles, >= column_count); NaN = missing.
+ * values: output_count per row, row-major; margins: margin_count per row, before the transform.
+ * Bit-equal to the source library (LightGBM: doubles; XGBoost: float margins), whatever the row count.
+ * Thread: any. A file that shrinks or turns to zeros under the mapping ends every walk (no endless loop).
+ */
+void myr_model_predict(const myr_model *model, const double *rows, size_t row_stride, size_t row_count, double *out_values);
+void myr_model_margins(const myr_model *model, const double *rows, size_t row_stride, size_t row_count, double *out_margins);
+
+#endif
