@@ -1,0 +1,21 @@
+/* Hashes: XXH64 (public specification, github.com/Cyan4973/xxHash doc/xxhash_spec.md) and SHA-256 (FIPS 180-4). */
+#ifndef MYR_BASE_HASH_H
+#define MYR_BASE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+uint64_t myr_hash64(const void *data, size_t size_bytes, uint64_t seed);
+
+#define MYR_SHA256_BYTES 32
+#define MYR_SHA256_HEX_BYTES 65 /* with NUL */
+typedef struct myr_sha256 {
+    uint32_t state[8];
+    uint64_t size_bytes;
+    unsigned char block[64];
+} myr_sha256;
+void myr_sha256_init(myr_sha256 *sha);
+void myr_sha256_add(myr_sha256 *sha, const void *data, size_t size_bytes);
+void myr_sha256_hex(myr_sha256 *sha, char out_hex[MYR_SHA256_HEX_BYTES]); /* finishes; lower case */
+
+#endif

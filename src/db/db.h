@@ -1,0 +1,44 @@
+/*
+ * The face of db: SQL statements over SQLite (PostgreSQL fits behind the same face later). One connection has one owner
+ * thread at a time. Durable: WAL with synchronous=FULL. Errors: BUSY after the busy time-out (5 s), NO_SPACE, IO,
+ * BAD_FORMAT (not a database, damaged), EXISTS (unique violation); messages name the file and SQLite's own words.
+ */
+#ifndef MYR_DB_DB_H
+#define MYR_DB_DB_H
+
+#include "base/base.h"
+
+typedef struct myr_db myr_db;
+typedef struct myr_stmt myr_stmt;
+
+myr_rc myr_db_open(const char *path, bool create, myr_db **out, myr_err *err); /* NOT_FOUND if absent and !create */
+void myr_db_close(myr_db *db);                                                 /* NULL accepted */
+myr_rc myr_db_exec(myr_db *db, const char *sql, myr_err *err);                 /* one or more statements without values */
+
+/* Transactions: BEGIN IMMEDIATE. myr_db_rollback is fine when none is open. */
+myr_rc myr_db_begin(myr_db *db, myr_err *err);
+myr_rc myr_db_commit(myr_db *db, myr_err *err);
+void myr_db_rollback(myr_db *db);
+
+/* Statements are cached by their text (a string literal); prepare gives one that is reset and unbound. */
+myr_rc myr_db_prepare(myr_db *db, const char *sql, myr_stmt **out, myr_err *err);
+void myr_stmt_bind_int64(myr_stmt *stmt, int position, int64_t value); /* positions from 1 */
+void myr_stmt_bind_double(myr_stmt *stmt, int position, double value);
+void myr_stmt_bind_text(myr_stmt *stmt, int position, myr_str value);  /* copied; data == NULL binds NULL */
+void myr_stmt_bind_blob(myr_stmt *stmt, int position, const void *data, size_t size_bytes);
+myr_rc myr_stmt_step(myr_stmt *stmt, bool *out_has_row, myr_err *err); /* a failed bind is reported here */
+myr_rc myr_stmt_run(myr_stmt *stmt, myr_err *err);                     /* step to the end, reset */
+void myr_stmt_reset(myr_stmt *stmt);                                   /* end a read early */
+int64_t myr_stmt_int64(myr_stmt *stmt, int column);                    /* columns from 0 */
+double myr_stmt_double(myr_stmt *stmt, int column);
+myr_str myr_stmt_text(myr_stmt *stmt, int column);                     /* valid until the next step; NULL: data == NULL */
+bool myr_stmt_is_null(myr_stmt *stmt, int column);
+int64_t myr_db_last_id(myr_db *db);
+
+/* Bring the schema up to date: migrations[i] leads from version i to i + 1; each runs in a transaction.
+ * A database newer than `count` is UNSUPPORTED, by version, before anything is touched. */
+myr_rc myr_db_migrate(myr_db *db, const char *const *migrations, int count, myr_err *err);
+/* A number that changes when another connection commits. */
+myr_rc myr_db_data_version(myr_db *db, int64_t *out, myr_err *err);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * The face of score: THE scoring path. Rows and keys in, values and one status per row out. Batch, serve, predict and the
+ * C ABI all end here; nothing else predicts.
+ */
+#ifndef MYR_SCORE_SCORE_H
+#define MYR_SCORE_SCORE_H
+
+#include "base/base.h"
+#include "pack/pack.h"
+
+typedef enum myr_level { MYR_LEVEL_NONE, MYR_LEVEL_SEGMENT, MYR_LEVEL_PARENT, MYR_LEVEL_GLOBAL, MYR_LEVEL_COUNT } myr_level;
+const char *myr_level_name(myr_level level); /* "none", "segment", "parent", "global" */
+
+typedef enum myr_row_status {
+    MYR_ROW_OK,
+    MYR_ROW_NO_MODEL,     /* no model on the whole fallback chain */
+    MYR_ROW_BAD_KEY,      /* a key value is not of its column's type, or too long */
+    MYR_ROW_BROKEN_MODEL, /* its model is damaged in the pack: no other model answers in silence */
+    MYR_ROW_STATUS_COUNT
+} myr_row_status;
+const char *myr_row_status_name(myr_row_status status); /* "ok", "no_model", "bad_key", "broken_model" */
+
+/* Rows to score. Everything is borrowed until myr_score returns. */
+typedef struct myr_score_rows {
+    int64_t row_count;
+    const myr_col *keys;     /* one per partition column of the pack, in its order; ignored if fixed_model is set */
+    const myr_col *features; /* one DOUBLE column per feature of the pack, in its order; null = NaN = missing */
+    uint32_t fixed_model;    /* a model index for all rows, or MYR_PACK_NONE: choose by key */
+} myr_score_rows;
+
+/* Where answers go: the caller's arrays of row_count; model_idxs, levels and statuses may be NULL. */
+typedef struct myr_score_out {
+    double *const *values; /* output_count columns; NaN where the status is not ok */
+    uint32_t *model_idxs;  /* MYR_PACK_NONE where there is none */
+    uint8_t *levels;       /* myr_level */
+    uint8_t *statuses;     /* myr_row_status */
+} myr_score_out;
+
+/* What choosing costs and finds; immutable after open, shared by any number of threads. Borrows the pack. */
+typedef struct myr_scorer myr_scorer;
+myr_rc myr_scorer_new(const myr_pack *pack, myr_scorer **out, myr_err *err);
+void myr_scorer_free(myr_scorer *scorer); /* NULL accepted */
+const myr_pack *myr_scorer_pack(const myr_scorer *scorer);
+
+/* Working memory of one thread, kept between calls so that a warm call allocates nothing. */
+typedef struct myr_score_scratch myr_score_scratch;
+myr_score_scratch *myr_score_scratch_new(void);
+void myr_score_scratch_free(myr_score_scratch *scratch); /* NULL accepted */
+
+/*
+ * Score rows, each with the model that its key selects on the fallback chain (own segment -> parents -> global).
+ * Rows are grouped by model inside, answered in the order given; a row's bits do not depend on its neighbours.
+ * Thread: any; calls on one scorer may overlap, each with its own scratch. Errors: NO_MEMORY, BAD_INPUT (a column is missing
+ * or has another type). A row that cannot be scored is a status, not an error.
+ */
+myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr_score_rows *rows, const myr_score_out *out,
+                 myr_err *err);
+
+/* `oj@store=2,brand=1`: the name of a model, appended. */
+myr_rc myr_score_model_name(const myr_scorer *scorer, uint32_t model_idx, myr_buf *out, myr_err *err);
+
+#endif

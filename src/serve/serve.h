@@ -1,0 +1,29 @@
+/* The face of serve: routes over the scoring path, discovery, metrics; one snapshot of opened fleets, replaced whole. */
+#ifndef MYR_SERVE_SERVE_H
+#define MYR_SERVE_SERVE_H
+
+#include "base/base.h"
+#include "fleet/fleet.h"
+
+/* The option rows `serve.*`; the struct is theirs. */
+typedef struct myr_serve_opts {
+    char listen[128];
+    int64_t loops, compute_threads, queue_max, body_bytes_max, request_bytes_max, connections_max;
+    int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms, drain_ms, reload_ms;
+    int64_t inline_rows_max; /* requests with more rows are scored on a compute thread */
+    bool access_log;
+} myr_serve_opts;
+extern const myr_opt_table myr_serve_opt_table;
+
+typedef struct myr_server myr_server;
+/*
+ * Open every fleet that has a champion and listen. The registry is looked at every reload_ms: a moved alias or a new fleet
+ * replaces the snapshot without a failed request; a pack that can't be opened keeps the old one, and is logged.
+ * Thread: start, stop: main.
+ */
+myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, myr_server **out, myr_err *err);
+int myr_server_port(const myr_server *server);
+size_t myr_server_fleet_count(const myr_server *server);
+void myr_server_stop(myr_server *server); /* drains */
+
+#endif

@@ -1,0 +1,94 @@
+/*
+ * The face of table: tables in and out. The only place that knows DuckDB.
+ * Inputs: .parquet, .csv, .csv.gz, .json/.ndjson/.jsonl, a glob of them; the format is found from the name.
+ * Thread: one engine has one owner; callbacks run on DuckDB's threads. Errors: DuckDB's words with the file's name, one line.
+ */
+#ifndef MYR_TABLE_TABLE_H
+#define MYR_TABLE_TABLE_H
+
+#include "base/base.h"
+
+typedef struct myr_table_engine myr_table_engine;
+
+/* threads 0 = all processors; memory_bytes 0 = DuckDB's default. No extension is ever downloaded. */
+myr_rc myr_table_engine_open(int threads, int64_t memory_bytes, myr_table_engine **out, myr_err *err);
+void myr_table_engine_close(myr_table_engine *engine); /* NULL accepted */
+
+/* ---- what a table looks like ---- */
+typedef struct myr_table_column {
+    const char *name;
+    const char *sql_type;   /* DuckDB's: BIGINT, DOUBLE, VARCHAR … */
+    bool is_numeric;        /* integers, decimals, floats, booleans */
+    bool is_integer;
+} myr_table_column;
+/* Columns of a table, in `arena`. NOT_FOUND: no file matches; BAD_INPUT: not readable as its format. */
+myr_rc myr_table_describe(myr_table_engine *engine, const char *input, myr_arena *arena, myr_table_column **out, size_t *out_count,
+                          myr_err *err);
+
+/* ---- a table in memory (what training reads) ---- */
+typedef struct myr_table_data {
+    myr_arena *arena; /* owns all */
+    int64_t row_count;
+    myr_col *cols;    /* as asked: numeric columns as DOUBLE (null = NaN), or INT64/TEXT with valid bytes */
+    uint32_t col_count;
+} myr_table_data;
+typedef struct myr_table_want {
+    const char *name;
+    bool as_key; /* INT64 if the column is an integer type, else TEXT; otherwise DOUBLE */
+} myr_table_want;
+/*
+ * Read the wanted columns of all rows, ordered by `order_by` (column names, NULL-terminated; NULL = file order, which is kept).
+ * BAD_INPUT: a column is missing (nearest named) or not numeric (with its type and the first values that are not).
+ */
+myr_rc myr_table_load(myr_table_engine *engine, const char *input, const myr_table_want *wants, uint32_t want_count,
+                      const char *const *order_by, myr_table_data **out, myr_err *err);
+void myr_table_data_free(myr_table_data *data); /* NULL accepted */
+
+/* ---- a table mapped through a function into files (what batch does) ---- */
+typedef enum myr_table_format { MYR_TABLE_PARQUET, MYR_TABLE_CSV } myr_table_format;
+
+/* One output column that the function fills. */
+typedef struct myr_table_output {
+    const char *name;
+    myr_col_type type; /* DOUBLE, INT64 or TEXT */
+} myr_table_output;
+
+/* One chunk: inputs as wanted; outputs to fill. */
+typedef struct myr_table_chunk {
+    int64_t row_count;
+    const myr_col *inputs; /* in the order of wants */
+    double *const *f64;    /* per output column, by its type: the array to fill; NULL otherwise */
+    int64_t *const *i64;
+    myr_str *const *text;  /* the bytes must live until the function's next call on this thread; data == NULL is null */
+    uint8_t *const *valid; /* per output column: set to 0 for null; preset to 1 */
+} myr_table_chunk;
+/* Called on DuckDB's threads; thread_state is what make_state gave for this thread. */
+typedef myr_rc (*myr_table_fn)(void *ctx, void *thread_state, const myr_table_chunk *chunk, myr_err *err);
+
+typedef struct myr_table_map {
+    const char *input;
+    const myr_table_want *wants; /* columns handed to the function */
+    uint32_t want_count;
+    const char *const *keep;     /* input columns copied to the output as they are, in this order, before the function's */
+    uint32_t keep_count;
+    const myr_table_output *outputs;
+    uint32_t output_count;
+    const char *output_dir;      /* must not exist; made here; files of its tree are NOT synced here */
+    const char *const *partition_by; /* of keep: Hive directories `col=value/`; NULL-terminated or NULL */
+    myr_table_format format;
+    myr_table_fn fn;
+    void *ctx;
+    void *(*make_state)(void *ctx); /* per thread; NULL result is NO_MEMORY */
+    void (*free_state)(void *state);
+} myr_table_map;
+/*
+ * Read, call fn on chunks from several threads, write `part-<n>` files below output_dir. On failure output_dir may hold partial
+ * files: the caller removes it. *out_rows counts rows written.
+ */
+myr_rc myr_table_map_run(myr_table_engine *engine, const myr_table_map *map, int64_t *out_rows, myr_err *err);
+
+/* Write columns held in memory as one file (Parquet or CSV by its name), atomically. */
+myr_rc myr_table_write(myr_table_engine *engine, const char *path, const myr_col *cols, uint32_t col_count, int64_t row_count,
+                       myr_err *err);
+
+#endif
