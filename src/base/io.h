@@ -27,6 +27,7 @@ myr_rc myr_io_write(int fd, const char *path, const void *data, size_t size_byte
 myr_rc myr_io_pread(int fd, const char *path, void *data, size_t size_bytes, int64_t offset, myr_err *err); /* all of it, else IO */
 myr_rc myr_io_sync(int fd, const char *path, myr_err *err);
 myr_rc myr_io_sync_dir(const char *dir, myr_err *err);
+#define MYR_IO_TREE_DEPTH_MAX 64 /* directories below one another that sync_tree and remove_tree walk; deeper is TOO_LARGE */
 myr_rc myr_io_sync_tree(const char *dir, myr_err *err); /* every regular file and directory below, then dir itself */
 myr_rc myr_io_close(myr_fd *fd, const char *path, myr_err *err); /* reports a delayed write error; *fd = -1 */
 myr_rc myr_io_rename(const char *from, const char *to, myr_err *err); /* the caller syncs the directory */
@@ -53,7 +54,7 @@ myr_rc myr_io_lock(const char *path, myr_fd *out_fd, myr_err *err);
 
 /* Join with one '/', into the caller's buffer; BAD_INPUT if it does not fit. */
 myr_rc myr_path_join(char *out, size_t out_bytes, const char *dir, const char *name, myr_err *err);
-void myr_path_dir(const char *path, char *out, size_t out_bytes); /* directory part, "." if none */
+void myr_path_dir(const char *path, char *out, size_t out_bytes); /* directory part, "." if none, "" if it does not fit */
 
 /* Random bytes from the kernel, or from a seeded sequence when a test said so. */
 myr_rc myr_random(void *data, size_t size_bytes, myr_err *err);

@@ -14,6 +14,8 @@ myr_rc myr_pool_submit(myr_pool *pool, myr_job job, void *arg, myr_err *err); /*
 void myr_pool_stop(myr_pool *pool); /* runs what is queued, joins, frees; NULL accepted */
 size_t myr_pool_waiting(myr_pool *pool);
 
+#define MYR_PARALLEL_THREADS_MAX 256 /* more are not started */
+
 /*
  * Run fn(ctx, i) for i in [0, count) on up to thread_count threads (the caller's is one of them), each i once.
  * The first failure stops the handing out of further items and is returned.

@@ -23,7 +23,8 @@ bool myr_str_is(myr_str a, const char *text);
 bool myr_str_starts_with(myr_str text, const char *prefix);
 bool myr_str_ends_with(myr_str text, const char *suffix);
 myr_str myr_str_trim(myr_str text); /* blanks, tabs, CR, LF at both ends */
-/* Cut the part before `separator` off the front of *rest. False when *rest was empty (data == NULL after the last part). */
+/* Cut the part before `separator` off the front of *rest. False when nothing was left (data == NULL,
+ * as after the last part): "a," has two parts, "" has one. */
 bool myr_str_split(myr_str *rest, char separator, myr_str *out_part);
 
 /* A growable byte buffer, always NUL-terminated once anything was appended. Zero-initialise; free with myr_buf_fini. */
@@ -44,6 +45,8 @@ void myr_buf_double(myr_buf *buf, double value);       /* shortest text that rea
 void myr_buf_clear(myr_buf *buf);
 myr_rc myr_buf_check(const myr_buf *buf, myr_err *err); /* NO_MEMORY if an append failed */
 char *myr_buf_take(myr_buf *buf);                       /* the text is the caller's (myr_free); the buffer is empty again */
+
+#define MYR_DOUBLE_DIGITS_MAX 128 /* a longer text is not read as a double: no number that a program wrote is */
 
 /*
  * Numbers. The whole slice must be the number, in the C locale; false otherwise and *out untouched.
