@@ -49,6 +49,14 @@ typedef struct myr_mapping {
 myr_rc myr_io_map(const char *path, myr_mapping *out, myr_err *err); /* an empty file is BAD_FORMAT */
 void myr_io_unmap(myr_mapping *mapping); /* zeroes it; already empty is fine */
 
+/*
+ * Pages of mapped files that were lost under the process (the file shrank) and replaced by zeros. A program's SIGBUS handler
+ * counts here (safe in a handler); whoever read from a mapping compares the number before and after, and refuses the result
+ * when it moved. Without a handler it stays 0.
+ */
+void myr_io_map_lose(void);
+uint64_t myr_io_map_losses(void);
+
 /* An exclusive advisory lock on a file that is created; held until the fd is closed. BUSY if another process has it. */
 myr_rc myr_io_lock(const char *path, myr_fd *out_fd, myr_err *err);
 

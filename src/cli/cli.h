@@ -1,4 +1,7 @@
-/* The face of cli: the program's commands. One file per command; main.c only dispatches and is the only place that exits. */
+/*
+ * The face of cli: the program's commands, one file each. main.c only dispatches and is the only place that exits.
+ * A command parses its arguments by rows (args.h), opens the workspace, calls one directory's face, prints.
+ */
 #ifndef MYR_CLI_CLI_H
 #define MYR_CLI_CLI_H
 
@@ -7,10 +10,14 @@
 typedef struct myr_command {
     const char *name;    /* "model import" */
     const char *summary; /* one line for the list of commands */
-    const char *help;    /* usage, options, an example */
-    myr_rc (*run)(int argc, char **argv, myr_err *err); /* argv[0] = first argument after the command's name */
+    myr_rc (*run)(int argc, char **argv, myr_err *err); /* argv[0] is the first word after the command's name */
 } myr_command;
 extern const myr_command myr_commands[];
 extern const size_t myr_command_count;
+
+/* The command that the words name and how many words its name took, or NULL. */
+const myr_command *myr_command_find(int argc, char **argv, int *out_words);
+/* Every command with its summary; what `myriad help` prints. */
+void myr_command_list(myr_buf *out);
 
 #endif

@@ -1,0 +1,135 @@
+/* `myriad model import`: one model file, or a manifest of many; all or nothing. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/args.h"
+#include "cli/commands.h"
+#include "cli/manifest.h"
+#include "cli/progress.h"
+
+typedef struct import_args {
+    const char *file, *fleet, *segment, *manifest, *features;
+    myr_cli_list tags;
+} import_args;
+
+static myr_rc import_check(const import_args *a, myr_err *err)
+{
+    if (a->fleet == NULL) MYR_FAIL(err, BAD_USAGE, "myriad model import: --fleet is missing: name the fleet the models belong to");
+    if ((a->file == NULL) == (a->manifest == NULL)) {
+        MYR_FAIL(err, BAD_USAGE, "myriad model import: give either one FILE with --segment, or --manifest FILE.csv");
+    }
+    if (a->file != NULL && a->segment == NULL) {
+        MYR_FAIL(err, BAD_USAGE, "myriad model import: --segment is missing: --segment store=2,brand=1, or --segment \"\" for the global model");
+    }
+    if (a->manifest != NULL && a->segment != NULL) {
+        MYR_FAIL(err, BAD_USAGE, "myriad model import: --segment does not go with --manifest: its columns name the segments");
+    }
+    return MYR_OK;
+}
+
+static myr_rc import_tags(myr_arena *arena, const myr_cli_list *list, myr_tag **out, myr_err *err)
+{
+    myr_tag *tags = myr_arena_calloc(arena, list->count + 1, sizeof *tags);
+    if (tags == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < list->count; i++) {
+        const char *equals = strchr(list->items[i], '=');
+        if (equals == NULL || equals == list->items[i]) {
+            MYR_FAIL(err, BAD_USAGE, "myriad model import: --tag '%s' is not key=value", list->items[i]);
+        }
+        tags[i].key = myr_arena_strndup(arena, list->items[i], (size_t)(equals - list->items[i]));
+        tags[i].value = equals + 1;
+        if (tags[i].key == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+    }
+    *out = tags;
+    return MYR_OK;
+}
+
+static void import_print(const myr_cli *cli, const char *fleet, const myr_manifest *manifest)
+{
+    size_t reused = 0;
+    for (size_t i = 0; i < manifest->count; i++) {
+        reused += manifest->items[i].out_reused ? 1 : 0;
+    }
+    if (cli->json) {
+        printf("{\"fleet\":\"%s\",\"imported\":%zu,\"reused\":%zu", fleet, manifest->count - reused, reused);
+        if (manifest->count == 1) printf(",\"version\":%lld", (long long)manifest->items[0].out_version);
+        printf("}\n");
+    } else if (manifest->count == 1) {
+        printf("%s %s%s%s version %lld%s\n", reused > 0 ? "kept" : "imported", fleet, manifest->items[0].segment[0] != '\0' ? "@" : "",
+               manifest->items[0].segment, (long long)manifest->items[0].out_version, reused > 0 ? ": the same model is there already" : "");
+    } else {
+        printf("imported %zu models into %s, %zu as they were\n", manifest->count - reused, fleet, reused);
+    }
+    if (!cli->json) printf("next: myriad release create %s\n", fleet);
+}
+
+static void import_progress(void *ctx, int64_t done, int64_t total) { myr_bar_update(ctx, "importing", done, total); }
+
+static myr_rc import_items(myr_arena *arena, const import_args *a, myr_manifest *out, myr_err *err)
+{
+    myr_tag *tags = NULL;
+    MYR_TRY(import_tags(arena, &a->tags, &tags, err));
+    if (a->manifest != NULL) {
+        MYR_TRY(myr_manifest_read(arena, a->manifest, out, err));
+    } else {
+        out->items = myr_arena_calloc(arena, 1, sizeof *out->items);
+        if (out->items == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+        out->items[0] = (myr_fleet_item){.name = a->file, .path = a->file, .segment = a->segment, .baseline = NAN};
+        out->count = 1;
+    }
+    myr_cli_list features = {0};
+    MYR_TRY(myr_cli_commas(arena, a->features, &features, err));
+    const char **names = myr_arena_calloc(arena, features.count + 1, sizeof *names);
+    if (names == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+    memcpy(names, features.items, features.count * sizeof *names);
+    for (size_t i = 0; i < out->count; i++) {
+        out->items[i].tags = tags;
+        out->items[i].tag_count = a->tags.count;
+        out->items[i].features = features.count > 0 ? names : NULL;
+        out->items[i].feature_count = features.count;
+    }
+    return MYR_OK;
+}
+
+static myr_rc import_run(const myr_cli *cli, const import_args *a, myr_err *err)
+{
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+    myr_manifest manifest = {0};
+    MYR_TRY(import_items(arena, a, &manifest, err));
+    MYR_AUTO(myr_workspace_ptr) workspace = NULL;
+    MYR_TRY(myr_cli_workspace(cli, &workspace, err));
+    myr_fleet_def def = {.name = a->fleet, .partition_columns = manifest.columns, .partition_count = manifest.column_count};
+    myr_bar bar;
+    myr_bar_start(&bar, "models");
+    size_t bad = 0;
+    myr_rc rc = myr_fleet_import(workspace, &def, manifest.items, manifest.count, import_progress, &bar, &bad, err);
+    myr_bar_end(&bar);
+    if (rc != MYR_OK && a->manifest != NULL && bad < manifest.count) {
+        return myr_err_prefix(err, rc, "%s:%d: ", a->manifest, manifest.lines[bad]);
+    }
+    MYR_TRY(rc);
+    import_print(cli, a->fleet, &manifest);
+    return MYR_OK;
+}
+
+myr_rc myr_cmd_model_import(int argc, char **argv, myr_err *err)
+{
+    import_args a = {0};
+    const myr_cli_arg args[] = {
+        {"FILE", NULL, MYR_CLI_POSITIONAL_OPT, &a.file, "a LightGBM text model or an XGBoost .json or .ubj model"},
+        {"--fleet", "F", MYR_CLI_TEXT, &a.fleet, "the fleet; made if absent"},
+        {"--segment", "K=V,...", MYR_CLI_TEXT, &a.segment, "store=2,brand=1; brand=1 for a parent; \"\" for the global model"},
+        {"--manifest", "FILE.csv", MYR_CLI_TEXT, &a.manifest, "columns: path and one per partition column; all or nothing"},
+        {"--tag", "K=V", MYR_CLI_LIST, &a.tags, "repeatable"},
+        {"--features", "A,B,...", MYR_CLI_TEXT, &a.features, "names in place of the file's own"},
+    };
+    myr_cli cli = {0};
+    MYR_TRY(myr_cli_parse("model import", "bring in models of LightGBM or XGBoost, one or a manifest of many",
+                          "myriad model import model.txt --fleet oj --segment store=2,brand=1 --tag team=juice", args,
+                          MYR_COUNT_OF(args), argc, argv, &cli, err));
+    if (cli.done) return MYR_OK;
+    MYR_TRY(import_check(&a, err));
+    return import_run(&cli, &a, err);
+}

@@ -1,0 +1,39 @@
+/* `myriad init [DIR]`: make a workspace. */
+#include <stdio.h>
+
+#include "cli/args.h"
+#include "cli/commands.h"
+#include "serve/serve.h"
+
+/* myriad.yaml as it is first written: every option with its default, commented out. */
+static void init_config(myr_buf *out)
+{
+    myr_buf_puts(out, "# The configuration of this workspace. Every option also exists as an environment variable\n"
+                      "# (MYRIAD_SERVE_LISTEN) and as a flag (--serve.listen, short --listen).\nserve:\n");
+    for (size_t i = 0; i < myr_serve_opt_table.count; i++) {
+        const myr_opt_row *row = &myr_serve_opt_table.rows[i];
+        myr_buf_printf(out, "  # %s\n  # %s: %s\n", row->prose, row->name + sizeof "serve." - 1, row->default_value);
+    }
+}
+
+myr_rc myr_cmd_init(int argc, char **argv, myr_err *err)
+{
+    const char *dir = ".";
+    const myr_cli_arg args[] = {{"DIR", NULL, MYR_CLI_POSITIONAL_OPT, &dir, "where (default: here); made if absent"}};
+    myr_cli cli = {0};
+    MYR_TRY(myr_cli_parse("init", "make a workspace", "myriad init demo", args, MYR_COUNT_OF(args), argc, argv, &cli, err));
+    if (cli.done) return MYR_OK;
+    MYR_AUTO(myr_buf) config = {0};
+    init_config(&config);
+    MYR_TRY(myr_buf_check(&config, err));
+    bool made = false;
+    MYR_TRY(myr_workspace_init(dir, config.data, &made, err));
+    if (cli.json) {
+        MYR_AUTO(myr_buf) text = {0};
+        myr_buf_json_string(&text, myr_str_of(dir));
+        printf("{\"workspace\":%s,\"made\":%s}\n", text.data != NULL ? text.data : "\"\"", made ? "true" : "false");
+        return MYR_OK;
+    }
+    printf(made ? "made workspace %s (myriad.yaml, registry.db, artifacts/, packs/)\n" : "workspace %s is there already: kept\n", dir);
+    return MYR_OK;
+}

@@ -1,0 +1,111 @@
+/* `myriad release create|list|promote`. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/args.h"
+#include "cli/commands.h"
+
+static myr_rc release_create(const myr_cli *cli, const char *fleet, bool promote, myr_err *err)
+{
+    MYR_AUTO(myr_workspace_ptr) workspace = NULL;
+    MYR_TRY(myr_cli_workspace(cli, &workspace, err));
+    myr_release_report r = {0};
+    MYR_TRY(myr_release_create(workspace, fleet, promote, &r, err));
+    if (cli->json) {
+        printf("{\"fleet\":\"%s\",\"release\":%lld,\"models\":%lld,\"new_models\":%lld,\"pack_bytes\":%lld,\"reused\":%s,\"promoted\":%s}\n",
+               fleet, (long long)r.number, (long long)r.model_count, (long long)r.new_models, (long long)r.pack_bytes,
+               r.reused ? "true" : "false", r.promoted ? "true" : "false");
+        return MYR_OK;
+    }
+    char size[32];
+    printf("%s release %lld: %lld models%s, %lld written, pack %s%s\n", fleet, (long long)r.number, (long long)r.model_count,
+           r.reused ? " (as it was: nothing changed)" : "", (long long)r.new_models, myr_format_bytes(r.pack_bytes, size, sizeof size),
+           r.promoted ? "; champion" : "");
+    if (!promote) printf("next: myriad release promote %s %lld\n", fleet, (long long)r.number);
+    return MYR_OK;
+}
+
+myr_rc myr_cmd_release_create(int argc, char **argv, myr_err *err)
+{
+    const char *fleet = NULL;
+    bool stay = false;
+    const myr_cli_arg args[] = {
+        {"FLEET", NULL, MYR_CLI_POSITIONAL, &fleet, "the fleet"},
+        {"--no-promote", NULL, MYR_CLI_FLAG, &stay, "leave champion where it is"},
+    };
+    myr_cli cli = {0};
+    MYR_TRY(myr_cli_parse("release create", "make a release of the newest versions and promote it", "myriad release create oj", args,
+                          MYR_COUNT_OF(args), argc, argv, &cli, err));
+    return cli.done ? MYR_OK : release_create(&cli, fleet, !stay, err);
+}
+
+static void release_print(const myr_release_row *row, bool json, bool is_first)
+{
+    char time[MYR_TIME_TEXT_BYTES];
+    (void)myr_format_time(row->created_ms, time);
+    if (!json) {
+        printf("%7lld  %8lld  %s  %s\n", (long long)row->number, (long long)row->model_count, time, row->aliases);
+        return;
+    }
+    printf("%s{\"release\":%lld,\"models\":%lld,\"created\":\"%s\",\"pack\":\"%s\",\"aliases\":\"%s\"}", is_first ? "[\n" : ",\n",
+           (long long)row->number, (long long)row->model_count, time, row->pack, row->aliases);
+}
+
+static myr_rc release_list(const myr_cli *cli, const char *name, myr_err *err)
+{
+    MYR_AUTO(myr_workspace_ptr) workspace = NULL;
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+    MYR_TRY(myr_cli_workspace(cli, &workspace, err));
+    myr_fleet_row fleet;
+    myr_release_row *rows = NULL;
+    size_t count = 0;
+    MYR_TRY(myr_registry_fleet_get(workspace->registry, arena, name, &fleet, err));
+    MYR_TRY(myr_registry_releases(workspace->registry, arena, fleet.id, &rows, &count, err));
+    if (!cli->json) printf("release    models  created                   aliases\n");
+    for (size_t i = 0; i < count; i++) {
+        release_print(&rows[i], cli->json, i == 0);
+    }
+    if (cli->json) puts(count > 0 ? "\n]" : "[]");
+    return MYR_OK;
+}
+
+myr_rc myr_cmd_release_list(int argc, char **argv, myr_err *err)
+{
+    const char *fleet = NULL;
+    const myr_cli_arg args[] = {{"FLEET", NULL, MYR_CLI_POSITIONAL, &fleet, "the fleet"}};
+    myr_cli cli = {0};
+    MYR_TRY(myr_cli_parse("release list", "the releases of a fleet and their aliases", "myriad release list oj", args,
+                          MYR_COUNT_OF(args), argc, argv, &cli, err));
+    return cli.done ? MYR_OK : release_list(&cli, fleet, err);
+}
+
+static myr_rc release_promote(const myr_cli *cli, const char *fleet, const char *number_text, myr_err *err)
+{
+    int64_t number = 0;
+    if (!myr_parse_int64(myr_str_of(number_text), &number) || number < 1) {
+        MYR_FAIL(err, BAD_USAGE, "myriad release promote: '%s' is not a release number: see myriad release list %s", number_text, fleet);
+    }
+    MYR_AUTO(myr_workspace_ptr) workspace = NULL;
+    MYR_TRY(myr_cli_workspace(cli, &workspace, err));
+    MYR_TRY(myr_release_promote(workspace, fleet, number, err));
+    if (cli->json) {
+        printf("{\"fleet\":\"%s\",\"champion\":%lld}\n", fleet, (long long)number);
+    } else {
+        printf("%s: champion is release %lld\n", fleet, (long long)number);
+    }
+    return MYR_OK;
+}
+
+myr_rc myr_cmd_release_promote(int argc, char **argv, myr_err *err)
+{
+    const char *fleet = NULL, *number = NULL;
+    const myr_cli_arg args[] = {
+        {"FLEET", NULL, MYR_CLI_POSITIONAL, &fleet, "the fleet"},
+        {"N", NULL, MYR_CLI_POSITIONAL, &number, "the release's number"},
+    };
+    myr_cli cli = {0};
+    MYR_TRY(myr_cli_parse("release promote", "let champion point to a release", "myriad release promote oj 3", args, MYR_COUNT_OF(args),
+                          argc, argv, &cli, err));
+    return cli.done ? MYR_OK : release_promote(&cli, fleet, number, err);
+}

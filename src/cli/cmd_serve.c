@@ -1,0 +1,76 @@
+/* `myriad serve`: the server in the foreground, until SIGTERM or SIGINT. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/args.h"
+#include "cli/commands.h"
+#include "serve/serve.h"
+
+/* Blocks the signals that end the server, so that its threads inherit that and only main waits for them. */
+static void serve_block_signals(sigset_t *out)
+{
+    (void)sigemptyset(out);
+    (void)sigaddset(out, SIGTERM);
+    (void)sigaddset(out, SIGINT);
+    (void)sigprocmask(SIG_BLOCK, out, NULL);
+}
+
+static void serve_announce(const myr_server *server, const myr_serve_opts *opts, bool json)
+{
+    const char *colon = strrchr(opts->listen, ':');
+    int host_bytes = colon != NULL ? (int)(colon - opts->listen) : (int)strlen(opts->listen);
+    int port = myr_server_port(server);
+    size_t fleets = myr_server_fleet_count(server);
+    if (json) {
+        printf("{\"listening\":\"http://%.*s:%d\",\"fleets\":%zu}\n", host_bytes, opts->listen, port, fleets);
+    } else {
+        printf("listening on http://%.*s:%d, %zu fleets\n", host_bytes, opts->listen, port, fleets);
+    }
+    (void)fflush(stdout); /* whoever started us waits for this line */
+}
+
+static myr_rc serve_run(const char *root, const myr_serve_opts *opts, bool json, myr_err *err)
+{
+    sigset_t ends;
+    serve_block_signals(&ends);
+    myr_server *server = NULL;
+    MYR_TRY(myr_server_start(root, opts, &server, err));
+    serve_announce(server, opts, json);
+    int number = 0;
+    (void)sigwait(&ends, &number);
+    myr_server_stop(server); /* what is in flight is answered */
+    myr_log(MYR_LOG_INFO, "cli", "stopped", "signal", number == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
+    return MYR_OK;
+}
+
+/*
+ * Order of precedence: flags, environment, myriad.yaml, defaults. The workspace must be known before its file can be
+ * read, so the flags are parsed twice: once to find it, once over the other sources.
+ */
+static myr_rc serve_options(const char *root, int argc, char **argv, myr_serve_opts *opts, myr_err *err)
+{
+    myr_opt_defaults(myr_serve_opt_table, opts);
+    MYR_TRY(myr_cli_config(root, myr_serve_opt_table, opts, err));
+    MYR_TRY(myr_opt_environment(myr_serve_opt_table, opts, err));
+    myr_cli_options options = {.table = myr_serve_opt_table, .slots = opts};
+    const myr_cli_arg args[] = {{"options", NULL, MYR_CLI_OPTIONS, &options, ""}};
+    myr_cli again = {0};
+    return myr_cli_parse("serve", "", "", args, MYR_COUNT_OF(args), argc, argv, &again, err);
+}
+
+myr_rc myr_cmd_serve(int argc, char **argv, myr_err *err)
+{
+    myr_serve_opts opts;
+    myr_opt_defaults(myr_serve_opt_table, &opts);
+    myr_cli_options options = {.table = myr_serve_opt_table, .slots = &opts};
+    const myr_cli_arg args[] = {{"options", NULL, MYR_CLI_OPTIONS, &options, ""}};
+    myr_cli cli = {0};
+    MYR_TRY(myr_cli_parse("serve", "answer over REST: scoring, discovery, metrics", "myriad serve --listen 127.0.0.1:8080", args,
+                          MYR_COUNT_OF(args), argc, argv, &cli, err));
+    if (cli.done) return MYR_OK;
+    char root[MYR_PATH_BYTES_MAX];
+    MYR_TRY(myr_workspace_find(cli.workspace, root, sizeof root, err));
+    MYR_TRY(serve_options(root, argc, argv, &opts, err));
+    return serve_run(root, &opts, cli.json, err);
+}

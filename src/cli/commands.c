@@ -1,0 +1,48 @@
+/* The table of commands. */
+#include <string.h>
+
+#include "cli/commands.h"
+
+const myr_command myr_commands[] = {
+    {"init", "make a workspace: myriad.yaml, registry, artifacts", myr_cmd_init},
+    {"train", "clean, segment, try candidates in parallel, register the best, make a release", myr_cmd_train},
+    {"model import", "bring in models of LightGBM or XGBoost, one or a manifest of many", myr_cmd_model_import},
+    {"model list", "models with version, algorithm, error, tags", myr_cmd_model_list},
+    {"model show", "one model in full: signature, trials, metrics, versions", myr_cmd_model_show},
+    {"release create", "make a release of the newest versions and promote it", myr_cmd_release_create},
+    {"release list", "the releases of a fleet and their aliases", myr_cmd_release_list},
+    {"release promote", "let champion point to a release", myr_cmd_release_promote},
+    {"batch run", "score a table with the right model for each row", myr_cmd_batch_run},
+    {"predict", "score one row, without a server", myr_cmd_predict},
+    {"serve", "answer over REST: scoring, discovery, metrics", myr_cmd_serve},
+};
+const size_t myr_command_count = MYR_COUNT_OF(myr_commands);
+
+static bool command_matches(const myr_command *command, int argc, char **argv, int *out_words)
+{
+    myr_str rest = myr_str_of(command->name), word;
+    int words = 0;
+    while (myr_str_split(&rest, ' ', &word)) {
+        if (words == argc || !myr_str_is(word, argv[words])) return false;
+        words++;
+    }
+    *out_words = words;
+    return true;
+}
+
+const myr_command *myr_command_find(int argc, char **argv, int *out_words)
+{
+    for (size_t i = 0; i < myr_command_count; i++) {
+        if (command_matches(&myr_commands[i], argc, argv, out_words)) return &myr_commands[i];
+    }
+    return NULL;
+}
+
+void myr_command_list(myr_buf *out)
+{
+    myr_buf_puts(out, "myriad: machine-learning inference for fleets of models\n\nUsage: myriad COMMAND [arguments]\n\n");
+    for (size_t i = 0; i < myr_command_count; i++) {
+        myr_buf_printf(out, "  %-16s %s\n", myr_commands[i].name, myr_commands[i].summary);
+    }
+    myr_buf_puts(out, "\nEvery command has --help with an example, and --json. Begin with: myriad init demo\n");
+}

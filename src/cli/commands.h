@@ -1,0 +1,19 @@
+/* One function per command; see cli.h. */
+#ifndef MYR_CLI_COMMANDS_H
+#define MYR_CLI_COMMANDS_H
+
+#include "cli/cli.h"
+
+myr_rc myr_cmd_init(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_train(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_model_import(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_model_list(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_model_show(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_release_create(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_release_list(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_release_promote(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_predict(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_serve(int argc, char **argv, myr_err *err);
+
+#endif
