@@ -1,0 +1,123 @@
+/*
+ * How a compiled model lies in memory. Known to the files of model/ alone, so that another kernel may replace it.
+ *
+ *   header          64 bytes: one cache line, never split over two pages
+ *   base margins    margin_count doubles
+ *   trees           8 bytes each: first node, output
+ *   nodes           16 bytes each: all trees of the model, one after the other
+ *   category words  32 bits each: the sets of the categorical splits, in the order of their nodes
+ *
+ * or, for a linear model, header, base margin, terms of 24 bytes. Every section begins on a multiple of 64 bytes; what
+ * lies between is zero, and checked to be.
+ *
+ * A tree takes an even number of nodes. Slot 0 is zero (it aligns the pairs), slot 1 is the root, and two siblings lie
+ * side by side from slot 2 on, so that a step is `child + goes_right`. Pairs stand in level order: the k-th split of the
+ * tree, counted by slot, owns the k-th pair. That one rule makes every child lie behind its parent, gives every slot
+ * one parent, and is checked in one pass without memory.
+ */
+#ifndef MYR_MODEL_LAYOUT_H
+#define MYR_MODEL_LAYOUT_H
+
+#include "model/model.h"
+
+#define MODEL_MAGIC 0x4d52594du /* "MYRM" */
+#define MODEL_LAYOUT_VERSION 1
+#define MODEL_ITEMS_MAX (UINT32_MAX - 64) /* nodes of all trees together, and category words likewise */
+
+/* LightGBM's kZeroThreshold: a float constant widened to double. */
+#define MODEL_ZERO ((double)1e-35f)
+
+enum {
+    MODEL_AVERAGE = 1, /* header flag: margins are divided by average_over */
+    MODEL_SPECIAL = 2  /* header flag: some node has NODE_ZERO or NODE_CATEGORY */
+};
+
+enum {
+    NODE_NAN_LEFT = 1, /* a missing value goes left */
+    NODE_ZERO = 2,     /* |x| <= MODEL_ZERO is missing too */
+    NODE_CATEGORY = 4, /* a set, not a threshold */
+    NODE_FLAGS_ALL = 7
+};
+
+typedef struct model_header {
+    uint32_t magic;
+    uint16_t version;
+    uint8_t kind, calc;
+    uint8_t transform, flags;
+    uint16_t pad;
+    uint32_t column_count;
+    uint32_t margin_count;
+    uint32_t tree_count;
+    uint32_t item_count; /* nodes of all trees, or terms of a linear model */
+    uint32_t word_count;
+    double transform_param;
+    uint64_t size_bytes;
+    uint32_t average_over;
+    uint32_t pad2;
+    uint64_t pad3;
+} model_header;
+
+typedef struct model_tree {
+    uint32_t first; /* node */
+    uint32_t output;
+} model_tree;
+
+typedef struct model_set {
+    uint32_t first, count; /* words */
+} model_set;
+
+typedef struct model_node {
+    union {
+        double value; /* of a leaf; or the threshold of a numeric split */
+        model_set set;
+    } u;
+    uint32_t child; /* slot of the left child in this tree, the right one follows; 0 = leaf, so zeros end a walk */
+    uint16_t column;
+    uint16_t flags;
+} model_node;
+
+typedef struct model_term {
+    double weight;
+    double fill; /* stands for a NaN; NaN if there is none */
+    uint32_t column;
+    uint32_t pad;
+} model_term;
+
+_Static_assert(sizeof(model_header) == 64 && sizeof(model_tree) == 8 && sizeof(model_node) == 16 && sizeof(model_term) == 24,
+               "the layout is frozen");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packs are little-endian");
+
+/* Offsets of the sections in bytes. */
+typedef struct model_map {
+    uint64_t bases_at, bases_end, trees_at, trees_end, items_at, items_end, words_at, words_end, size;
+} model_map;
+
+static inline uint64_t model_round_up(uint64_t offset)
+{
+    return (offset + (MYR_MODEL_ALIGN - 1)) / MYR_MODEL_ALIGN * MYR_MODEL_ALIGN;
+}
+
+/* The counts are 32-bit and the widest item has 24 bytes: no sum can wrap. */
+static inline model_map model_map_of(const model_header *h)
+{
+    model_map m;
+    uint64_t item_bytes = h->kind == MYR_MODEL_LINEAR ? sizeof(model_term) : sizeof(model_node);
+    m.bases_at = sizeof *h;
+    m.bases_end = m.bases_at + (uint64_t)h->margin_count * sizeof(double);
+    m.trees_at = model_round_up(m.bases_end);
+    m.trees_end = m.trees_at + (uint64_t)h->tree_count * sizeof(model_tree);
+    m.items_at = model_round_up(m.trees_end);
+    m.items_end = m.items_at + (uint64_t)h->item_count * item_bytes;
+    m.words_at = model_round_up(m.items_end);
+    m.words_end = m.words_at + (uint64_t)h->word_count * sizeof(uint32_t);
+    m.size = model_round_up(m.words_end);
+    return m;
+}
+
+/* Is the value exactly a float? Infinities are, a NaN is not. */
+static inline bool model_is_float(double value) { return (double)(float)value == value; }
+
+/* Turn margin_count margins into values; out may be `margins` itself unless the transform is HARD_MAX. */
+void myr_model_transform(const model_header *h, const double *margins, double *out);
+
+#endif
