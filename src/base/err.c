@@ -84,7 +84,7 @@ static void err_write(char message[MYR_ERR_MESSAGE_BYTES], const char *raw, size
 }
 
 /* vsnprintf that cannot fail: gives the bytes that stand in raw. */
-static size_t err_format(char *raw, size_t room, const char *fmt, va_list args)
+__attribute__((format(printf, 3, 0))) static size_t err_format(char *raw, size_t room, const char *fmt, va_list args)
 {
     int wanted = vsnprintf(raw, room, fmt, args);
     if (wanted < 0) { /* only a length past INT_MAX */
