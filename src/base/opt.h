@@ -11,6 +11,9 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#define MYR_OPT_ROWS_MAX 256      /* rows of a table */
+#define MYR_OPT_NAME_BYTES_MAX 64 /* a full name */
+
 typedef enum myr_opt_type {
     MYR_OPT_TEXT,     /* slot: char[row.max], NUL-terminated */
     MYR_OPT_INT,      /* slot: int64_t */
@@ -27,7 +30,7 @@ typedef struct myr_opt_row {
     const char *default_value; /* as typed */
     myr_opt_type type;
     unsigned flags;
-    int64_t min, max; /* value range; for TEXT and ADDR max is the slot's size in bytes */
+    int64_t min, max; /* value range (0, 0: none); for TEXT and ADDR max is the slot's size in bytes */
     size_t offset;    /* of the slot in the options struct */
     const char *prose;
 } myr_opt_row;
