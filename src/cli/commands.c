@@ -3,6 +3,17 @@
 
 #include "cli/commands.h"
 
+#if !MYR_WITH_DUCKDB
+static myr_rc command_without_duckdb(int argc, char **argv, myr_err *err)
+{
+    (void)argc;
+    (void)argv;
+    MYR_FAIL(err, UNAVAILABLE, "this program was built without DuckDB: run scripts/setup and build it again");
+}
+#define myr_cmd_train     command_without_duckdb
+#define myr_cmd_batch_run command_without_duckdb
+#endif
+
 const myr_command myr_commands[] = {
     {"init", "make a workspace: myriad.yaml, registry, artifacts", myr_cmd_init},
     {"train", "clean, segment, try candidates in parallel, register the best, make a release", myr_cmd_train},
