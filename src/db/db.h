@@ -8,6 +8,9 @@
 
 #include "base/base.h"
 
+#define MYR_DB_BUSY_MS 5000       /* how long a call waits for another process's transaction */
+#define MYR_DB_STATEMENTS_MAX 256 /* different statements of one connection */
+
 typedef struct myr_db myr_db;
 typedef struct myr_stmt myr_stmt;
 
@@ -19,8 +22,9 @@ myr_rc myr_db_exec(myr_db *db, const char *sql, myr_err *err);                 /
 myr_rc myr_db_begin(myr_db *db, myr_err *err);
 myr_rc myr_db_commit(myr_db *db, myr_err *err);
 void myr_db_rollback(myr_db *db);
+bool myr_db_in_transaction(const myr_db *db); /* false again after an error that made SQLite roll back */
 
-/* Statements are cached by their text (a string literal); prepare gives one that is reset and unbound. */
+/* Statements are cached by their text (few different ones); prepare gives one that is reset and unbound. */
 myr_rc myr_db_prepare(myr_db *db, const char *sql, myr_stmt **out, myr_err *err);
 void myr_stmt_bind_int64(myr_stmt *stmt, int position, int64_t value); /* positions from 1 */
 void myr_stmt_bind_double(myr_stmt *stmt, int position, double value);
@@ -35,8 +39,10 @@ myr_str myr_stmt_text(myr_stmt *stmt, int column);                     /* valid 
 bool myr_stmt_is_null(myr_stmt *stmt, int column);
 int64_t myr_db_last_id(myr_db *db);
 
-/* Bring the schema up to date: migrations[i] leads from version i to i + 1; each runs in a transaction.
- * A database newer than `count` is UNSUPPORTED, by version, before anything is touched. */
+/*
+ * Bring the schema up to date: migrations[i] leads from version i to i + 1; each runs in a transaction.
+ * A database newer than `count` is UNSUPPORTED, by version, before anything is touched; one that is not ours is BAD_FORMAT.
+ */
 myr_rc myr_db_migrate(myr_db *db, const char *const *migrations, int count, myr_err *err);
 /* A number that changes when another connection commits. */
 myr_rc myr_db_data_version(myr_db *db, int64_t *out, myr_err *err);

@@ -1,0 +1,32 @@
+/* What the files of db share: the connection, and the one way an SQLite code becomes an error. Not for other directories. */
+#ifndef MYR_DB_INTERNAL_H
+#define MYR_DB_INTERNAL_H
+
+#include <sqlite3.h>
+
+#include "db/db.h"
+
+#define DB_WAL_WAIT_MS    20
+#define DB_FILE_BYTES_MIN 512 /* the smallest page */
+
+struct myr_db {
+    sqlite3 *handle;
+    char *path;
+    myr_map *statements; /* SQL text -> address of a myr_stmt */
+};
+
+struct myr_stmt {
+    myr_db *db;
+    sqlite3_stmt *handle;
+    int bind_code; /* first failed bind since the reset; SQLITE_OK = none */
+};
+
+/* The error for a code that the last call on this connection gave; the message names the file and SQLite's words. */
+myr_rc myr_db_fail(const myr_db *db, int code, const char *file, int line, myr_err *err);
+#define DB_FAIL(db, code, err) myr_db_fail((db), (code), __FILE__, __LINE__, (err))
+
+void myr_db_reset_statements(myr_db *db);
+void myr_db_drop_statements(myr_db *db); /* finalizes all */
+myr_rc myr_db_pragma_int64(myr_db *db, const char *sql, int64_t *out, myr_err *err);
+
+#endif
