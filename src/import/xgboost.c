@@ -1,0 +1,367 @@
+/*
+ * XGBoost models, JSON or UBJSON, versions 1.0 to 3.x, become descriptions: the top of the file, where the objective
+ * turns base_score into the first margin. A file is read as the newest library reads it, whatever version wrote it:
+ * one base_score stands for every output, logit or log is taken in float, and the trees are added to it in file order.
+ * All trees count, as in Booster.predict: best_iteration is an attribute that only the scikit-learn wrapper heeds.
+ */
+#include "import/xgboost.h"
+
+#include <math.h>
+#include <string.h>
+
+#define XGB_VERSION_MAJOR_MAX 3
+#define XGB_BASE_EPS          1e-6f /* the logistic objectives keep base_score so far from 0 and 1 */
+
+typedef enum xgb_link { XGB_LINK_NONE, XGB_LINK_LOGIT, XGB_LINK_LOG } xgb_link;
+
+typedef struct xgb_objective {
+    const char *name;
+    myr_transform transform;
+    xgb_link link;
+    bool is_multiclass;
+} xgb_objective;
+
+static const xgb_objective xgb_objectives[] = {
+    {"reg:squarederror", MYR_TRANSFORM_IDENTITY, XGB_LINK_NONE, false},
+    {"reg:linear", MYR_TRANSFORM_IDENTITY, XGB_LINK_NONE, false},
+    {"reg:squaredlogerror", MYR_TRANSFORM_IDENTITY, XGB_LINK_NONE, false},
+    {"reg:pseudohubererror", MYR_TRANSFORM_IDENTITY, XGB_LINK_NONE, false},
+    {"reg:absoluteerror", MYR_TRANSFORM_IDENTITY, XGB_LINK_NONE, false},
+    {"reg:quantileerror", MYR_TRANSFORM_IDENTITY, XGB_LINK_NONE, false},
+    {"reg:logistic", MYR_TRANSFORM_SIGMOID, XGB_LINK_LOGIT, false},
+    {"binary:logistic", MYR_TRANSFORM_SIGMOID, XGB_LINK_LOGIT, false},
+    {"binary:logitraw", MYR_TRANSFORM_IDENTITY, XGB_LINK_NONE, false},
+    {"binary:hinge", MYR_TRANSFORM_STEP, XGB_LINK_NONE, false},
+    {"count:poisson", MYR_TRANSFORM_EXP, XGB_LINK_LOG, false},
+    {"reg:gamma", MYR_TRANSFORM_EXP, XGB_LINK_LOG, false},
+    {"reg:tweedie", MYR_TRANSFORM_EXP, XGB_LINK_LOG, false},
+    {"survival:cox", MYR_TRANSFORM_EXP, XGB_LINK_LOG, false},
+    {"survival:aft", MYR_TRANSFORM_EXP, XGB_LINK_LOG, false},
+    {"rank:pairwise", MYR_TRANSFORM_IDENTITY, XGB_LINK_NONE, false},
+    {"rank:ndcg", MYR_TRANSFORM_IDENTITY, XGB_LINK_NONE, false},
+    {"rank:map", MYR_TRANSFORM_IDENTITY, XGB_LINK_NONE, false},
+    {"multi:softmax", MYR_TRANSFORM_HARD_MAX, XGB_LINK_NONE, true},
+    {"multi:softprob", MYR_TRANSFORM_SOFTMAX, XGB_LINK_NONE, true},
+};
+
+/* ---- fields ---- */
+
+myr_rc myr_xgb_fields(myr_xgb *xgb, myr_doc_value object, const myr_xgb_field *fields, size_t count, myr_doc_value *out)
+{
+    MYR_ASSERT(myr_doc_kind_of(object) == MYR_DOC_OBJECT);
+    memset(out, 0, count * sizeof *out);
+    myr_doc_iter iter;
+    myr_str key = {0};
+    myr_doc_value value;
+    myr_doc_iter_init(&xgb->doc, object, &iter);
+    while (myr_doc_next(&iter, &key, &value)) {
+        size_t i = 0;
+        while (i < count && !myr_str_is(key, fields[i].name)) {
+            i++;
+        }
+        if (i == count) continue;
+        myr_doc_kind kind = myr_doc_kind_of(value);
+        if (myr_doc_kind_of(out[i]) != MYR_DOC_ABSENT) MYR_XGB_FAIL(xgb, BAD_FORMAT, "%s stands twice", fields[i].name);
+        if (kind != fields[i].kind) {
+            MYR_XGB_FAIL(xgb, BAD_FORMAT, "%s is %s, not %s", fields[i].name, myr_doc_kind_name(kind),
+                         myr_doc_kind_name(fields[i].kind));
+        }
+        out[i] = value;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!fields[i].is_optional && myr_doc_kind_of(out[i]) == MYR_DOC_ABSENT) {
+            MYR_XGB_FAIL(xgb, BAD_FORMAT, "%s is missing", fields[i].name);
+        }
+    }
+    return MYR_OK;
+}
+
+myr_rc myr_xgb_parameter(myr_xgb *xgb, const char *name, myr_doc_value value, uint64_t max, uint64_t *out)
+{
+    myr_str text;
+    uint64_t number;
+    bool is_text = myr_doc_string(value, &text);
+    MYR_ASSERT(is_text);
+    if (!myr_parse_uint64(text, &number)) {
+        MYR_XGB_FAIL(xgb, BAD_FORMAT, "%s is \"" MYR_STR_FMT "\", not a whole number", name, MYR_STR_ARG(text));
+    }
+    if (number > max) {
+        MYR_XGB_FAIL(xgb, TOO_LARGE, "%s is %llu, the most is %llu", name, (unsigned long long)number,
+                     (unsigned long long)max);
+    }
+    *out = number;
+    return MYR_OK;
+}
+
+void *myr_xgb_alloc(myr_xgb *xgb, size_t count, size_t size_bytes)
+{
+    return myr_arena_calloc(xgb->out->arena, count > 0 ? count : 1, size_bytes);
+}
+
+static void xgb_set_where(myr_xgb *xgb, const char *where)
+{
+    size_t size = strlen(where);
+    MYR_ASSERT(size < sizeof xgb->where);
+    memcpy(xgb->where, where, size + 1);
+}
+
+static char *xgb_copy(myr_xgb *xgb, myr_str text)
+{
+    return myr_arena_strndup(xgb->out->arena, text.data, text.size);
+}
+
+/* ---- the top of the file ---- */
+
+static myr_rc xgb_check_version(myr_xgb *xgb, myr_doc_value version)
+{
+    myr_doc_iter iter;
+    myr_doc_value part;
+    int64_t major;
+    myr_doc_iter_init(&xgb->doc, version, &iter);
+    if (!myr_doc_next(&iter, NULL, &part) || !myr_doc_int(part, &major)) {
+        MYR_XGB_FAIL(xgb, BAD_FORMAT, "version does not begin with a whole number");
+    }
+    if (major < 1 || major > XGB_VERSION_MAJOR_MAX) {
+        MYR_XGB_FAIL(xgb, UNSUPPORTED, "written by XGBoost %lld; versions 1 to %d are read", (long long)major,
+                     XGB_VERSION_MAJOR_MAX);
+    }
+    return MYR_OK;
+}
+
+static myr_rc xgb_find_learner(myr_xgb *xgb, myr_doc_value *out)
+{
+    enum { LEARNER, VERSION, SNAPSHOT, COUNT };
+    static const myr_xgb_field fields[COUNT] = {
+        {"learner", MYR_DOC_OBJECT, true}, {"version", MYR_DOC_ARRAY, true}, {"Model", MYR_DOC_OBJECT, true}};
+    myr_doc_value values[COUNT];
+    xgb_set_where(xgb, "model");
+    if (myr_doc_kind_of(xgb->doc.root) != MYR_DOC_OBJECT) MYR_XGB_FAIL(xgb, BAD_FORMAT, "not an object");
+    MYR_TRY(myr_xgb_fields(xgb, xgb->doc.root, fields, COUNT, values));
+    if (myr_doc_kind_of(values[LEARNER]) == MYR_DOC_ABSENT) {
+        if (myr_doc_kind_of(values[SNAPSHOT]) != MYR_DOC_ABSENT) {
+            MYR_XGB_FAIL(xgb, UNSUPPORTED, "a memory snapshot (pickle); write the model with save_model");
+        }
+        MYR_XGB_FAIL(xgb, BAD_FORMAT, "learner is missing");
+    }
+    if (myr_doc_kind_of(values[VERSION]) == MYR_DOC_ABSENT) MYR_XGB_FAIL(xgb, BAD_FORMAT, "version is missing");
+    MYR_TRY(xgb_check_version(xgb, values[VERSION]));
+    *out = values[LEARNER];
+    return MYR_OK;
+}
+
+static myr_rc xgb_read_objective(myr_xgb *xgb, myr_doc_value value, const xgb_objective **out)
+{
+    static const myr_xgb_field field = {"name", MYR_DOC_STRING, false};
+    myr_doc_value name_value;
+    myr_str name;
+    xgb_set_where(xgb, "learner.objective");
+    MYR_TRY(myr_xgb_fields(xgb, value, &field, 1, &name_value));
+    bool is_text = myr_doc_string(name_value, &name);
+    MYR_ASSERT(is_text);
+    for (size_t i = 0; i < MYR_COUNT_OF(xgb_objectives); i++) {
+        if (!myr_str_is(name, xgb_objectives[i].name)) continue;
+        *out = &xgb_objectives[i];
+        xgb->out->objective = xgb_objectives[i].name;
+        xgb->out->desc.transform = xgb_objectives[i].transform;
+        return MYR_OK;
+    }
+    MYR_XGB_FAIL(xgb, UNSUPPORTED, "objective \"" MYR_STR_FMT "\" is not known", MYR_STR_ARG(name));
+}
+
+/* ---- base_score ---- */
+
+/* XGBoost's ProbToMargin, in float as there. False: not a value that the objective can have. */
+static bool xgb_to_margin(xgb_link link, float base, float *out)
+{
+    switch (link) {
+    case XGB_LINK_LOGIT:
+        if (!(base >= 0.0f && base <= 1.0f)) return false;
+        base = base < XGB_BASE_EPS ? XGB_BASE_EPS : base;
+        base = base > 1.0f - XGB_BASE_EPS ? 1.0f - XGB_BASE_EPS : base;
+        *out = -logf(1.0f / base - 1.0f);
+        return true;
+    case XGB_LINK_LOG:
+        if (!(base >= 0.0f)) return false;
+        *out =
+            logf(base); /* 0 gives -infinity, and exp gives 0 back: what count:poisson makes of labels that are all 0 */
+        return true;
+    default:
+        *out = base;
+        return true;
+    }
+}
+
+static myr_rc xgb_set_base(myr_xgb *xgb, const xgb_objective *objective, myr_str text, double *out)
+{
+    float base;
+    float margin;
+    text = myr_str_trim(text);
+    if (!myr_doc_parse_float(text, &base) || !isfinite(base)) {
+        MYR_XGB_FAIL(xgb, BAD_FORMAT, "base_score \"" MYR_STR_FMT "\" is not a finite number", MYR_STR_ARG(text));
+    }
+    if (!xgb_to_margin(objective->link, base, &margin)) {
+        MYR_XGB_FAIL(xgb, BAD_INPUT, "base_score %g is outside what %s allows (%s)", (double)base, objective->name,
+                     objective->link == XGB_LINK_LOGIT ? "0 to 1" : "not below 0");
+    }
+    *out = (double)margin;
+    return MYR_OK;
+}
+
+/* base_score is a text: "5E-1" up to version 3.0, "[5E-1]" or "[1E0,2E0]" since. One value stands for all outputs. */
+static myr_rc xgb_read_base(myr_xgb *xgb, const xgb_objective *objective, myr_doc_value value)
+{
+    uint32_t count = xgb->out->desc.margin_count;
+    double *margins = myr_xgb_alloc(xgb, count, sizeof *margins);
+    if (margins == NULL) MYR_XGB_FAIL(xgb, NO_MEMORY, "%u base margins", count);
+    myr_str text;
+    bool is_text = myr_doc_string(value, &text);
+    MYR_ASSERT(is_text);
+    text = myr_str_trim(text);
+    if (text.size >= 2 && text.data[0] == '[' && text.data[text.size - 1] == ']') {
+        text = myr_str_make(text.data + 1, text.size - 2);
+    }
+    uint32_t found = 0;
+    const char *end = text.data + text.size;
+    for (const char *at = text.data; found <= count; at++) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        const char *stop = comma != NULL ? comma : end;
+        double margin;
+        MYR_TRY(xgb_set_base(xgb, objective, myr_str_make(at, (size_t)(stop - at)), &margin));
+        if (found < count) margins[found] = margin;
+        found++;
+        at = stop;
+        if (comma == NULL) break;
+    }
+    if (found != count && found != 1) {
+        MYR_XGB_FAIL(xgb, BAD_FORMAT, "base_score has %s%u values for %u outputs", found > count ? "at least " : "",
+                     found, count);
+    }
+    for (uint32_t i = found; i < count; i++) {
+        margins[i] = margins[0];
+    }
+    xgb->out->desc.base_margins = margins;
+    return MYR_OK;
+}
+
+/* ---- the learner's parameters ---- */
+
+static myr_rc xgb_read_parameters(myr_xgb *xgb, myr_doc_value value, const xgb_objective *objective)
+{
+    enum { BASE_SCORE, NUM_FEATURE, NUM_CLASS, NUM_TARGET, COUNT };
+    static const myr_xgb_field fields[COUNT] = {{"base_score", MYR_DOC_STRING, false},
+                                                {"num_feature", MYR_DOC_STRING, false},
+                                                {"num_class", MYR_DOC_STRING, false},
+                                                {"num_target", MYR_DOC_STRING, true}};
+    myr_doc_value values[COUNT];
+    uint64_t features;
+    uint64_t classes;
+    uint64_t targets = 1;
+    xgb_set_where(xgb, "learner.learner_model_param");
+    MYR_TRY(myr_xgb_fields(xgb, value, fields, COUNT, values));
+    MYR_TRY(myr_xgb_parameter(xgb, "num_feature", values[NUM_FEATURE], MYR_FEATURES_MAX, &features));
+    MYR_TRY(myr_xgb_parameter(xgb, "num_class", values[NUM_CLASS], MYR_OUTPUTS_MAX, &classes));
+    if (myr_doc_kind_of(values[NUM_TARGET]) != MYR_DOC_ABSENT) {
+        MYR_TRY(myr_xgb_parameter(xgb, "num_target", values[NUM_TARGET], MYR_OUTPUTS_MAX, &targets));
+    }
+    if (classes > 1 && targets > 1) MYR_XGB_FAIL(xgb, UNSUPPORTED, "several classes and several targets");
+    if (objective->is_multiclass && classes == 0)
+        MYR_XGB_FAIL(xgb, BAD_FORMAT, "num_class is 0 for %s", objective->name);
+    uint64_t outputs = classes > targets ? classes : targets;
+    xgb->out->feature_count = (uint32_t)features;
+    xgb->out->desc.feature_count = (uint32_t)features;
+    xgb->out->desc.margin_count = outputs > 0 ? (uint32_t)outputs : 1;
+    if (xgb->out->desc.transform == MYR_TRANSFORM_SIGMOID && outputs > 1) {
+        xgb->out->desc.transform = MYR_TRANSFORM_SIGMOID_EACH; /* several targets, each with its own probability */
+    }
+    xgb->out->desc.transform_param = 1.0;
+    return xgb_read_base(xgb, objective, values[BASE_SCORE]);
+}
+
+static myr_rc xgb_read_names(myr_xgb *xgb, myr_doc_value array)
+{
+    if (myr_doc_kind_of(array) == MYR_DOC_ABSENT) return MYR_OK;
+    uint64_t count = myr_doc_count(&xgb->doc, array);
+    if (count == 0) return MYR_OK;
+    if (count != xgb->out->feature_count) {
+        MYR_XGB_FAIL(xgb, BAD_FORMAT, "%llu feature_names for num_feature %u", (unsigned long long)count,
+                     xgb->out->feature_count);
+    }
+    char **names = myr_xgb_alloc(xgb, (size_t)count, sizeof *names);
+    if (names == NULL) MYR_XGB_FAIL(xgb, NO_MEMORY, "%llu feature names", (unsigned long long)count);
+    myr_doc_iter iter;
+    myr_doc_value value;
+    myr_str name;
+    myr_doc_iter_init(&xgb->doc, array, &iter);
+    for (size_t i = 0; i < count; i++) {
+        bool has_more = myr_doc_next(&iter, NULL, &value);
+        MYR_ASSERT(has_more);
+        if (!myr_doc_string(value, &name)) {
+            MYR_XGB_FAIL(xgb, BAD_FORMAT, "feature_names[%zu] is %s, not a text", i,
+                         myr_doc_kind_name(myr_doc_kind_of(value)));
+        }
+        if (memchr(name.data, '\0', name.size) != NULL)
+            MYR_XGB_FAIL(xgb, BAD_FORMAT, "feature_names[%zu] has a NUL", i);
+        names[i] = xgb_copy(xgb, name);
+        if (names[i] == NULL) MYR_XGB_FAIL(xgb, NO_MEMORY, "feature_names[%zu]", i);
+    }
+    xgb->out->feature_names = names;
+    return MYR_OK;
+}
+
+/* ---- the booster ---- */
+
+static myr_rc xgb_find_model(myr_xgb *xgb, myr_doc_value booster, myr_doc_value *out)
+{
+    enum { NAME, MODEL, COUNT };
+    static const myr_xgb_field fields[COUNT] = {{"name", MYR_DOC_STRING, false}, {"model", MYR_DOC_OBJECT, true}};
+    myr_doc_value values[COUNT];
+    myr_str name;
+    xgb_set_where(xgb, "learner.gradient_booster");
+    MYR_TRY(myr_xgb_fields(xgb, booster, fields, COUNT, values));
+    bool is_text = myr_doc_string(values[NAME], &name);
+    MYR_ASSERT(is_text);
+    if (!myr_str_is(name, "gbtree")) {
+        MYR_XGB_FAIL(xgb, UNSUPPORTED, "booster \"" MYR_STR_FMT "\"; only gbtree is read", MYR_STR_ARG(name));
+    }
+    if (myr_doc_kind_of(values[MODEL]) == MYR_DOC_ABSENT) MYR_XGB_FAIL(xgb, BAD_FORMAT, "model is missing");
+    *out = values[MODEL];
+    return MYR_OK;
+}
+
+static myr_rc xgb_read(myr_xgb *xgb)
+{
+    enum { PARAMETERS, OBJECTIVE, BOOSTER, NAMES, COUNT };
+    static const myr_xgb_field fields[COUNT] = {{"learner_model_param", MYR_DOC_OBJECT, false},
+                                                {"objective", MYR_DOC_OBJECT, false},
+                                                {"gradient_booster", MYR_DOC_OBJECT, false},
+                                                {"feature_names", MYR_DOC_ARRAY, true}};
+    myr_doc_value values[COUNT];
+    myr_doc_value learner;
+    myr_doc_value model;
+    const xgb_objective *objective = NULL;
+    MYR_TRY(xgb_find_learner(xgb, &learner));
+    xgb_set_where(xgb, "learner");
+    MYR_TRY(myr_xgb_fields(xgb, learner, fields, COUNT, values));
+    MYR_TRY(xgb_find_model(xgb, values[BOOSTER], &model)); /* first: gblinear and dart are named as such */
+    MYR_TRY(xgb_read_objective(xgb, values[OBJECTIVE], &objective));
+    MYR_ASSERT(objective != NULL);
+    MYR_TRY(xgb_read_parameters(xgb, values[PARAMETERS], objective));
+    xgb_set_where(xgb, "learner");
+    MYR_TRY(xgb_read_names(xgb, values[NAMES]));
+    xgb_set_where(xgb, "gradient_booster.model");
+    return myr_xgb_read_trees(xgb, model);
+}
+
+myr_rc myr_import_xgboost(const myr_import_src *src, myr_imported *out, myr_err *err)
+{
+    MYR_ASSERT(out->format == MYR_FORMAT_XGBOOST_JSON || out->format == MYR_FORMAT_XGBOOST_UBJ);
+    myr_xgb xgb = {.src = src, .out = out, .err = err};
+    out->algorithm = "xgboost";
+    out->desc.kind = MYR_MODEL_TREES;
+    out->desc.calc = MYR_CALC_F32;
+    myr_rc rc = myr_doc_open(src, out->format == MYR_FORMAT_XGBOOST_UBJ, &xgb.doc, err);
+    if (rc == MYR_OK) rc = xgb_read(&xgb);
+    myr_xgb_nodes_fini(&xgb.nodes);
+    myr_doc_close(&xgb.doc);
+    return rc;
+}
