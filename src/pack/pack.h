@@ -55,7 +55,8 @@ myr_rc myr_pack_find(const myr_pack *pack, const unsigned char *key, size_t key_
 myr_rc myr_pack_get_entry(const myr_pack *pack, uint32_t model_idx, myr_pack_entry *out, myr_err *err);
 /* The model, checked on first use (column and output counts too). BAD_FORMAT names segment and damage; said each time. */
 myr_rc myr_pack_model(const myr_pack *pack, uint32_t model_idx, const myr_model **out, myr_err *err);
-/* Check everything now. The first damage is the error; *out_broken counts models that are damaged. */
+/* Check everything now, marked or not. The first damage is the error; *out_broken (may be NULL; set also on failure) counts
+ * the models that can't be used. */
 myr_rc myr_pack_verify(const myr_pack *pack, uint32_t *out_broken, myr_err *err);
 
 /* ---- writing ---- */
@@ -63,12 +64,17 @@ typedef struct myr_pack_writer myr_pack_writer;
 
 /*
  * Write <dir>/<name>.index and, if there are new models, <dir>/<name>.blobs. Bounded memory: model bytes go straight to the file.
- * Nothing is visible under its final name before commit; commit syncs files and directory. Thread: one.
+ * Nothing is visible under its final name before commit; commit syncs files and directory, and leaves nothing when it fails.
+ * The bytes depend only on the calls and their order. Thread: one; one writer per name at a time.
+ * Errors: EXISTS a pack of this name is published (packs are never rewritten), NOT_FOUND no such directory, BAD_INPUT.
  */
 myr_rc myr_pack_writer_open(const char *dir, const char *name, const myr_pack_info *info, myr_pack_writer **out, myr_err *err);
 myr_rc myr_pack_writer_add(myr_pack_writer *writer, const unsigned char *key, size_t key_bytes, int64_t version,
                            const unsigned char *model_bytes, size_t model_size, myr_err *err); /* EXISTS: the key twice */
-/* Take a model over from an earlier pack in the same directory without copying its bytes. */
+/*
+ * Take a model over from an earlier pack in the same directory without copying (or checking) its bytes.
+ * BAD_INPUT: other columns, features or outputs, or another directory. EXISTS: the key twice. TOO_LARGE: MYR_PACK_FILES_MAX.
+ */
 myr_rc myr_pack_writer_keep(myr_pack_writer *writer, const myr_pack *earlier, uint32_t model_idx, int64_t version, myr_err *err);
 myr_rc myr_pack_writer_commit(myr_pack_writer *writer, myr_err *err); /* at most once */
 void myr_pack_writer_close(myr_pack_writer *writer); /* removes what was not committed; NULL accepted */
