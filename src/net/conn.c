@@ -1,0 +1,146 @@
+/*
+ * Connections and their deadlines. libmicrohttpd's own time-out starts again with every byte, so a client that drips
+ * holds a connection for ever; ours are moments on the clock, set when a phase of a request begins. One thread looks
+ * through all connections several times per time-out and shuts the late ones down; their loop then meets the end of the
+ * stream and cleans up as for any client that left.
+ *
+ * A socket is closed only after its CLOSED notification, which takes conns_lock: under the lock an fd in the list is
+ * ours.
+ */
+#include "net/internal.h"
+
+#include <sys/socket.h>
+
+#define REAPER_PERIODS       8 /* looks per shortest time-out */
+#define REAPER_PERIOD_MS_MIN 10
+#define REAPER_PERIOD_MS_MAX 250
+#define REAPER_LOOK_NS       1000000000LL /* between looks at one connection, and before the first */
+
+static void conn_set(net_conn *conn, int64_t deadline_ns, int64_t listens_ns)
+{
+    if (conn == NULL) return;
+    atomic_store_explicit(&conn->deadline_ns, deadline_ns, memory_order_relaxed);
+    atomic_store_explicit(&conn->listens_ns, listens_ns, memory_order_relaxed);
+}
+
+void net_conn_wait(net_conn *conn, int64_t timeout_ms)
+{
+    int64_t now_ns = myr_clock_mono_ns();
+    conn_set(conn, now_ns + timeout_ms * 1000000, now_ns);
+}
+
+void net_conn_send(net_conn *conn, int64_t timeout_ms)
+{
+    conn_set(conn, myr_clock_mono_ns() + timeout_ms * 1000000, NET_NEVER_NS);
+}
+
+void net_conn_work(net_conn *conn)
+{
+    conn_set(conn, NET_NEVER_NS, NET_NEVER_NS);
+}
+
+static void conn_add(myr_http_server *server, net_conn *conn)
+{
+    myr_mutex_lock(&server->conns_lock);
+    conn->next = server->conns;
+    if (server->conns != NULL) server->conns->prev = conn;
+    server->conns = conn;
+    myr_mutex_unlock(&server->conns_lock);
+}
+
+static void conn_remove(myr_http_server *server, net_conn *conn)
+{
+    myr_mutex_lock(&server->conns_lock);
+    if (conn->prev != NULL) {
+        MYR_ASSERT(conn->prev->next == conn);
+        conn->prev->next = conn->next;
+    } else {
+        MYR_ASSERT(server->conns == conn);
+        server->conns = conn->next;
+    }
+    if (conn->next != NULL) conn->next->prev = conn->prev;
+    myr_mutex_unlock(&server->conns_lock);
+}
+
+void net_on_connection(void *ctx, struct MHD_Connection *mhd, void **slot, enum MHD_ConnectionNotificationCode what)
+{
+    myr_http_server *server = ctx;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        if (*slot == NULL) return;
+        conn_remove(server, *slot);
+        myr_free(*slot);
+        *slot = NULL;
+        return;
+    }
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    MYR_ASSERT(info != NULL);
+    net_conn *conn = myr_calloc(1, sizeof *conn);
+    if (conn == NULL) { /* no deadline, no connection */
+        shutdown(info->connect_fd, SHUT_RDWR);
+        return;
+    }
+    conn->fd = info->connect_fd;
+    net_conn_wait(conn, server->opts.header_timeout_ms);
+    conn_add(server, conn);
+    *slot = conn;
+}
+
+/*
+ * Whether the client has left unseen: when its last bytes and its end arrive together, libmicrohttpd reads the bytes,
+ * takes the socket for empty and is never told again. We look only where a request is awaited, and not at once: bytes
+ * that the loop has read a moment ago must have become a request before an empty socket means that nothing more will
+ * come.
+ */
+static bool reaper_sees_end(net_conn *conn, int64_t now_ns)
+{
+    int64_t listens_ns = atomic_load_explicit(&conn->listens_ns, memory_order_relaxed);
+    if (listens_ns == NET_NEVER_NS || now_ns - listens_ns < REAPER_LOOK_NS ||
+        now_ns - conn->looked_ns < REAPER_LOOK_NS) {
+        return false;
+    }
+    conn->looked_ns = now_ns;
+    char byte;
+    return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void *reaper_main(void *arg)
+{
+    myr_http_server *server = arg;
+    myr_mutex_lock(&server->conns_lock);
+    while (!server->reaper_stop) {
+        int64_t now_ns = myr_clock_mono_ns();
+        for (net_conn *conn = server->conns; conn != NULL; conn = conn->next) {
+            bool is_late = atomic_load_explicit(&conn->deadline_ns, memory_order_relaxed) <= now_ns;
+            if (is_late || reaper_sees_end(conn, now_ns)) shutdown(conn->fd, SHUT_RDWR); /* the loop does the rest */
+        }
+        MYR_IGNORE(
+            myr_cond_wait_ms(&server->reaper_wake, &server->conns_lock, server->reaper_period_ms)); /* a period */
+    }
+    myr_mutex_unlock(&server->conns_lock);
+    return NULL;
+}
+
+myr_rc net_reaper_start(myr_http_server *server, myr_err *err)
+{
+    int64_t shortest_ms = server->opts.header_timeout_ms;
+    if (server->opts.body_timeout_ms < shortest_ms) shortest_ms = server->opts.body_timeout_ms;
+    if (server->opts.idle_timeout_ms < shortest_ms) shortest_ms = server->opts.idle_timeout_ms;
+    int64_t period_ms = shortest_ms / REAPER_PERIODS;
+    if (period_ms < REAPER_PERIOD_MS_MIN) period_ms = REAPER_PERIOD_MS_MIN;
+    if (period_ms > REAPER_PERIOD_MS_MAX) period_ms = REAPER_PERIOD_MS_MAX;
+    server->reaper_period_ms = period_ms;
+    MYR_TRY(myr_thread_start(&server->reaper, "net-reaper", reaper_main, server, err));
+    server->has_reaper = true;
+    return MYR_OK;
+}
+
+void net_reaper_stop(myr_http_server *server)
+{
+    if (!server->has_reaper) return;
+    myr_mutex_lock(&server->conns_lock);
+    server->reaper_stop = true;
+    myr_cond_signal(&server->reaper_wake);
+    myr_mutex_unlock(&server->conns_lock);
+    myr_thread_join(server->reaper);
+    server->has_reaper = false;
+}

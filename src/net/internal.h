@@ -1,0 +1,138 @@
+/*
+ * What the files of net share: the server, its connections and requests. Not for other directories.
+ *
+ * Owners: a net_thread belongs to the one thread that claimed it; a myr_req to its loop, or, while it is deferred, to
+ * the compute thread; the list of connections is guarded by conns_lock; the rest of the server is set before the first
+ * thread starts or atomic.
+ */
+#ifndef MYR_NET_INTERNAL_H
+#define MYR_NET_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include <microhttpd.h>
+
+#include "net/net.h"
+
+#define NET_NEVER_NS INT64_MAX
+
+/* What one thread that runs handlers owns. Loops also keep requests for their next use. */
+typedef struct net_thread {
+    myr_http_server *server;
+    void *state; /* of make_loop_state */
+    bool is_loop;
+    myr_req *spare_reqs;
+    uint32_t spare_count;
+} net_thread;
+
+/* One connection: its socket and the moment at which we cut it. Made and freed by libmicrohttpd's notifications. */
+typedef struct net_conn {
+    struct net_conn *prev, *next;
+    int fd;
+    bool had_request; /* loop only */
+    _Atomic int64_t deadline_ns;
+    _Atomic int64_t listens_ns; /* since when we wait for bytes of the client, or NET_NEVER_NS */
+    int64_t looked_ns;          /* reaper only */
+} net_conn;
+
+typedef enum net_phase {
+    NET_PHASE_NEW,      /* the request line is there */
+    NET_PHASE_BODY,     /* headers checked, the body comes */
+    NET_PHASE_HANDLER,  /* the handler runs on the loop */
+    NET_PHASE_DEFERRED, /* asleep: a compute thread has it, or had it */
+    NET_PHASE_SENT      /* the answer was handed to libmicrohttpd */
+} net_phase;
+
+struct myr_req {
+    myr_http_server *server;
+    net_thread *loop; /* whose connection it is */
+    net_thread *runs; /* whose thread runs it now */
+    net_conn *conn;
+    struct MHD_Connection *mhd;
+    myr_req *next_spare;
+    myr_arena *arena;
+    net_phase phase;
+    bool is_counted; /* in server->in_flight */
+    bool must_close;
+    bool is_too_large;
+    myr_method method;
+    const char *method_name;
+    const char *path;
+    size_t target_bytes;
+    myr_str segments[MYR_HTTP_SEGMENTS_MAX];
+    uint32_t segment_count;
+    int64_t start_ns;
+    char *body; /* in the arena */
+    size_t body_bytes, body_room;
+    int64_t dropped_bytes;
+    void (*again)(void *ctx, myr_req *req);
+    const void *note;
+    /* the answer; status 0 = none yet */
+    int status;
+    const char *content_type;
+    const char *reply;
+    size_t reply_bytes;
+    struct {
+        const char *name, *value;
+    } headers[MYR_HTTP_REPLY_HEADERS_MAX];
+    uint32_t header_count;
+};
+
+struct myr_http_server {
+    myr_http_opts opts; /* counts resolved; listen is not kept */
+    struct MHD_Daemon *daemon;
+    int listen_fd;
+    int port;
+    myr_pool *pool;
+    net_thread *threads; /* loops, then compute threads */
+    int thread_count;
+    _Atomic int claimed_loops, claimed_computes;
+    _Atomic int64_t in_flight;      /* headers complete, answer not yet sent */
+    _Atomic int64_t deferred_count; /* asleep */
+    int64_t deferred_max;
+    _Atomic bool is_draining; /* answers close their connection */
+    _Atomic bool is_hurrying; /* the drain time is over: no more work begins */
+    myr_mutex conns_lock;
+    net_conn *conns; /* under conns_lock */
+    myr_cond reaper_wake;
+    bool reaper_stop; /* under conns_lock */
+    bool has_reaper;
+    int64_t reaper_period_ms;
+    myr_thread reaper;
+};
+
+/* The calling thread's net_thread; claimed on the first call. */
+net_thread *net_thread_here(myr_http_server *server, bool is_loop);
+bool net_thread_is_current(const net_thread *thread);
+
+/* ---- listen.c ---- */
+/* A listening socket for "host:port" or "[v6]:port". */
+myr_rc net_listen(const char *listen, int *out_fd, int *out_port, myr_err *err);
+
+/* ---- conn.c: connections and their deadlines ---- */
+void net_on_connection(void *ctx, struct MHD_Connection *mhd, void **slot, enum MHD_ConnectionNotificationCode what);
+/* From now we … (conn may be NULL) */
+void net_conn_wait(net_conn *conn, int64_t timeout_ms); /* … wait for the client's bytes */
+void net_conn_send(net_conn *conn, int64_t timeout_ms); /* … wait for the client to take its answer */
+void net_conn_work(net_conn *conn);                     /* … work: no deadline */
+myr_rc net_reaper_start(myr_http_server *server, myr_err *err);
+void net_reaper_stop(myr_http_server *server);
+
+/* ---- request.c: what libmicrohttpd calls ---- */
+void *net_on_request_line(void *ctx, const char *target, struct MHD_Connection *mhd);
+enum MHD_Result net_on_access(void *ctx, struct MHD_Connection *mhd, const char *url, const char *method,
+                              const char *version, const char *data, size_t *data_bytes, void **slot);
+void net_on_completed(void *ctx, struct MHD_Connection *mhd, void **slot, enum MHD_RequestTerminationCode how);
+void net_req_free(myr_req *req);
+
+/* ---- target.c: the path ---- */
+/* Cut and decode url. BAD_INPUT names the part; NOT_FOUND: too many parts; NO_MEMORY. */
+myr_rc net_target_parse(myr_req *req, const char *url, myr_err *err);
+/* Decode %xx once, into `out` (room for text.size bytes). False: a bad escape or %00. */
+bool net_percent_decode(myr_str text, char *out, size_t *out_size);
+
+/* ---- reply.c ---- */
+/* Hand the answer to libmicrohttpd. MHD_NO closes the connection. Loop only. */
+enum MHD_Result net_send(myr_req *req);
+
+#endif

@@ -1,0 +1,334 @@
+/*
+ * The life of a request, as libmicrohttpd's callbacks tell it: request line -> headers -> body -> handler -> answer ->
+ * completed. A request object with its arena is taken from its loop's spares at the first and put back at the last, so
+ * a warm request allocates nothing of ours. A deferred one sleeps in between while a compute thread has it.
+ */
+#include "net/internal.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define REQ_SPARES_MAX       256            /* per loop */
+#define REQ_SPARE_BYTES_MAX  (256u << 10)   /* an arena that held more is not kept */
+#define REQ_BODY_BYTES_FIRST ((size_t)4096) /* room for a body of unknown length */
+
+/* ---- taking and putting back ---- */
+
+static myr_req *req_new(net_thread *loop)
+{
+    myr_req *req = myr_calloc(1, sizeof *req);
+    if (req == NULL) return NULL;
+    req->arena = myr_arena_new((size_t)loop->server->opts.request_bytes_max);
+    if (req->arena == NULL) {
+        myr_free(req);
+        return NULL;
+    }
+    return req;
+}
+
+void net_req_free(myr_req *req)
+{
+    myr_arena_free(req->arena);
+    myr_free(req);
+}
+
+static myr_req *req_take(net_thread *loop)
+{
+    MYR_ASSERT(loop->is_loop && net_thread_is_current(loop));
+    myr_req *req = loop->spare_reqs;
+    if (req != NULL) {
+        loop->spare_reqs = req->next_spare;
+        loop->spare_count--;
+    } else {
+        req = req_new(loop);
+        if (req == NULL) return NULL;
+    }
+    myr_arena *arena = req->arena;
+    memset(req, 0, sizeof *req);
+    req->arena = arena;
+    req->server = loop->server;
+    req->loop = loop;
+    req->runs = loop;
+    return req;
+}
+
+static void req_put(myr_req *req)
+{
+    net_thread *loop = req->loop;
+    if (loop->spare_count >= REQ_SPARES_MAX || myr_arena_used_bytes(req->arena) > REQ_SPARE_BYTES_MAX) {
+        net_req_free(req);
+        return;
+    }
+    myr_arena_reset(req->arena);
+    req->next_spare = loop->spare_reqs;
+    loop->spare_reqs = req;
+    loop->spare_count++;
+}
+
+/* ---- the callbacks, in the order in which they come ---- */
+
+void *net_on_request_line(void *ctx, const char *target, struct MHD_Connection *mhd)
+{
+    myr_http_server *server = ctx;
+    myr_req *req = req_take(net_thread_here(server, true));
+    if (req == NULL) return NULL; /* net_on_access closes the connection */
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    req->mhd = mhd;
+    req->conn = info != NULL ? info->socket_context : NULL;
+    req->target_bytes = strlen(target);
+    if (req->conn != NULL) { /* on a new connection the time of the headers runs since it was accepted */
+        if (req->conn->had_request) net_conn_wait(req->conn, server->opts.header_timeout_ms);
+        req->conn->had_request = true;
+    }
+    return req;
+}
+
+static void req_read_method(myr_req *req, const char *method)
+{
+    static const char *const names[] = {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"};
+    req->method = MYR_METHOD_OTHER;
+    req->method_name = method;
+    for (size_t i = 0; i < MYR_COUNT_OF(names); i++) {
+        if (strcmp(method, names[i]) == 0) req->method = (myr_method)i;
+    }
+}
+
+/* What libmicrohttpd lets through and we must not: a header of framing or routing that stands twice. */
+typedef struct header_counts {
+    int lengths, hosts;
+} header_counts;
+
+static enum MHD_Result req_count_header(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    header_counts *counts = ctx;
+    (void)kind;
+    (void)value;
+    if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) counts->lengths++;
+    if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0) counts->hosts++;
+    return MHD_YES;
+}
+
+/* Answer from here: the handler never sees this request. */
+static enum MHD_Result req_refuse(myr_req *req, int status, bool close, const char *message)
+{
+    if (close) req->must_close = true;
+    const char *body =
+        myr_arena_printf(req->arena, "{\"error\":\"%s\"}", message); /* our own words: nothing to escape */
+    if (body == NULL) body = "{\"error\":\"out of memory\"}";
+    myr_req_reply(req, status, "application/json", body, strlen(body));
+    return net_send(req);
+}
+
+static enum MHD_Result req_refuse_too_large(myr_req *req, bool close)
+{
+    char text[96];
+    const char *message = myr_arena_printf(req->arena, "the request body is larger than the limit of %s",
+                                           myr_format_bytes(req->server->opts.body_bytes_max, text, sizeof text));
+    return req_refuse(req, 413, close, message != NULL ? message : "the request body is too large");
+}
+
+/* Checks of the header as a whole; 0 or the status to refuse with. */
+static int req_check_headers(myr_req *req, const char **out_message)
+{
+    header_counts counts = {0};
+    MHD_get_connection_values(req->mhd, MHD_HEADER_KIND, req_count_header, &counts);
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(req->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    if (counts.lengths > 1) {
+        *out_message = "the header Content-Length stands more than once";
+        return 400;
+    }
+    if (counts.hosts > 1) {
+        *out_message = "the header Host stands more than once";
+        return 400;
+    }
+    if (req->target_bytes > MYR_HTTP_URL_BYTES_MAX) {
+        *out_message = "the request target is longer than the limit";
+        return 414;
+    }
+    if (info != NULL && info->header_size > MYR_HTTP_HEADER_BYTES_MAX) {
+        *out_message = "the request header is larger than the limit";
+        return 431;
+    }
+    return 0;
+}
+
+/* Room for a body whose length is declared (and allowed); pages are touched only as bytes arrive. */
+static bool req_make_room(myr_req *req, size_t room)
+{
+    char *body = req->body == NULL ? myr_arena_alloc(req->arena, room)
+                                   : myr_arena_realloc(req->arena, req->body, req->body_room, room);
+    if (body == NULL) return false;
+    req->body = body;
+    req->body_room = room;
+    return true;
+}
+
+/* The headers are complete. Refuse what is wrong with them, otherwise let the body come. */
+static enum MHD_Result req_on_headers(myr_req *req, const char *url, const char *method)
+{
+    myr_http_server *server = req->server;
+    MYR_ASSERT(net_thread_is_current(req->loop));
+    req->phase = NET_PHASE_BODY;
+    req->start_ns = myr_clock_mono_ns();
+    req->path = url;
+    req_read_method(req, method);
+    req->is_counted = true;
+    atomic_fetch_add(&server->in_flight, 1);
+    const char *message;
+    int status = req_check_headers(req, &message);
+    if (status != 0) return req_refuse(req, status, true, message);
+    myr_err err = {0};
+    if (net_target_parse(req, url, &err) != MYR_OK) {
+        req->must_close = err.rc == MYR_BAD_INPUT;
+        myr_req_reply_error(req, &err);
+        return net_send(req);
+    }
+    net_conn_wait(req->conn, server->opts.body_timeout_ms);
+    const char *length_text = MHD_lookup_connection_value(req->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    uint64_t length = 0;
+    if (length_text == NULL || !myr_parse_uint64(myr_str_of(length_text), &length) || length == 0) return MHD_YES;
+    if (length <= (uint64_t)server->opts.body_bytes_max) {
+        if (!req_make_room(req, (size_t)length + 1)) req->is_too_large = true;
+        return MHD_YES;
+    }
+    req->is_too_large = true;
+    bool asks = MHD_lookup_connection_value(req->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_EXPECT) != NULL;
+    if (asks || length > (uint64_t)(server->opts.body_bytes_max + MYR_HTTP_DRAIN_BYTES_MAX)) {
+        return req_refuse_too_large(req, true); /* nothing of the body is read */
+    }
+    return MHD_YES;
+}
+
+/* Some of the body. Past the limit it is read and dropped, so that a client that writes all first can read its 413. */
+static enum MHD_Result req_on_data(myr_req *req, const char *data, size_t data_bytes)
+{
+    size_t limit = (size_t)req->server->opts.body_bytes_max;
+    if (!req->is_too_large && data_bytes > limit - req->body_bytes) req->is_too_large = true;
+    if (!req->is_too_large && req->body_bytes + data_bytes + 1 > req->body_room) {
+        size_t room = req->body_room == 0 ? REQ_BODY_BYTES_FIRST : req->body_room * 2;
+        while (room < req->body_bytes + data_bytes + 1)
+            room *= 2;
+        if (room > limit + 1) room = limit + 1;
+        req->is_too_large = !req_make_room(req, room);
+    }
+    if (req->is_too_large) {
+        req->dropped_bytes += (int64_t)data_bytes;
+        return req->dropped_bytes > (int64_t)limit + MYR_HTTP_DRAIN_BYTES_MAX ? MHD_NO : MHD_YES; /* NO: closed */
+    }
+    MYR_ASSERT(req->body_bytes + data_bytes < req->body_room);
+    memcpy(req->body + req->body_bytes, data, data_bytes);
+    req->body_bytes += data_bytes;
+    return MHD_YES;
+}
+
+/* The request is whole: let the handler answer or defer. */
+static enum MHD_Result req_run(myr_req *req)
+{
+    myr_http_server *server = req->server;
+    net_conn_work(req->conn); /* what takes time now is ours */
+    if (req->is_too_large) return req_refuse_too_large(req, false);
+    if (req->body != NULL) req->body[req->body_bytes] = '\0';
+    req->phase = NET_PHASE_HANDLER;
+    server->opts.handler(server->opts.ctx, req);
+    if (req->phase == NET_PHASE_DEFERRED) return MHD_YES; /* may be running elsewhere already: not ours to touch */
+    MYR_ASSERT(req->status != 0);                         /* a handler answers or defers */
+    return net_send(req);
+}
+
+enum MHD_Result net_on_access(void *ctx, struct MHD_Connection *mhd, const char *url, const char *method,
+                              const char *version, const char *data, size_t *data_bytes, void **slot)
+{
+    (void)ctx;
+    (void)mhd;
+    (void)version;
+    myr_req *req = *slot;
+    if (req == NULL) return MHD_NO;
+    switch (req->phase) {
+    case NET_PHASE_NEW:
+        return req_on_headers(req, url, method);
+    case NET_PHASE_BODY:
+        if (*data_bytes > 0) {
+            size_t given = *data_bytes;
+            *data_bytes = 0;
+            return req_on_data(req, data, given);
+        }
+        return req_run(req);
+    case NET_PHASE_DEFERRED: /* woken: the answer is there */
+        MYR_ASSERT(req->status != 0);
+        req->runs = req->loop;
+        return net_send(req);
+    case NET_PHASE_HANDLER:
+    case NET_PHASE_SENT:
+        break;
+    }
+    *data_bytes = 0; /* what follows an early answer */
+    return MHD_YES;
+}
+
+void net_on_completed(void *ctx, struct MHD_Connection *mhd, void **slot, enum MHD_RequestTerminationCode how)
+{
+    myr_http_server *server = ctx;
+    (void)mhd;
+    (void)how;
+    myr_req *req = *slot;
+    if (req == NULL) return;
+    *slot = NULL;
+    req->runs = req->loop;
+    if (req->is_counted) {
+        if (req->phase != NET_PHASE_SENT) req->status = myr_rc_http(MYR_CANCELLED); /* it left before its answer */
+        if (server->opts.on_done != NULL) server->opts.on_done(server->opts.ctx, req);
+    }
+    net_conn_wait(req->conn, server->opts.idle_timeout_ms);
+    bool is_counted = req->is_counted;
+    req_put(req);
+    if (is_counted) atomic_fetch_sub(&server->in_flight, 1);
+}
+
+/* ---- deferral ---- */
+
+static void req_reply_busy(myr_req *req, const char *message)
+{
+    myr_err err = {0};
+    MYR_IGNORE(MYR_ERROR(&err, BUSY, "%s", message)); /* only the words are wanted */
+    myr_req_reply_error(req, &err);
+}
+
+/* On a compute thread. After the connection is woken its loop owns the request again. */
+static void req_compute(void *arg)
+{
+    myr_req *req = arg;
+    myr_http_server *server = req->server;
+    struct MHD_Connection *mhd = req->mhd;
+    req->runs = net_thread_here(server, false);
+    if (atomic_load(&server->is_hurrying)) {
+        req_reply_busy(req, "the server is stopping: ask another one or again later");
+    } else {
+        req->again(server->opts.ctx, req);
+    }
+    MYR_ASSERT(req->status != 0);
+    MHD_resume_connection(mhd);
+    atomic_fetch_sub(&server->deferred_count, 1);
+}
+
+void myr_req_defer(myr_req *req, void (*again)(void *ctx, myr_req *req))
+{
+    myr_http_server *server = req->server;
+    MYR_ASSERT(net_thread_is_current(req->loop) && req->phase == NET_PHASE_HANDLER && req->status == 0);
+    int64_t before = atomic_fetch_add(&server->deferred_count, 1); /* before is_hurrying is read: see myr_http_stop */
+    bool is_hurrying = atomic_load(&server->is_hurrying);
+    if (is_hurrying || before >= server->deferred_max) {
+        atomic_fetch_sub(&server->deferred_count, 1);
+        req_reply_busy(req, is_hurrying ? "the server is stopping: ask another one or again later"
+                                        : "too many requests wait for a compute thread: try again in a second");
+        return;
+    }
+    req->again = again;
+    req->phase = NET_PHASE_DEFERRED;
+    struct MHD_Connection *mhd = req->mhd;
+    MHD_suspend_connection(mhd);
+    if (myr_pool_submit(server->pool, req_compute, req, NULL) != MYR_OK) { /* can't be: the pool holds deferred_max */
+        req_reply_busy(req, "too many requests wait for a compute thread: try again in a second");
+        MHD_resume_connection(mhd);
+        atomic_fetch_sub(&server->deferred_count, 1);
+    }
+}
