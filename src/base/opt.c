@@ -288,20 +288,21 @@ static void opt_help_row(myr_opt_table table, const myr_opt_row *row, myr_buf *o
     myr_buf_printf(out, "  --%s %s", row->name, kinds[row->type]);
     const char *short_name = opt_short_name(row);
     if (short_name != row->name && myr_opt_find_short(table, short_name) == row) myr_buf_printf(out, " (--%s)", short_name);
+    myr_buf_putc(out, '\n');
+    opt_help_prose(row->prose, out);
     char env[OPT_ENV_BYTES];
     opt_env_name(row, env);
-    myr_buf_printf(out, ", %s", env);
-    if (row->default_value[0] != '\0') myr_buf_printf(out, ", default %s", row->default_value);
+    myr_buf_printf(out, "      [%s", env);
+    if (row->default_value[0] != '\0') myr_buf_printf(out, "; default %s", row->default_value);
     if (opt_has_range(row)) {
         char min[32], max[32];
         opt_format_number(row, row->min, min);
         opt_format_number(row, row->max, max);
-        myr_buf_printf(out, ", %s to %s", min, max);
+        myr_buf_printf(out, "; %s to %s", min, max);
     }
-    if ((row->flags & MYR_OPT_RELOAD) != 0) myr_buf_puts(out, ", reloadable");
-    if ((row->flags & MYR_OPT_SECRET) != 0) myr_buf_puts(out, ", secret");
-    myr_buf_putc(out, '\n');
-    opt_help_prose(row->prose, out);
+    if ((row->flags & MYR_OPT_RELOAD) != 0) myr_buf_puts(out, "; reloadable");
+    if ((row->flags & MYR_OPT_SECRET) != 0) myr_buf_puts(out, "; secret");
+    myr_buf_puts(out, "]\n");
 }
 
 void myr_opt_help(myr_opt_table table, myr_buf *out)

@@ -164,7 +164,7 @@ TEST(check_names_lies_of_the_header)
     LIE(margin_count, uint32_t, 1025, BAD_FORMAT, "1025 margins");
     LIE(margin_count, uint32_t, 1, BAD_FORMAT, "padding byte");
     LIE(tree_count, uint32_t, 1000001, BAD_FORMAT, "1000001 trees");
-    LIE(tree_count, uint32_t, 2, BAD_FORMAT, "slot");
+    LIE(tree_count, uint32_t, 2, BAD_FORMAT, "padding byte");
     LIE(item_count, uint32_t, UINT32_MAX, BAD_FORMAT, "counts need");
     LIE(item_count, uint32_t, 15, BAD_FORMAT, "slots");
     LIE(word_count, uint32_t, 4, BAD_FORMAT, "4 category words, 3 used");
