@@ -166,7 +166,7 @@ TEST(check_names_lies_of_the_header)
     LIE(tree_count, uint32_t, 1000001, BAD_FORMAT, "1000001 trees");
     LIE(tree_count, uint32_t, 2, BAD_FORMAT, "padding byte");
     LIE(item_count, uint32_t, UINT32_MAX, BAD_FORMAT, "counts need");
-    LIE(item_count, uint32_t, 15, BAD_FORMAT, "slots");
+    LIE(item_count, uint32_t, 15, BAD_FORMAT, "padding byte");
     LIE(word_count, uint32_t, 4, BAD_FORMAT, "4 category words, 3 used");
     LIE(word_count, uint32_t, 2, BAD_FORMAT, "");
     LIE(transform_param, double, 1.0, BAD_FORMAT, "takes no parameter");
@@ -198,6 +198,8 @@ TEST(check_names_lies_of_the_nodes)
     expect_lie(&c, root, &nan_value, 8, MYR_BAD_FORMAT, "threshold nan");
     uint32_t first = 2;
     expect_lie(&c, m.trees_at + sizeof(model_tree), &first, 4, MYR_BAD_FORMAT, "tree 0");
+    first = 7;
+    expect_lie(&c, m.trees_at + sizeof(model_tree), &first, 4, MYR_BAD_FORMAT, "tree 0 has 7 slots");
     first = UINT32_MAX;
     expect_lie(&c, m.trees_at + sizeof(model_tree), &first, 4, MYR_BAD_FORMAT, "tree 0 has nodes 0 to 4294967295");
     expect_lie(&c, m.trees_at + 4, &first, 4, MYR_BAD_FORMAT, "adds to output 4294967295");
