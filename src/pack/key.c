@@ -1,6 +1,6 @@
 /*
- * Keys as typed values and as canonical bytes. One value has one encoding: the column's type decides it, never the way the
- * value was written, so that 2, 2.0 and "2" find the same model in a table, in JSON and in a URL.
+ * Keys as typed values and as canonical bytes. One value has one encoding: the column's type decides it, never the way
+ * the value was written, so that 2, 2.0 and "2" find the same model in a table, in JSON and in a URL.
  */
 #include "pack/key.h"
 
@@ -66,8 +66,8 @@ static myr_rc key_value_from_text(myr_key_type type, const char *name, myr_str t
     }
     int64_t number;
     if (!key_int_of_text(text, &number)) {
-        MYR_FAIL(err, BAD_INPUT, "partition column '%s' is %s, '" MYR_STR_FMT "' is not a decimal integer of 64 bits", name,
-                 key_type_names[type], MYR_STR_ARG(text));
+        MYR_FAIL(err, BAD_INPUT, "partition column '%s' is %s, '" MYR_STR_FMT "' is not a decimal integer of 64 bits",
+                 name, key_type_names[type], MYR_STR_ARG(text));
     }
     *out = (myr_key_value){.i64 = number};
     return MYR_OK;
@@ -93,7 +93,8 @@ static size_t key_format_int64(int64_t value, char out[MYR_KEY_SCRATCH_BYTES])
     return size;
 }
 
-static myr_rc key_value_from_int64(myr_key_type type, int64_t number, char scratch[MYR_KEY_SCRATCH_BYTES], myr_key_value *out)
+static myr_rc key_value_from_int64(myr_key_type type, int64_t number, char scratch[MYR_KEY_SCRATCH_BYTES],
+                                   myr_key_value *out)
 {
     *out = (myr_key_value){.i64 = number};
     if (type == MYR_KEY_BYTES) {
@@ -102,8 +103,8 @@ static myr_rc key_value_from_int64(myr_key_type type, int64_t number, char scrat
     return MYR_OK;
 }
 
-static myr_rc key_value_from_double(myr_key_type type, const char *name, double value, char scratch[MYR_KEY_SCRATCH_BYTES],
-                                    myr_key_value *out, myr_err *err)
+static myr_rc key_value_from_double(myr_key_type type, const char *name, double value,
+                                    char scratch[MYR_KEY_SCRATCH_BYTES], myr_key_value *out, myr_err *err)
 {
     int64_t number;
     if (isnan(value)) {
@@ -117,16 +118,16 @@ static myr_rc key_value_from_double(myr_key_type type, const char *name, double 
     size_t size = myr_format_double(value, text);
     MYR_ASSERT(size <= MYR_KEY_SCRATCH_BYTES && size <= sizeof text);
     if (type == MYR_KEY_INT64) {
-        MYR_FAIL(err, BAD_INPUT, "partition column '%s' is %s, %.*s is not an integer of 64 bits", name, key_type_names[type],
-                 (int)size, text);
+        MYR_FAIL(err, BAD_INPUT, "partition column '%s' is %s, %.*s is not an integer of 64 bits", name,
+                 key_type_names[type], (int)size, text);
     }
     memcpy(scratch, text, size);
     *out = (myr_key_value){.text = myr_str_make(scratch, size)};
     return MYR_OK;
 }
 
-myr_rc myr_key_value_from_col(myr_key_type type, const myr_col *col, int64_t row_idx, char scratch[MYR_KEY_SCRATCH_BYTES],
-                              myr_key_value *out, myr_err *err)
+myr_rc myr_key_value_from_col(myr_key_type type, const myr_col *col, int64_t row_idx,
+                              char scratch[MYR_KEY_SCRATCH_BYTES], myr_key_value *out, myr_err *err)
 {
     const char *name = col->name != NULL ? col->name : "?";
     if (myr_col_is_null(col, row_idx)) {
@@ -173,8 +174,8 @@ size_t myr_key_encode(const myr_key_schema *schema, uint32_t mask, const myr_key
     return at;
 }
 
-myr_rc myr_key_from_segment(const myr_key_schema *schema, const myr_segment *segment, unsigned char out[MYR_KEY_BYTES_MAX],
-                            size_t *out_size, myr_err *err)
+myr_rc myr_key_from_segment(const myr_key_schema *schema, const myr_segment *segment,
+                            unsigned char out[MYR_KEY_BYTES_MAX], size_t *out_size, myr_err *err)
 {
     MYR_ASSERT(schema->column_count <= MYR_PARTITION_COLUMNS_MAX);
     const char *names[MYR_PARTITION_COLUMNS_MAX] = {0};
@@ -231,7 +232,8 @@ static myr_rc key_reader_next(key_reader *reader, myr_key_type type, const char 
 }
 
 /* Walk the whole key; with `out`, also write its text. */
-static myr_rc key_walk(const myr_key_schema *schema, const unsigned char *key, size_t key_bytes, myr_buf *out, myr_err *err)
+static myr_rc key_walk(const myr_key_schema *schema, const unsigned char *key, size_t key_bytes, myr_buf *out,
+                       myr_err *err)
 {
     MYR_ASSERT(schema->column_count <= MYR_PARTITION_COLUMNS_MAX);
     if (key_bytes == 0 || key_bytes > MYR_KEY_BYTES_MAX) {
@@ -270,7 +272,8 @@ myr_rc pack_key_check(const myr_key_schema *schema, const unsigned char *key, si
     return key_walk(schema, key, key_bytes, NULL, err);
 }
 
-myr_rc myr_key_text(const myr_key_schema *schema, const unsigned char *key, size_t key_bytes, myr_buf *out, myr_err *err)
+myr_rc myr_key_text(const myr_key_schema *schema, const unsigned char *key, size_t key_bytes, myr_buf *out,
+                    myr_err *err)
 {
     MYR_TRY(pack_key_check(schema, key, key_bytes, err)); /* first: a bad key leaves *out as it was */
     MYR_TRY(key_walk(schema, key, key_bytes, out, err));

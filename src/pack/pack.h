@@ -1,6 +1,6 @@
 /*
- * The face of pack: the compiled models of a release. An index file names immutable blob files beside it; all are mapped
- * read-only and shared between processes. A release that changes few models adds one blob file and a new index.
+ * The face of pack: the compiled models of a release. An index file names immutable blob files beside it; all are
+ * mapped read-only and shared between processes. A release that changes few models adds one blob file and a new index.
  *
  * Opening checks the header and its checksums (page checksums among them); index pages are checked as they are touched,
  * each model in full on first use, then marked. Rewriting a published file in place is outside the promise.
@@ -12,9 +12,9 @@
 #include "model/model.h"
 #include "pack/key.h"
 
-#define MYR_PACK_NONE UINT32_MAX
+#define MYR_PACK_NONE       UINT32_MAX
 #define MYR_PACK_MODELS_MAX 16777216
-#define MYR_PACK_FILES_MAX 1024 /* blob files an index may name */
+#define MYR_PACK_FILES_MAX  1024 /* blob files an index may name */
 
 /* What the pack says about its fleet. Strings live as long as the pack. */
 typedef struct myr_pack_info {
@@ -41,44 +41,56 @@ typedef struct myr_pack myr_pack;
 
 /*
  * Thread: one pack may be read by any number of threads. Errors: NOT_FOUND, BAD_FORMAT (path, what, where), UNSUPPORTED
- * (format version, by name), IO. A pack found damaged is refused whole only if its index is; a damaged model is refused alone.
+ * (format version, by name), IO. A pack found damaged is refused whole only if its index is; a damaged model is refused
+ * alone.
  */
 myr_rc myr_pack_open(const char *index_path, myr_pack **out, myr_err *err);
 void myr_pack_close(myr_pack *pack); /* NULL accepted */
 typedef myr_pack *myr_pack_ptr;
-static inline void myr_pack_ptr_drop(myr_pack_ptr *pack) { myr_pack_close(*pack); }
+static inline void myr_pack_ptr_drop(myr_pack_ptr *pack)
+{
+    myr_pack_close(*pack);
+}
 const myr_pack_info *myr_pack_get_info(const myr_pack *pack);
 
 /* O(1). *out_idx = MYR_PACK_NONE when the key has no model. BAD_FORMAT when an index page is damaged. */
-myr_rc myr_pack_find(const myr_pack *pack, const unsigned char *key, size_t key_bytes, uint64_t key_hash, uint32_t *out_idx,
-                     myr_err *err);
+myr_rc myr_pack_find(const myr_pack *pack, const unsigned char *key, size_t key_bytes, uint64_t key_hash,
+                     uint32_t *out_idx, myr_err *err);
 myr_rc myr_pack_get_entry(const myr_pack *pack, uint32_t model_idx, myr_pack_entry *out, myr_err *err);
-/* The model, checked on first use (column and output counts too). BAD_FORMAT names segment and damage; said each time. */
+/* The model, checked on first use (column and output counts too). BAD_FORMAT names segment and damage; said each time.
+ */
 myr_rc myr_pack_model(const myr_pack *pack, uint32_t model_idx, const myr_model **out, myr_err *err);
-/* Check everything now, marked or not. The first damage is the error; *out_broken (may be NULL; set also on failure) counts
- * the models that can't be used. */
+/* Check everything now, marked or not. The first damage is the error; *out_broken (may be NULL; set also on failure)
+ * counts the models that can't be used. */
 myr_rc myr_pack_verify(const myr_pack *pack, uint32_t *out_broken, myr_err *err);
 
 /* ---- writing ---- */
 typedef struct myr_pack_writer myr_pack_writer;
 
 /*
- * Write <dir>/<name>.index and, if there are new models, <dir>/<name>.blobs. Bounded memory: model bytes go straight to the file.
- * Nothing is visible under its final name before commit; commit syncs files and directory, and leaves nothing when it fails.
- * The bytes depend only on the calls and their order. Thread: one; one writer per name at a time.
+ * Write <dir>/<name>.index and, if there are new models, <dir>/<name>.blobs. Bounded memory: model bytes go straight to
+ * the file. Nothing is visible under its final name before commit; commit syncs files and directory, and leaves nothing
+ * when it fails. The bytes depend only on the calls and their order. Thread: one; one writer per name at a time.
  * Errors: EXISTS a pack of this name is published (packs are never rewritten), NOT_FOUND no such directory, BAD_INPUT.
  */
-myr_rc myr_pack_writer_open(const char *dir, const char *name, const myr_pack_info *info, myr_pack_writer **out, myr_err *err);
+myr_rc myr_pack_writer_open(const char *dir, const char *name, const myr_pack_info *info, myr_pack_writer **out,
+                            myr_err *err);
 myr_rc myr_pack_writer_add(myr_pack_writer *writer, const unsigned char *key, size_t key_bytes, int64_t version,
-                           const unsigned char *model_bytes, size_t model_size, myr_err *err); /* EXISTS: the key twice */
+                           const unsigned char *model_bytes, size_t model_size,
+                           myr_err *err); /* EXISTS: the key twice */
 /*
  * Take a model over from an earlier pack in the same directory without copying (or checking) its bytes.
- * BAD_INPUT: other columns, features or outputs, or another directory. EXISTS: the key twice. TOO_LARGE: MYR_PACK_FILES_MAX.
+ * BAD_INPUT: other columns, features or outputs, or another directory. EXISTS: the key twice. TOO_LARGE:
+ * MYR_PACK_FILES_MAX.
  */
-myr_rc myr_pack_writer_keep(myr_pack_writer *writer, const myr_pack *earlier, uint32_t model_idx, int64_t version, myr_err *err);
+myr_rc myr_pack_writer_keep(myr_pack_writer *writer, const myr_pack *earlier, uint32_t model_idx, int64_t version,
+                            myr_err *err);
 myr_rc myr_pack_writer_commit(myr_pack_writer *writer, myr_err *err); /* at most once */
 void myr_pack_writer_close(myr_pack_writer *writer); /* removes what was not committed; NULL accepted */
 typedef myr_pack_writer *myr_pack_writer_ptr;
-static inline void myr_pack_writer_ptr_drop(myr_pack_writer_ptr *writer) { myr_pack_writer_close(*writer); }
+static inline void myr_pack_writer_ptr_drop(myr_pack_writer_ptr *writer)
+{
+    myr_pack_writer_close(*writer);
+}
 
 #endif

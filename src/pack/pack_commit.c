@@ -1,6 +1,7 @@
 /*
- * Committing a pack: finish the blob file, write the index, then bring both under their final names, blobs first, so that
- * an index never names a file that is not there. Whatever fails on the way, nothing of this pack stays under a final name.
+ * Committing a pack: finish the blob file, write the index, then bring both under their final names, blobs first, so
+ * that an index never names a file that is not there. Whatever fails on the way, nothing of this pack stays under a
+ * final name.
  */
 #include "pack/pack_inside.h"
 
@@ -71,7 +72,8 @@ static myr_rc pack_commit_zeros(pack_out *out, uint64_t until, myr_err *err)
 }
 
 static myr_rc pack_commit_index_write(const myr_pack_writer *writer, pack_out *out, const pack_header *header,
-                                      const pack_layout *at, const myr_buf *meta, const unsigned char *sums, myr_err *err)
+                                      const pack_layout *at, const myr_buf *meta, const unsigned char *sums,
+                                      myr_err *err)
 {
     unsigned char bytes[PACK_HEADER_BYTES];
     unsigned char page[PACK_PAGE_BYTES];

@@ -80,8 +80,8 @@ myr_rc pack_header_get(const unsigned char *bytes, size_t size_bytes, const char
     }
     uint32_t version = pack_get_u32(bytes + HEADER_VERSION);
     if (version != PACK_VERSION) {
-        MYR_FAIL(err, UNSUPPORTED, "%s: pack format %u, this program reads format %d: make the release again", path, version,
-                 PACK_VERSION);
+        MYR_FAIL(err, UNSUPPORTED, "%s: pack format %u, this program reads format %d: make the release again", path,
+                 version, PACK_VERSION);
     }
     if (pack_get_u64(bytes + HEADER_HASH) != myr_hash64(bytes, HEADER_HASH, 0)) {
         MYR_FAIL(err, BAD_FORMAT, "%s: the header is damaged (checksum)", path);
@@ -190,16 +190,17 @@ void pack_tail_put(unsigned char out[PACK_TAIL_BYTES], const pack_tail *tail)
     pack_put_u64(out + TAIL_HASH, myr_hash64(out, TAIL_HASH, 0));
 }
 
-myr_rc pack_ends_get(const unsigned char head[PACK_HEAD_BYTES], const unsigned char tail[PACK_TAIL_BYTES], uint64_t file_bytes,
-                     const char *path, pack_tail *out, myr_err *err)
+myr_rc pack_ends_get(const unsigned char head[PACK_HEAD_BYTES], const unsigned char tail[PACK_TAIL_BYTES],
+                     uint64_t file_bytes, const char *path, pack_tail *out, myr_err *err)
 {
     if (memcmp(head, PACK_HEAD_MAGIC, 8) != 0) {
-        MYR_FAIL(err, BAD_FORMAT, "%s: not a blob file of a pack (it does not begin with \"" PACK_HEAD_MAGIC "\")", path);
+        MYR_FAIL(err, BAD_FORMAT, "%s: not a blob file of a pack (it does not begin with \"" PACK_HEAD_MAGIC "\")",
+                 path);
     }
     uint32_t version = pack_get_u32(head + HEAD_VERSION);
     if (version != PACK_VERSION) {
-        MYR_FAIL(err, UNSUPPORTED, "%s: pack format %u, this program reads format %d: make the release again", path, version,
-                 PACK_VERSION);
+        MYR_FAIL(err, UNSUPPORTED, "%s: pack format %u, this program reads format %d: make the release again", path,
+                 version, PACK_VERSION);
     }
     if (!pack_is_zero(head + HEAD_ZEROS, PACK_HEAD_BYTES - HEAD_ZEROS)) {
         MYR_FAIL(err, BAD_FORMAT, "%s: the first %d bytes are damaged", path, PACK_HEAD_BYTES);
@@ -208,7 +209,8 @@ myr_rc pack_ends_get(const unsigned char head[PACK_HEAD_BYTES], const unsigned c
         !pack_is_zero(tail + TAIL_ZEROS, TAIL_HASH - TAIL_ZEROS)) {
         MYR_FAIL(err, BAD_FORMAT, "%s: the last %d bytes are damaged, or the file is cut off", path, PACK_TAIL_BYTES);
     }
-    pack_tail got = {pack_get_u64(tail + TAIL_FILE_BYTES), pack_get_u64(tail + TAIL_MODELS), pack_get_u64(tail + TAIL_ID)};
+    pack_tail got = {pack_get_u64(tail + TAIL_FILE_BYTES), pack_get_u64(tail + TAIL_MODELS),
+                     pack_get_u64(tail + TAIL_ID)};
     if (got.file_bytes != file_bytes) {
         MYR_FAIL(err, BAD_FORMAT, "%s: %llu bytes, written were %llu", path, (unsigned long long)file_bytes,
                  (unsigned long long)got.file_bytes);
@@ -268,7 +270,8 @@ myr_rc pack_info_check(const myr_pack_info *info, myr_rc rc, const char *path, m
         for (uint32_t j = 0; problem == NULL && j < i; j++) {
             problem = strcmp(name, info->keys.columns[j].name) == 0 ? "stands twice" : NULL;
         }
-        if (problem == NULL && info->keys.columns[i].type != MYR_KEY_INT64 && info->keys.columns[i].type != MYR_KEY_BYTES) {
+        if (problem == NULL && info->keys.columns[i].type != MYR_KEY_INT64 &&
+            info->keys.columns[i].type != MYR_KEY_BYTES) {
             problem = "has an unknown type";
         }
         if (problem != NULL) {
@@ -279,7 +282,8 @@ myr_rc pack_info_check(const myr_pack_info *info, myr_rc rc, const char *path, m
     for (uint32_t i = 0; i < info->feature_count; i++) {
         const char *problem = pack_column_name_problem(info->features[i], strlen(info->features[i]));
         if (problem != NULL) {
-            return myr_err_set(err, rc, __FILE__, __LINE__, "%s: feature %u '%s' %s", path, i + 1, info->features[i], problem);
+            return myr_err_set(err, rc, __FILE__, __LINE__, "%s: feature %u '%s' %s", path, i + 1, info->features[i],
+                               problem);
         }
     }
     return MYR_OK;

@@ -14,18 +14,18 @@
 #include "pack/key.h"
 #include "pack/pack.h"
 
-#define PACK_VERSION 1
-#define PACK_PAGE_BYTES 4096
-#define PACK_INDEX_SUFFIX ".index"
-#define PACK_BLOBS_SUFFIX ".blobs"
-#define PACK_TMP_SUFFIX ".tmp"
-#define PACK_NAME_BYTES_MAX (MYR_NAME_BYTES_MAX - 6) /* of a pack: with its suffix it is a name too */
+#define PACK_VERSION          1
+#define PACK_PAGE_BYTES       4096
+#define PACK_INDEX_SUFFIX     ".index"
+#define PACK_BLOBS_SUFFIX     ".blobs"
+#define PACK_TMP_SUFFIX       ".tmp"
+#define PACK_NAME_BYTES_MAX   (MYR_NAME_BYTES_MAX - 6) /* of a pack: with its suffix it is a name too */
 #define PACK_SEGMENT_RESERVED ",=/@"
-#define PACK_META_BYTES_MAX (16u << 20) /* names of the fleet, columns, features and blob files: at most 8.7 MB */
+#define PACK_META_BYTES_MAX   (16u << 20) /* names of the fleet, columns, features and blob files: at most 8.7 MB */
 
 /* ---- index header: PACK_HEADER_BYTES, the last 8 of them the XXH64 of the others ---- */
 #define PACK_HEADER_BYTES 128
-#define PACK_INDEX_MAGIC "myrindex"
+#define PACK_INDEX_MAGIC  "myrindex"
 typedef struct pack_header {
     uint64_t file_bytes;
     int64_t release;
@@ -61,14 +61,15 @@ static inline uint64_t pack_slot_count(uint32_t model_count)
 
 /* A slot: u32 tag (low half of the key's hash), u32 entry index + 1 (0 = empty). */
 #define PACK_SLOT_BYTES 8
-#define PACK_PROBE_MAX 4096 /* of a table with honest keys it is below 200; more means keys made to collide */
+#define PACK_PROBE_MAX  4096 /* of a table with honest keys it is below 200; more means keys made to collide */
 static inline uint64_t pack_slot_first(uint64_t key_hash, uint64_t slot_count)
 {
     return (key_hash >> 32) * slot_count >> 32; /* < slot_count, since slot_count < 2^32 */
 }
 
-/* An entry: u64 model hash, i64 version, u64 key offset, u64 blob offset, u32 blob bytes / 64, u16 file, u16 key bytes. */
-#define PACK_ENTRY_BYTES 40
+/* An entry: u64 model hash, i64 version, u64 key offset, u64 blob offset, u32 blob bytes / 64, u16 file, u16 key bytes.
+ */
+#define PACK_ENTRY_BYTES     40
 #define PACK_MODEL_BYTES_MAX ((uint64_t)MYR_MODEL_ALIGN * UINT32_MAX)
 typedef struct pack_row {
     uint64_t model_hash;
@@ -81,10 +82,10 @@ typedef struct pack_row {
 } pack_row;
 
 /* ---- blob file: 64 bytes before and after the models ---- */
-#define PACK_HEAD_BYTES 64 /* magic, u32 version, zeros */
-#define PACK_TAIL_BYTES 64 /* magic, u64 file bytes, u64 model count, u64 id, zeros, u64 XXH64 of the bytes before */
-#define PACK_HEAD_MAGIC "myrblobs"
-#define PACK_TAIL_MAGIC "myrblend"
+#define PACK_HEAD_BYTES      64 /* magic, u32 version, zeros */
+#define PACK_TAIL_BYTES      64 /* magic, u64 file bytes, u64 model count, u64 id, zeros, u64 XXH64 of the bytes before */
+#define PACK_HEAD_MAGIC      "myrblobs"
+#define PACK_TAIL_MAGIC      "myrblend"
 #define PACK_META_FILE_BYTES 16 /* u64 file bytes, u64 id; the name follows as a string */
 typedef struct pack_tail {
     uint64_t file_bytes;
@@ -92,7 +93,10 @@ typedef struct pack_tail {
     uint64_t id; /* folds the hashes of its models: another content is another id */
 } pack_tail;
 
-static inline uint16_t pack_get_u16(const unsigned char *at) { return (uint16_t)(at[0] | at[1] << 8); }
+static inline uint16_t pack_get_u16(const unsigned char *at)
+{
+    return (uint16_t)(at[0] | at[1] << 8);
+}
 static inline void pack_put_u16(unsigned char *at, uint16_t value)
 {
     at[0] = (unsigned char)value;
@@ -116,10 +120,14 @@ static inline void pack_put_u64(unsigned char *at, uint64_t value)
     pack_put_u32(at, (uint32_t)value);
     pack_put_u32(at + 4, (uint32_t)(value >> 32));
 }
-static inline uint64_t pack_round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
+static inline uint64_t pack_round_up(uint64_t value, uint64_t to)
+{
+    return (value + to - 1) / to * to;
+}
 bool pack_is_zero(const unsigned char *at, size_t size_bytes);
 
-/* pack_format.c: bytes <-> values. The get functions check magic, version, sums and zeros; the caller checks the values. */
+/* pack_format.c: bytes <-> values. The get functions check magic, version, sums and zeros; the caller checks the
+ * values. */
 void pack_header_put(unsigned char out[PACK_HEADER_BYTES], const pack_header *header);
 myr_rc pack_header_get(const unsigned char *bytes, size_t size_bytes, const char *path, pack_header *out, myr_err *err);
 /* BAD_FORMAT when a count is past its limit. The sizes can't overflow then. */
@@ -129,15 +137,16 @@ void pack_row_get(const unsigned char bytes[PACK_ENTRY_BYTES], pack_row *out);
 void pack_head_put(unsigned char out[PACK_HEAD_BYTES]);
 void pack_tail_put(unsigned char out[PACK_TAIL_BYTES], const pack_tail *tail);
 /* Check both ends of a blob file of file_bytes. */
-myr_rc pack_ends_get(const unsigned char head[PACK_HEAD_BYTES], const unsigned char tail[PACK_TAIL_BYTES], uint64_t file_bytes,
-                     const char *path, pack_tail *out, myr_err *err);
+myr_rc pack_ends_get(const unsigned char head[PACK_HEAD_BYTES], const unsigned char tail[PACK_TAIL_BYTES],
+                     uint64_t file_bytes, const char *path, pack_tail *out, myr_err *err);
 uint64_t pack_page_sum(const unsigned char page[PACK_PAGE_BYTES], uint64_t page_idx);
 uint64_t pack_id_fold(uint64_t id, uint64_t model_hash, uint64_t model_bytes);
 
 /* The part of meta that must be equal for a model to be kept: partition columns and features. */
 void pack_signature_put(myr_buf *out, const myr_pack_info *info);
 void pack_meta_str_put(myr_buf *out, const char *text);
-/* Names and types; the counts were checked before. `rc` is what a fault is: BAD_FORMAT in a file, BAD_INPUT from a caller. */
+/* Names and types; the counts were checked before. `rc` is what a fault is: BAD_FORMAT in a file, BAD_INPUT from a
+ * caller. */
 myr_rc pack_info_check(const myr_pack_info *info, myr_rc rc, const char *path, myr_err *err);
 
 /* key.c and segment.c */

@@ -22,16 +22,17 @@ struct myr_pack {
     pack_layout layout;
     myr_pack_info info;
     pack_file *files;
-    _Atomic uint64_t *page_marks;             /* a bit per page of the index body: its sum was checked */
+    _Atomic uint64_t *page_marks;            /* a bit per page of the index body: its sum was checked */
     _Atomic(const myr_model *) *model_marks; /* the model, once it was checked in full; NULL before */
     uint64_t losses; /* myr_io_map_losses() at open: once it has moved, marks count for nothing any more */
 };
 
 /*
- * pack_read.c. The entry of a model with every offset checked against the real files, and its key. BAD_FORMAT: a page is
- * damaged or the entry points outside. `model_idx` must be below the count.
+ * pack_read.c. The entry of a model with every offset checked against the real files, and its key. BAD_FORMAT: a page
+ * is damaged or the entry points outside. `model_idx` must be below the count.
  */
-myr_rc pack_row_load(const myr_pack *pack, uint32_t model_idx, pack_row *out_row, const unsigned char **out_key, myr_err *err);
+myr_rc pack_row_load(const myr_pack *pack, uint32_t model_idx, pack_row *out_row, const unsigned char **out_key,
+                     myr_err *err);
 /* BAD_FORMAT when a page of any mapping was lost since `losses_before`: what was read in between may be zeros. */
 myr_rc pack_loss_check(const myr_pack *pack, uint64_t losses_before, myr_err *err);
 /* Check the pages under `size_bytes` of the body unless marked, then give the bytes. */
@@ -39,7 +40,8 @@ myr_rc pack_touch(const myr_pack *pack, uint64_t offset, uint64_t size_bytes, co
 
 /* ---- writing ---- */
 
-/* A file under a temporary name, written in order through a buffer. Zero-initialise; pack_out_drop removes an unfinished one. */
+/* A file under a temporary name, written in order through a buffer. Zero-initialise; pack_out_drop removes an
+ * unfinished one. */
 #define PACK_OUT_BUFFER_BYTES (256 * 1024)
 typedef struct pack_out {
     myr_fd fd;
@@ -103,7 +105,7 @@ struct myr_pack_writer {
     uint64_t blob_id;
     unsigned char *aligned; /* a model that came unaligned */
     size_t aligned_room;
-    bool is_failed;    /* a write failed: what the file holds is not known */
+    bool is_failed; /* a write failed: what the file holds is not known */
     bool is_committed;
 };
 

@@ -1,6 +1,7 @@
 /*
- * Opening a pack: everything whose size does not depend on the number of models is checked here (header, names, page sums,
- * zeros between the parts, both ends of each blob file); pages and models are checked by pack_read.c when they are touched.
+ * Opening a pack: everything whose size does not depend on the number of models is checked here (header, names, page
+ * sums, zeros between the parts, both ends of each blob file); pages and models are checked by pack_read.c when they
+ * are touched.
  */
 #include "pack/pack_inside.h"
 
@@ -32,8 +33,8 @@ static myr_rc pack_meta_str(pack_meta_reader *reader, const char **out, myr_err 
     size_t size = pack_get_u16(bytes);
     MYR_TRY(pack_meta_take(reader, size, &bytes, err));
     if (size > MYR_NAME_BYTES_MAX || (size > 0 && memchr(bytes, '\0', size) != NULL)) {
-        MYR_FAIL(err, BAD_FORMAT, "%s: a name of %zu bytes, longer than %d or with a NUL byte", reader->pack->path, size,
-                 MYR_NAME_BYTES_MAX);
+        MYR_FAIL(err, BAD_FORMAT, "%s: a name of %zu bytes, longer than %d or with a NUL byte", reader->pack->path,
+                 size, MYR_NAME_BYTES_MAX);
     }
     char *text = myr_arena_strndup(reader->pack->arena, (const char *)bytes, size);
     if (text == NULL) {
@@ -96,8 +97,8 @@ static myr_rc pack_meta_file(pack_meta_reader *reader, pack_file *file, myr_err 
     pack_tail tail;
     MYR_TRY(pack_ends_get(data, data + file_bytes - PACK_TAIL_BYTES, file_bytes, blobs_path, &tail, err));
     if (tail.id != file->id) {
-        MYR_FAIL(err, BAD_FORMAT, "%s: its id is %016llx, %s was made for %016llx: another file of the same name", blobs_path,
-                 (unsigned long long)tail.id, path, (unsigned long long)file->id);
+        MYR_FAIL(err, BAD_FORMAT, "%s: its id is %016llx, %s was made for %016llx: another file of the same name",
+                 blobs_path, (unsigned long long)tail.id, path, (unsigned long long)file->id);
     }
     return MYR_OK;
 }

@@ -9,8 +9,8 @@
 myr_rc pack_loss_check(const myr_pack *pack, uint64_t losses_before, myr_err *err)
 {
     if (myr_io_map_losses() != losses_before) {
-        MYR_FAIL(err, BAD_FORMAT, "%s: a mapped file was cut off while it was read; put the file back and open it again",
-                 pack->path);
+        MYR_FAIL(err, BAD_FORMAT,
+                 "%s: a mapped file was cut off while it was read; put the file back and open it again", pack->path);
     }
     return MYR_OK;
 }
@@ -55,7 +55,8 @@ myr_rc pack_touch(const myr_pack *pack, uint64_t offset, uint64_t size_bytes, co
 
 /* ---- entries ---- */
 
-/* Where the entry points, against the real sizes. Also run on marked pages: it is cheap, and zeros must end here too. */
+/* Where the entry points, against the real sizes. Also run on marked pages: it is cheap, and zeros must end here too.
+ */
 static myr_rc pack_row_check(const myr_pack *pack, uint32_t model_idx, const pack_row *row, myr_err *err)
 {
     uint64_t keys_bytes = pack->header.keys_bytes;
@@ -76,12 +77,13 @@ static myr_rc pack_row_check(const myr_pack *pack, uint32_t model_idx, const pac
     return MYR_OK;
 }
 
-myr_rc pack_row_load(const myr_pack *pack, uint32_t model_idx, pack_row *out_row, const unsigned char **out_key, myr_err *err)
+myr_rc pack_row_load(const myr_pack *pack, uint32_t model_idx, pack_row *out_row, const unsigned char **out_key,
+                     myr_err *err)
 {
     MYR_ASSERT(model_idx < pack->header.model_count);
     const unsigned char *bytes = NULL;
-    MYR_TRY(pack_touch(pack, pack->layout.entries_offset + (uint64_t)model_idx * PACK_ENTRY_BYTES, PACK_ENTRY_BYTES, &bytes,
-                       err));
+    MYR_TRY(pack_touch(pack, pack->layout.entries_offset + (uint64_t)model_idx * PACK_ENTRY_BYTES, PACK_ENTRY_BYTES,
+                       &bytes, err));
     pack_row row;
     pack_row_get(bytes, &row);
     MYR_TRY(pack_row_check(pack, model_idx, &row, err));
@@ -97,7 +99,8 @@ myr_rc pack_row_load(const myr_pack *pack, uint32_t model_idx, pack_row *out_row
 static myr_rc pack_idx_check(const myr_pack *pack, uint32_t model_idx, myr_err *err)
 {
     if (model_idx >= pack->header.model_count) {
-        MYR_FAIL(err, BAD_INPUT, "%s: there is no model %u, it has %u", pack->path, model_idx, pack->header.model_count);
+        MYR_FAIL(err, BAD_INPUT, "%s: there is no model %u, it has %u", pack->path, model_idx,
+                 pack->header.model_count);
     }
     return MYR_OK;
 }
@@ -123,8 +126,8 @@ myr_rc myr_pack_get_entry(const myr_pack *pack, uint32_t model_idx, myr_pack_ent
 
 /* ---- look-up ---- */
 
-myr_rc myr_pack_find(const myr_pack *pack, const unsigned char *key, size_t key_bytes, uint64_t key_hash, uint32_t *out_idx,
-                     myr_err *err)
+myr_rc myr_pack_find(const myr_pack *pack, const unsigned char *key, size_t key_bytes, uint64_t key_hash,
+                     uint32_t *out_idx, myr_err *err)
 {
     uint64_t losses = myr_io_map_losses();
     uint32_t found = MYR_PACK_NONE;
@@ -138,8 +141,8 @@ myr_rc myr_pack_find(const myr_pack *pack, const unsigned char *key, size_t key_
         if (entry_number == 0) break;
         if (pack_get_u32(slot) == (uint32_t)key_hash) {
             if (entry_number > pack->header.model_count) {
-                MYR_FAIL(err, BAD_FORMAT, "%s: slot %llu names entry %u of %u", pack->path, (unsigned long long)slot_idx,
-                         entry_number, pack->header.model_count);
+                MYR_FAIL(err, BAD_FORMAT, "%s: slot %llu names entry %u of %u", pack->path,
+                         (unsigned long long)slot_idx, entry_number, pack->header.model_count);
             }
             pack_row row;
             const unsigned char *entry_key = NULL;
@@ -165,12 +168,13 @@ static void pack_model_name(const myr_pack *pack, const pack_row *row, const uns
     MYR_IGNORE(myr_key_text(&pack->info.keys, key, row->key_bytes, &segment, NULL)); /* without memory: no text */
     myr_buf_printf(out, "%s: model '%.*s' (bytes %llu to %llu)", pack->files[row->file_idx].name,
                    segment.failed || segment.size == 0 ? 0 : (int)(segment.size > 100 ? 100 : segment.size),
-                   segment.size == 0 ? "" : segment.data, (unsigned long long)row->blob_offset, (unsigned long long)end);
+                   segment.size == 0 ? "" : segment.data, (unsigned long long)row->blob_offset,
+                   (unsigned long long)end);
 }
 
 /* Checksum, then every byte by the model's own check, then that it fits the fleet's signature. */
-static myr_rc pack_model_check(const myr_pack *pack, const pack_row *row, const unsigned char *key, const myr_model **out,
-                               myr_err *err)
+static myr_rc pack_model_check(const myr_pack *pack, const pack_row *row, const unsigned char *key,
+                               const myr_model **out, myr_err *err)
 {
     MYR_TRY(pack_key_check(&pack->info.keys, key, row->key_bytes, err));
     const unsigned char *bytes = pack->files[row->file_idx].mapping.data + row->blob_offset;
@@ -252,8 +256,8 @@ static myr_rc pack_verify_slots(const myr_pack *pack, myr_err *err)
         uint32_t entry_number = pack_get_u32(slots + i * PACK_SLOT_BYTES + 4);
         bool is_empty = pack_is_zero(slots + i * PACK_SLOT_BYTES, PACK_SLOT_BYTES);
         if (entry_number > pack->header.model_count || (entry_number == 0 && !is_empty)) {
-            MYR_FAIL(err, BAD_FORMAT, "%s: slot %llu names entry %u of %u", pack->path, (unsigned long long)i, entry_number,
-                     pack->header.model_count);
+            MYR_FAIL(err, BAD_FORMAT, "%s: slot %llu names entry %u of %u", pack->path, (unsigned long long)i,
+                     entry_number, pack->header.model_count);
         }
         taken += !is_empty;
     }
@@ -264,15 +268,18 @@ static myr_rc pack_verify_slots(const myr_pack *pack, myr_err *err)
     return MYR_OK;
 }
 
+#define PACK_OFFSET_UNKNOWN UINT64_MAX /* the entry before was damaged */
+
 /* One model and its entry: keys lie one after the other, and the look-up finds this entry by its key. */
 static myr_rc pack_verify_model(const myr_pack *pack, uint32_t model_idx, uint64_t *key_offset, myr_err *err)
 {
     pack_row row;
     const unsigned char *key = NULL;
-    MYR_TRY(pack_row_load(pack, model_idx, &row, &key, err));
     uint64_t expected = *key_offset;
+    *key_offset = PACK_OFFSET_UNKNOWN;
+    MYR_TRY(pack_row_load(pack, model_idx, &row, &key, err));
     *key_offset = row.key_offset + row.key_bytes;
-    if (row.key_offset != expected) {
+    if (row.key_offset != expected && expected != PACK_OFFSET_UNKNOWN) {
         MYR_FAIL(err, BAD_FORMAT, "%s: the key of entry %u is not where the one before ends", pack->path, model_idx);
     }
     uint32_t found = MYR_PACK_NONE;

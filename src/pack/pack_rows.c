@@ -1,6 +1,6 @@
 /*
- * The rows of an index while it is built. Entries are kept as they will lie in the file, so that a pack of n models costs
- * n x (40 + key + about 16) bytes of memory and the file is written from these arrays without another copy.
+ * The rows of an index while it is built. Entries are kept as they will lie in the file, so that a pack of n models
+ * costs n x (40 + key + about 16) bytes of memory and the file is written from these arrays without another copy.
  */
 #include "pack/pack_inside.h"
 
@@ -126,8 +126,9 @@ myr_rc pack_rows_finish(pack_rows *rows, uint32_t *out_probe_max, myr_err *err)
         MYR_TRY(pack_rows_rebuild(rows, pack_slot_count(rows->count), &probe_max, err));
     }
     if (probe_max > PACK_PROBE_MAX) {
-        MYR_FAIL(err, TOO_LARGE, "a look-up would visit %u slots, at most %d are allowed: the keys were made to collide",
-                 probe_max, PACK_PROBE_MAX);
+        MYR_FAIL(err, TOO_LARGE,
+                 "a look-up would visit %u slots, at most %d are allowed: the keys were made to collide", probe_max,
+                 PACK_PROBE_MAX);
     }
     *out_probe_max = probe_max;
     return MYR_OK;

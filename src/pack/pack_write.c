@@ -1,6 +1,6 @@
 /*
- * Writing a pack: models go to the blob file as they come, only their rows stay in memory. A call that is refused leaves
- * the writer as it was; a write that failed leaves it failed, since what the file then holds is not known.
+ * Writing a pack: models go to the blob file as they come, only their rows stay in memory. A call that is refused
+ * leaves the writer as it was; a write that failed leaves it failed, since what the file then holds is not known.
  */
 #include "pack/pack_inside.h"
 
@@ -12,15 +12,16 @@
 static myr_rc pack_writer_check(const char *name, const myr_pack_info *info, myr_err *err)
 {
     if (!myr_name_is_valid(myr_str_of(name)) || strlen(name) > PACK_NAME_BYTES_MAX) {
-        MYR_FAIL(err, BAD_INPUT, "'%s' is not a name for a pack: letters, digits, '.', '_' and '-', at most %d bytes", name,
-                 PACK_NAME_BYTES_MAX);
+        MYR_FAIL(err, BAD_INPUT, "'%s' is not a name for a pack: letters, digits, '.', '_' and '-', at most %d bytes",
+                 name, PACK_NAME_BYTES_MAX);
     }
     if (info->keys.column_count > MYR_PARTITION_COLUMNS_MAX) {
         MYR_FAIL(err, BAD_INPUT, "pack %s: %u partition columns, at most %d are allowed", name, info->keys.column_count,
                  MYR_PARTITION_COLUMNS_MAX);
     }
     if (info->feature_count > MYR_FEATURES_MAX) {
-        MYR_FAIL(err, BAD_INPUT, "pack %s: %u features, at most %d are allowed", name, info->feature_count, MYR_FEATURES_MAX);
+        MYR_FAIL(err, BAD_INPUT, "pack %s: %u features, at most %d are allowed", name, info->feature_count,
+                 MYR_FEATURES_MAX);
     }
     if (info->output_count < 1 || info->output_count > MYR_OUTPUTS_MAX) {
         MYR_FAIL(err, BAD_INPUT, "pack %s: %u outputs, 1 to %d are allowed", name, info->output_count, MYR_OUTPUTS_MAX);
@@ -41,7 +42,8 @@ static myr_rc pack_writer_check_new(const char *dir, const char *name, myr_err *
     int64_t size = 0;
     myr_rc rc = myr_io_size(path, &size, err);
     if (rc == MYR_OK) {
-        MYR_FAIL(err, EXISTS, "%s: a pack of this name is published; packs are never rewritten, choose a new name", path);
+        MYR_FAIL(err, EXISTS, "%s: a pack of this name is published; packs are never rewritten, choose a new name",
+                 path);
     }
     if (rc != MYR_NOT_FOUND) return rc; /* not known: then it is not overwritten either */
     if (!myr_io_is_dir(dir)) {
@@ -67,7 +69,8 @@ static void pack_writer_fill(myr_pack_writer *writer, const char *dir, const cha
     pack_signature_put(&writer->signature, info);
 }
 
-myr_rc myr_pack_writer_open(const char *dir, const char *name, const myr_pack_info *info, myr_pack_writer **out, myr_err *err)
+myr_rc myr_pack_writer_open(const char *dir, const char *name, const myr_pack_info *info, myr_pack_writer **out,
+                            myr_err *err)
 {
     MYR_TRY(pack_writer_check(name, info, err));
     if (strlen(dir) >= MYR_PATH_BYTES_MAX) {
@@ -117,17 +120,19 @@ static myr_rc pack_writer_admit(myr_pack_writer *writer, const unsigned char *ke
     if (pack_rows_has(&writer->rows, key, key_bytes)) {
         MYR_AUTO(myr_buf) text = {0};
         MYR_TRY(myr_key_text(&writer->keys, key, key_bytes, &text, err));
-        MYR_FAIL(err, EXISTS, "pack %s: the segment '%.100s' is in it already", writer->name, text.size > 0 ? text.data : "");
+        MYR_FAIL(err, EXISTS, "pack %s: the segment '%.100s' is in it already", writer->name,
+                 text.size > 0 ? text.data : "");
     }
     return pack_rows_reserve(&writer->rows, key_bytes, err);
 }
 
 /* The model must be one that the reader will accept. Its bytes are copied only if they are not aligned. */
-static myr_rc pack_writer_check_model(myr_pack_writer *writer, const unsigned char *bytes, size_t size_bytes, myr_err *err)
+static myr_rc pack_writer_check_model(myr_pack_writer *writer, const unsigned char *bytes, size_t size_bytes,
+                                      myr_err *err)
 {
     if (size_bytes == 0 || size_bytes % MYR_MODEL_ALIGN != 0 || size_bytes > PACK_MODEL_BYTES_MAX) {
-        MYR_FAIL(err, BAD_INPUT, "pack %s: model %u has %zu bytes, not a multiple of %d", writer->name, writer->rows.count,
-                 size_bytes, MYR_MODEL_ALIGN);
+        MYR_FAIL(err, BAD_INPUT, "pack %s: model %u has %zu bytes, not a multiple of %d", writer->name,
+                 writer->rows.count, size_bytes, MYR_MODEL_ALIGN);
     }
     if ((uintptr_t)bytes % MYR_MODEL_ALIGN != 0) {
         if (size_bytes > writer->aligned_room) {
@@ -213,7 +218,8 @@ static myr_rc pack_writer_check_signature(const myr_pack_writer *writer, const m
                    earlier->info.output_count == writer->output_count && signature.size == writer->signature.size &&
                    (signature.size == 0 || memcmp(signature.data, writer->signature.data, signature.size) == 0);
     if (!is_same) {
-        MYR_FAIL(err, BAD_INPUT, "pack %s: models of %s can't be kept, its columns, features or outputs are others: compile anew",
+        MYR_FAIL(err, BAD_INPUT,
+                 "pack %s: models of %s can't be kept, its columns, features or outputs are others: compile anew",
                  writer->name, earlier->path);
     }
     return MYR_OK;
@@ -227,7 +233,8 @@ static myr_rc pack_writer_check_file(const myr_pack_writer *writer, const pack_f
     MYR_TRY(myr_path_join(path, sizeof path, writer->dir, file->name, err));
     MYR_TRY(myr_io_size(path, &size, err));
     if ((uint64_t)size != file->mapping.size) {
-        MYR_FAIL(err, BAD_INPUT, "%s: %lld bytes, the earlier pack uses one of %zu", path, (long long)size, file->mapping.size);
+        MYR_FAIL(err, BAD_INPUT, "%s: %lld bytes, the earlier pack uses one of %zu", path, (long long)size,
+                 file->mapping.size);
     }
     unsigned char head[PACK_HEAD_BYTES];
     unsigned char end[PACK_TAIL_BYTES];
@@ -244,18 +251,19 @@ static myr_rc pack_writer_check_file(const myr_pack_writer *writer, const pack_f
 }
 
 /* Which of our blob files it is; a new one is looked at once. The signature is compared then too. */
-static myr_rc pack_writer_ref(myr_pack_writer *writer, const myr_pack *earlier, const pack_file *file, uint16_t *out_idx,
-                              myr_err *err)
+static myr_rc pack_writer_ref(myr_pack_writer *writer, const myr_pack *earlier, const pack_file *file,
+                              uint16_t *out_idx, myr_err *err)
 {
     for (uint32_t i = 0; i < writer->ref_count; i++) {
-        if (i != writer->new_ref && writer->refs[i].id == file->id && writer->refs[i].file_bytes == file->mapping.size &&
-            strcmp(writer->refs[i].name, file->name) == 0) {
+        if (i != writer->new_ref && writer->refs[i].id == file->id &&
+            writer->refs[i].file_bytes == file->mapping.size && strcmp(writer->refs[i].name, file->name) == 0) {
             *out_idx = (uint16_t)i;
             return MYR_OK;
         }
     }
     if (strcmp(file->name, writer->blobs_name) == 0) {
-        MYR_FAIL(err, EXISTS, "pack %s: its name is that of a blob file with kept models, choose a new name", writer->name);
+        MYR_FAIL(err, EXISTS, "pack %s: its name is that of a blob file with kept models, choose a new name",
+                 writer->name);
     }
     if (writer->ref_count == MYR_PACK_FILES_MAX) {
         MYR_FAIL(err, TOO_LARGE, "pack %s: more than %d blob files: write the kept models anew", writer->name,
@@ -271,10 +279,12 @@ static myr_rc pack_writer_ref(myr_pack_writer *writer, const myr_pack *earlier, 
     return MYR_OK;
 }
 
-myr_rc myr_pack_writer_keep(myr_pack_writer *writer, const myr_pack *earlier, uint32_t model_idx, int64_t version, myr_err *err)
+myr_rc myr_pack_writer_keep(myr_pack_writer *writer, const myr_pack *earlier, uint32_t model_idx, int64_t version,
+                            myr_err *err)
 {
     if (model_idx >= earlier->header.model_count) {
-        MYR_FAIL(err, BAD_INPUT, "%s: there is no model %u, it has %u", earlier->path, model_idx, earlier->header.model_count);
+        MYR_FAIL(err, BAD_INPUT, "%s: there is no model %u, it has %u", earlier->path, model_idx,
+                 earlier->header.model_count);
     }
     pack_row row;
     const unsigned char *key = NULL;

@@ -1,6 +1,6 @@
 /*
- * Segment text, `store=2,brand=1`: the form of a key that people, URLs and the registry use. One rule reads it everywhere:
- * names and values are percent-encoded for , = % / @ and controls, and decoded exactly once.
+ * Segment text, `store=2,brand=1`: the form of a key that people, URLs and the registry use. One rule reads it
+ * everywhere: names and values are percent-encoded for , = % / @ and controls, and decoded exactly once.
  */
 #include "pack/key.h"
 
@@ -15,7 +15,8 @@ static bool segment_byte_is_raw(unsigned char c)
 }
 
 /* Decode one name or value into a fixed room of bytes_max + 1. `what` and `text` are for the message. */
-static myr_rc segment_decode(myr_str text, const char *what, size_t bytes_max, char *out, size_t *out_size, myr_err *err)
+static myr_rc segment_decode(myr_str text, const char *what, size_t bytes_max, char *out, size_t *out_size,
+                             myr_err *err)
 {
     for (size_t i = 0; i < text.size; i++) { /* the text stands last in each message: it may be long, and is cut then */
         unsigned char c = (unsigned char)text.data[i];
@@ -27,8 +28,9 @@ static myr_rc segment_decode(myr_str text, const char *what, size_t bytes_max, c
     MYR_AUTO(myr_buf) buf = {0};
     if (!myr_percent_decode(&buf, text)) {
         MYR_TRY(myr_buf_check(&buf, err));
-        MYR_FAIL(err, BAD_INPUT, "segment %s: '%%' needs two hexadecimal digits (write '%%' as %%25) in '" MYR_STR_FMT "'",
-                 what, MYR_STR_ARG(text));
+        MYR_FAIL(err, BAD_INPUT,
+                 "segment %s: '%%' needs two hexadecimal digits (write '%%' as %%25) in '" MYR_STR_FMT "'", what,
+                 MYR_STR_ARG(text));
     }
     MYR_TRY(myr_buf_check(&buf, err));
     if (buf.size > bytes_max) {
@@ -61,8 +63,8 @@ static myr_rc segment_parse_part(myr_str part, myr_segment *segment, myr_err *er
     size_t name_bytes = (size_t)(equals - part.data);
     uint32_t at = segment->part_count;
     size_t name_size = 0;
-    MYR_TRY(segment_decode(myr_str_make(part.data, name_bytes), "name", MYR_NAME_BYTES_MAX, segment->parts[at].name, &name_size,
-                           err));
+    MYR_TRY(segment_decode(myr_str_make(part.data, name_bytes), "name", MYR_NAME_BYTES_MAX, segment->parts[at].name,
+                           &name_size, err));
     if (memchr(segment->parts[at].name, '\0', name_size) != NULL) {
         MYR_FAIL(err, BAD_INPUT, "segment part '" MYR_STR_FMT "': a column name has no NUL byte", MYR_STR_ARG(part));
     }
@@ -80,7 +82,8 @@ static myr_rc segment_parse_part(myr_str part, myr_segment *segment, myr_err *er
 myr_rc myr_segment_parse(myr_str text, myr_segment *out, myr_err *err)
 {
     if (text.size > MYR_KEY_TEXT_BYTES_MAX) {
-        MYR_FAIL(err, BAD_INPUT, "segment text of %zu bytes, at most %d are allowed", text.size, MYR_KEY_TEXT_BYTES_MAX);
+        MYR_FAIL(err, BAD_INPUT, "segment text of %zu bytes, at most %d are allowed", text.size,
+                 MYR_KEY_TEXT_BYTES_MAX);
     }
     myr_segment segment = {0};
     size_t start = 0;
@@ -132,7 +135,8 @@ myr_rc pack_segment_order(const myr_segment *segment, const char *const *columns
                           int32_t out_parts[MYR_PARTITION_COLUMNS_MAX], myr_err *err)
 {
     if (column_count > MYR_PARTITION_COLUMNS_MAX || segment->part_count > MYR_PARTITION_COLUMNS_MAX) {
-        MYR_FAIL(err, BAD_INPUT, "%u partition columns, at most %d are allowed", column_count, MYR_PARTITION_COLUMNS_MAX);
+        MYR_FAIL(err, BAD_INPUT, "%u partition columns, at most %d are allowed", column_count,
+                 MYR_PARTITION_COLUMNS_MAX);
     }
     for (uint32_t i = 0; i < MYR_PARTITION_COLUMNS_MAX; i++) {
         out_parts[i] = -1;
@@ -165,7 +169,8 @@ myr_rc myr_segment_format(const myr_segment *segment, const char *const *columns
     }
     MYR_TRY(myr_buf_check(&text, err));
     if (text.size > MYR_KEY_TEXT_BYTES_MAX) {
-        MYR_FAIL(err, BAD_INPUT, "segment text of %zu bytes, at most %d are allowed", text.size, MYR_KEY_TEXT_BYTES_MAX);
+        MYR_FAIL(err, BAD_INPUT, "segment text of %zu bytes, at most %d are allowed", text.size,
+                 MYR_KEY_TEXT_BYTES_MAX);
     }
     myr_buf_append(out, text.data, text.size);
     return myr_buf_check(out, err);

@@ -127,7 +127,8 @@ TEST(segment_text_at_its_limit)
             memcpy(text + size, "%20", 3);
             size += 3;
         }
-        while (size < until) text[size++] = 'x';
+        while (size < until)
+            text[size++] = 'x';
     }
     EXPECT_INT(size, MYR_KEY_TEXT_BYTES_MAX);
     myr_err err = {0};
@@ -194,7 +195,8 @@ TEST(type_stays_int_while_all_values_are_canonical)
 
 /* ---- cells ---- */
 
-static myr_rc from_double(myr_key_type type, double value, myr_key_value *out, char scratch[MYR_KEY_SCRATCH_BYTES], myr_err *err)
+static myr_rc from_double(myr_key_type type, double value, myr_key_value *out, char scratch[MYR_KEY_SCRATCH_BYTES],
+                          myr_err *err)
 {
     myr_col col = {.name = "store", .type = MYR_COL_DOUBLE, .data.f64 = &value};
     return myr_key_value_from_col(type, &col, 0, scratch, out, err);
@@ -220,7 +222,11 @@ TEST(cells_of_an_int_column)
     static const struct {
         double value;
         int64_t wanted;
-    } good[] = {{2.0, 2}, {-0.0, 0}, {0x1p53 + 2, (1ll << 53) + 2}, {-0x1p63, INT64_MIN}, {0x1.fffffffffffffp62, 9223372036854774784}};
+    } good[] = {{2.0, 2},
+                {-0.0, 0},
+                {0x1p53 + 2, (1ll << 53) + 2},
+                {-0x1p63, INT64_MIN},
+                {0x1.fffffffffffffp62, 9223372036854774784}};
     for (size_t i = 0; i < MYR_COUNT_OF(good); i++) {
         EXPECT_RC(from_double(MYR_KEY_INT64, good[i].value, &value, scratch, &err), OK, &err);
         EXPECT(!value.is_null);
@@ -241,14 +247,35 @@ TEST(text_cells_of_an_int_column)
     static const struct {
         const char *text;
         int64_t wanted;
-    } good[] = {{"2", 2}, {"2.0", 2}, {"2.000", 2}, {"-70.0", -70}, {"0", 0}, {"100", 100}, {"9223372036854775807", INT64_MAX},
-                {"9223372036854775807.0", INT64_MAX}, {"-9223372036854775808", INT64_MIN}};
+    } good[] = {{"2", 2},
+                {"2.0", 2},
+                {"2.000", 2},
+                {"-70.0", -70},
+                {"0", 0},
+                {"100", 100},
+                {"9223372036854775807", INT64_MAX},
+                {"9223372036854775807.0", INT64_MAX},
+                {"-9223372036854775808", INT64_MIN}};
     for (size_t i = 0; i < MYR_COUNT_OF(good); i++) {
         EXPECT_RC(from_text(MYR_KEY_INT64, good[i].text, strlen(good[i].text), &value, scratch, &err), OK, &err);
         EXPECT_INT(value.i64, good[i].wanted);
     }
-    static const char *const bad[] = {"", "abc", "2.5", "2.", ".0", "02", "+2", " 2", "2 ", "2e0", "-0", "9223372036854775808",
-                                      "-9223372036854775809", "nan", "0x2", "."};
+    static const char *const bad[] = {"",
+                                      "abc",
+                                      "2.5",
+                                      "2.",
+                                      ".0",
+                                      "02",
+                                      "+2",
+                                      " 2",
+                                      "2 ",
+                                      "2e0",
+                                      "-0",
+                                      "9223372036854775808",
+                                      "-9223372036854775809",
+                                      "nan",
+                                      "0x2",
+                                      "."};
     for (size_t i = 0; i < MYR_COUNT_OF(bad); i++) {
         EXPECT_RC(from_text(MYR_KEY_INT64, bad[i], strlen(bad[i]), &value, scratch, &err), BAD_INPUT, &err);
         EXPECT_HAS(err.message, "'store' is an integer");
@@ -263,7 +290,8 @@ TEST(cells_of_a_text_column)
     static const struct {
         double value;
         const char *wanted;
-    } doubles[] = {{2.0, "2"}, {-0.0, "0"}, {2.5, "2.5"}, {-0x1p63, "-9223372036854775808"}, {INFINITY, "inf"}, {0.1, "0.1"}};
+    } doubles[] = {{2.0, "2"},        {-0.0, "0"}, {2.5, "2.5"}, {-0x1p63, "-9223372036854775808"},
+                   {INFINITY, "inf"}, {0.1, "0.1"}};
     for (size_t i = 0; i < MYR_COUNT_OF(doubles); i++) {
         EXPECT_RC(from_double(MYR_KEY_BYTES, doubles[i].value, &value, scratch, &err), OK, &err);
         EXPECT(myr_str_is(value.text, doubles[i].wanted));
@@ -315,12 +343,14 @@ TEST(key_bytes_are_canonical)
     EXPECT_INT(myr_key_encode(&schema, 0, values, key), 1);
     EXPECT(key[0] == 0);
     EXPECT_INT(myr_key_encode(&schema, 3, values, key), 1 + 8 + 2 + 2);
-    EXPECT(memcmp(key, "\x03\xfe\xff\xff\xff\xff\xff\xff\xff\x02\x00"
-                       "ab",
+    EXPECT(memcmp(key,
+                  "\x03\xfe\xff\xff\xff\xff\xff\xff\xff\x02\x00"
+                  "ab",
                   13) == 0);
     EXPECT_INT(myr_key_encode(&schema, 2, values, key), 5);
-    EXPECT(memcmp(key, "\x02\x02\x00"
-                       "ab",
+    EXPECT(memcmp(key,
+                  "\x02\x02\x00"
+                  "ab",
                   5) == 0);
     values[1].text = (myr_str){NULL, 0};
     EXPECT_INT(myr_key_encode(&schema, 2, values, key), 3);
@@ -339,7 +369,8 @@ TEST(largest_key_fits)
     char longest[MYR_KEY_VALUE_BYTES_MAX];
     memset(longest, ',', sizeof longest);
     myr_key_value values[8];
-    for (int i = 0; i < 8; i++) values[i] = (myr_key_value){.text = myr_str_make(longest, sizeof longest)};
+    for (int i = 0; i < 8; i++)
+        values[i] = (myr_key_value){.text = myr_str_make(longest, sizeof longest)};
     unsigned char key[MYR_KEY_BYTES_MAX];
     EXPECT_INT(myr_key_encode(&schema, 0xff, values, key), MYR_KEY_BYTES_MAX);
     myr_err err = {0};
@@ -380,7 +411,10 @@ TEST(key_from_segment_refuses)
     static const struct {
         const char *text;
         const char *part;
-    } bad[] = {{"store=2.5", "not a decimal integer"}, {"store=x", "'store'"}, {"store=", "'store'"}, {"region=1", "'region'"},
+    } bad[] = {{"store=2.5", "not a decimal integer"},
+               {"store=x", "'store'"},
+               {"store=", "'store'"},
+               {"region=1", "'region'"},
                {"brnd=1", "did you mean 'brand'"}};
     for (size_t i = 0; i < MYR_COUNT_OF(bad); i++) {
         myr_err err = {0};
@@ -400,12 +434,23 @@ TEST(key_text_refuses_what_is_not_canonical)
     static const struct {
         const char *bytes;
         size_t size;
-    } bad[] = {{"", 0}, {"\x04", 1}, {"\x01", 1}, {"\x01\0\0\0\0\0\0\0", 8}, {"\x01\0\0\0\0\0\0\0\0\0", 10}, {"\x02", 1},
-               {"\x02\x01", 2}, {"\x02\x01\0", 3}, {"\x02\xff\xff", 3}, {"\x02\x01\0ab", 5}, {"\x02\x01\0\xff", 4}, {"\0\0", 2}};
+    } bad[] = {{"", 0},
+               {"\x04", 1},
+               {"\x01", 1},
+               {"\x01\0\0\0\0\0\0\0", 8},
+               {"\x01\0\0\0\0\0\0\0\0\0", 10},
+               {"\x02", 1},
+               {"\x02\x01", 2},
+               {"\x02\x01\0", 3},
+               {"\x02\xff\xff", 3},
+               {"\x02\x01\0ab", 5},
+               {"\x02\x01\0\xff", 4},
+               {"\0\0", 2}};
     for (size_t i = 0; i < MYR_COUNT_OF(bad); i++) {
         myr_err err = {0};
         MYR_AUTO(myr_buf) text = {0};
-        EXPECT_RC(myr_key_text(&schema, (const unsigned char *)bad[i].bytes, bad[i].size, &text, &err), BAD_FORMAT, &err);
+        EXPECT_RC(myr_key_text(&schema, (const unsigned char *)bad[i].bytes, bad[i].size, &text, &err), BAD_FORMAT,
+                  &err);
         EXPECT_INT(text.size, 0);
     }
     myr_err err = {0};
@@ -455,8 +500,7 @@ TEST(chain_drops_columns_from_the_left)
 TEST(keys_survive_each_failed_allocation)
 {
     myr_key_schema schema = schema_of(2, int_text);
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         myr_segment segment = {0};
         unsigned char key[MYR_KEY_BYTES_MAX];
         size_t size = 0;

@@ -1,0 +1,469 @@
+/* Packs written and read back: what is found, what is refused, what is kept, and that the bytes are always the same. */
+#include "pack_fixture.h"
+
+#include "pack/pack_inside.h"
+
+static const char *const segments[] = {
+    "",        "brand=a",        "store=1,brand=a", "store=2,brand=a", "store=-9223372036854775808,brand=",
+    "store=2", "brand=%2C%25%0A"};
+#define SEGMENTS (int)MYR_COUNT_OF(segments)
+
+TEST(finds_what_was_written)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    fixture_write(dir, "oj-1", segments, SEGMENTS);
+    MYR_AUTO(myr_pack_ptr) pack = fixture_open(dir, "oj-1.index");
+    const myr_pack_info *info = myr_pack_get_info(pack);
+    EXPECT_STR(info->fleet, "oj");
+    EXPECT_INT(info->release, 7);
+    EXPECT_INT(info->model_count, SEGMENTS);
+    EXPECT_INT(info->feature_count, FIXTURE_FEATURES);
+    EXPECT_STR(info->features[2], "feat");
+    EXPECT_INT(info->output_count, FIXTURE_OUTPUTS);
+    EXPECT_INT(info->keys.column_count, 2);
+    EXPECT_STR(info->keys.columns[1].name, "brand");
+    EXPECT_INT(info->keys.columns[0].type, MYR_KEY_INT64);
+    EXPECT_INT(info->keys.columns[1].type, MYR_KEY_BYTES);
+    for (int i = 0; i < SEGMENTS; i++) {
+        myr_err err = {0};
+        uint32_t idx = fixture_find(pack, segments[i]);
+        EXPECT_INT(idx, i);
+        const myr_model *model = NULL;
+        EXPECT_RC(myr_pack_model(pack, idx, &model, &err), OK, &err);
+        double row[FIXTURE_FEATURES] = {0.25, 0.75, 0};
+        double values[FIXTURE_OUTPUTS];
+        myr_model_predict(model, row, FIXTURE_FEATURES, 1, values);
+        EXPECT(values[0] == (i + 1) + 1 && values[1] == 100.0 * (i + 1) + 2);
+        const myr_model *again = NULL;
+        EXPECT_RC(myr_pack_model(pack, idx, &again, &err), OK, &err);
+        EXPECT(again == model);
+    }
+    EXPECT_INT(fixture_find(pack, "store=3,brand=a"), MYR_PACK_NONE);
+    EXPECT_INT(fixture_find(pack, "store=1"), MYR_PACK_NONE);
+}
+
+TEST(entries_tell_key_version_and_size)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    fixture_write(dir, "oj-1", segments, SEGMENTS);
+    MYR_AUTO(myr_pack_ptr) pack = fixture_open(dir, "oj-1.index");
+    static const uint32_t columns[] = {0, 1, 2, 2, 2, 1, 1};
+    for (uint32_t i = 0; i < (uint32_t)SEGMENTS; i++) {
+        myr_pack_entry entry;
+        myr_err err = {0};
+        MYR_AUTO(fixture_model) model = fixture_model_of((int)i + 1);
+        MYR_AUTO(myr_buf) text = {0};
+        EXPECT_RC(myr_pack_get_entry(pack, i, &entry, &err), OK, &err);
+        EXPECT_INT(entry.version, i + 1);
+        EXPECT_INT(entry.key_columns, columns[i]);
+        EXPECT_INT(entry.model_bytes, model.size);
+        EXPECT(entry.model_hash == myr_hash64(model.bytes, model.size, 0));
+        EXPECT_RC(myr_key_text(&myr_pack_get_info(pack)->keys, entry.key, entry.key_bytes, &text, &err), OK, &err);
+        EXPECT_STR(text.size > 0 ? text.data : "", segments[i]);
+    }
+    myr_pack_entry entry = {.version = 42};
+    const myr_model *model = NULL;
+    myr_err err = {0};
+    EXPECT_RC(myr_pack_get_entry(pack, (uint32_t)SEGMENTS, &entry, &err), BAD_INPUT, &err);
+    EXPECT_RC(myr_pack_get_entry(pack, MYR_PACK_NONE, &entry, &err), BAD_INPUT, &err);
+    EXPECT_RC(myr_pack_model(pack, MYR_PACK_NONE, &model, &err), BAD_INPUT, &err);
+    EXPECT(entry.version == 42 && model == NULL);
+}
+
+TEST(verify_passes_a_good_pack)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    fixture_write(dir, "oj-1", segments, SEGMENTS);
+    MYR_AUTO(myr_pack_ptr) pack = fixture_open(dir, "oj-1.index");
+    uint32_t broken = 99;
+    myr_err err = {0};
+    EXPECT_RC(myr_pack_verify(pack, &broken, &err), OK, &err);
+    EXPECT_INT(broken, 0);
+    EXPECT_RC(myr_pack_verify(pack, NULL, NULL), OK, NULL);
+}
+
+TEST(empty_pack_has_no_blob_file)
+{
+    char dir[TESTING_PATH_BYTES];
+    fixture_path path;
+    testing_dir(dir);
+    fixture_write(dir, "none", NULL, 0);
+    FIXTURE_PATH(path, dir, "none.blobs");
+    EXPECT(!myr_io_exists(path));
+    MYR_AUTO(myr_pack_ptr) pack = fixture_open(dir, "none.index");
+    EXPECT_INT(fixture_find(pack, ""), MYR_PACK_NONE);
+    EXPECT_INT(fixture_find(pack, "store=1"), MYR_PACK_NONE);
+    uint32_t broken = 99;
+    EXPECT_RC(myr_pack_verify(pack, &broken, NULL), OK, NULL);
+    EXPECT_INT(broken, 0);
+}
+
+TEST(fleet_without_partition_columns_or_features)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    myr_err err = {0};
+    myr_pack_info info = {.fleet = "one", .output_count = 1};
+    MYR_AUTO(myr_pack_writer_ptr) writer = NULL;
+    EXPECT_RC(myr_pack_writer_open(dir, "one-1", &info, &writer, &err), OK, &err);
+    double base = 5;
+    myr_model_desc desc = {.kind = MYR_MODEL_LINEAR, .margin_count = 1, .base_margins = &base};
+    MYR_AUTO(fixture_model) model = {0};
+    if (myr_model_compile(&desc, NULL, 0, &model.bytes, &model.size, &err) != MYR_OK)
+        return; /* then no pack can have it */
+    EXPECT_RC(myr_pack_writer_add(writer, (const unsigned char *)"\0", 1, 1, model.bytes, model.size, &err), OK, &err);
+    EXPECT_RC(myr_pack_writer_commit(writer, &err), OK, &err);
+    MYR_AUTO(myr_pack_ptr) pack = fixture_open(dir, "one-1.index");
+    EXPECT_RC(myr_pack_verify(pack, NULL, &err), OK, &err);
+}
+
+TEST(same_calls_same_bytes)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    char other[TESTING_PATH_BYTES + 8];
+    snprintf(other, sizeof other, "%s/other", dir);
+    EXPECT_RC(myr_io_mkdirs(other, NULL), OK, NULL);
+    fixture_write(dir, "oj-1", segments, SEGMENTS);
+    fixture_write(other, "oj-1", segments, SEGMENTS);
+    static const char *const files[] = {"oj-1.index", "oj-1.blobs"};
+    for (int i = 0; i < 2; i++) {
+        MYR_AUTO(myr_mem) first = NULL;
+        MYR_AUTO(myr_mem) second = NULL;
+        size_t size = fixture_read(dir, files[i], (unsigned char **)&first);
+        EXPECT_INT(fixture_read(other, files[i], (unsigned char **)&second), size);
+        EXPECT(memcmp(first, second, size) == 0);
+    }
+}
+
+TEST(a_key_twice_is_refused_and_the_writer_goes_on)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    myr_err err = {0};
+    myr_pack_info info = fixture_info(1);
+    MYR_AUTO(myr_pack_writer_ptr) writer = NULL;
+    EXPECT_RC(myr_pack_writer_open(dir, "oj-1", &info, &writer, &err), OK, &err);
+    EXPECT_RC(fixture_add(writer, "store=2,brand=a", 1, &err), OK, &err);
+    EXPECT_RC(fixture_add(writer, "brand=a,store=2.0", 2, &err), EXISTS, &err);
+    EXPECT_HAS(err.message, "store=2,brand=a");
+    EXPECT_RC(fixture_add(writer, "store=3,brand=a", 3, &err), OK, &err);
+    EXPECT_RC(myr_pack_writer_commit(writer, &err), OK, &err);
+    MYR_AUTO(myr_pack_ptr) pack = fixture_open(dir, "oj-1.index");
+    EXPECT_INT(fixture_find(pack, "store=3,brand=a"), 1);
+    EXPECT_RC(myr_pack_verify(pack, NULL, &err), OK, &err);
+}
+
+TEST(add_refuses_bad_keys_and_models)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    myr_err err = {0};
+    myr_pack_info info = fixture_info(1);
+    MYR_AUTO(myr_pack_writer_ptr) writer = NULL;
+    EXPECT_RC(myr_pack_writer_open(dir, "oj-1", &info, &writer, &err), OK, &err);
+    MYR_AUTO(fixture_model) good = fixture_model_of(1);
+    MYR_AUTO(fixture_model) wide = fixture_model_sized(1, FIXTURE_FEATURES + 1, FIXTURE_OUTPUTS);
+    MYR_AUTO(fixture_model) single = fixture_model_sized(1, FIXTURE_FEATURES, 1);
+    const unsigned char global[] = {0};
+    EXPECT_RC(myr_pack_writer_add(writer, (const unsigned char *)"\x04", 1, 1, good.bytes, good.size, &err), BAD_INPUT,
+              &err);
+    EXPECT_RC(myr_pack_writer_add(writer, global, 0, 1, good.bytes, good.size, &err), BAD_INPUT, &err);
+    EXPECT_RC(myr_pack_writer_add(writer, global, 1, 1, good.bytes, 0, &err), BAD_INPUT, &err);
+    EXPECT_RC(myr_pack_writer_add(writer, global, 1, 1, good.bytes, good.size - 1, &err), BAD_INPUT, &err);
+    EXPECT_RC(myr_pack_writer_add(writer, global, 1, 1, wide.bytes, wide.size, &err), BAD_INPUT, &err);
+    EXPECT_HAS(err.message, "4 columns");
+    EXPECT_RC(myr_pack_writer_add(writer, global, 1, 1, single.bytes, single.size, &err), BAD_INPUT, &err);
+    EXPECT_HAS(err.message, "1 values");
+    good.bytes[0] ^= 1;
+    EXPECT(myr_pack_writer_add(writer, global, 1, 1, good.bytes, good.size, &err) != MYR_OK);
+    EXPECT_HAS(err.message, "pack oj-1: model 0");
+    good.bytes[0] ^= 1;
+    MYR_AUTO(myr_mem) loose = myr_alloc(good.size + 1); /* not aligned: copied, accepted */
+    memcpy((char *)loose + 1, good.bytes, good.size);
+    EXPECT_RC(myr_pack_writer_add(writer, global, 1, 1, (unsigned char *)loose + 1, good.size, &err), OK, &err);
+    EXPECT_RC(myr_pack_writer_commit(writer, &err), OK, &err);
+    MYR_AUTO(myr_pack_ptr) pack = fixture_open(dir, "oj-1.index");
+    EXPECT_RC(myr_pack_verify(pack, NULL, &err), OK, &err);
+}
+
+TEST(writer_refuses_bad_info)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    myr_err err = {0};
+    myr_pack_writer *writer = NULL;
+    myr_pack_info info = fixture_info(1);
+    static const char *const names[] = {"", ".", "..", "a/b", "../a", "a b", "-a"};
+    for (size_t i = 0; i < MYR_COUNT_OF(names); i++) {
+        EXPECT_RC(myr_pack_writer_open(dir, names[i], &info, &writer, &err), BAD_INPUT, &err);
+    }
+    char name[PACK_NAME_BYTES_MAX + 2];
+    memset(name, 'n', sizeof name);
+    name[PACK_NAME_BYTES_MAX + 1] = '\0';
+    EXPECT_RC(myr_pack_writer_open(dir, name, &info, &writer, &err), BAD_INPUT, &err);
+    name[PACK_NAME_BYTES_MAX] = '\0';
+    fixture_write(dir, name, segments, 1); /* at the limit it can be written and, below, read */
+    char file[PACK_NAME_BYTES_MAX + 8];
+    snprintf(file, sizeof file, "%s.index", name);
+    myr_pack_close(fixture_open(dir, file));
+
+    info.fleet = "no/name";
+    EXPECT_RC(myr_pack_writer_open(dir, "x", &info, &writer, &err), BAD_INPUT, &err);
+    info = fixture_info(1);
+    info.output_count = 0;
+    EXPECT_RC(myr_pack_writer_open(dir, "x", &info, &writer, &err), BAD_INPUT, &err);
+    info.output_count = MYR_OUTPUTS_MAX + 1;
+    EXPECT_RC(myr_pack_writer_open(dir, "x", &info, &writer, &err), BAD_INPUT, &err);
+    info = fixture_info(1);
+    info.feature_count = MYR_FEATURES_MAX + 1;
+    EXPECT_RC(myr_pack_writer_open(dir, "x", &info, &writer, &err), BAD_INPUT, &err);
+    info = fixture_info(1);
+    info.keys.column_count = MYR_PARTITION_COLUMNS_MAX + 1;
+    EXPECT_RC(myr_pack_writer_open(dir, "x", &info, &writer, &err), BAD_INPUT, &err);
+    info = fixture_info(1);
+    info.keys.columns[1] = info.keys.columns[0];
+    EXPECT_RC(myr_pack_writer_open(dir, "x", &info, &writer, &err), BAD_INPUT, &err);
+    EXPECT_HAS(err.message, "stands twice");
+    info = fixture_info(1);
+    info.keys.columns[1].type = (myr_key_type)2;
+    EXPECT_RC(myr_pack_writer_open(dir, "x", &info, &writer, &err), BAD_INPUT, &err);
+    info = fixture_info(1);
+    info.keys.columns[1].name[0] = '\0';
+    EXPECT_RC(myr_pack_writer_open(dir, "x", &info, &writer, &err), BAD_INPUT, &err);
+    info = fixture_info(1);
+    const char *bad_features[3] = {"price", "\xff", "feat"};
+    info.features = bad_features;
+    EXPECT_RC(myr_pack_writer_open(dir, "x", &info, &writer, &err), BAD_INPUT, &err);
+    fixture_path absent;
+    FIXTURE_PATH(absent, dir, "absent");
+    info = fixture_info(1);
+    EXPECT_RC(myr_pack_writer_open(absent, "x", &info, &writer, &err), NOT_FOUND, &err);
+    EXPECT(writer == NULL);
+}
+
+TEST(limits_of_counts_and_names_can_be_reached)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    myr_err err = {0};
+    myr_pack_info info = fixture_info(1);
+    char longest[MYR_NAME_BYTES_MAX + 2];
+    memset(longest, 'f', sizeof longest);
+    longest[MYR_NAME_BYTES_MAX] = '\0';
+    MYR_AUTO(myr_mem) features = myr_calloc(MYR_FEATURES_MAX, sizeof(char *));
+    for (int i = 0; i < MYR_FEATURES_MAX; i++)
+        ((const char **)features)[i] = longest;
+    info.features = features;
+    info.feature_count = MYR_FEATURES_MAX;
+    info.output_count = MYR_OUTPUTS_MAX;
+    info.fleet = longest;
+    info.keys.column_count = MYR_PARTITION_COLUMNS_MAX;
+    for (int i = 0; i < MYR_PARTITION_COLUMNS_MAX; i++) {
+        memcpy(info.keys.columns[i].name, longest, sizeof info.keys.columns[i].name);
+        info.keys.columns[i].name[0] = (char)('a' + i);
+        info.keys.columns[i].type = MYR_KEY_BYTES;
+    }
+    MYR_AUTO(myr_pack_writer_ptr) writer = NULL;
+    EXPECT_RC(myr_pack_writer_open(dir, "wide", &info, &writer, &err), OK, &err);
+    EXPECT_RC(myr_pack_writer_commit(writer, &err), OK, &err);
+    MYR_AUTO(myr_pack_ptr) pack = fixture_open(dir, "wide.index");
+    EXPECT_STR(myr_pack_get_info(pack)->features[MYR_FEATURES_MAX - 1], longest);
+    EXPECT_STR(myr_pack_get_info(pack)->fleet, longest);
+    longest[MYR_NAME_BYTES_MAX] = 'f';
+    longest[MYR_NAME_BYTES_MAX + 1] = '\0';
+    myr_pack_writer *second = NULL;
+    EXPECT_RC(myr_pack_writer_open(dir, "wider", &info, &second, &err), BAD_INPUT, &err);
+    EXPECT(second == NULL);
+}
+
+TEST(a_published_name_is_not_written_again)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    myr_err err = {0};
+    myr_pack_info info = fixture_info(1);
+    MYR_AUTO(myr_pack_writer_ptr) early = NULL;
+    EXPECT_RC(myr_pack_writer_open(dir, "oj-1", &info, &early, &err), OK, &err);
+    fixture_write(dir, "oj-1", segments, 2);
+    myr_pack_writer *writer = NULL;
+    EXPECT_RC(myr_pack_writer_open(dir, "oj-1", &info, &writer, &err), EXISTS, &err);
+    EXPECT(writer == NULL);
+    EXPECT_RC(myr_pack_writer_commit(early, &err), EXISTS, &err); /* it was published meanwhile */
+    MYR_AUTO(myr_pack_ptr) pack = fixture_open(dir, "oj-1.index");
+    EXPECT_INT(myr_pack_get_info(pack)->model_count, 2);
+}
+
+TEST(model_limit)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    myr_err err = {0};
+    myr_pack_info info = fixture_info(1);
+    MYR_AUTO(myr_pack_writer_ptr) writer = NULL;
+    EXPECT_RC(myr_pack_writer_open(dir, "oj-1", &info, &writer, &err), OK, &err);
+    EXPECT_INT(writer->model_count_max, MYR_PACK_MODELS_MAX);
+    writer->model_count_max = 2; /* 16 million models are too many for a test */
+    EXPECT_RC(fixture_add(writer, "store=1", 1, &err), OK, &err);
+    EXPECT_RC(fixture_add(writer, "store=2", 1, &err), OK, &err);
+    EXPECT_RC(fixture_add(writer, "store=3", 1, &err), TOO_LARGE, &err);
+    EXPECT_RC(myr_pack_writer_commit(writer, &err), OK, &err);
+}
+
+/* ---- kept models ---- */
+
+TEST(kept_models_are_not_copied)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    myr_err err = {0};
+    fixture_write(dir, "oj-1", segments, SEGMENTS);
+    MYR_AUTO(myr_pack_ptr) first = fixture_open(dir, "oj-1.index");
+    myr_pack_info info = fixture_info(2);
+    MYR_AUTO(myr_pack_writer_ptr) writer = NULL;
+    EXPECT_RC(myr_pack_writer_open(dir, "oj-2", &info, &writer, &err), OK, &err);
+    EXPECT_RC(myr_pack_writer_keep(writer, first, 1, 21, &err), OK, &err);
+    EXPECT_RC(fixture_add(writer, "store=5,brand=new", 50, &err), OK, &err);
+    EXPECT_RC(myr_pack_writer_keep(writer, first, 3, 23, &err), OK, &err);
+    EXPECT_RC(myr_pack_writer_keep(writer, first, 3, 23, &err), EXISTS, &err);
+    EXPECT_RC(fixture_add(writer, segments[3], 50, &err), EXISTS, &err);
+    EXPECT_RC(myr_pack_writer_keep(writer, first, (uint32_t)SEGMENTS, 1, &err), BAD_INPUT, &err);
+    EXPECT_RC(myr_pack_writer_commit(writer, &err), OK, &err);
+
+    MYR_AUTO(myr_pack_ptr) second = fixture_open(dir, "oj-2.index");
+    EXPECT_INT(myr_pack_get_info(second)->model_count, 3);
+    EXPECT_RC(myr_pack_verify(second, NULL, &err), OK, &err);
+    myr_pack_entry entry;
+    EXPECT_RC(myr_pack_get_entry(second, fixture_find(second, segments[3]), &entry, &err), OK, &err);
+    EXPECT_INT(entry.version, 23);
+    const myr_model *model = NULL;
+    EXPECT_RC(myr_pack_model(second, fixture_find(second, segments[3]), &model, &err), OK, &err);
+    double row[FIXTURE_FEATURES] = {0};
+    double values[FIXTURE_OUTPUTS];
+    myr_model_predict(model, row, FIXTURE_FEATURES, 1, values);
+    EXPECT(values[0] == 4 + 1);
+
+    /* a third release that only keeps, from both: no blob file of its own */
+    info = fixture_info(3);
+    MYR_AUTO(myr_pack_writer_ptr) last = NULL;
+    EXPECT_RC(myr_pack_writer_open(dir, "oj-3", &info, &last, &err), OK, &err);
+    for (uint32_t i = 0; i < 3; i++)
+        EXPECT_RC(myr_pack_writer_keep(last, second, i, 30, &err), OK, &err);
+    EXPECT_RC(myr_pack_writer_commit(last, &err), OK, &err);
+    MYR_AUTO(myr_pack_ptr) third = fixture_open(dir, "oj-3.index");
+    EXPECT_RC(myr_pack_verify(third, NULL, &err), OK, &err);
+    EXPECT_INT(third->header.file_count, 2);
+    fixture_path path;
+    FIXTURE_PATH(path, dir, "oj-3.blobs");
+    EXPECT(!myr_io_exists(path));
+}
+
+TEST(keep_refuses_another_signature_or_directory)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    char other[TESTING_PATH_BYTES + 8];
+    snprintf(other, sizeof other, "%s/other", dir);
+    EXPECT_RC(myr_io_mkdirs(other, NULL), OK, NULL);
+    myr_err err = {0};
+    fixture_write(dir, "oj-1", segments, 2);
+    MYR_AUTO(myr_pack_ptr) first = fixture_open(dir, "oj-1.index");
+    myr_pack_info info = fixture_info(2);
+    MYR_AUTO(myr_pack_writer_ptr) elsewhere = NULL;
+    EXPECT_RC(myr_pack_writer_open(other, "oj-2", &info, &elsewhere, &err), OK, &err);
+    EXPECT_RC(myr_pack_writer_keep(elsewhere, first, 0, 1, &err), NOT_FOUND, &err);
+    MYR_AUTO(myr_pack_writer_ptr) twin = NULL; /* the same name and size, another content */
+    EXPECT_RC(myr_pack_writer_open(other, "oj-1", &info, &twin, &err), OK, &err);
+    EXPECT_RC(fixture_add(twin, segments[0], 8, &err), OK, &err);
+    EXPECT_RC(fixture_add(twin, segments[1], 9, &err), OK, &err);
+    EXPECT_RC(myr_pack_writer_commit(twin, &err), OK, &err);
+    EXPECT_RC(myr_pack_writer_keep(elsewhere, first, 0, 1, &err), BAD_INPUT, &err);
+    EXPECT_HAS(err.message, "id");
+    MYR_AUTO(myr_pack_writer_ptr) same_name = NULL;
+    fixture_path path;
+    FIXTURE_PATH(path, other, "oj-1.index");
+    EXPECT_RC(myr_io_unlink(path, &err), OK, &err);
+    EXPECT_RC(myr_pack_writer_open(other, "oj-1", &info, &same_name, &err), OK, &err);
+    EXPECT_RC(myr_pack_writer_keep(same_name, first, 0, 1, &err), EXISTS, &err);
+
+    const char *const renamed[3] = {"price", "deal", "other"};
+    info.features = renamed;
+    MYR_AUTO(myr_pack_writer_ptr) features = NULL;
+    EXPECT_RC(myr_pack_writer_open(dir, "oj-3", &info, &features, &err), OK, &err);
+    EXPECT_RC(myr_pack_writer_keep(features, first, 0, 1, &err), BAD_INPUT, &err);
+    info = fixture_info(2);
+    info.keys.columns[1].type = MYR_KEY_INT64;
+    MYR_AUTO(myr_pack_writer_ptr) columns = NULL;
+    EXPECT_RC(myr_pack_writer_open(dir, "oj-4", &info, &columns, &err), OK, &err);
+    EXPECT_RC(myr_pack_writer_keep(columns, first, 0, 1, &err), BAD_INPUT, &err);
+}
+
+TEST(blob_file_limit)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    myr_io_set_sync(false); /* thousands of syncs of files that nobody needs tomorrow */
+    myr_err err = {0};
+    myr_pack_info info = fixture_info(1);
+    MYR_AUTO(myr_pack_writer_ptr) writer = NULL;
+    EXPECT_RC(myr_pack_writer_open(dir, "all", &info, &writer, &err), OK, &err);
+    for (int i = 0; i < MYR_PACK_FILES_MAX + 1; i++) {
+        char name[16];
+        char index[32];
+        char segment[32];
+        const char *const one[] = {segment};
+        snprintf(name, sizeof name, "p%d", i);
+        snprintf(index, sizeof index, "p%d.index", i);
+        snprintf(segment, sizeof segment, "store=%d", i);
+        fixture_write(dir, name, one, 1);
+        MYR_AUTO(myr_pack_ptr) pack = fixture_open(dir, index);
+        if (i < MYR_PACK_FILES_MAX) {
+            EXPECT_RC(myr_pack_writer_keep(writer, pack, 0, 1, &err), OK, &err);
+        } else {
+            EXPECT_RC(myr_pack_writer_keep(writer, pack, 0, 1, &err), TOO_LARGE, &err);
+            EXPECT_HAS(err.message, "1024");
+        }
+    }
+    EXPECT_RC(fixture_add(writer, "store=-1", 1, &err), TOO_LARGE, &err); /* its file would be one more */
+    EXPECT_RC(myr_pack_writer_commit(writer, &err), OK, &err);
+    MYR_AUTO(myr_pack_ptr) all = fixture_open(dir, "all.index");
+    EXPECT_RC(myr_pack_verify(all, NULL, &err), OK, &err);
+    myr_io_set_sync(true);
+}
+
+/* ---- many ---- */
+
+TEST(thousands_of_keys_are_found)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    myr_err err = {0};
+    myr_pack_info info = fixture_info(1);
+    MYR_AUTO(fixture_model) model = fixture_model_of(1);
+    MYR_AUTO(myr_pack_writer_ptr) writer = NULL;
+    EXPECT_RC(myr_pack_writer_open(dir, "many", &info, &writer, &err), OK, &err);
+    const int count = 5000;
+    for (int i = 0; i < count; i++) {
+        myr_key_value values[2] = {{.i64 = i}, {.text = myr_str_of("b")}};
+        unsigned char key[MYR_KEY_BYTES_MAX];
+        size_t size = myr_key_encode(&info.keys, 3, values, key);
+        EXPECT_RC(myr_pack_writer_add(writer, key, size, i, model.bytes, model.size, &err), OK, &err);
+    }
+    EXPECT_RC(myr_pack_writer_commit(writer, &err), OK, &err);
+    MYR_AUTO(myr_pack_ptr) pack = fixture_open(dir, "many.index");
+    EXPECT_RC(myr_pack_verify(pack, NULL, &err), OK, &err); /* looks every key up */
+    for (int i = count; i < count + 2000; i++) {
+        myr_key_value values[2] = {{.i64 = i}, {.text = myr_str_of("b")}};
+        unsigned char key[MYR_KEY_BYTES_MAX];
+        size_t size = myr_key_encode(&info.keys, 3, values, key);
+        uint32_t idx = 1;
+        EXPECT_RC(myr_pack_find(pack, key, size, myr_key_hash(key, size), &idx, &err), OK, &err);
+        EXPECT_INT(idx, MYR_PACK_NONE);
+    }
+    EXPECT(pack->header.probe_max > 1 && pack->header.probe_max < 200);
+}
+
+RUN()
