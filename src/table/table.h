@@ -13,6 +13,10 @@ typedef struct myr_table_engine myr_table_engine;
 /* threads 0 = all processors; memory_bytes 0 = DuckDB's default. No extension is ever downloaded. */
 myr_rc myr_table_engine_open(int threads, int64_t memory_bytes, myr_table_engine **out, myr_err *err);
 void myr_table_engine_close(myr_table_engine *engine); /* NULL accepted */
+typedef myr_table_engine *myr_table_engine_ptr;
+static inline void myr_table_engine_ptr_drop(myr_table_engine_ptr *engine) { myr_table_engine_close(*engine); }
+/* Spill below `dir` (made when needed, removed by close) instead of the system's directory for temporary files. */
+myr_rc myr_table_engine_set_temp(myr_table_engine *engine, const char *dir, myr_err *err);
 
 /* ---- what a table looks like ---- */
 typedef struct myr_table_column {

@@ -1,0 +1,86 @@
+/* What the files of table share. DuckDB's types stay in this directory. */
+#ifndef MYR_TABLE_INTERNAL_H
+#define MYR_TABLE_INTERNAL_H
+
+#include <duckdb.h>
+
+#include "table/table.h"
+
+/* Names that our SQL adds beside the columns of people's tables. Input columns of that form are refused. */
+#define TABLE_RESERVED    "myr:"
+#define TABLE_VALUES_NAME "myr:values"
+#define TABLE_ROW_NAME    "myr:row"
+
+struct myr_table_engine {
+    duckdb_database database;
+    duckdb_connection connection;
+    char temp_dir[MYR_PATH_BYTES_MAX]; /* where DuckDB spills; removed by close */
+    int64_t next_name;                 /* functions and tables of ours get a fresh name each */
+};
+
+/* ---- engine.c ---- */
+/* Run one statement. *out must be destroyed by the caller after MYR_OK; `about` is the file that an error is about. */
+myr_rc myr_table_query(myr_table_engine *engine, const char *sql, const char *about, duckdb_result *out, myr_err *err);
+myr_rc myr_table_exec(myr_table_engine *engine, const char *sql, const char *about, myr_err *err);
+typedef duckdb_result table_result;
+static inline void table_result_drop(table_result *result)
+{
+    duckdb_destroy_result(result);
+}
+typedef duckdb_data_chunk table_chunk;
+static inline void table_chunk_drop(table_chunk *chunk)
+{
+    if (*chunk != NULL) duckdb_destroy_data_chunk(chunk);
+}
+
+/* ---- error.c ---- */
+/* Turn DuckDB's words into a code and one line that names the file; gives back the code. */
+myr_rc myr_table_error(duckdb_error_type type, const char *message, const char *about, myr_err *err);
+
+/* ---- sql.c ---- */
+void myr_table_sql_name(myr_buf *sql, const char *name);    /* "a""b" */
+void myr_table_sql_literal(myr_buf *sql, const char *text); /* 'it''s' */
+void myr_table_sql_literal_str(myr_buf *sql, myr_str text);
+
+/* ---- cell.c ---- */
+bool myr_table_is_valid(const uint64_t *validity, int64_t row_idx);
+myr_str myr_table_text(duckdb_string_t *cell);
+/* The one text or integer of a result's first row; false when there is no row or the cell is null. */
+bool myr_table_first_text(duckdb_result *result, uint32_t col_idx, myr_buf *out);
+
+/* ---- source.c ---- */
+typedef enum table_kind { TABLE_CSV, TABLE_PARQUET, TABLE_JSON } table_kind;
+typedef struct table_source {
+    const char *input;
+    table_kind kind;
+    char delimiter;   /* CSV */
+    myr_arena *arena; /* borrowed: holds the columns */
+    myr_table_column *columns;
+    size_t column_count;
+    const char **types; /* per column: the type a CSV is read as instead of the detected one, or NULL */
+} table_source;
+/* Find format, delimiter, columns. The source borrows input and arena. */
+myr_rc myr_table_source_open(myr_table_engine *engine, const char *input, myr_arena *arena, table_source *out,
+                             myr_err *err);
+/* `read_csv('…', …)`: what stands behind FROM. */
+void myr_table_source_sql(const table_source *source, myr_buf *sql);
+/* The index of a column; BAD_INPUT with the nearest one. */
+myr_rc myr_table_source_find(const table_source *source, const char *name, uint32_t *out_idx, myr_err *err);
+
+/* ---- want.c ---- */
+typedef struct table_want {
+    uint32_t col_idx;  /* in the source */
+    myr_col_type type; /* what the expression gives */
+} table_want;
+/*
+ * Decide how each wanted column is read: sets the types of CSV columns in `source` and fills out[]. `keep` columns are
+ * also copied as they are (NULL-terminated or NULL): their detected type is left alone. BAD_INPUT: not there, or not
+ * numeric.
+ */
+myr_rc myr_table_wants_plan(myr_table_engine *engine, table_source *source, const myr_table_want *wants,
+                            uint32_t want_count, const char *const *keep, uint32_t keep_count, table_want *out,
+                            myr_err *err);
+/* The expression of a planned want. */
+void myr_table_want_sql(const table_source *source, const table_want *want, myr_buf *sql);
+
+#endif

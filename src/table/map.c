@@ -1,0 +1,429 @@
+/*
+ * A table mapped through a C function: the function stands in SQL as a scalar function that gives a STRUCT, inside a
+ * COPY. DuckDB reads, calls it with vectors of a few thousand rows on several threads, and writes. Rows are counted
+ * here: what was computed must be what was written.
+ */
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "table/internal.h"
+
+typedef struct map_run {
+    const myr_table_map *map;
+    table_want *plan;
+    atomic_llong row_count;
+    myr_mutex mutex; /* guards first_err */
+    bool has_failed;
+    myr_err first_err; /* of the function, with its code: DuckDB passes on only words */
+} map_run;
+
+/* What one of DuckDB's threads keeps between chunks. Owner: that thread. */
+typedef struct map_thread {
+    map_run *run;
+    void *state; /* the function's */
+    myr_arena *arena;
+    myr_col *inputs;
+    void **copies;      /* per input: doubles with NaN for null, or slices of texts */
+    uint8_t **in_valid; /* per input that is a key */
+    double **f64;
+    int64_t **i64;
+    myr_str **text;
+    uint8_t **valid;
+} map_thread;
+
+/* ---- threads ---- */
+
+static void map_thread_free(void *arg)
+{
+    map_thread *thread = arg;
+    if (thread == NULL) return;
+    const myr_table_map *map = thread->run->map;
+    if (thread->state != NULL && map->free_state != NULL) map->free_state(thread->state);
+    myr_arena_free(thread->arena);
+    myr_free(thread);
+}
+
+static bool map_thread_buffers(map_thread *thread, size_t rows)
+{
+    const myr_table_map *map = thread->run->map;
+    myr_arena *arena = thread->arena;
+    bool ok = (thread->inputs = myr_arena_calloc(arena, map->want_count + 1, sizeof *thread->inputs)) != NULL &&
+              (thread->copies = myr_arena_calloc(arena, map->want_count + 1, sizeof *thread->copies)) != NULL &&
+              (thread->in_valid = myr_arena_calloc(arena, map->want_count + 1, sizeof *thread->in_valid)) != NULL &&
+              (thread->f64 = myr_arena_calloc(arena, map->output_count, sizeof *thread->f64)) != NULL &&
+              (thread->i64 = myr_arena_calloc(arena, map->output_count, sizeof *thread->i64)) != NULL &&
+              (thread->text = myr_arena_calloc(arena, map->output_count, sizeof *thread->text)) != NULL &&
+              (thread->valid = myr_arena_calloc(arena, map->output_count, sizeof *thread->valid)) != NULL;
+    for (uint32_t i = 0; ok && i < map->want_count; i++) {
+        bool is_text = thread->run->plan[i].type == MYR_COL_TEXT;
+        ok = (thread->copies[i] = myr_arena_calloc(arena, rows, is_text ? sizeof(myr_str) : sizeof(double))) != NULL &&
+             (thread->in_valid[i] = myr_arena_alloc(arena, rows)) != NULL;
+    }
+    for (uint32_t i = 0; ok && i < map->output_count; i++) {
+        ok = (thread->valid[i] = myr_arena_alloc(arena, rows)) != NULL;
+        if (ok && map->outputs[i].type == MYR_COL_TEXT) {
+            ok = (thread->text[i] = myr_arena_calloc(arena, rows, sizeof(myr_str))) != NULL;
+        }
+    }
+    return ok;
+}
+
+static map_thread *map_thread_new(map_run *run)
+{
+    map_thread *thread = myr_calloc(1, sizeof *thread);
+    if (thread == NULL) return NULL;
+    thread->run = run;
+    thread->arena = myr_arena_new(0);
+    bool ok = thread->arena != NULL && map_thread_buffers(thread, duckdb_vector_size());
+    if (ok && run->map->make_state != NULL) ok = (thread->state = run->map->make_state(run->map->ctx)) != NULL;
+    if (ok) return thread;
+    map_thread_free(thread);
+    return NULL;
+}
+
+/* Keep the first failure; the others are its echo. */
+static void map_fail(map_run *run, const myr_err *err)
+{
+    myr_mutex_lock(&run->mutex);
+    if (!run->has_failed) run->first_err = *err;
+    run->has_failed = true;
+    myr_mutex_unlock(&run->mutex);
+}
+
+static void map_init(duckdb_init_info info)
+{
+    map_run *run = duckdb_scalar_function_init_get_extra_info(info);
+    MYR_ASSERT(run != NULL);
+    map_thread *thread = map_thread_new(run);
+    if (thread == NULL) {
+        myr_err err = {0};
+        MYR_IGNORE(
+            MYR_ERROR(&err, NO_MEMORY, "no memory for a thread's work on %s", run->map->input)); /* filled, passed on */
+        map_fail(run, &err);
+        duckdb_scalar_function_init_set_error(info, err.message);
+        return;
+    }
+    duckdb_scalar_function_init_set_state(info, thread, map_thread_free);
+}
+
+/* ---- one chunk ---- */
+
+static void map_input_doubles(map_thread *thread, uint32_t i, duckdb_vector vector, int64_t rows)
+{
+    const double *cells = duckdb_vector_get_data(vector);
+    const uint64_t *validity = duckdb_vector_get_validity(vector);
+    thread->inputs[i].data.f64 = cells;
+    if (validity == NULL) return;
+    double *copy = thread->copies[i];
+    for (int64_t r = 0; r < rows; r++)
+        copy[r] = myr_table_is_valid(validity, r) ? cells[r] : NAN;
+    thread->inputs[i].data.f64 = copy;
+}
+
+static void map_input_valid(map_thread *thread, uint32_t i, duckdb_vector vector, int64_t rows)
+{
+    const uint64_t *validity = duckdb_vector_get_validity(vector);
+    thread->inputs[i].valid = NULL;
+    if (validity == NULL) return;
+    for (int64_t r = 0; r < rows; r++)
+        thread->in_valid[i][r] = myr_table_is_valid(validity, r);
+    thread->inputs[i].valid = thread->in_valid[i];
+}
+
+static void map_input_texts(map_thread *thread, uint32_t i, duckdb_vector vector, int64_t rows)
+{
+    duckdb_string_t *cells = duckdb_vector_get_data(vector);
+    const uint8_t *valid = thread->inputs[i].valid;
+    myr_str *texts = thread->copies[i];
+    for (int64_t r = 0; r < rows; r++)
+        texts[r] = valid == NULL || valid[r] != 0 ? myr_table_text(&cells[r]) : (myr_str){0};
+    thread->inputs[i].data.text = texts;
+}
+
+static void map_inputs(map_thread *thread, duckdb_data_chunk chunk, int64_t rows)
+{
+    const myr_table_map *map = thread->run->map;
+    for (uint32_t i = 0; i < map->want_count; i++) {
+        duckdb_vector vector = duckdb_data_chunk_get_vector(chunk, i);
+        myr_col *col = &thread->inputs[i];
+        col->name = map->wants[i].name;
+        col->type = thread->run->plan[i].type;
+        if (col->type == MYR_COL_DOUBLE) {
+            map_input_doubles(thread, i, vector, rows);
+            continue;
+        }
+        map_input_valid(thread, i, vector, rows);
+        if (col->type == MYR_COL_INT64)
+            col->data.i64 = duckdb_vector_get_data(vector);
+        else
+            map_input_texts(thread, i, vector, rows);
+    }
+}
+
+static void map_output_open(map_thread *thread, duckdb_vector result, int64_t rows)
+{
+    const myr_table_map *map = thread->run->map;
+    for (uint32_t i = 0; i < map->output_count; i++) {
+        memset(thread->valid[i], 1, (size_t)rows);
+        void *cells = duckdb_vector_get_data(duckdb_struct_vector_get_child(result, i));
+        if (map->outputs[i].type == MYR_COL_DOUBLE) thread->f64[i] = cells;
+        if (map->outputs[i].type == MYR_COL_INT64) thread->i64[i] = cells;
+        if (map->outputs[i].type == MYR_COL_TEXT) memset(thread->text[i], 0, (size_t)rows * sizeof(myr_str));
+    }
+}
+
+/* Copy texts into DuckDB's vector. A text that is the one before, byte for byte in place, shares its cell. */
+static bool map_output_texts(duckdb_vector vector, const myr_str *texts, uint8_t *valid, int64_t rows)
+{
+    duckdb_string_t *cells = duckdb_vector_get_data(vector);
+    int64_t before = -1;
+    for (int64_t r = 0; r < rows; r++) {
+        if (texts[r].data == NULL) valid[r] = 0;
+        if (valid[r] == 0) continue;
+        if (before >= 0 && texts[r].data == texts[before].data && texts[r].size == texts[before].size) {
+            cells[r] = cells[before];
+            continue;
+        }
+        if (!myr_utf8_is_valid(texts[r])) return false;
+        duckdb_unsafe_vector_assign_string_element_len(vector, (idx_t)r, texts[r].data, texts[r].size);
+        before = r;
+    }
+    return true;
+}
+
+static void map_output_nulls(duckdb_vector vector, const uint8_t *valid, int64_t rows)
+{
+    if (memchr(valid, 0, (size_t)rows) == NULL) return;
+    duckdb_vector_ensure_validity_writable(vector);
+    uint64_t *validity = duckdb_vector_get_validity(vector);
+    for (int64_t r = 0; r < rows; r++) {
+        if (valid[r] == 0) duckdb_validity_set_row_invalid(validity, (idx_t)r);
+    }
+}
+
+static myr_rc map_output_close(map_thread *thread, duckdb_vector result, int64_t rows, myr_err *err)
+{
+    const myr_table_map *map = thread->run->map;
+    for (uint32_t i = 0; i < map->output_count; i++) {
+        duckdb_vector vector = duckdb_struct_vector_get_child(result, i);
+        if (map->outputs[i].type == MYR_COL_TEXT &&
+            !map_output_texts(vector, thread->text[i], thread->valid[i], rows)) {
+            MYR_FAIL(err, BAD_INPUT, "a value of the output column '%s' is not UTF-8", map->outputs[i].name);
+        }
+        map_output_nulls(vector, thread->valid[i], rows);
+    }
+    return MYR_OK;
+}
+
+static myr_rc map_chunk(map_thread *thread, duckdb_data_chunk chunk, duckdb_vector result, myr_err *err)
+{
+    const myr_table_map *map = thread->run->map;
+    int64_t rows = (int64_t)duckdb_data_chunk_get_size(chunk);
+    MYR_ASSERT(rows >= 0 && rows <= (int64_t)duckdb_vector_size());
+    map_inputs(thread, chunk, rows);
+    map_output_open(thread, result, rows);
+    myr_table_chunk call = {.row_count = rows,
+                            .inputs = thread->inputs,
+                            .f64 = thread->f64,
+                            .i64 = thread->i64,
+                            .text = thread->text,
+                            .valid = thread->valid};
+    MYR_TRY(map->fn(map->ctx, thread->state, &call, err));
+    MYR_TRY(map_output_close(thread, result, rows, err));
+    atomic_fetch_add_explicit(&thread->run->row_count, rows, memory_order_relaxed);
+    return MYR_OK;
+}
+
+static void map_call(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vector result)
+{
+    map_thread *thread = duckdb_scalar_function_get_state(info);
+    MYR_ASSERT(thread != NULL);
+    myr_err err = {0};
+    if (map_chunk(thread, chunk, result, &err) == MYR_OK) return;
+    map_fail(thread->run, &err);
+    duckdb_scalar_function_set_error(info, err.message);
+}
+
+/* ---- the function in DuckDB's catalogue ---- */
+
+static duckdb_type map_type(myr_col_type type)
+{
+    if (type == MYR_COL_DOUBLE) return DUCKDB_TYPE_DOUBLE;
+    if (type == MYR_COL_INT64) return DUCKDB_TYPE_BIGINT;
+    MYR_ASSERT(type == MYR_COL_TEXT);
+    return DUCKDB_TYPE_VARCHAR;
+}
+
+typedef duckdb_logical_type map_logical;
+static void map_logical_drop(map_logical *type)
+{
+    if (*type != NULL) duckdb_destroy_logical_type(type);
+}
+typedef duckdb_scalar_function map_function;
+static void map_function_drop(map_function *function)
+{
+    if (*function != NULL) duckdb_destroy_scalar_function(function);
+}
+
+static myr_rc map_result_type(const myr_table_map *map, duckdb_logical_type *out, myr_err *err)
+{
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    duckdb_logical_type *types = arena != NULL ? myr_arena_calloc(arena, map->output_count, sizeof *types) : NULL;
+    const char **names = arena != NULL ? myr_arena_calloc(arena, map->output_count, sizeof *names) : NULL;
+    if (types == NULL || names == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %u output columns", map->output_count);
+    for (uint32_t i = 0; i < map->output_count; i++) {
+        types[i] = duckdb_create_logical_type(map_type(map->outputs[i].type));
+        names[i] = map->outputs[i].name;
+    }
+    *out = duckdb_create_struct_type(types, names, map->output_count);
+    for (uint32_t i = 0; i < map->output_count; i++)
+        duckdb_destroy_logical_type(&types[i]);
+    if (*out == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %u output columns", map->output_count);
+    return MYR_OK;
+}
+
+static myr_rc map_register(myr_table_engine *engine, map_run *run, const char *name, myr_err *err)
+{
+    MYR_AUTO(map_logical) result = NULL;
+    MYR_TRY(map_result_type(run->map, &result, err));
+    MYR_AUTO(map_function) function = duckdb_create_scalar_function();
+    if (function == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a function");
+    duckdb_scalar_function_set_name(function, name);
+    for (uint32_t i = 0; i < run->map->want_count; i++) {
+        MYR_AUTO(map_logical) type = duckdb_create_logical_type(map_type(run->plan[i].type));
+        duckdb_scalar_function_add_parameter(function, type);
+    }
+    duckdb_scalar_function_set_return_type(function, result);
+    duckdb_scalar_function_set_special_handling(function); /* nulls are ours to see */
+    duckdb_scalar_function_set_volatile(function);         /* once per row, never folded or repeated */
+    duckdb_scalar_function_set_extra_info(function, run, NULL);
+    duckdb_scalar_function_set_init(function, map_init);
+    duckdb_scalar_function_set_function(function, map_call);
+    if (duckdb_register_scalar_function(engine->connection, function) != DuckDBSuccess) {
+        MYR_FAIL(err, INTERNAL, "DuckDB refuses the function %s", name);
+    }
+    return MYR_OK;
+}
+
+/* ---- the statement ---- */
+
+static void map_select_sql(const map_run *run, const table_source *source, const char *function, myr_buf *sql)
+{
+    const myr_table_map *map = run->map;
+    myr_buf_puts(sql, "SELECT ");
+    for (uint32_t i = 0; i < map->keep_count; i++) {
+        myr_table_sql_name(sql, map->keep[i]);
+        myr_buf_puts(sql, ", ");
+    }
+    for (uint32_t i = 0; i < map->output_count; i++) {
+        myr_buf_puts(sql, i > 0 ? ", \"" TABLE_VALUES_NAME "\"." : "\"" TABLE_VALUES_NAME "\".");
+        myr_table_sql_name(sql, map->outputs[i].name);
+    }
+    myr_buf_puts(sql, " FROM (SELECT ");
+    for (uint32_t i = 0; i < map->keep_count; i++) {
+        myr_table_sql_name(sql, map->keep[i]);
+        myr_buf_puts(sql, ", ");
+    }
+    myr_table_sql_name(sql, function);
+    for (uint32_t i = 0; i < map->want_count; i++) {
+        myr_buf_puts(sql, i > 0 ? ", " : "(");
+        myr_table_want_sql(source, &run->plan[i], sql);
+    }
+    myr_buf_puts(sql, map->want_count > 0 ? ") AS \"" TABLE_VALUES_NAME "\" FROM "
+                                          : "() AS \"" TABLE_VALUES_NAME "\" FROM ");
+    myr_table_source_sql(source, sql);
+    myr_buf_putc(sql, ')');
+}
+
+static myr_rc map_copy_sql(const map_run *run, const table_source *source, const char *function, myr_buf *sql,
+                           myr_err *err)
+{
+    const myr_table_map *map = run->map;
+    bool is_parquet = map->format == MYR_TABLE_PARQUET;
+    bool is_split = map->partition_by != NULL && map->partition_by[0] != NULL;
+    myr_buf_puts(sql, "COPY (");
+    map_select_sql(run, source, function, sql);
+    myr_buf_puts(sql, ") TO ");
+    char target[MYR_PATH_BYTES_MAX];
+    if (is_split) {
+        myr_table_sql_literal(sql, map->output_dir);
+    } else {
+        MYR_TRY(
+            myr_path_join(target, sizeof target, map->output_dir, is_parquet ? "part-0.parquet" : "part-0.csv", err));
+        myr_table_sql_literal(sql, target);
+    }
+    myr_buf_puts(sql, is_parquet ? " (FORMAT parquet" : " (FORMAT csv, HEADER true");
+    if (is_split) {
+        myr_buf_puts(sql, ", FILENAME_PATTERN 'part-{i}', OVERWRITE_OR_IGNORE true");
+        for (uint32_t i = 0; map->partition_by[i] != NULL; i++) {
+            myr_buf_puts(sql, i == 0 ? ", PARTITION_BY (" : ", ");
+            myr_table_sql_name(sql, map->partition_by[i]);
+        }
+        myr_buf_putc(sql, ')');
+    } else {
+        myr_buf_puts(sql, ", USE_TMP_FILE false");
+    }
+    myr_buf_putc(sql, ')');
+    return myr_buf_check(sql, err);
+}
+
+static myr_rc map_check(const myr_table_map *map, const table_source *source, myr_err *err)
+{
+    MYR_ASSERT(map->output_count > 0 && map->fn != NULL);
+    uint32_t unused;
+    for (uint32_t i = 0; i < map->keep_count; i++)
+        MYR_TRY(myr_table_source_find(source, map->keep[i], &unused, err));
+    for (uint32_t i = 0; map->partition_by != NULL && map->partition_by[i] != NULL; i++) {
+        bool is_kept = false;
+        for (uint32_t k = 0; k < map->keep_count; k++)
+            is_kept = is_kept || strcmp(map->keep[k], map->partition_by[i]) == 0;
+        MYR_ASSERT(is_kept);
+    }
+    if (myr_io_exists(map->output_dir)) MYR_FAIL(err, EXISTS, "%s exists already", map->output_dir);
+    return myr_io_mkdirs(map->output_dir, err);
+}
+
+static myr_rc map_execute(myr_table_engine *engine, map_run *run, const table_source *source, int64_t *out_rows,
+                          myr_err *err)
+{
+    char function[48];
+    snprintf(function, sizeof function, "myr_map_%lld", (long long)engine->next_name++);
+    MYR_TRY(map_register(engine, run, function, err));
+    MYR_AUTO(myr_buf) sql = {0};
+    MYR_TRY(map_copy_sql(run, source, function, &sql, err));
+    MYR_AUTO(table_result) result = {0};
+    myr_rc rc = myr_table_query(engine, sql.data, run->map->input, &result, err);
+    if (rc != MYR_OK && run->has_failed) { /* every thread has ended */
+        myr_err *first = &run->first_err;
+        return myr_err_set(err, (myr_rc)first->rc, first->file, first->line, "%s", first->message);
+    }
+    if (rc != MYR_OK) return rc;
+    int64_t written = (int64_t)duckdb_rows_changed(&result);
+    int64_t computed = atomic_load(&run->row_count);
+    if (written != computed) {
+        MYR_FAIL(err, INTERNAL, "%s: %lld rows were computed and %lld written", run->map->input, (long long)computed,
+                 (long long)written);
+    }
+    *out_rows = written;
+    return MYR_OK;
+}
+
+/* Thread: the engine's owner; map->fn on others. */
+myr_rc myr_table_map_run(myr_table_engine *engine, const myr_table_map *map, int64_t *out_rows, myr_err *err)
+{
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    map_run run = {.map = map};
+    run.plan = arena != NULL ? myr_arena_calloc(arena, map->want_count + 1, sizeof *run.plan) : NULL;
+    if (run.plan == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", map->input);
+    table_source source;
+    MYR_TRY(myr_table_source_open(engine, map->input, arena, &source, err));
+    MYR_TRY(
+        myr_table_wants_plan(engine, &source, map->wants, map->want_count, map->keep, map->keep_count, run.plan, err));
+    MYR_TRY(map_check(map, &source, err));
+    myr_mutex_init(&run.mutex);
+    myr_rc rc = map_execute(engine, &run, &source, out_rows, err);
+    myr_mutex_fini(&run.mutex);
+    return rc;
+}
