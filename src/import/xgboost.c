@@ -116,13 +116,17 @@ static myr_rc xgb_check_version(myr_xgb *xgb, myr_doc_value version)
 {
     myr_doc_iter iter;
     myr_doc_value part;
-    int64_t major;
+    int64_t parts[2];
     myr_doc_iter_init(&xgb->doc, version, &iter);
-    if (!myr_doc_next(&iter, NULL, &part) || !myr_doc_int(part, &major)) {
-        MYR_XGB_FAIL(xgb, BAD_FORMAT, "version does not begin with a whole number");
+    for (size_t i = 0; i < MYR_COUNT_OF(parts); i++) {
+        if (!myr_doc_next(&iter, NULL, &part) || !myr_doc_int(part, &parts[i])) {
+            MYR_XGB_FAIL(xgb, BAD_FORMAT, "version does not begin with two whole numbers");
+        }
     }
-    if (major < 1 || major > XGB_VERSION_MAJOR_MAX) {
-        MYR_XGB_FAIL(xgb, UNSUPPORTED, "written by XGBoost %lld; versions 1 to %d are read", (long long)major,
+    xgb->version_major = parts[0];
+    xgb->version_minor = parts[1];
+    if (parts[0] < 1 || parts[0] > XGB_VERSION_MAJOR_MAX) {
+        MYR_XGB_FAIL(xgb, UNSUPPORTED, "written by XGBoost %lld; versions 1 to %d are read", (long long)parts[0],
                      XGB_VERSION_MAJOR_MAX);
     }
     return MYR_OK;
@@ -191,24 +195,19 @@ static bool xgb_to_margin(xgb_link link, float base, float *out)
     }
 }
 
-static myr_rc xgb_set_base(myr_xgb *xgb, const xgb_objective *objective, myr_str text, double *out)
+static myr_rc xgb_parse_base(myr_xgb *xgb, myr_str text, double *out)
 {
     float base;
-    float margin;
     text = myr_str_trim(text);
     if (!myr_doc_parse_float(text, &base) || !isfinite(base)) {
         MYR_XGB_FAIL(xgb, BAD_FORMAT, "base_score \"" MYR_STR_FMT "\" is not a finite number", MYR_STR_ARG(text));
     }
-    if (!xgb_to_margin(objective->link, base, &margin)) {
-        MYR_XGB_FAIL(xgb, BAD_INPUT, "base_score %g is outside what %s allows (%s)", (double)base, objective->name,
-                     objective->link == XGB_LINK_LOGIT ? "0 to 1" : "not below 0");
-    }
-    *out = (double)margin;
+    *out = (double)base;
     return MYR_OK;
 }
 
 /* base_score is a text: "5E-1" up to version 3.0, "[5E-1]" or "[1E0,2E0]" since. One value stands for all outputs. */
-static myr_rc xgb_read_base(myr_xgb *xgb, const xgb_objective *objective, myr_doc_value value)
+static myr_rc xgb_read_base(myr_xgb *xgb, myr_doc_value value, double **out)
 {
     uint32_t count = xgb->out->desc.margin_count;
     double *margins = myr_xgb_alloc(xgb, count, sizeof *margins);
@@ -225,9 +224,9 @@ static myr_rc xgb_read_base(myr_xgb *xgb, const xgb_objective *objective, myr_do
     for (const char *at = text.data; found <= count; at++) {
         const char *comma = memchr(at, ',', (size_t)(end - at));
         const char *stop = comma != NULL ? comma : end;
-        double margin;
-        MYR_TRY(xgb_set_base(xgb, objective, myr_str_make(at, (size_t)(stop - at)), &margin));
-        if (found < count) margins[found] = margin;
+        double base;
+        MYR_TRY(xgb_parse_base(xgb, myr_str_make(at, (size_t)(stop - at)), &base));
+        if (found < count) margins[found] = base;
         found++;
         at = stop;
         if (comma == NULL) break;
@@ -239,20 +238,43 @@ static myr_rc xgb_read_base(myr_xgb *xgb, const xgb_objective *objective, myr_do
     for (uint32_t i = found; i < count; i++) {
         margins[i] = margins[0];
     }
+    *out = margins;
+    return MYR_OK;
+}
+
+/*
+ * The values become margins. A model without trees whose base_score nobody gave was never fitted: from version 3.1 on
+ * XGBoost then takes the value as the margin itself.
+ */
+static myr_rc xgb_link_base(myr_xgb *xgb, const xgb_objective *objective, double *margins)
+{
+    bool is_late = xgb->version_major > 3 || (xgb->version_major == 3 && xgb->version_minor >= 1);
+    bool is_unfitted = xgb->out->desc.tree_count == 0 && xgb->boost_from_average && is_late;
+    xgb_link link = is_unfitted ? XGB_LINK_NONE : objective->link;
+    for (uint32_t i = 0; i < xgb->out->desc.margin_count; i++) {
+        float margin;
+        if (!xgb_to_margin(link, (float)margins[i], &margin)) {
+            MYR_XGB_FAIL(xgb, BAD_INPUT, "base_score %g is outside what %s allows (%s)", margins[i], objective->name,
+                         link == XGB_LINK_LOGIT ? "0 to 1" : "not below 0");
+        }
+        margins[i] = (double)margin;
+    }
     xgb->out->desc.base_margins = margins;
     return MYR_OK;
 }
 
 /* ---- the learner's parameters ---- */
 
-static myr_rc xgb_read_parameters(myr_xgb *xgb, myr_doc_value value, const xgb_objective *objective)
+static myr_rc xgb_read_parameters(myr_xgb *xgb, myr_doc_value value, const xgb_objective *objective, double **out_base)
 {
-    enum { BASE_SCORE, NUM_FEATURE, NUM_CLASS, NUM_TARGET, COUNT };
+    enum { BASE_SCORE, NUM_FEATURE, NUM_CLASS, NUM_TARGET, AVERAGE, COUNT };
     static const myr_xgb_field fields[COUNT] = {{"base_score", MYR_DOC_STRING, false},
                                                 {"num_feature", MYR_DOC_STRING, false},
                                                 {"num_class", MYR_DOC_STRING, false},
-                                                {"num_target", MYR_DOC_STRING, true}};
+                                                {"num_target", MYR_DOC_STRING, true},
+                                                {"boost_from_average", MYR_DOC_STRING, true}};
     myr_doc_value values[COUNT];
+    uint64_t average = 1;
     uint64_t features;
     uint64_t classes;
     uint64_t targets = 1;
@@ -263,6 +285,10 @@ static myr_rc xgb_read_parameters(myr_xgb *xgb, myr_doc_value value, const xgb_o
     if (myr_doc_kind_of(values[NUM_TARGET]) != MYR_DOC_ABSENT) {
         MYR_TRY(myr_xgb_parameter(xgb, "num_target", values[NUM_TARGET], MYR_OUTPUTS_MAX, &targets));
     }
+    if (myr_doc_kind_of(values[AVERAGE]) != MYR_DOC_ABSENT) {
+        MYR_TRY(myr_xgb_parameter(xgb, "boost_from_average", values[AVERAGE], INT32_MAX, &average));
+    }
+    xgb->boost_from_average = average != 0;
     if (classes > 1 && targets > 1) MYR_XGB_FAIL(xgb, UNSUPPORTED, "several classes and several targets");
     if (objective->is_multiclass && classes == 0)
         MYR_XGB_FAIL(xgb, BAD_FORMAT, "num_class is 0 for %s", objective->name);
@@ -274,7 +300,7 @@ static myr_rc xgb_read_parameters(myr_xgb *xgb, myr_doc_value value, const xgb_o
         xgb->out->desc.transform = MYR_TRANSFORM_SIGMOID_EACH; /* several targets, each with its own probability */
     }
     xgb->out->desc.transform_param = 1.0;
-    return xgb_read_base(xgb, objective, values[BASE_SCORE]);
+    return xgb_read_base(xgb, values[BASE_SCORE], out_base);
 }
 
 static myr_rc xgb_read_names(myr_xgb *xgb, myr_doc_value array)
@@ -339,17 +365,20 @@ static myr_rc xgb_read(myr_xgb *xgb)
     myr_doc_value learner;
     myr_doc_value model;
     const xgb_objective *objective = NULL;
+    double *base = NULL;
     MYR_TRY(xgb_find_learner(xgb, &learner));
     xgb_set_where(xgb, "learner");
     MYR_TRY(myr_xgb_fields(xgb, learner, fields, COUNT, values));
     MYR_TRY(xgb_find_model(xgb, values[BOOSTER], &model)); /* first: gblinear and dart are named as such */
     MYR_TRY(xgb_read_objective(xgb, values[OBJECTIVE], &objective));
     MYR_ASSERT(objective != NULL);
-    MYR_TRY(xgb_read_parameters(xgb, values[PARAMETERS], objective));
+    MYR_TRY(xgb_read_parameters(xgb, values[PARAMETERS], objective, &base));
     xgb_set_where(xgb, "learner");
     MYR_TRY(xgb_read_names(xgb, values[NAMES]));
     xgb_set_where(xgb, "gradient_booster.model");
-    return myr_xgb_read_trees(xgb, model);
+    MYR_TRY(myr_xgb_read_trees(xgb, model));
+    xgb_set_where(xgb, "learner.learner_model_param");
+    return xgb_link_base(xgb, objective, base);
 }
 
 myr_rc myr_import_xgboost(const myr_import_src *src, myr_imported *out, myr_err *err)

@@ -34,8 +34,10 @@ typedef struct myr_xgb {
     myr_doc doc;
     myr_xgb_nodes nodes; /* capacity in nodes_room; heap, freed at the end */
     uint32_t nodes_room;
-    uint64_t category_words;         /* of all trees so far */
-    char where[MYR_XGB_WHERE_BYTES]; /* "tree 5", "learner": stands in messages */
+    int64_t version_major, version_minor; /* of the library that wrote the file */
+    bool boost_from_average;              /* base_score was not given by a person */
+    uint64_t category_words;              /* of all trees so far */
+    char where[MYR_XGB_WHERE_BYTES];      /* "tree 5", "learner": stands in messages */
     myr_err *err;
 } myr_xgb;
 

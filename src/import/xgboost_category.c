@@ -71,7 +71,9 @@ static myr_rc xgb_read_run(myr_xgb *xgb, xgb_runs *runs, int64_t node, int64_t s
 {
     int64_t largest = -1;
     for (int64_t i = 0; i < size; i++) {
-        int64_t category = xgb_next_or(&runs->categories, -1);
+        int64_t category = xgb_next_or(&runs->categories, INT64_MIN);
+        if (category == INT64_MIN)
+            MYR_XGB_FAIL(xgb, BAD_FORMAT, "node %lld: a category is not a whole number", (long long)node);
         if (category < 0 || category >= MYR_CATEGORY_MAX) {
             MYR_XGB_FAIL(xgb, BAD_FORMAT, "node %lld: category %lld is not within 0 to %d", (long long)node,
                          (long long)category, MYR_CATEGORY_MAX - 1);
