@@ -33,6 +33,12 @@ void myr_stmt_bind_blob(myr_stmt *stmt, int position, const void *data, size_t s
 myr_rc myr_stmt_step(myr_stmt *stmt, bool *out_has_row, myr_err *err); /* a failed bind is reported here */
 myr_rc myr_stmt_run(myr_stmt *stmt, myr_err *err);                     /* step to the end, reset */
 void myr_stmt_reset(myr_stmt *stmt);                                   /* end a read early */
+/* MYR_AUTO(myr_stmt_ptr) stmt = NULL: a read that is ended however its function is left. */
+typedef myr_stmt *myr_stmt_ptr;
+static inline void myr_stmt_ptr_drop(myr_stmt_ptr *stmt)
+{
+    if (*stmt != NULL) myr_stmt_reset(*stmt);
+}
 int64_t myr_stmt_int64(myr_stmt *stmt, int column);                    /* columns from 0 */
 double myr_stmt_double(myr_stmt *stmt, int column);
 myr_str myr_stmt_text(myr_stmt *stmt, int column);                     /* valid until the next step; NULL: data == NULL */

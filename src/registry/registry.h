@@ -1,12 +1,18 @@
 /*
  * The face of registry: fleets, models, versions, tags, releases, aliases, runs; rows in a database, never model bytes.
  * Lists are filled into the caller's arena. One handle has one owner thread at a time; several processes may have the
- * database open. Writes between begin and commit are one transaction.
+ * database open. Writes between begin and commit are one transaction (a write outside is its own); after a failed write
+ * the caller rolls back.
+ * Errors: those of db (BUSY, NO_SPACE, IO, BAD_FORMAT, …); BAD_INPUT names the field that is not acceptable.
  */
 #ifndef MYR_REGISTRY_REGISTRY_H
 #define MYR_REGISTRY_REGISTRY_H
 
 #include "base/base.h"
+
+#define MYR_TAGS_MAX 64              /* tags of a model */
+#define MYR_TAG_VALUE_BYTES_MAX 1024
+#define MYR_METRICS_BYTES_MAX (1 << 20) /* the metrics text of a model */
 
 typedef struct myr_registry myr_registry;
 
@@ -49,6 +55,7 @@ typedef struct myr_model_row {
     const char *algorithm;  /* "mean", "ridge", "xgboost", "lightgbm" */
     const char *format;     /* of the artifact: myr_format_name */
     const char *artifact;   /* SHA-256 of its bytes: its name in the store */
+    const char *features;   /* JSON array of the names that replace the file's own; "" = the file's own */
     int64_t artifact_bytes;
     const char *objective;
     const char *metrics;    /* JSON object: {"rmse":…,"trials":[…]}; "{}" if none */
@@ -65,6 +72,7 @@ typedef struct myr_model_filter {
     const char *segment_part; /* NULL, or `brand=1`: models whose segment has this part; `store=2,brand=1`: all of these parts */
     const char *tag;          /* NULL, or `k=v` */
     bool newest_only;
+    bool brief;               /* leave `metrics` "": it is most of a row's bytes */
 } myr_model_filter;
 /* Ordered by key_columns descending, then segment, then version. */
 myr_rc myr_registry_models(myr_registry *registry, myr_arena *arena, int64_t fleet_id, const myr_model_filter *filter,
@@ -92,6 +100,10 @@ myr_rc myr_registry_release_get(myr_registry *registry, myr_arena *arena, int64_
 /* The models of a release, ordered as they stand in its pack. */
 myr_rc myr_registry_release_models(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number, myr_model_row **out,
                                    size_t *out_count, myr_err *err);
+/* The same models by id alone: cheap to compare. */
+myr_rc myr_registry_release_model_ids(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number, int64_t **out,
+                                      size_t *out_count, myr_err *err);
+/* One row moves; NOT_FOUND names the release that does not exist. */
 myr_rc myr_registry_alias_set(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t number, myr_err *err);
 myr_rc myr_registry_alias_get(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t *out_number, myr_err *err);
 

@@ -1,0 +1,100 @@
+/* Runs of batch jobs: a row when one starts, the same row when it ends. A run that never ended was killed. */
+#include <string.h>
+
+#include "registry/internal.h"
+
+#define RUNS_MAX 1000 /* newest ones that a list gives */
+
+static myr_rc run_check_state(const char *state, myr_err *err)
+{
+    static const char *const known[] = {"running", "completed", "failed", NULL};
+    for (size_t i = 0; known[i] != NULL; i++) {
+        if (state != NULL && strcmp(state, known[i]) == 0) return MYR_OK;
+    }
+    MYR_FAIL(err, BAD_INPUT, "run state '%.40s': running, completed or failed", state != NULL ? state : "");
+}
+
+myr_rc myr_registry_run_start(myr_registry *registry, const myr_run_row *row, int64_t *out_id, myr_err *err)
+{
+    MYR_TRY(registry_check_name(row->fleet, "fleet name", err));
+    bool is_own = false;
+    myr_stmt *stmt = NULL;
+    MYR_TRY(registry_enter(registry, &is_own, err));
+    myr_rc rc = myr_db_prepare(registry->db,
+                               "INSERT INTO run(fleet, release, input, output, state, started_ms, ended_ms, row_count, ok_count,"
+                               " message) VALUES(?1, ?2, ?3, ?4, 'running', ?5, 0, 0, 0, '')",
+                               &stmt, err);
+    if (rc == MYR_OK) {
+        registry_bind_text(stmt, 1, row->fleet);
+        myr_stmt_bind_int64(stmt, 2, row->release);
+        registry_bind_text(stmt, 3, row->input);
+        registry_bind_text(stmt, 4, row->output);
+        myr_stmt_bind_int64(stmt, 5, row->started_ms != 0 ? row->started_ms : myr_clock_unix_ms());
+        rc = myr_stmt_run(stmt, err);
+    }
+    int64_t id = myr_db_last_id(registry->db);
+    MYR_TRY(registry_leave(registry, is_own, rc, err));
+    *out_id = id;
+    return MYR_OK;
+}
+
+myr_rc myr_registry_run_end(myr_registry *registry, int64_t id, const char *state, int64_t row_count, int64_t ok_count,
+                            const char *message, myr_err *err)
+{
+    MYR_TRY(run_check_state(state, err));
+    MYR_AUTO(myr_stmt_ptr) stmt = NULL;
+    bool has_row = false;
+    MYR_TRY(myr_db_prepare(registry->db,
+                           "UPDATE run SET state = ?2, ended_ms = ?3, row_count = ?4, ok_count = ?5, message = ?6"
+                           " WHERE run_id = ?1 RETURNING run_id",
+                           &stmt, err));
+    myr_stmt_bind_int64(stmt, 1, id);
+    registry_bind_text(stmt, 2, state);
+    myr_stmt_bind_int64(stmt, 3, myr_clock_unix_ms());
+    myr_stmt_bind_int64(stmt, 4, row_count);
+    myr_stmt_bind_int64(stmt, 5, ok_count);
+    registry_bind_text(stmt, 6, message);
+    MYR_TRY(myr_stmt_step(stmt, &has_row, err));
+    if (!has_row) MYR_FAIL(err, NOT_FOUND, "no run %lld", (long long)id);
+    return myr_stmt_step(stmt, &has_row, err); /* to the end: that is when it commits */
+}
+
+static myr_rc run_read(myr_stmt *stmt, myr_arena *arena, myr_run_row *out, myr_err *err)
+{
+    *out = (myr_run_row){
+        .id = myr_stmt_int64(stmt, 0),
+        .release = myr_stmt_int64(stmt, 2),
+        .started_ms = myr_stmt_int64(stmt, 6),
+        .ended_ms = myr_stmt_int64(stmt, 7),
+        .row_count = myr_stmt_int64(stmt, 8),
+        .ok_count = myr_stmt_int64(stmt, 9),
+    };
+    MYR_TRY(registry_text(stmt, 1, arena, &out->fleet, err));
+    MYR_TRY(registry_text(stmt, 3, arena, &out->input, err));
+    MYR_TRY(registry_text(stmt, 4, arena, &out->output, err));
+    MYR_TRY(registry_text(stmt, 5, arena, &out->state, err));
+    return registry_text(stmt, 10, arena, &out->message, err);
+}
+
+myr_rc myr_registry_runs(myr_registry *registry, myr_arena *arena, myr_run_row **out, size_t *out_count, myr_err *err)
+{
+    MYR_AUTO(registry_rows) rows = {0};
+    MYR_AUTO(myr_stmt_ptr) stmt = NULL;
+    bool has_row = false;
+    MYR_TRY(myr_db_prepare(registry->db,
+                           "SELECT run_id, fleet, release, input, output, state, started_ms, ended_ms, row_count, ok_count, message"
+                           " FROM run ORDER BY run_id DESC LIMIT ?1",
+                           &stmt, err));
+    myr_stmt_bind_int64(stmt, 1, RUNS_MAX);
+    for (;;) {
+        MYR_TRY(myr_stmt_step(stmt, &has_row, err));
+        if (!has_row) break;
+        myr_run_row row;
+        MYR_TRY(run_read(stmt, arena, &row, err));
+        MYR_TRY(registry_rows_add(&rows, &row, sizeof row, err));
+    }
+    void *items = NULL;
+    MYR_TRY(registry_rows_take(&rows, sizeof(myr_run_row), arena, &items, out_count, err));
+    *out = items;
+    return MYR_OK;
+}

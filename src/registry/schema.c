@@ -1,0 +1,58 @@
+/*
+ * The schema, one text per version; a text is never edited once it was released, the next change is the next text.
+ *
+ * A segment row knows its newest version, so that "the newest of each segment" is one look-up per segment; its parts stand
+ * in a table of their own, so that `brand=1` is an index range. Wide columns of a model come last: a read without them
+ * leaves their overflow pages alone. Releases and models are immutable, and the database says so itself.
+ */
+#include "registry/internal.h"
+
+static const char registry_version_1[] =
+    "CREATE TABLE fleet("
+    "  fleet_id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, output_count INTEGER NOT NULL, target TEXT NOT NULL,"
+    "  target_transform TEXT NOT NULL, created_ms INTEGER NOT NULL) STRICT;"
+    /* kind: 0 partition column, 1 feature */
+    "CREATE TABLE fleet_column("
+    "  fleet_id INTEGER NOT NULL REFERENCES fleet, kind INTEGER NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL,"
+    "  PRIMARY KEY(fleet_id, kind, position)) STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE segment("
+    "  segment_id INTEGER PRIMARY KEY, fleet_id INTEGER NOT NULL REFERENCES fleet, key_columns INTEGER NOT NULL,"
+    "  text TEXT NOT NULL, newest_version INTEGER NOT NULL, newest_model_id INTEGER) STRICT;"
+    "CREATE UNIQUE INDEX segment_in_order ON segment(fleet_id, key_columns DESC, text);"
+    "CREATE TABLE segment_part("
+    "  fleet_id INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,"
+    "  segment_id INTEGER NOT NULL REFERENCES segment, PRIMARY KEY(fleet_id, name, value, segment_id)) STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE model("
+    "  model_id INTEGER PRIMARY KEY, segment_id INTEGER NOT NULL REFERENCES segment, version INTEGER NOT NULL,"
+    "  algorithm TEXT NOT NULL, format TEXT NOT NULL, artifact TEXT NOT NULL, artifact_bytes INTEGER NOT NULL,"
+    "  objective TEXT NOT NULL, fingerprint TEXT NOT NULL, source TEXT NOT NULL, baseline REAL, created_ms INTEGER NOT NULL,"
+    "  features TEXT NOT NULL, metrics TEXT NOT NULL, UNIQUE(segment_id, version)) STRICT;"
+    "CREATE TABLE model_tag("
+    "  model_id INTEGER NOT NULL REFERENCES model, key TEXT NOT NULL, value TEXT NOT NULL,"
+    "  PRIMARY KEY(model_id, key)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX model_tag_by_value ON model_tag(key, value, model_id);"
+
+    "CREATE TABLE release("
+    "  release_id INTEGER PRIMARY KEY, fleet_id INTEGER NOT NULL REFERENCES fleet, number INTEGER NOT NULL,"
+    "  created_ms INTEGER NOT NULL, model_count INTEGER NOT NULL, pack TEXT NOT NULL, UNIQUE(fleet_id, number)) STRICT;"
+    "CREATE TABLE release_model("
+    "  release_id INTEGER NOT NULL REFERENCES release, position INTEGER NOT NULL, model_id INTEGER NOT NULL REFERENCES model,"
+    "  PRIMARY KEY(release_id, position)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE alias("
+    "  fleet_id INTEGER NOT NULL REFERENCES fleet, name TEXT NOT NULL, release_id INTEGER NOT NULL REFERENCES release,"
+    "  moved_ms INTEGER NOT NULL, PRIMARY KEY(fleet_id, name)) STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE run("
+    "  run_id INTEGER PRIMARY KEY AUTOINCREMENT, fleet TEXT NOT NULL, release INTEGER NOT NULL, input TEXT NOT NULL,"
+    "  output TEXT NOT NULL, state TEXT NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL,"
+    "  row_count INTEGER NOT NULL, ok_count INTEGER NOT NULL, message TEXT NOT NULL) STRICT;"
+
+    "CREATE TRIGGER model_is_immutable BEFORE UPDATE ON model BEGIN SELECT RAISE(ABORT, 'a model version is immutable'); END;"
+    "CREATE TRIGGER release_is_immutable BEFORE UPDATE ON release BEGIN SELECT RAISE(ABORT, 'a release is immutable'); END;"
+    "CREATE TRIGGER release_model_is_immutable BEFORE UPDATE ON release_model"
+    "  BEGIN SELECT RAISE(ABORT, 'a release is immutable'); END;";
+
+const char *const registry_migrations[] = {registry_version_1};
+const int registry_migration_count = MYR_COUNT_OF(registry_migrations);
