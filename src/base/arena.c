@@ -1,6 +1,6 @@
 /*
- * An arena: a list of chunks in the order of their use. Those before and including `current` hold blocks, those after it
- * are empty and wait. The same calls after a reset meet the same chunks in the same order, so a warm arena allocates
+ * An arena: a list of chunks in the order of their use. Those before and including `current` hold blocks, those after
+ * it are empty and wait. The same calls after a reset meet the same chunks in the same order, so a warm arena allocates
  * nothing. When the cap is near, waiting chunks that do not fit are given back before an allocation is refused.
  */
 #include "base/arena.h"
@@ -252,7 +252,10 @@ void myr_arena_reset(myr_arena *arena)
     arena->is_full = false;
 }
 
-bool myr_arena_is_full(const myr_arena *arena) { return arena->is_full; }
+bool myr_arena_is_full(const myr_arena *arena)
+{
+    return arena->is_full;
+}
 
 size_t myr_arena_used_bytes(const myr_arena *arena)
 {

@@ -9,9 +9,9 @@
 
 #include "base/err.h"
 
-#define CLOCK_NS_PER_S  1000000000LL
-#define CLOCK_NS_PER_MS 1000000LL
-#define CLOCK_MS_PER_S  1000LL
+#define CLOCK_NS_PER_S   1000000000LL
+#define CLOCK_NS_PER_MS  1000000LL
+#define CLOCK_MS_PER_S   1000LL
 #define CLOCK_MS_PER_DAY (86400 * CLOCK_MS_PER_S)
 
 static atomic_bool clock_is_frozen;
@@ -82,8 +82,8 @@ const char *myr_format_time(int64_t unix_ms, char out[MYR_TIME_TEXT_BYTES])
     clock_civil(day, &year, &month, &day_of_month);
     MYR_ASSERT(year >= 0 && year <= 9999);
     unsigned seconds = (unsigned)(ms / CLOCK_MS_PER_S);
-    snprintf(out, MYR_TIME_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", (unsigned)year % 10000, (unsigned)month % 100,
-             (unsigned)day_of_month % 100, seconds / 3600 % 100, seconds / 60 % 60, seconds % 60,
+    snprintf(out, MYR_TIME_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", (unsigned)year % 10000,
+             (unsigned)month % 100, (unsigned)day_of_month % 100, seconds / 3600 % 100, seconds / 60 % 60, seconds % 60,
              (unsigned)(ms % CLOCK_MS_PER_S));
     return out;
 }
@@ -102,4 +102,7 @@ void myr_clock_advance_ms(int64_t duration_ms)
     atomic_fetch_add(&clock_frozen_mono_ns, duration_ms * CLOCK_NS_PER_MS);
 }
 
-void myr_clock_release(void) { atomic_store(&clock_is_frozen, false); }
+void myr_clock_release(void)
+{
+    atomic_store(&clock_is_frozen, false);
+}

@@ -1,6 +1,6 @@
 /*
- * Errors: facts about a code come from rc.def, messages are made in one fixed buffer. Whatever stands in a message, it is
- * one line of valid UTF-8 that fits: bytes that are not are shown as \xNN, and a cut is visible as an ellipsis.
+ * Errors: facts about a code come from rc.def, messages are made in one fixed buffer. Whatever stands in a message, it
+ * is one line of valid UTF-8 that fits: bytes that are not are shown as \xNN, and a cut is visible as an ellipsis.
  */
 #include "base/err.h"
 
@@ -25,7 +25,8 @@ typedef struct rc_facts {
 } rc_facts;
 
 static const rc_facts RC_FACTS[] = {
-#define MYR_RC(name, number, http, grpc, exit_code, retryable, text) [number] = {#name, text, http, grpc, exit_code, retryable},
+#define MYR_RC(name, number, http, grpc, exit_code, retryable, text)                                                   \
+    [number] = {#name, text, http, grpc, exit_code, retryable},
 #include "myriad/rc.def"
 #undef MYR_RC
 };
@@ -39,12 +40,30 @@ static const rc_facts *rc_find(myr_rc rc)
     return &RC_FACTS[number];
 }
 
-const char *myr_rc_name(myr_rc rc) { return rc_find(rc)->name; }
-const char *myr_rc_text(myr_rc rc) { return rc_find(rc)->text; }
-int myr_rc_http(myr_rc rc) { return rc_find(rc)->http; }
-int myr_rc_grpc(myr_rc rc) { return rc_find(rc)->grpc; }
-int myr_rc_exit(myr_rc rc) { return rc_find(rc)->exit_code; }
-bool myr_rc_retryable(myr_rc rc) { return rc_find(rc)->retryable != 0; }
+const char *myr_rc_name(myr_rc rc)
+{
+    return rc_find(rc)->name;
+}
+const char *myr_rc_text(myr_rc rc)
+{
+    return rc_find(rc)->text;
+}
+int myr_rc_http(myr_rc rc)
+{
+    return rc_find(rc)->http;
+}
+int myr_rc_grpc(myr_rc rc)
+{
+    return rc_find(rc)->grpc;
+}
+int myr_rc_exit(myr_rc rc)
+{
+    return rc_find(rc)->exit_code;
+}
+bool myr_rc_retryable(myr_rc rc)
+{
+    return rc_find(rc)->retryable != 0;
+}
 
 /* The text of the character at raw: itself, or its first byte escaped. Gives the bytes consumed. */
 static size_t err_next(const char *raw, size_t raw_bytes, char piece[5], size_t *piece_bytes)
@@ -131,32 +150,45 @@ myr_rc myr_rc_from_errno(int error)
 {
     switch (error) {
     case ENOENT:
-    case ENOTDIR: return MYR_NOT_FOUND;
+    case ENOTDIR:
+        return MYR_NOT_FOUND;
     case EEXIST:
-    case ENOTEMPTY: return MYR_EXISTS;
-    case ENOMEM: return MYR_NO_MEMORY;
+    case ENOTEMPTY:
+        return MYR_EXISTS;
+    case ENOMEM:
+        return MYR_NO_MEMORY;
     case ENOSPC:
-    case EDQUOT: return MYR_NO_SPACE;
+    case EDQUOT:
+        return MYR_NO_SPACE;
     case EACCES:
     case EPERM:
-    case EROFS: return MYR_DENIED;
+    case EROFS:
+        return MYR_DENIED;
     case EAGAIN:
     case EBUSY:
     case EMFILE:
-    case ENFILE: return MYR_BUSY;
-    case ETIMEDOUT: return MYR_TIMEOUT;
-    case ECANCELED: return MYR_CANCELLED;
-    case EFBIG: return MYR_TOO_LARGE;
+    case ENFILE:
+        return MYR_BUSY;
+    case ETIMEDOUT:
+        return MYR_TIMEOUT;
+    case ECANCELED:
+        return MYR_CANCELLED;
+    case EFBIG:
+        return MYR_TOO_LARGE;
     case ENAMETOOLONG:
     case EISDIR:
-    case ELOOP: return MYR_BAD_INPUT;
+    case ELOOP:
+        return MYR_BAD_INPUT;
     case ENOSYS:
-    case EOPNOTSUPP: return MYR_UNSUPPORTED;
+    case EOPNOTSUPP:
+        return MYR_UNSUPPORTED;
     case EADDRINUSE:
     case ECONNREFUSED:
     case ENETUNREACH:
-    case EHOSTUNREACH: return MYR_UNAVAILABLE;
-    default: return MYR_IO; /* 0 too: whoever asks has seen a failure */
+    case EHOSTUNREACH:
+        return MYR_UNAVAILABLE;
+    default:
+        return MYR_IO; /* 0 too: whoever asks has seen a failure */
     }
 }
 

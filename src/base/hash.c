@@ -13,7 +13,10 @@ static const uint64_t XXH_P3 = 0x165667B19E3779F9ULL;
 static const uint64_t XXH_P4 = 0x85EBCA77C2B2AE63ULL;
 static const uint64_t XXH_P5 = 0x27D4EB2F165667C5ULL;
 
-static uint64_t hash_rotl64(uint64_t x, int bits) { return (x << bits) | (x >> (64 - bits)); }
+static uint64_t hash_rotl64(uint64_t x, int bits)
+{
+    return (x << bits) | (x >> (64 - bits));
+}
 
 /* Little-endian reads, whatever the machine. */
 static uint64_t hash_read64(const unsigned char *p)
@@ -41,7 +44,10 @@ static uint64_t xxh_round(uint64_t lane, uint64_t input)
     return hash_rotl64(lane + input * XXH_P2, 31) * XXH_P1;
 }
 
-static uint64_t xxh_merge(uint64_t sum, uint64_t lane) { return (sum ^ xxh_round(0, lane)) * XXH_P1 + XXH_P4; }
+static uint64_t xxh_merge(uint64_t sum, uint64_t lane)
+{
+    return (sum ^ xxh_round(0, lane)) * XXH_P1 + XXH_P4;
+}
 
 /* The whole 32-byte stripes: four lanes, then one sum. */
 static uint64_t xxh_stripes(const unsigned char **p, size_t *left, uint64_t seed)
@@ -72,7 +78,8 @@ uint64_t myr_hash64(const void *data, size_t size_bytes, uint64_t seed)
         p += 4;
         left -= 4;
     }
-    for (; left > 0; p++, left--) sum = hash_rotl64(sum ^ (*p * XXH_P5), 11) * XXH_P1;
+    for (; left > 0; p++, left--)
+        sum = hash_rotl64(sum ^ (*p * XXH_P5), 11) * XXH_P1;
     sum = (sum ^ (sum >> 33)) * XXH_P2;
     sum = (sum ^ (sum >> 29)) * XXH_P3;
     return sum ^ (sum >> 32);
@@ -81,16 +88,20 @@ uint64_t myr_hash64(const void *data, size_t size_bytes, uint64_t seed)
 /* ---- SHA-256 ---- */
 
 static const uint32_t SHA_K[64] = {
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01,
-    0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc,
-    0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147,
-    0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08,
-    0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208,
-    0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
 
-static uint32_t sha_rotr(uint32_t x, int bits) { return (x >> bits) | (x << (32 - bits)); }
+static uint32_t sha_rotr(uint32_t x, int bits)
+{
+    return (x >> bits) | (x << (32 - bits));
+}
 
 static void sha_schedule(uint32_t w[64], const unsigned char *block)
 {
@@ -121,7 +132,8 @@ static void sha_block(uint32_t state[8], const unsigned char *block)
         s[4] += t1;
         s[0] = t1 + s0 + majority;
     }
-    for (int i = 0; i < 8; i++) state[i] += s[i];
+    for (int i = 0; i < 8; i++)
+        state[i] += s[i];
 }
 
 void myr_sha256_init(myr_sha256 *sha)
@@ -161,7 +173,8 @@ void myr_sha256_hex(myr_sha256 *sha, char out_hex[MYR_SHA256_HEX_BYTES])
     size_t held = (size_t)(sha->size_bytes % 64);
     myr_sha256_add(sha, padding, held < 56 ? 56 - held : 120 - held);
     unsigned char length[8];
-    for (int i = 0; i < 8; i++) length[i] = (unsigned char)(bits >> (56 - 8 * i));
+    for (int i = 0; i < 8; i++)
+        length[i] = (unsigned char)(bits >> (56 - 8 * i));
     myr_sha256_add(sha, length, sizeof length);
     MYR_ASSERT(sha->size_bytes % 64 == 0);
     for (int i = 0; i < MYR_SHA256_BYTES; i++) {

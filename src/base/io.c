@@ -1,6 +1,6 @@
 /*
- * Files, one call at a time. Each fallible call first asks the hook, then the kernel, and reports by errno with the path.
- * What is made of several calls (whole files, trees, directories) is in io_file.c and io_tree.c.
+ * Files, one call at a time. Each fallible call first asks the hook, then the kernel, and reports by errno with the
+ * path. What is made of several calls (whole files, trees, directories) is in io_file.c and io_tree.c.
  */
 #include "base/io.h"
 
@@ -49,7 +49,10 @@ myr_rc myr_io_fail(const char *verb, const char *path, int error, myr_err *err)
 /* -1 = the environment was not asked yet. */
 static _Atomic int io_sync_state = -1;
 
-void myr_io_set_sync(bool on) { atomic_store(&io_sync_state, on ? 1 : 0); }
+void myr_io_set_sync(bool on)
+{
+    atomic_store(&io_sync_state, on ? 1 : 0);
+}
 
 bool myr_io_syncs(void)
 {
@@ -66,7 +69,8 @@ bool myr_io_syncs(void)
 
 void myr_fd_drop(myr_fd *fd)
 {
-    if (*fd >= 0) MYR_IGNORE(close(*fd)); /* nothing that must last was written, or myr_io_close would have been called */
+    if (*fd >= 0)
+        MYR_IGNORE(close(*fd)); /* nothing that must last was written, or myr_io_close would have been called */
     *fd = -1;
 }
 
@@ -120,8 +124,8 @@ myr_rc myr_io_pread(int fd, const char *path, void *data, size_t size_bytes, int
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return myr_io_fail("read", path, errno, err);
         if (got == 0) {
-            MYR_FAIL(err, IO, "cannot read %s: it ends at byte %lld, %zu bytes before the end of what was asked for", path,
-                     (long long)offset, size_bytes);
+            MYR_FAIL(err, IO, "cannot read %s: it ends at byte %lld, %zu bytes before the end of what was asked for",
+                     path, (long long)offset, size_bytes);
         }
         MYR_ASSERT((size_t)got <= size_bytes);
         left += got;
@@ -246,15 +250,17 @@ myr_rc myr_path_join(char *out, size_t out_bytes, const char *dir, const char *n
 {
     size_t dir_bytes = strlen(dir);
     bool has_dir = dir_bytes > 0;
-    while (dir_bytes > 0 && dir[dir_bytes - 1] == '/') dir_bytes--; /* "/" becomes "" and the separator */
+    while (dir_bytes > 0 && dir[dir_bytes - 1] == '/')
+        dir_bytes--; /* "/" becomes "" and the separator */
     if (has_dir) {
-        while (*name == '/') name++;
+        while (*name == '/')
+            name++;
     }
     size_t name_bytes = strlen(name);
     size_t slash_bytes = has_dir ? 1 : 0;
     if (dir_bytes + slash_bytes + name_bytes >= out_bytes) {
-        MYR_FAIL(err, BAD_INPUT, "path of %zu bytes is too long (limit %zu): %.60s…/%.60s", dir_bytes + slash_bytes + name_bytes,
-                 out_bytes - 1, dir, name);
+        MYR_FAIL(err, BAD_INPUT, "path of %zu bytes is too long (limit %zu): %.60s…/%.60s",
+                 dir_bytes + slash_bytes + name_bytes, out_bytes - 1, dir, name);
     }
     memmove(out, dir, dir_bytes); /* out may be dir */
     if (has_dir) out[dir_bytes] = '/';
@@ -266,9 +272,12 @@ void myr_path_dir(const char *path, char *out, size_t out_bytes)
 {
     MYR_ASSERT(out_bytes >= 2);
     size_t size = strlen(path);
-    while (size > 1 && path[size - 1] == '/') size--; /* "a/b/" is b in a */
-    while (size > 0 && path[size - 1] != '/') size--;
-    while (size > 1 && path[size - 1] == '/') size--;
+    while (size > 1 && path[size - 1] == '/')
+        size--; /* "a/b/" is b in a */
+    while (size > 0 && path[size - 1] != '/')
+        size--;
+    while (size > 1 && path[size - 1] == '/')
+        size--;
     if (size == 0) {
         memcpy(out, ".", 2);
     } else if (size >= out_bytes) {
@@ -283,7 +292,10 @@ void myr_path_dir(const char *path, char *out, size_t out_bytes)
 
 static _Atomic uint64_t io_random_state; /* 0 = the kernel */
 
-void myr_random_seed(uint64_t seed) { atomic_store(&io_random_state, seed); }
+void myr_random_seed(uint64_t seed)
+{
+    atomic_store(&io_random_state, seed);
+}
 
 /* The next number of a seeded sequence (SplitMix64). */
 static uint64_t io_random_next(void)

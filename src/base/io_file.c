@@ -27,7 +27,10 @@ typedef struct file_text {
     size_t room; /* of data, without the NUL */
 } file_text;
 
-static void file_text_drop(file_text *text) { myr_free(text->data); }
+static void file_text_drop(file_text *text)
+{
+    myr_free(text->data);
+}
 
 static myr_rc file_set_room(file_text *text, size_t room, const char *path, myr_err *err)
 {
@@ -86,7 +89,8 @@ static myr_rc file_open_tmp(const char *path, char tmp[MYR_PATH_BYTES_MAX], myr_
         unsigned number = atomic_fetch_add(&counter, 1);
         int size = snprintf(tmp, MYR_PATH_BYTES_MAX, "%s.tmp-%ld-%u", path, (long)getpid(), number);
         if (size < 0 || size >= MYR_PATH_BYTES_MAX) {
-            MYR_FAIL(err, BAD_INPUT, "path of %zu bytes is too long (limit %d): %.100s…", strlen(path), MYR_PATH_BYTES_MAX, path);
+            MYR_FAIL(err, BAD_INPUT, "path of %zu bytes is too long (limit %d): %.100s…", strlen(path),
+                     MYR_PATH_BYTES_MAX, path);
         }
         myr_rc rc = myr_io_open(tmp, O_WRONLY | O_CREAT | O_EXCL, 0644, out_fd, err);
         if (rc != MYR_EXISTS || tries == FILE_TMP_TRIES) return rc;

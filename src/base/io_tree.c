@@ -1,6 +1,6 @@
 /*
- * Directories and what is below them. A walk lists a directory completely before it touches its entries, follows no link,
- * and goes at most MYR_IO_TREE_DEPTH_MAX deep, so that its stack is bounded.
+ * Directories and what is below them. A walk lists a directory completely before it touches its entries, follows no
+ * link, and goes at most MYR_IO_TREE_DEPTH_MAX deep, so that its stack is bounded.
  */
 #include "base/io.h"
 
@@ -23,7 +23,8 @@
 void myr_names_free(char **names, size_t count)
 {
     if (names == NULL) return;
-    for (size_t i = 0; i < count; i++) myr_free(names[i]);
+    for (size_t i = 0; i < count; i++)
+        myr_free(names[i]);
     myr_free(names);
 }
 
@@ -33,7 +34,10 @@ typedef struct tree_names {
     size_t room;
 } tree_names;
 
-static void tree_names_drop(tree_names *names) { myr_names_free(names->items, names->count); }
+static void tree_names_drop(tree_names *names)
+{
+    myr_names_free(names->items, names->count);
+}
 
 typedef DIR *tree_dir;
 static void tree_dir_drop(tree_dir *dir)
@@ -110,7 +114,8 @@ myr_rc myr_io_mkdirs(const char *path, myr_err *err)
     char prefix[MYR_PATH_BYTES_MAX];
     size_t size = strlen(path);
     if (size == 0 || size >= sizeof prefix) {
-        MYR_FAIL(err, BAD_INPUT, "directory name of %zu bytes (1 to %zu are possible): %.100s", size, sizeof prefix - 1, path);
+        MYR_FAIL(err, BAD_INPUT, "directory name of %zu bytes (1 to %zu are possible): %.100s", size, sizeof prefix - 1,
+                 path);
     }
     memcpy(prefix, path, size + 1);
     for (size_t i = 1; i < size; i++) {
@@ -179,7 +184,10 @@ static myr_rc tree_sync_fd(const char *path, int flags, myr_err *err)
     return myr_io_close(&fd, path, err);
 }
 
-myr_rc myr_io_sync_dir(const char *dir, myr_err *err) { return tree_sync_fd(dir, O_DIRECTORY, err); }
+myr_rc myr_io_sync_dir(const char *dir, myr_err *err)
+{
+    return tree_sync_fd(dir, O_DIRECTORY, err);
+}
 
 static myr_rc tree_sync_one(const char *path, const struct stat *st, myr_err *err)
 {

@@ -1,6 +1,6 @@
 /*
- * Logging: a line is built in a fixed buffer and written at once, so that lines of many threads never mix and a full heap
- * can still be reported. A line that does not fit is cut, visibly.
+ * Logging: a line is built in a fixed buffer and written at once, so that lines of many threads never mix and a full
+ * heap can still be reported. A line that does not fit is cut, visibly.
  */
 #include "base/log.h"
 
@@ -48,7 +48,10 @@ static void log_put(log_line *line, const char *data, size_t size)
     line->size += size;
 }
 
-static void log_puts(log_line *line, const char *text) { log_put(line, text, strlen(text)); }
+static void log_puts(log_line *line, const char *text)
+{
+    log_put(line, text, strlen(text));
+}
 
 /* A value that can stand without quotes: not empty, no blank, quote, '=', backslash, control or broken UTF-8. */
 static bool log_is_bare(const char *value, size_t size)
@@ -74,11 +77,21 @@ static void log_quoted(log_line *line, const char *value, size_t size)
             continue;
         }
         switch (value[pos]) {
-        case '"': log_puts(line, "\\\""); break;
-        case '\\': log_puts(line, "\\\\"); break;
-        case '\n': log_puts(line, "\\n"); break;
-        case '\r': log_puts(line, "\\r"); break;
-        case '\t': log_puts(line, "\\t"); break;
+        case '"':
+            log_puts(line, "\\\"");
+            break;
+        case '\\':
+            log_puts(line, "\\\\");
+            break;
+        case '\n':
+            log_puts(line, "\\n");
+            break;
+        case '\r':
+            log_puts(line, "\\r");
+            break;
+        case '\t':
+            log_puts(line, "\\t");
+            break;
         default:
             snprintf(escape, sizeof escape, "\\x%02x", (unsigned)(unsigned char)value[pos]);
             log_puts(line, escape);

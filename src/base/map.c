@@ -1,7 +1,7 @@
 /*
- * A hash map: entries stand in an array in the order of insertion, a table of entry numbers finds them by linear probing.
- * Nothing is ever removed, so a probe ends at the first empty place. The hash is seeded once per process from the
- * kernel's randomness: keys come from outside and must not be able to choose their places.
+ * A hash map: entries stand in an array in the order of insertion, a table of entry numbers finds them by linear
+ * probing. Nothing is ever removed, so a probe ends at the first empty place. The hash is seeded once per process from
+ * the kernel's randomness: keys come from outside and must not be able to choose their places.
  */
 #include "base/map.h"
 
@@ -27,7 +27,7 @@ struct myr_map {
     map_entry *entries;
     size_t count;
     size_t entry_room;
-    size_t *places; /* entry index + 1; 0 = empty */
+    size_t *places;     /* entry index + 1; 0 = empty */
     size_t place_count; /* a power of two, more than count; 0 before the first put */
 };
 
@@ -37,7 +37,8 @@ static uint64_t map_seed(void)
     uint64_t value = atomic_load_explicit(&seed, memory_order_relaxed);
     if (value != 0) return value;
     uint64_t fresh = 0;
-    MYR_IGNORE(myr_random(&fresh, sizeof fresh, NULL)); /* without randomness the map works, only its places can be guessed */
+    MYR_IGNORE(
+        myr_random(&fresh, sizeof fresh, NULL)); /* without randomness the map works, only its places can be guessed */
     fresh |= 1;
     if (atomic_compare_exchange_strong_explicit(&seed, &value, fresh, memory_order_relaxed, memory_order_relaxed)) {
         return fresh;
@@ -88,7 +89,8 @@ static bool map_grow_places(myr_map *map)
     if (places == NULL) return false;
     for (size_t i = 0; i < map->count; i++) {
         size_t place = (size_t)map->entries[i].hash & (place_count - 1);
-        while (places[place] != 0) place = (place + 1) & (place_count - 1);
+        while (places[place] != 0)
+            place = (place + 1) & (place_count - 1);
         places[place] = i + 1;
     }
     myr_free(map->places);
@@ -141,7 +143,10 @@ bool myr_map_find(const myr_map *map, myr_str key, uint64_t *out_value)
     return true;
 }
 
-size_t myr_map_count(const myr_map *map) { return map->count; }
+size_t myr_map_count(const myr_map *map)
+{
+    return map->count;
+}
 
 bool myr_map_next(const myr_map *map, size_t *cursor, myr_str *out_key, uint64_t *out_value)
 {

@@ -23,7 +23,10 @@ static bool mem_is_refused(void)
 }
 
 /* malloc(0) may give NULL, which would read as a failure: every block has at least one byte. */
-static size_t mem_at_least_one(size_t size_bytes) { return size_bytes > 0 ? size_bytes : 1; }
+static size_t mem_at_least_one(size_t size_bytes)
+{
+    return size_bytes > 0 ? size_bytes : 1;
+}
 
 void *myr_alloc(size_t size_bytes)
 {
@@ -61,7 +64,10 @@ void *myr_alloc_aligned(size_t alignment, size_t size_bytes)
     return aligned_alloc(alignment, rounded & ~(alignment - 1));
 }
 
-void myr_free(void *block) { free(block); }
+void myr_free(void *block)
+{
+    free(block);
+}
 
 char *myr_strndup(const char *text, size_t size_bytes)
 {
@@ -86,4 +92,7 @@ void myr_mem_fail_at(int64_t nth)
     atomic_store_explicit(&mem_fail_in, nth, memory_order_relaxed);
 }
 
-int64_t myr_mem_alloc_count(void) { return atomic_load_explicit(&mem_alloc_count, memory_order_relaxed); }
+int64_t myr_mem_alloc_count(void)
+{
+    return atomic_load_explicit(&mem_alloc_count, memory_order_relaxed);
+}

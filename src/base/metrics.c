@@ -10,12 +10,13 @@
 #include "base/mem.h"
 #include "base/thread.h"
 
-#define METRIC_BUCKETS 22 /* 1-2-5 from 1 us to 10 s */
+#define METRIC_BUCKETS  22 /* 1-2-5 from 1 us to 10 s */
 #define METRIC_NS_PER_S 1e9
 
 static const int64_t METRIC_BOUNDS_NS[METRIC_BUCKETS] = {
-    1000,      2000,      5000,      10000,     20000,      50000,      100000,     200000,     500000,     1000000,    2000000,
-    5000000,   10000000,  20000000,  50000000,  100000000,  200000000,  500000000,  1000000000, 2000000000, 5000000000, 10000000000,
+    1000,      2000,      5000,       10000,      20000,      50000,       100000,   200000,
+    500000,    1000000,   2000000,    5000000,    10000000,   20000000,    50000000, 100000000,
+    200000000, 500000000, 1000000000, 2000000000, 5000000000, 10000000000,
 };
 
 /* Its own memory, so that only histograms pay for it. */
@@ -61,7 +62,8 @@ void myr_metrics_free(myr_metrics *metrics)
 {
     if (metrics == NULL) return;
     size_t count = atomic_load(&metrics->count);
-    for (size_t i = 0; i < count; i++) metric_free(metrics->series[i]);
+    for (size_t i = 0; i < count; i++)
+        metric_free(metrics->series[i]);
     myr_mutex_fini(&metrics->lock);
     myr_free(metrics);
 }
@@ -150,7 +152,8 @@ void myr_metric_observe_ns(myr_metric *metric, int64_t duration_ns)
     MYR_ASSERT(metric->type == MYR_METRIC_HISTOGRAM);
     if (duration_ns < 0) duration_ns = 0;
     size_t bucket = 0;
-    while (bucket < METRIC_BUCKETS && duration_ns > METRIC_BOUNDS_NS[bucket]) bucket++;
+    while (bucket < METRIC_BUCKETS && duration_ns > METRIC_BOUNDS_NS[bucket])
+        bucket++;
     atomic_fetch_add_explicit(&metric->histogram->buckets[bucket], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&metric->histogram->sum_ns, duration_ns, memory_order_relaxed);
 }

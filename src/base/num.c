@@ -1,6 +1,6 @@
 /*
- * Numbers both ways, always in the C locale: this code runs inside other people's processes, which may have set another.
- * Reading a double checks the whole text first, so that the C library's reader only ever sees plain decimals.
+ * Numbers both ways, always in the C locale: this code runs inside other people's processes, which may have set
+ * another. Reading a double checks the whole text first, so that the C library's reader only ever sees plain decimals.
  */
 #include "base/str.h"
 
@@ -15,8 +15,14 @@
 
 #include "base/mem.h"
 
-static bool num_is_digit(char c) { return c >= '0' && c <= '9'; }
-static char num_lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c; }
+static bool num_is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+static char num_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
 
 /* Equal but for the case of ASCII letters; `word` is lower case. */
 static bool num_is_word(myr_str text, const char *word)
@@ -96,7 +102,8 @@ typedef struct num_unit {
 static bool num_parse_unit(myr_str text, const num_unit *units, size_t unit_count, int64_t bare_factor, int64_t *out)
 {
     size_t digits = 0;
-    while (digits < text.size && num_is_digit(text.data[digits])) digits++;
+    while (digits < text.size && num_is_digit(text.data[digits]))
+        digits++;
     int64_t value;
     if (!myr_parse_int64(myr_str_make(text.data, digits), &value)) return false;
     myr_str name = myr_str_make(text.data + digits, text.size - digits);
@@ -136,15 +143,16 @@ bool myr_parse_duration_ms(myr_str text, int64_t *out)
 
 /* What the grammar check found on its way; enough to finish most numbers without the C library. */
 typedef struct num_decimal {
-    uint64_t digits;     /* all significant digits, if is_short */
-    int exponent;        /* value = digits * 10^exponent */
-    bool is_short;       /* at most 19 significant digits */
+    uint64_t digits; /* all significant digits, if is_short */
+    int exponent;    /* value = digits * 10^exponent */
+    bool is_short;   /* at most 19 significant digits */
 } num_decimal;
 
 static size_t num_count_digits(myr_str text, size_t pos)
 {
     size_t start = pos;
-    while (pos < text.size && num_is_digit(text.data[pos])) pos++;
+    while (pos < text.size && num_is_digit(text.data[pos]))
+        pos++;
     return pos - start;
 }
 
@@ -247,11 +255,11 @@ bool myr_parse_double(myr_str text, double *out)
 
 /* ---- doubles out ---- */
 
-#define NUM_POSITIONAL_MAX   17 /* up to 10^16 a number is written without exponent, as %.17g does */
-#define NUM_POSITIONAL_MIN   (-4)
-#define NUM_INTEGER_EXACT    1e15
-#define NUM_DIGITS_MAX       20
-#define NUM_JSON_WORK_BYTES  512 /* yyjson's working memory for one number */
+#define NUM_POSITIONAL_MAX  17 /* up to 10^16 a number is written without exponent, as %.17g does */
+#define NUM_POSITIONAL_MIN  (-4)
+#define NUM_INTEGER_EXACT   1e15
+#define NUM_DIGITS_MAX      20
+#define NUM_JSON_WORK_BYTES 512 /* yyjson's working memory for one number */
 
 /* The shortest decimal digits d1d2… and the point's place: value = 0.d1d2… * 10^point. value is finite and > 0. */
 static size_t num_shortest(double value, char digits[NUM_DIGITS_MAX], int *out_point)
@@ -288,7 +296,8 @@ static size_t num_shortest(double value, char digits[NUM_DIGITS_MAX], int *out_p
         bool is_read = myr_parse_int64(myr_str_make(text + pos + 1, size - pos - 1), &exponent);
         MYR_ASSERT(is_read);
     }
-    while (count > 0 && digits[count - 1] == '0') count--;
+    while (count > 0 && digits[count - 1] == '0')
+        count--;
     MYR_ASSERT(count > 0);
     *out_point = point + (int)exponent;
     return count;
@@ -312,7 +321,8 @@ static size_t num_lay_out(char *out, const char *digits, size_t count, int point
     if (point <= 0) {
         out[at++] = '0';
         out[at++] = '.';
-        for (int i = point; i < 0; i++) out[at++] = '0';
+        for (int i = point; i < 0; i++)
+            out[at++] = '0';
         memcpy(out + at, digits, count);
         return at + count;
     }
@@ -333,7 +343,8 @@ static size_t num_integer(char *out, uint64_t value)
         value /= 10;
     } while (value > 0);
     MYR_ASSERT(count <= 16);
-    for (size_t i = 0; i < count; i++) out[i] = reversed[count - 1 - i];
+    for (size_t i = 0; i < count; i++)
+        out[i] = reversed[count - 1 - i];
     return count;
 }
 
@@ -362,7 +373,10 @@ size_t myr_format_double(double value, char out[MYR_DOUBLE_TEXT_BYTES])
 
 /* ---- for people ---- */
 
-static uint64_t num_magnitude(int64_t value) { return value < 0 ? 0 - (uint64_t)value : (uint64_t)value; }
+static uint64_t num_magnitude(int64_t value)
+{
+    return value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+}
 
 const char *myr_format_count(int64_t count, char *out, size_t out_bytes)
 {
@@ -398,7 +412,7 @@ const char *myr_format_bytes(int64_t bytes, char *out, size_t out_bytes)
         name++;
     }
     uint64_t tenths = size / unit * 10 + (size % unit + unit / 20) / (unit / 10);
-    snprintf(out, out_bytes, "%s%llu.%llu %s", sign, (unsigned long long)(tenths / 10), (unsigned long long)(tenths % 10),
-             names[name]);
+    snprintf(out, out_bytes, "%s%llu.%llu %s", sign, (unsigned long long)(tenths / 10),
+             (unsigned long long)(tenths % 10), names[name]);
     return out;
 }

@@ -1,6 +1,6 @@
 /*
- * Options as rows. A value is parsed into a scratch value first and stored only when it is wholly right, so that neither a
- * bad value nor a bad environment changes anything.
+ * Options as rows. A value is parsed into a scratch value first and stored only when it is wholly right, so that
+ * neither a bad value nor a bad environment changes anything.
  */
 #include "base/opt.h"
 
@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OPT_ENV_PREFIX      "MYRIAD_"
-#define OPT_ENV_BYTES       (sizeof OPT_ENV_PREFIX + MYR_OPT_NAME_BYTES_MAX)
-#define OPT_HOST_BYTES_MAX  253 /* of a DNS name */
-#define OPT_HELP_WIDTH      92
+#define OPT_ENV_PREFIX     "MYRIAD_"
+#define OPT_ENV_BYTES      (sizeof OPT_ENV_PREFIX + MYR_OPT_NAME_BYTES_MAX)
+#define OPT_HOST_BYTES_MAX 253 /* of a DNS name */
+#define OPT_HELP_WIDTH     92
 
 /* What a text was read as. */
 typedef struct opt_value {
@@ -53,7 +53,8 @@ static const char *opt_nearest(myr_opt_table table, const char *name)
 {
     const char *names[MYR_OPT_ROWS_MAX + 1];
     MYR_ASSERT(table.count <= MYR_OPT_ROWS_MAX);
-    for (size_t i = 0; i < table.count; i++) names[i] = table.rows[i].name;
+    for (size_t i = 0; i < table.count; i++)
+        names[i] = table.rows[i].name;
     names[table.count] = NULL;
     return myr_nearest(name, names);
 }
@@ -86,12 +87,18 @@ static bool opt_is_addr(const char *text)
 static const char *opt_wanted(myr_opt_type type)
 {
     switch (type) {
-    case MYR_OPT_TEXT: return "a text";
-    case MYR_OPT_INT: return "a whole number";
-    case MYR_OPT_BYTES: return "a size such as 8MiB, 100kB or 4096";
-    case MYR_OPT_DURATION: return "a duration such as 250ms, 30s or 5m";
-    case MYR_OPT_BOOL: return "true or false";
-    case MYR_OPT_ADDR: return "host:port or [v6]:port";
+    case MYR_OPT_TEXT:
+        return "a text";
+    case MYR_OPT_INT:
+        return "a whole number";
+    case MYR_OPT_BYTES:
+        return "a size such as 8MiB, 100kB or 4096";
+    case MYR_OPT_DURATION:
+        return "a duration such as 250ms, 30s or 5m";
+    case MYR_OPT_BOOL:
+        return "true or false";
+    case MYR_OPT_ADDR:
+        return "host:port or [v6]:port";
     }
     MYR_ASSERT(false);
     return "";
@@ -102,25 +109,37 @@ static bool opt_read(const myr_opt_row *row, const char *text, opt_value *value)
 {
     value->text = text;
     switch (row->type) {
-    case MYR_OPT_TEXT: return true;
-    case MYR_OPT_INT: return myr_parse_int64(myr_str_of(text), &value->number);
-    case MYR_OPT_BYTES: return myr_parse_bytes(myr_str_of(text), &value->number);
-    case MYR_OPT_DURATION: return myr_parse_duration_ms(myr_str_of(text), &value->number);
-    case MYR_OPT_BOOL: return myr_parse_bool(myr_str_of(text), &value->flag);
-    case MYR_OPT_ADDR: return opt_is_addr(text);
+    case MYR_OPT_TEXT:
+        return true;
+    case MYR_OPT_INT:
+        return myr_parse_int64(myr_str_of(text), &value->number);
+    case MYR_OPT_BYTES:
+        return myr_parse_bytes(myr_str_of(text), &value->number);
+    case MYR_OPT_DURATION:
+        return myr_parse_duration_ms(myr_str_of(text), &value->number);
+    case MYR_OPT_BOOL:
+        return myr_parse_bool(myr_str_of(text), &value->flag);
+    case MYR_OPT_ADDR:
+        return opt_is_addr(text);
     }
     MYR_ASSERT(false);
     return false;
 }
 
-static bool opt_is_text(myr_opt_type type) { return type == MYR_OPT_TEXT || type == MYR_OPT_ADDR; }
+static bool opt_is_text(myr_opt_type type)
+{
+    return type == MYR_OPT_TEXT || type == MYR_OPT_ADDR;
+}
 static bool opt_is_number(myr_opt_type type)
 {
     return type == MYR_OPT_INT || type == MYR_OPT_BYTES || type == MYR_OPT_DURATION;
 }
 
 /* A row that names no range (0, 0) has none. */
-static bool opt_has_range(const myr_opt_row *row) { return opt_is_number(row->type) && (row->min != 0 || row->max != 0); }
+static bool opt_has_range(const myr_opt_row *row)
+{
+    return opt_is_number(row->type) && (row->min != 0 || row->max != 0);
+}
 
 /* A number in the row's own unit, as it would be typed. */
 static void opt_format_number(const myr_opt_row *row, int64_t number, char out[32])
@@ -148,7 +167,8 @@ static myr_rc opt_check_range(const myr_opt_row *row, const opt_value *value, co
         MYR_ASSERT(row->max > 0);
         size_t size = strlen(value->text);
         if (size >= (size_t)row->max) {
-            MYR_FAIL(err, BAD_USAGE, "%s: %s: %zu bytes are too long (limit %" PRId64 ")", origin, row->name, size, row->max - 1);
+            MYR_FAIL(err, BAD_USAGE, "%s: %s: %zu bytes are too long (limit %" PRId64 ")", origin, row->name, size,
+                     row->max - 1);
         }
         return MYR_OK;
     }
@@ -195,7 +215,8 @@ void myr_opt_defaults(myr_opt_table table, void *slots)
         const myr_opt_row *row = &table.rows[i];
         MYR_ASSERT(strlen(row->name) <= MYR_OPT_NAME_BYTES_MAX);
         opt_value value = {0};
-        bool is_empty_addr = row->type == MYR_OPT_ADDR && row->default_value[0] == '\0'; /* "none" is a default, not a value */
+        bool is_empty_addr =
+            row->type == MYR_OPT_ADDR && row->default_value[0] == '\0'; /* "none" is a default, not a value */
         if (is_empty_addr) {
             value.text = "";
         } else {
@@ -206,7 +227,8 @@ void myr_opt_defaults(myr_opt_table table, void *slots)
     }
 }
 
-myr_rc myr_opt_set(myr_opt_table table, void *slots, const char *name, const char *value, const char *origin, myr_err *err)
+myr_rc myr_opt_set(myr_opt_table table, void *slots, const char *name, const char *value, const char *origin,
+                   myr_err *err)
 {
     const myr_opt_row *row = myr_opt_find(table, name);
     if (row == NULL) {
@@ -287,7 +309,8 @@ static void opt_help_row(myr_opt_table table, const myr_opt_row *row, myr_buf *o
     MYR_ASSERT((size_t)row->type < MYR_COUNT_OF(kinds));
     myr_buf_printf(out, "  --%s %s", row->name, kinds[row->type]);
     const char *short_name = opt_short_name(row);
-    if (short_name != row->name && myr_opt_find_short(table, short_name) == row) myr_buf_printf(out, " (--%s)", short_name);
+    if (short_name != row->name && myr_opt_find_short(table, short_name) == row)
+        myr_buf_printf(out, " (--%s)", short_name);
     myr_buf_putc(out, '\n');
     opt_help_prose(row->prose, out);
     char env[OPT_ENV_BYTES];

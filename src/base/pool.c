@@ -31,7 +31,8 @@ struct myr_pool {
 static bool pool_next(myr_pool *pool, pool_job *out_job)
 {
     myr_mutex_lock(&pool->lock);
-    while (pool->count == 0 && !pool->is_stopping) myr_cond_wait(&pool->changed, &pool->lock);
+    while (pool->count == 0 && !pool->is_stopping)
+        myr_cond_wait(&pool->changed, &pool->lock);
     bool has_job = pool->count > 0;
     if (has_job) {
         *out_job = pool->jobs[pool->first];
@@ -46,7 +47,8 @@ static void *pool_thread(void *arg)
 {
     myr_pool *pool = arg;
     pool_job job;
-    while (pool_next(pool, &job)) job.run(job.arg);
+    while (pool_next(pool, &job))
+        job.run(job.arg);
     return NULL;
 }
 
@@ -110,7 +112,8 @@ void myr_pool_stop(myr_pool *pool)
     pool->is_stopping = true;
     myr_cond_broadcast(&pool->changed);
     myr_mutex_unlock(&pool->lock);
-    for (int i = 0; i < pool->thread_count; i++) myr_thread_join(pool->threads[i]);
+    for (int i = 0; i < pool->thread_count; i++)
+        myr_thread_join(pool->threads[i]);
     MYR_ASSERT(pool->count == 0 || pool->thread_count == 0);
     myr_cond_fini(&pool->changed);
     myr_mutex_fini(&pool->lock);
@@ -189,7 +192,8 @@ myr_rc myr_parallel(int thread_count, size_t count, myr_item_fn fn, void *ctx, m
         if (rc != MYR_OK) break; /* fewer threads are slower, not wrong */
     }
     (void)parallel_body(&threads[0]);
-    for (int i = 1; i < started; i++) myr_thread_join(threads[i].thread);
+    for (int i = 1; i < started; i++)
+        myr_thread_join(threads[i].thread);
     myr_mutex_fini(&run.lock);
     if (run.rc == MYR_OK) return MYR_OK;
     if (err != NULL) {

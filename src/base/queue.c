@@ -1,4 +1,5 @@
-/* A bounded queue: a ring under one lock. A full ring refuses at once, so that whoever asks can say "busy" to the outside. */
+/* A bounded queue: a ring under one lock. A full ring refuses at once, so that whoever asks can say "busy" to the
+ * outside. */
 #include "base/queue.h"
 
 #include "base/mem.h"
@@ -62,7 +63,8 @@ myr_rc myr_queue_push(myr_queue *queue, void *item, myr_err *err)
 bool myr_queue_pop(myr_queue *queue, void **out_item)
 {
     myr_mutex_lock(&queue->lock);
-    while (queue->count == 0 && !queue->is_closed) myr_cond_wait(&queue->changed, &queue->lock);
+    while (queue->count == 0 && !queue->is_closed)
+        myr_cond_wait(&queue->changed, &queue->lock);
     bool has_item = queue->count > 0;
     if (has_item) {
         *out_item = queue->items[queue->first];

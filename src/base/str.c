@@ -15,14 +15,20 @@
 
 /* ---- slices ---- */
 
-myr_str myr_str_of(const char *text) { return (myr_str){text, text != NULL ? strlen(text) : 0}; }
+myr_str myr_str_of(const char *text)
+{
+    return (myr_str){text, text != NULL ? strlen(text) : 0};
+}
 
 bool myr_str_equal(myr_str a, myr_str b)
 {
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
-bool myr_str_is(myr_str a, const char *text) { return myr_str_equal(a, myr_str_of(text)); }
+bool myr_str_is(myr_str a, const char *text)
+{
+    return myr_str_equal(a, myr_str_of(text));
+}
 
 bool myr_str_starts_with(myr_str text, const char *prefix)
 {
@@ -36,7 +42,10 @@ bool myr_str_ends_with(myr_str text, const char *suffix)
     return text.size >= size && (size == 0 || memcmp(text.data + (text.size - size), suffix, size) == 0);
 }
 
-static bool str_is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+static bool str_is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
 
 myr_str myr_str_trim(myr_str text)
 {
@@ -44,7 +53,8 @@ myr_str myr_str_trim(myr_str text)
         text.data++;
         text.size--;
     }
-    while (text.size > 0 && str_is_blank(text.data[text.size - 1])) text.size--;
+    while (text.size > 0 && str_is_blank(text.data[text.size - 1]))
+        text.size--;
     return text;
 }
 
@@ -84,7 +94,8 @@ static bool buf_reserve(myr_buf *buf, size_t size_bytes)
         return false;
     }
     size_t room = buf->room > 0 ? buf->room : BUF_ROOM_MIN;
-    while (room <= wanted) room *= 2;
+    while (room <= wanted)
+        room *= 2;
     char *data = myr_realloc(buf->data, room);
     if (data == NULL) {
         buf->failed = true;
@@ -104,8 +115,14 @@ void myr_buf_append(myr_buf *buf, const void *data, size_t size_bytes)
     MYR_ASSERT(buf->size < buf->room);
 }
 
-void myr_buf_puts(myr_buf *buf, const char *text) { myr_buf_append(buf, text, strlen(text)); }
-void myr_buf_putc(myr_buf *buf, char c) { myr_buf_append(buf, &c, 1); }
+void myr_buf_puts(myr_buf *buf, const char *text)
+{
+    myr_buf_append(buf, text, strlen(text));
+}
+void myr_buf_putc(myr_buf *buf, char c)
+{
+    myr_buf_append(buf, &c, 1);
+}
 
 void myr_buf_printf(myr_buf *buf, const char *fmt, ...)
 {

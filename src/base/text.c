@@ -24,14 +24,22 @@ bool myr_utf8_is_valid(myr_str text)
 static char json_escape(unsigned char c)
 {
     switch (c) {
-    case '"': return '"';
-    case '\\': return '\\';
-    case '\b': return 'b';
-    case '\f': return 'f';
-    case '\n': return 'n';
-    case '\r': return 'r';
-    case '\t': return 't';
-    default: return c < 0x20 || c == 0x7f ? 'u' : '\0';
+    case '"':
+        return '"';
+    case '\\':
+        return '\\';
+    case '\b':
+        return 'b';
+    case '\f':
+        return 'f';
+    case '\n':
+        return 'n';
+    case '\r':
+        return 'r';
+    case '\t':
+        return 't';
+    default:
+        return c < 0x20 || c == 0x7f ? 'u' : '\0';
     }
 }
 
@@ -114,14 +122,18 @@ bool myr_percent_decode(myr_buf *out, myr_str text)
 
 /* ---- names ---- */
 
-static size_t name_min(size_t a, size_t b) { return a < b ? a : b; }
+static size_t name_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 
 /* Levenshtein's distance, one row at a time. Both names are at most MYR_NAME_BYTES_MAX long. */
 static size_t name_distance(const char *a, size_t a_bytes, const char *b, size_t b_bytes)
 {
     size_t row[MYR_NAME_BYTES_MAX + 1];
     MYR_ASSERT(a_bytes <= MYR_NAME_BYTES_MAX && b_bytes <= MYR_NAME_BYTES_MAX);
-    for (size_t j = 0; j <= b_bytes; j++) row[j] = j;
+    for (size_t j = 0; j <= b_bytes; j++)
+        row[j] = j;
     for (size_t i = 1; i <= a_bytes; i++) {
         size_t diagonal = row[0];
         row[0] = i;

@@ -1,6 +1,6 @@
 /*
- * Threads, locks and conditions. Our threads take no signals but those that a fault of their own raises, so that the main
- * thread alone decides about stopping. A lock that fails is our own bug: it asserts.
+ * Threads, locks and conditions. Our threads take no signals but those that a fault of their own raises, so that the
+ * main thread alone decides about stopping. A lock that fails is our own bug: it asserts.
  */
 #include "base/thread.h"
 
@@ -11,15 +11,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#define THREAD_NAME_BYTES   16 /* the kernel's limit, with NUL */
-#define THREAD_WAIT_MS_MAX  (365LL * 86400 * 1000)
+#define THREAD_NAME_BYTES  16 /* the kernel's limit, with NUL */
+#define THREAD_WAIT_MS_MAX (365LL * 86400 * 1000)
 
 /* Every signal except those that report a fault of the running instruction: blocking them would kill without a word. */
 static void thread_blocked_signals(sigset_t *set)
 {
     static const int faults[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
     sigfillset(set);
-    for (size_t i = 0; i < MYR_COUNT_OF(faults); i++) sigdelset(set, faults[i]);
+    for (size_t i = 0; i < MYR_COUNT_OF(faults); i++)
+        sigdelset(set, faults[i]);
 }
 
 myr_rc myr_thread_start(myr_thread *out, const char *name, void *(*body)(void *), void *arg, myr_err *err)
@@ -125,5 +126,11 @@ bool myr_cond_wait_ms(myr_cond *cond, myr_mutex *mutex, int64_t timeout_ms)
     return error == 0;
 }
 
-void myr_cond_signal(myr_cond *cond) { MYR_IGNORE(pthread_cond_signal(cond)); /* cannot fail */ }
-void myr_cond_broadcast(myr_cond *cond) { MYR_IGNORE(pthread_cond_broadcast(cond)); /* cannot fail */ }
+void myr_cond_signal(myr_cond *cond)
+{
+    MYR_IGNORE(pthread_cond_signal(cond)); /* cannot fail */
+}
+void myr_cond_broadcast(myr_cond *cond)
+{
+    MYR_IGNORE(pthread_cond_broadcast(cond)); /* cannot fail */
+}

@@ -6,8 +6,8 @@
 #include <stddef.h>
 
 /*
- * How many bytes the well-formed character at the front of data[0..size) has (1 to 4), or 0 if there is none: the run is
- * empty, cut short, overlong, a surrogate or past U+10FFFF.
+ * How many bytes the well-formed character at the front of data[0..size) has (1 to 4), or 0 if there is none: the run
+ * is empty, cut short, overlong, a surrogate or past U+10FFFF.
  */
 static inline size_t myr_utf8_step(const char *data, size_t size)
 {
@@ -26,7 +26,8 @@ static inline size_t myr_utf8_step(const char *data, size_t size)
     return need;
 }
 
-/* Whether the character of `size` bytes at `data` (from myr_utf8_step) may stand in a line as it is: no C0, DEL or C1 control. */
+/* Whether the character of `size` bytes at `data` (from myr_utf8_step) may stand in a line as it is: no C0, DEL or C1
+ * control. */
 static inline bool myr_utf8_is_plain(const char *data, size_t size)
 {
     unsigned char first = (unsigned char)data[0];

@@ -67,8 +67,10 @@ TEST(a_cut_never_splits_a_character)
     for (int lead = 0; lead < 8; lead++) {
         char text[600];
         size_t at = 0;
-        for (; at < (size_t)lead; at++) text[at] = 'a';
-        while (at + 5 < sizeof text) at += (size_t)snprintf(text + at, 5, "%s", lead % 2 != 0 ? "€" : "😀");
+        for (; at < (size_t)lead; at++)
+            text[at] = 'a';
+        while (at + 5 < sizeof text)
+            at += (size_t)snprintf(text + at, 5, "%s", lead % 2 != 0 ? "€" : "😀");
         myr_err err = {0};
         MYR_IGNORE(MYR_ERROR(&err, IO, "%s", text));
         size_t size = strlen(err.message);
@@ -124,7 +126,8 @@ TEST(errno_maps_to_codes)
     EXPECT_INT(myr_rc_from_errno(EACCES), MYR_DENIED);
     EXPECT_INT(myr_rc_from_errno(EEXIST), MYR_EXISTS);
     EXPECT_INT(myr_rc_from_errno(EIO), MYR_IO);
-    for (int error = 0; error < 200; error++) EXPECT(myr_rc_from_errno(error) != MYR_OK);
+    for (int error = 0; error < 200; error++)
+        EXPECT(myr_rc_from_errno(error) != MYR_OK);
 }
 
 static myr_rc fails_when(bool wanted, int *steps, myr_err *err)

@@ -64,7 +64,8 @@ TEST(read_at_the_limit_and_one_past)
     EXPECT_STR(text, "12345");
     myr_free(text);
     text = NULL;
-    EXPECT_RC(myr_file_read("/proc/self/status", 10, &text, &size, &err), TOO_LARGE, &err); /* a file that says it is empty */
+    EXPECT_RC(myr_file_read("/proc/self/status", 10, &text, &size, &err), TOO_LARGE,
+              &err); /* a file that says it is empty */
     EXPECT_RC(myr_file_read("/proc/self/status", 1 << 20, &text, &size, &err), OK, &err);
     EXPECT(size > 100 && strlen(text) == size);
     myr_free(text);
@@ -218,7 +219,8 @@ static void *drain_slowly(void *arg)
     int fd = *(int *)arg;
     char chunk[777];
     size_t total = 0;
-    for (ssize_t got; (got = read(fd, chunk, sizeof chunk)) > 0;) total += (size_t)got;
+    for (ssize_t got; (got = read(fd, chunk, sizeof chunk)) > 0;)
+        total += (size_t)got;
     return (void *)(uintptr_t)total;
 }
 
@@ -303,10 +305,10 @@ TEST(names_are_sorted)
     size_t count = 0;
     EXPECT_RC(myr_io_list(dir, &names, &count, NULL), OK, NULL);
     EXPECT_INT(count, 40);
-    for (size_t i = 1; i < count; i++) EXPECT(strcmp(names[i - 1], names[i]) < 0);
+    for (size_t i = 1; i < count; i++)
+        EXPECT(strcmp(names[i - 1], names[i]) < 0);
     myr_names_free(names, count);
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         names = NULL;
         myr_rc rc = myr_io_list(dir, &names, &count, NULL);
         EXPECT(rc == MYR_OK || (rc == MYR_NO_MEMORY && names == NULL));
@@ -342,7 +344,8 @@ TEST(trees_at_the_depth_limit_and_one_past)
     char root[TESTING_PATH_BYTES], path[2 * TESTING_PATH_BYTES];
     at(root, "t");
     snprintf(path, sizeof path, "%s", root);
-    for (int depth = 1; depth < MYR_IO_TREE_DEPTH_MAX; depth++) strcat(path, "/d");
+    for (int depth = 1; depth < MYR_IO_TREE_DEPTH_MAX; depth++)
+        strcat(path, "/d");
     EXPECT_RC(myr_io_mkdirs(path, NULL), OK, NULL);
     EXPECT_RC(myr_io_sync_tree(root, NULL), OK, NULL);
     strcat(path, "/d");
@@ -500,8 +503,7 @@ TEST(read_survives_each_failed_allocation)
     at(path, "f");
     EXPECT_RC(myr_file_write(path, "text", 4, NULL), OK, NULL);
     int successes = 0;
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         char *text = NULL;
         size_t size = 0;
         myr_rc rc = myr_file_read(path, 100, &text, &size, NULL);

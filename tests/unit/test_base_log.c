@@ -36,17 +36,20 @@ TEST(a_line_has_time_level_and_fields)
     capture_begin();
     myr_log(MYR_LOG_INFO, "serve", "listening", "addr", "127.0.0.1:8080", "note", "two words", NULL);
     MYR_AUTO(myr_mem) text = capture_end();
-    EXPECT_STR(text, "2026-11-22T17:03:21.123Z info mod=serve event=listening addr=127.0.0.1:8080 note=\"two words\"\n");
+    EXPECT_STR(text,
+               "2026-11-22T17:03:21.123Z info mod=serve event=listening addr=127.0.0.1:8080 note=\"two words\"\n");
 }
 
 TEST(values_are_quoted_when_needed)
 {
     myr_clock_freeze(0);
     capture_begin();
-    myr_log(MYR_LOG_WARN, "m", "e", "a", "", "b", "x=y", "c", "q\"\\", "d", "l\n\r\t\x01\x7f", "e", "z\xc3\xa4", "f", "\xff", NULL);
+    myr_log(MYR_LOG_WARN, "m", "e", "a", "", "b", "x=y", "c", "q\"\\", "d", "l\n\r\t\x01\x7f", "e", "z\xc3\xa4", "f",
+            "\xff", NULL);
     MYR_AUTO(myr_mem) text = capture_end();
-    EXPECT_STR(text, "1970-01-01T00:00:00.000Z warn mod=m event=e a=\"\" b=\"x=y\" c=\"q\\\"\\\\\" d=\"l\\n\\r\\t\\x01\\x7f\" "
-                     "e=zä f=\"\\xff\"\n");
+    EXPECT_STR(
+        text, "1970-01-01T00:00:00.000Z warn mod=m event=e a=\"\" b=\"x=y\" c=\"q\\\"\\\\\" d=\"l\\n\\r\\t\\x01\\x7f\" "
+              "e=zä f=\"\\xff\"\n");
 }
 
 TEST(levels_below_are_silent)
@@ -74,7 +77,8 @@ TEST(an_error_is_logged_with_its_source)
     capture_begin();
     myr_log_err(MYR_LOG_ERROR, "serve", "reload_failed", &err);
     MYR_AUTO(myr_mem) text = capture_end();
-    EXPECT_HAS(text, " error mod=serve event=reload_failed rc=NOT_FOUND message=\"oj: no such fleet\" source=pack.c:12\n");
+    EXPECT_HAS(text,
+               " error mod=serve event=reload_failed rc=NOT_FOUND message=\"oj: no such fleet\" source=pack.c:12\n");
 }
 
 static void log_value_of(size_t size, char fill)
@@ -121,9 +125,11 @@ TEST(a_log_line_allocates_nothing)
 TEST(metrics_render_as_prometheus_text)
 {
     myr_metrics *metrics = myr_metrics_new();
-    myr_metric *ok = myr_metrics_series(metrics, MYR_METRIC_COUNTER, "myriad_requests_total", "Requests\nby \\ code.", "code=\"200\"");
+    myr_metric *ok = myr_metrics_series(metrics, MYR_METRIC_COUNTER, "myriad_requests_total", "Requests\nby \\ code.",
+                                        "code=\"200\"");
     myr_metric *open = myr_metrics_series(metrics, MYR_METRIC_GAUGE, "myriad_open", "Open connections.", NULL);
-    myr_metric *bad = myr_metrics_series(metrics, MYR_METRIC_COUNTER, "myriad_requests_total", "Requests.", "code=\"400\"");
+    myr_metric *bad =
+        myr_metrics_series(metrics, MYR_METRIC_COUNTER, "myriad_requests_total", "Requests.", "code=\"400\"");
     EXPECT(ok != NULL && bad != NULL && open != NULL && ok != bad);
     EXPECT(myr_metrics_series(metrics, MYR_METRIC_COUNTER, "myriad_requests_total", "x", "code=\"200\"") == ok);
     myr_metric_add(ok, 3);
@@ -145,9 +151,11 @@ TEST(histograms_put_limits_into_their_bucket)
     myr_metrics *metrics = myr_metrics_new();
     myr_metric *plain = myr_metrics_series(metrics, MYR_METRIC_HISTOGRAM, "myriad_seconds", "Time.", NULL);
     static const int64_t times_ns[] = {-5, 0, 1000, 1001, 2000, 500000000, 10000000000, 10000000001};
-    for (size_t i = 0; i < MYR_COUNT_OF(times_ns); i++) myr_metric_observe_ns(plain, times_ns[i]);
+    for (size_t i = 0; i < MYR_COUNT_OF(times_ns); i++)
+        myr_metric_observe_ns(plain, times_ns[i]);
     EXPECT_INT(myr_metric_value(plain), 8);
-    myr_metric *labelled = myr_metrics_series(metrics, MYR_METRIC_HISTOGRAM, "myriad_seconds", "Time.", "route=\"infer\"");
+    myr_metric *labelled =
+        myr_metrics_series(metrics, MYR_METRIC_HISTOGRAM, "myriad_seconds", "Time.", "route=\"infer\"");
     myr_metric_observe_ns(labelled, 1500000);
     MYR_AUTO(myr_buf) out = {0};
     myr_metrics_render(metrics, &out);
@@ -184,8 +192,7 @@ TEST(series_at_the_limit_and_one_past)
 TEST(metrics_survive_each_failed_allocation)
 {
     int successes = 0;
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         myr_metrics *metrics = myr_metrics_new();
         if (metrics == NULL) continue;
         myr_metric *a = myr_metrics_series(metrics, MYR_METRIC_HISTOGRAM, "h", "H.", "a=\"1\"");

@@ -3,7 +3,8 @@
 
 static void fill_pattern(unsigned char *data, size_t size)
 {
-    for (size_t i = 0; i < size; i++) data[i] = (unsigned char)(i * 7 + 3);
+    for (size_t i = 0; i < size; i++)
+        data[i] = (unsigned char)(i * 7 + 3);
 }
 
 TEST(xxh64_vectors)
@@ -12,22 +13,14 @@ TEST(xxh64_vectors)
         size_t size;
         uint64_t plain, seeded;
     } rows[] = {
-        {0, 0xEF46DB3751D8E999ULL, 0xAC75FDA2929B17EFULL},
-        {1, 0x1F25C8D0BC1F4BB6ULL, 0x79CF94F5ACE37FE1ULL},
-        {3, 0x31D2363F52E564C9ULL, 0x96D2A5E583DDD738ULL},
-        {4, 0x9BB64B7D66EE9FDAULL, 0x4A862FBB4B73776EULL},
-        {7, 0x9A7B149959CE60D8ULL, 0xDDC5CF71D37A6368ULL},
-        {8, 0xDAB99D95C6F90092ULL, 0xC6E75E2CBD8E07EEULL},
-        {11, 0x7A52CC9457CF1A1FULL, 0xAA0D75A182501622ULL},
-        {12, 0xD52E407833AF5133ULL, 0x79B0B158FAB0E5D6ULL},
-        {15, 0x1B47CB8243CC8E32ULL, 0x8120A1EDA8AC77DAULL},
-        {16, 0x434850232B787BE2ULL, 0x17F387CE30885DE5ULL},
-        {31, 0xA2AA5F33CC4A6119ULL, 0x381822F33376D6B6ULL},
-        {32, 0x23C3C17EF790FD97ULL, 0x9ABD315470AC276AULL},
-        {33, 0x50A7CFC7BA588784ULL, 0x72CDD3262F467933ULL},
-        {63, 0x5E3E54B431C7493CULL, 0x634DA7D265979E61ULL},
-        {64, 0x0EB64B3EF6EEB01FULL, 0xBCB3847D70525180ULL},
-        {100, 0xA61F8D4C170FE531ULL, 0x86F549EDE5AC87E2ULL},
+        {0, 0xEF46DB3751D8E999ULL, 0xAC75FDA2929B17EFULL},   {1, 0x1F25C8D0BC1F4BB6ULL, 0x79CF94F5ACE37FE1ULL},
+        {3, 0x31D2363F52E564C9ULL, 0x96D2A5E583DDD738ULL},   {4, 0x9BB64B7D66EE9FDAULL, 0x4A862FBB4B73776EULL},
+        {7, 0x9A7B149959CE60D8ULL, 0xDDC5CF71D37A6368ULL},   {8, 0xDAB99D95C6F90092ULL, 0xC6E75E2CBD8E07EEULL},
+        {11, 0x7A52CC9457CF1A1FULL, 0xAA0D75A182501622ULL},  {12, 0xD52E407833AF5133ULL, 0x79B0B158FAB0E5D6ULL},
+        {15, 0x1B47CB8243CC8E32ULL, 0x8120A1EDA8AC77DAULL},  {16, 0x434850232B787BE2ULL, 0x17F387CE30885DE5ULL},
+        {31, 0xA2AA5F33CC4A6119ULL, 0x381822F33376D6B6ULL},  {32, 0x23C3C17EF790FD97ULL, 0x9ABD315470AC276AULL},
+        {33, 0x50A7CFC7BA588784ULL, 0x72CDD3262F467933ULL},  {63, 0x5E3E54B431C7493CULL, 0x634DA7D265979E61ULL},
+        {64, 0x0EB64B3EF6EEB01FULL, 0xBCB3847D70525180ULL},  {100, 0xA61F8D4C170FE531ULL, 0x86F549EDE5AC87E2ULL},
         {300, 0x240004DBEE0BA6DCULL, 0x288C1777F9FFBCA4ULL},
     };
     unsigned char data[301];
@@ -75,7 +68,8 @@ TEST(sha256_vectors)
     fill_pattern(data, sizeof data);
     static const size_t steps[] = {1, 3, 63, 64, 65, 300};
     for (size_t i = 0; i < MYR_COUNT_OF(rows); i++) {
-        for (size_t j = 0; j < MYR_COUNT_OF(steps); j++) expect_sha(data, rows[i].size, steps[j], rows[i].hex);
+        for (size_t j = 0; j < MYR_COUNT_OF(steps); j++)
+            expect_sha(data, rows[i].size, steps[j], rows[i].hex);
     }
 }
 
@@ -85,7 +79,8 @@ TEST(sha256_of_a_million_letters)
     myr_sha256_init(&sha);
     char letters[1000];
     memset(letters, 'a', sizeof letters);
-    for (int i = 0; i < 1000; i++) myr_sha256_add(&sha, letters, sizeof letters);
+    for (int i = 0; i < 1000; i++)
+        myr_sha256_add(&sha, letters, sizeof letters);
     myr_sha256_add(&sha, NULL, 0);
     char hex[MYR_SHA256_HEX_BYTES];
     myr_sha256_hex(&sha, hex);
@@ -138,8 +133,7 @@ TEST(map_of_many_keys_keeps_their_order)
 TEST(map_survives_each_failed_allocation)
 {
     int successes = 0;
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         MYR_AUTO(myr_map_ptr) map = myr_map_new();
         if (map == NULL) continue;
         int failures = 0;

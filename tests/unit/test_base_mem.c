@@ -91,7 +91,8 @@ TEST(arena_blocks_are_aligned_and_apart)
         memset(blocks[i], (int)i, i);
     }
     for (size_t i = 0; i < 200; i++) {
-        for (size_t j = 0; j < i; j++) EXPECT(blocks[i][j] == (unsigned char)i);
+        for (size_t j = 0; j < i; j++)
+            EXPECT(blocks[i][j] == (unsigned char)i);
     }
     EXPECT(myr_arena_used_bytes(arena) >= 199 * 100);
 }
@@ -101,7 +102,8 @@ TEST(a_warm_arena_allocates_nothing)
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(1 << 24);
     int64_t before = 0;
     for (int round = 0; round < 3; round++) {
-        for (size_t i = 0; i < 1000; i++) EXPECT(myr_arena_alloc(arena, i * 13 % 5000) != NULL);
+        for (size_t i = 0; i < 1000; i++)
+            EXPECT(myr_arena_alloc(arena, i * 13 % 5000) != NULL);
         EXPECT(myr_arena_alloc(arena, 3 << 20) != NULL); /* larger than any growing chunk */
         size_t used = myr_arena_used_bytes(arena);
         EXPECT(used > 3 << 20);
@@ -127,12 +129,14 @@ TEST(arena_cap_at_the_limit_and_one_past)
 TEST(arena_cap_is_not_eaten_by_small_chunks)
 {
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(100000);
-    for (int i = 0; i < 60; i++) EXPECT(myr_arena_alloc(arena, 1000) != NULL);
+    for (int i = 0; i < 60; i++)
+        EXPECT(myr_arena_alloc(arena, 1000) != NULL);
     myr_arena_reset(arena);
     EXPECT(myr_arena_alloc(arena, 90000) != NULL); /* waiting chunks are given back for it */
     EXPECT(!myr_arena_is_full(arena));
     myr_arena_reset(arena);
-    for (int i = 0; i < 60; i++) EXPECT(myr_arena_alloc(arena, 1000) != NULL);
+    for (int i = 0; i < 60; i++)
+        EXPECT(myr_arena_alloc(arena, 1000) != NULL);
 }
 
 TEST(arena_refuses_sizes_that_overflow)
@@ -176,15 +180,15 @@ TEST(arena_texts)
     EXPECT_STR(myr_arena_printf(arena, "%s=%d", "a", 5), "a=5");
     EXPECT_INT(strlen(myr_arena_printf(arena, "%5000d", 1)), 5000);
     char *zeros = myr_arena_calloc(arena, 10, 10);
-    for (int i = 0; i < 100; i++) EXPECT(zeros[i] == 0);
+    for (int i = 0; i < 100; i++)
+        EXPECT(zeros[i] == 0);
     myr_arena_free(NULL);
 }
 
 TEST(arena_survives_each_failed_allocation)
 {
     int successes = 0;
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
         if (arena == NULL) continue;
         int missing = 0;

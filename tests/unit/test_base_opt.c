@@ -11,14 +11,18 @@ typedef struct settings {
 
 #define AT(slot) offsetof(settings, slot)
 static const myr_opt_row ROWS[] = {
-    {"serve.listen", "127.0.0.1:8080", MYR_OPT_ADDR, 0, 0, sizeof(((settings *)0)->listen), AT(listen), "REST address; port 0 picks a free one and prints it."},
+    {"serve.listen", "127.0.0.1:8080", MYR_OPT_ADDR, 0, 0, sizeof(((settings *)0)->listen), AT(listen),
+     "REST address; port 0 picks a free one and prints it."},
     {"serve.threads", "2", MYR_OPT_INT, 0, 1, 64, AT(threads), "Event loops."},
-    {"serve.body-bytes-max", "8MiB", MYR_OPT_BYTES, MYR_OPT_RELOAD, 1 << 10, 1 << 30, AT(body_bytes_max), "Largest body accepted; above it the reply is 413. This sentence is here so that the paragraph has to be wrapped into more than one line of the help text."},
+    {"serve.body-bytes-max", "8MiB", MYR_OPT_BYTES, MYR_OPT_RELOAD, 1 << 10, 1 << 30, AT(body_bytes_max),
+     "Largest body accepted; above it the reply is 413. This sentence is here so that the paragraph has to be wrapped "
+     "into more than one line of the help text."},
     {"serve.deadline", "100ms", MYR_OPT_DURATION, 0, 1, 60000, AT(deadline_ms), "For one request."},
     {"serve.depth", "-3", MYR_OPT_INT, 0, 0, 0, AT(depth), "No range."},
     {"serve.access-log", "off", MYR_OPT_BOOL, MYR_OPT_RELOAD, 0, 0, AT(access_log), "One line per request."},
     {"serve.token", "", MYR_OPT_TEXT, MYR_OPT_SECRET, 0, sizeof(((settings *)0)->token), AT(token), "Who may ask."},
-    {"batch.listen", "", MYR_OPT_ADDR, 0, 0, sizeof(((settings *)0)->batch_listen), AT(batch_listen), "None by default."},
+    {"batch.listen", "", MYR_OPT_ADDR, 0, 0, sizeof(((settings *)0)->batch_listen), AT(batch_listen),
+     "None by default."},
 };
 static const myr_opt_table TABLE = {ROWS, MYR_COUNT_OF(ROWS)};
 
@@ -55,7 +59,8 @@ TEST(set_parses_each_type)
     EXPECT_RC(set(&s, "serve.depth", "-9223372036854775808", NULL), OK, NULL);
     EXPECT_STR(s.listen, "[::1]:0");
     EXPECT_STR(s.token, "1234567");
-    EXPECT(s.threads == 64 && s.body_bytes_max == 1024 && s.deadline_ms == 60000 && s.access_log && s.depth == INT64_MIN);
+    EXPECT(s.threads == 64 && s.body_bytes_max == 1024 && s.deadline_ms == 60000 && s.access_log &&
+           s.depth == INT64_MIN);
 }
 
 TEST(bad_values_are_refused_and_change_nothing)
@@ -154,8 +159,11 @@ TEST(help_has_a_paragraph_per_row)
     MYR_AUTO(myr_buf) out = {0};
     myr_opt_help(TABLE, &out);
     EXPECT_RC(myr_buf_check(&out, NULL), OK, NULL);
-    for (size_t i = 0; i < TABLE.count; i++) EXPECT_HAS(out.data, ROWS[i].name);
-    EXPECT_HAS(out.data, "  --serve.threads N (--threads)\n      Event loops.\n      [MYRIAD_SERVE_THREADS; default 2; 1 to 64]\n");
+    for (size_t i = 0; i < TABLE.count; i++)
+        EXPECT_HAS(out.data, ROWS[i].name);
+    EXPECT_HAS(
+        out.data,
+        "  --serve.threads N (--threads)\n      Event loops.\n      [MYRIAD_SERVE_THREADS; default 2; 1 to 64]\n");
     EXPECT_HAS(out.data, "--serve.listen ADDR\n"); /* no short name: it would mean two */
     EXPECT_HAS(out.data, "; default 8MiB; 1KiB to 1GiB; reloadable]");
     for (const char *line = out.data; line != NULL; line = strchr(line, '\n') != NULL ? strchr(line, '\n') + 1 : NULL) {

@@ -15,7 +15,8 @@ TEST(slices_compare)
     myr_str text = myr_str_of("store=2");
     EXPECT(myr_str_is(text, "store=2") && !myr_str_is(text, "store=") && !myr_str_is(text, "store=22"));
     EXPECT(myr_str_equal(myr_str_of(NULL), myr_str_of("")));
-    EXPECT(myr_str_starts_with(text, "store") && myr_str_starts_with(text, "") && !myr_str_starts_with(text, "store=2x"));
+    EXPECT(myr_str_starts_with(text, "store") && myr_str_starts_with(text, "") &&
+           !myr_str_starts_with(text, "store=2x"));
     EXPECT(myr_str_ends_with(text, "=2") && myr_str_ends_with(text, "") && !myr_str_ends_with(text, "xstore=2"));
     EXPECT(myr_str_starts_with(myr_str_of(NULL), "") && !myr_str_ends_with(myr_str_of(NULL), "a"));
     expect_slice(myr_str_trim(myr_str_of(" \t\r\na b\n ")), "a b");
@@ -29,11 +30,13 @@ TEST(split_gives_each_part)
         const char *text;
         size_t count;
         const char *last;
-    } rows[] = {{"a,b,c", 3, "c"}, {"a,", 2, ""}, {",", 2, ""}, {"", 1, ""}, {"abc", 1, "abc"}, {",,x", 3, "x"}, {NULL, 0, ""}};
+    } rows[] = {{"a,b,c", 3, "c"}, {"a,", 2, ""},   {",", 2, ""}, {"", 1, ""},
+                {"abc", 1, "abc"}, {",,x", 3, "x"}, {NULL, 0, ""}};
     for (size_t i = 0; i < MYR_COUNT_OF(rows); i++) {
         myr_str rest = myr_str_of(rows[i].text), part = {0};
         size_t count = 0;
-        while (myr_str_split(&rest, ',', &part)) count++;
+        while (myr_str_split(&rest, ',', &part))
+            count++;
         EXPECT_INT(count, rows[i].count);
         expect_slice(part, rows[i].last);
         EXPECT(rest.data == NULL && !myr_str_split(&rest, ',', &part));
@@ -78,8 +81,7 @@ TEST(take_gives_the_text_away)
 TEST(buffer_survives_each_failed_allocation)
 {
     int successes = 0;
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         MYR_AUTO(myr_buf) buf = {0};
         for (int i = 0; i < 50; i++) {
             myr_buf_puts(&buf, "some text ");
@@ -130,13 +132,39 @@ TEST(json_strings)
 
 TEST(utf8_borders)
 {
-    static const char *const good[] = {"", "a", "\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
-                                       "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"};
-    static const char *const bad[] = {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\x7f", "\xe0\x9f\xbf", "\xed\xa0\x80",
-                                      "\xed\xbf\xbf", "\xe2\x82", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
-                                      "\xf0\x90\x80", "\xff", "a\xfe", "\xe2\x28\xa1", "\xf0\x90\x80\x41"};
-    for (size_t i = 0; i < MYR_COUNT_OF(good); i++) EXPECT(myr_utf8_is_valid(myr_str_of(good[i])));
-    for (size_t i = 0; i < MYR_COUNT_OF(bad); i++) EXPECT(!myr_utf8_is_valid(myr_str_of(bad[i])));
+    static const char *const good[] = {"",
+                                       "a",
+                                       "\x7f",
+                                       "\xc2\x80",
+                                       "\xdf\xbf",
+                                       "\xe0\xa0\x80",
+                                       "\xed\x9f\xbf",
+                                       "\xee\x80\x80",
+                                       "\xef\xbf\xbf",
+                                       "\xf0\x90\x80\x80",
+                                       "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {"\x80",
+                                      "\xbf",
+                                      "\xc0\x80",
+                                      "\xc1\xbf",
+                                      "\xc2",
+                                      "\xc2\x7f",
+                                      "\xe0\x9f\xbf",
+                                      "\xed\xa0\x80",
+                                      "\xed\xbf\xbf",
+                                      "\xe2\x82",
+                                      "\xf0\x8f\xbf\xbf",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf5\x80\x80\x80",
+                                      "\xf0\x90\x80",
+                                      "\xff",
+                                      "a\xfe",
+                                      "\xe2\x28\xa1",
+                                      "\xf0\x90\x80\x41"};
+    for (size_t i = 0; i < MYR_COUNT_OF(good); i++)
+        EXPECT(myr_utf8_is_valid(myr_str_of(good[i])));
+    for (size_t i = 0; i < MYR_COUNT_OF(bad); i++)
+        EXPECT(!myr_utf8_is_valid(myr_str_of(bad[i])));
     EXPECT(myr_utf8_is_valid(myr_str_make("\0", 1)));
 }
 
@@ -145,7 +173,8 @@ TEST(percent_encoding_round_trips)
     MYR_AUTO(myr_buf) coded = {0};
     MYR_AUTO(myr_buf) plain = {0};
     char all[256];
-    for (int i = 0; i < 256; i++) all[i] = (char)i;
+    for (int i = 0; i < 256; i++)
+        all[i] = (char)i;
     myr_percent_encode(&coded, myr_str_make(all, sizeof all), ",=/@");
     EXPECT(strpbrk(coded.data, ",=/@\n\x7f") == NULL);
     EXPECT(myr_percent_decode(&plain, myr_str_of(coded.data)));
@@ -199,8 +228,10 @@ TEST(names_people_type)
 {
     static const char *const good[] = {"a", "0", "oj", "Store-2.v1_x", "9.9"};
     static const char *const bad[] = {"", ".", "-a", "_a", "a b", "a/b", "a@b", "\xc3\xa4", "a\n", "a=b"};
-    for (size_t i = 0; i < MYR_COUNT_OF(good); i++) EXPECT(myr_name_is_valid(myr_str_of(good[i])));
-    for (size_t i = 0; i < MYR_COUNT_OF(bad); i++) EXPECT(!myr_name_is_valid(myr_str_of(bad[i])));
+    for (size_t i = 0; i < MYR_COUNT_OF(good); i++)
+        EXPECT(myr_name_is_valid(myr_str_of(good[i])));
+    for (size_t i = 0; i < MYR_COUNT_OF(bad); i++)
+        EXPECT(!myr_name_is_valid(myr_str_of(bad[i])));
     char name[MYR_NAME_BYTES_MAX + 1];
     memset(name, 'n', sizeof name);
     EXPECT(myr_name_is_valid(myr_str_make(name, MYR_NAME_BYTES_MAX)));

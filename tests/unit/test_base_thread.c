@@ -96,7 +96,8 @@ static void *answer(void *arg)
 {
     handshake *hand = arg;
     myr_mutex_lock(&hand->lock);
-    while (hand->step != 1) myr_cond_wait(&hand->changed, &hand->lock);
+    while (hand->step != 1)
+        myr_cond_wait(&hand->changed, &hand->lock);
     hand->step = 2;
     myr_cond_broadcast(&hand->changed);
     myr_mutex_unlock(&hand->lock);
@@ -112,7 +113,8 @@ TEST(conditions_wake_and_time_out)
     myr_mutex_lock(&hand.lock);
     hand.step = 1;
     myr_cond_signal(&hand.changed);
-    while (hand.step != 2) EXPECT(myr_cond_wait_ms(&hand.changed, &hand.lock, INT64_MAX));
+    while (hand.step != 2)
+        EXPECT(myr_cond_wait_ms(&hand.changed, &hand.lock, INT64_MAX));
     int64_t before_ns = myr_clock_mono_ns();
     while (myr_cond_wait_ms(&hand.changed, &hand.lock, 20)) {
     }
@@ -133,13 +135,15 @@ TEST(a_queue_at_its_limit_and_one_past)
         int items[5];
         void *item = NULL;
         for (int round = 0; round < 3; round++) { /* the ring wraps */
-            for (size_t i = 0; i < items_max; i++) EXPECT_RC(myr_queue_push(queue, &items[i], NULL), OK, NULL);
+            for (size_t i = 0; i < items_max; i++)
+                EXPECT_RC(myr_queue_push(queue, &items[i], NULL), OK, NULL);
             myr_err err = {0};
             EXPECT_RC(myr_queue_push(queue, &items[4], &err), BUSY, &err);
             EXPECT_INT(myr_queue_count(queue), items_max);
             EXPECT(myr_queue_pop(queue, &item) && item == &items[0]);
             EXPECT_RC(myr_queue_push(queue, &items[4], &err), OK, &err);
-            for (size_t i = 1; i < items_max; i++) EXPECT(myr_queue_pop(queue, &item) && item == &items[i]);
+            for (size_t i = 1; i < items_max; i++)
+                EXPECT(myr_queue_pop(queue, &item) && item == &items[i]);
             EXPECT(myr_queue_pop(queue, &item) && item == &items[4]);
         }
         myr_queue_free(queue);
@@ -163,8 +167,7 @@ TEST(a_closed_queue_drains)
 TEST(queue_survives_each_failed_allocation)
 {
     int successes = 0;
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         myr_queue *queue = myr_queue_new(10);
         if (queue != NULL) successes++;
         myr_queue_free(queue);
@@ -196,7 +199,8 @@ static void *push_all(void *arg)
 {
     traffic *t = arg;
     for (intptr_t i = 1; i <= QUEUE_ITEMS; i++) {
-        while (myr_queue_push(t->queue, (void *)i, NULL) == MYR_BUSY) sched_yield();
+        while (myr_queue_push(t->queue, (void *)i, NULL) == MYR_BUSY)
+            sched_yield();
     }
     return NULL;
 }
@@ -209,9 +213,11 @@ TEST(each_item_comes_out_once)
         EXPECT_RC(myr_thread_start(&poppers[i], "pop", pop_all, &t, NULL), OK, NULL);
         EXPECT_RC(myr_thread_start(&pushers[i], "push", push_all, &t, NULL), OK, NULL);
     }
-    for (int i = 0; i < 2; i++) myr_thread_join(pushers[i]);
+    for (int i = 0; i < 2; i++)
+        myr_thread_join(pushers[i]);
     myr_queue_close(t.queue);
-    for (int i = 0; i < 2; i++) myr_thread_join(poppers[i]);
+    for (int i = 0; i < 2; i++)
+        myr_thread_join(poppers[i]);
     EXPECT_INT(t.popped, 2 * QUEUE_ITEMS);
     EXPECT_INT(t.sum, (int64_t)QUEUE_ITEMS * (QUEUE_ITEMS + 1));
     myr_queue_free(t.queue);
@@ -219,7 +225,10 @@ TEST(each_item_comes_out_once)
 
 /* ---- pool ---- */
 
-static void count_job(void *arg) { atomic_fetch_add((atomic_int *)arg, 1); }
+static void count_job(void *arg)
+{
+    atomic_fetch_add((atomic_int *)arg, 1);
+}
 
 typedef struct gate {
     myr_mutex lock;
@@ -233,7 +242,8 @@ static void wait_at_gate(void *arg)
     gate *g = arg;
     atomic_fetch_add(&g->entered, 1);
     myr_mutex_lock(&g->lock);
-    while (!g->is_open) myr_cond_wait(&g->changed, &g->lock);
+    while (!g->is_open)
+        myr_cond_wait(&g->changed, &g->lock);
     myr_mutex_unlock(&g->lock);
     atomic_fetch_add(&g->done, 1);
 }
@@ -243,7 +253,8 @@ TEST(stopping_a_pool_runs_what_was_accepted)
     myr_pool *pool = NULL;
     EXPECT_RC(myr_pool_start("test", 3, 1000, &pool, NULL), OK, NULL);
     atomic_int count = 0;
-    for (int i = 0; i < 1000; i++) EXPECT_RC(myr_pool_submit(pool, count_job, &count, NULL), OK, NULL);
+    for (int i = 0; i < 1000; i++)
+        EXPECT_RC(myr_pool_submit(pool, count_job, &count, NULL), OK, NULL);
     myr_pool_stop(pool);
     EXPECT_INT(count, 1000);
     myr_pool_stop(NULL);
@@ -256,7 +267,8 @@ TEST(a_pool_is_busy_one_past_its_limit)
     myr_pool *pool = NULL;
     EXPECT_RC(myr_pool_start("test", 1, 2, &pool, NULL), OK, NULL);
     EXPECT_RC(myr_pool_submit(pool, wait_at_gate, &g, NULL), OK, NULL);
-    while (atomic_load(&g.entered) == 0) myr_clock_sleep_ms(1);
+    while (atomic_load(&g.entered) == 0)
+        myr_clock_sleep_ms(1);
     int64_t before = myr_mem_alloc_count();
     EXPECT_RC(myr_pool_submit(pool, wait_at_gate, &g, NULL), OK, NULL);
     EXPECT_RC(myr_pool_submit(pool, wait_at_gate, &g, NULL), OK, NULL);
@@ -277,8 +289,7 @@ TEST(a_pool_is_busy_one_past_its_limit)
 TEST(pool_survives_each_failed_allocation)
 {
     int successes = 0;
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         myr_pool *pool = NULL;
         myr_err err = {0};
         myr_rc rc = myr_pool_start("test", 2, 8, &pool, &err);
@@ -317,7 +328,8 @@ TEST(parallel_runs_each_item_once)
         memset(&t, 0, sizeof t);
         t.fail_from = SIZE_MAX;
         EXPECT_RC(myr_parallel(thread_counts[k], 5000, tally_item, &t, NULL), OK, NULL);
-        for (int i = 0; i < 5000; i++) EXPECT(t.items[i] == 1);
+        for (int i = 0; i < 5000; i++)
+            EXPECT(t.items[i] == 1);
     }
     EXPECT_RC(myr_parallel(4, 0, tally_item, &t, NULL), OK, NULL);
     EXPECT_INT(t.ran, 5000);

@@ -8,9 +8,10 @@
  *   EXPECT_INT(value, wanted)         shows both numbers
  *   EXPECT_RC(call, code, &err)       call gives MYR_<code>; shows the message otherwise. err may be NULL.
  *   EXPECT_HAS(text, part)            part stands in text (for messages)
- *   FAIL_EACH_ALLOC(nth) { … }        runs the body with the 1st, 2nd, … myr_ allocation failing, until one run made fewer
- *   FAIL_EACH_IO(nth) { … }           the same with file calls, which fail with EIO; FAIL_EACH_IO_AS(nth, ENOSPC) with another
- *   TESTING_NO_FAULTS()               inside such a body: from here on nothing fails (before checks that allocate or read)
+ *   FAIL_EACH_ALLOC(nth) { … }        runs the body with the 1st, 2nd, … allocation failing, until one run made fewer
+ *   FAIL_EACH_IO(nth) { … }           the same with file calls, which fail with EIO
+ *   FAIL_EACH_IO_AS(nth, ENOSPC)      … or with another errno
+ *   TESTING_NO_FAULTS()               inside such a body: nothing fails from here on (before checks that allocate)
  *   testing_dir(dir)                  fills char dir[TESTING_PATH_BYTES] with a fresh directory, removed after the test
  *
  * EXPECT belongs to the test's own thread only. A failing EXPECT leaves by longjmp: what the test held is leaked then.
@@ -57,13 +58,16 @@ static int testing_reset(void **state)
 static void testing_register(const char *name, CMUnitTestFunction body)
 {
     MYR_ASSERT(testing_test_count < TESTING_TESTS_MAX);
-    testing_tests[testing_test_count++] =
-        (struct CMUnitTest){.name = name, .test_func = body, .setup_func = testing_reset, .teardown_func = testing_reset};
+    testing_tests[testing_test_count++] = (struct CMUnitTest){
+        .name = name, .test_func = body, .setup_func = testing_reset, .teardown_func = testing_reset};
 }
 
 #define TEST(test_name)                                                                                                \
     static void test_name(void **state);                                                                               \
-    __attribute__((constructor)) static void test_name##_register(void) { testing_register(#test_name, test_name); }   \
+    __attribute__((constructor)) static void test_name##_register(void)                                                \
+    {                                                                                                                  \
+        testing_register(#test_name, test_name);                                                                       \
+    }                                                                                                                  \
     static void test_name(void **state TESTING_UNUSED)
 
 /* The program: all tests of this file, or those whose name matches the pattern (with * and ?) of the first argument. */
@@ -88,19 +92,21 @@ TESTING_UNUSED static void testing_expect(int holds, const char *cond, const cha
 TESTING_UNUSED static void testing_expect_str(const char *text, const char *wanted, const char *file, int line)
 {
     if (text != NULL && wanted != NULL && strcmp(text, wanted) == 0) return;
-    print_error("expected: \"%s\"\n     got: \"%s\"\n", wanted != NULL ? wanted : "(null)", text != NULL ? text : "(null)");
+    print_error("expected: \"%s\"\n     got: \"%s\"\n", wanted != NULL ? wanted : "(null)",
+                text != NULL ? text : "(null)");
     _fail(file, line);
 }
 
-TESTING_UNUSED static void testing_expect_int(long long value, long long wanted, const char *what, const char *file, int line)
+TESTING_UNUSED static void testing_expect_int(long long value, long long wanted, const char *what, const char *file,
+                                              int line)
 {
     if (value == wanted) return;
     print_error("expected: %s is %lld\n     got: %lld\n", what, wanted, value);
     _fail(file, line);
 }
 
-TESTING_UNUSED static void testing_expect_rc(myr_rc rc, myr_rc wanted, const myr_err *err, const char *what, const char *file,
-                                             int line)
+TESTING_UNUSED static void testing_expect_rc(myr_rc rc, myr_rc wanted, const myr_err *err, const char *what,
+                                             const char *file, int line)
 {
     if (rc == wanted) return;
     print_error("expected: %s gives %s\n     got: %s %s\n", what, myr_rc_name(wanted), myr_rc_name(rc),
@@ -115,11 +121,12 @@ TESTING_UNUSED static void testing_expect_has(const char *text, const char *part
     _fail(file, line);
 }
 
-#define EXPECT(cond)                testing_expect((cond) ? 1 : 0, #cond, __FILE__, __LINE__)
-#define EXPECT_STR(text, wanted)    testing_expect_str((text), (wanted), __FILE__, __LINE__)
-#define EXPECT_INT(value, wanted)   testing_expect_int((long long)(value), (long long)(wanted), #value, __FILE__, __LINE__)
-#define EXPECT_RC(call, code, err)  testing_expect_rc((call), MYR_##code, (err), #call, __FILE__, __LINE__)
-#define EXPECT_HAS(text, part)      testing_expect_has((text), (part), __FILE__, __LINE__)
+#define EXPECT(cond)             testing_expect((cond) ? 1 : 0, #cond, __FILE__, __LINE__)
+#define EXPECT_STR(text, wanted) testing_expect_str((text), (wanted), __FILE__, __LINE__)
+#define EXPECT_INT(value, wanted)                                                                                      \
+    testing_expect_int((long long)(value), (long long)(wanted), #value, __FILE__, __LINE__)
+#define EXPECT_RC(call, code, err) testing_expect_rc((call), MYR_##code, (err), #call, __FILE__, __LINE__)
+#define EXPECT_HAS(text, part)     testing_expect_has((text), (part), __FILE__, __LINE__)
 
 /* ---- faults ---- */
 
