@@ -194,7 +194,7 @@ myr_rc myr_import(const char *name, const void *data, size_t size_bytes, const c
                   uint32_t feature_count, myr_imported **out, myr_err *err)
 {
     myr_import_src src = {.name = name, .data = data, .size = size_bytes};
-    myr_format format;
+    myr_format format = MYR_FORMAT_LIGHTGBM;
     if (size_bytes > MYR_FILE_BYTES_MAX) {
         MYR_FAIL(err, TOO_LARGE, "%s: %zu bytes, at most %lld", name, size_bytes, MYR_FILE_BYTES_MAX);
     }
