@@ -31,6 +31,8 @@ myr_rc myr_io_sync_dir(const char *dir, myr_err *err);
 myr_rc myr_io_sync_tree(const char *dir, myr_err *err); /* every regular file and directory below, then dir itself */
 myr_rc myr_io_close(myr_fd *fd, const char *path, myr_err *err); /* reports a delayed write error; *fd = -1 */
 myr_rc myr_io_rename(const char *from, const char *to, myr_err *err); /* the caller syncs the directory */
+/* Swap what two existing names stand for, at once; UNSUPPORTED where the file system cannot. */
+myr_rc myr_io_exchange(const char *a, const char *b, myr_err *err);
 myr_rc myr_io_mkdirs(const char *path, myr_err *err);  /* with parents; existing is fine */
 myr_rc myr_io_unlink(const char *path, myr_err *err);
 myr_rc myr_io_remove_tree(const char *path, myr_err *err); /* does not follow links; absent is fine */
