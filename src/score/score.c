@@ -1,0 +1,255 @@
+/*
+ * THE scoring path. Rows are taken in chunks, grouped by model, copied row-major into small blocks and predicted;
+ * answers go back to where their rows stood. All memory is taken before the first answer is written, so a call that
+ * fails wrote none.
+ */
+#include "score/score_inside.h"
+
+#include <math.h>
+
+/* ---- names ---- */
+
+const char *myr_level_name(myr_level level)
+{
+    static const char *const names[] = {"none", "segment", "parent", "global"};
+    _Static_assert(MYR_COUNT_OF(names) == MYR_LEVEL_COUNT, "a name per level");
+    return (unsigned)level < MYR_LEVEL_COUNT ? names[level] : names[MYR_LEVEL_NONE];
+}
+
+const char *myr_row_status_name(myr_row_status status)
+{
+    static const char *const names[] = {"ok", "no_model", "bad_key", "broken_model"};
+    _Static_assert(MYR_COUNT_OF(names) == MYR_ROW_STATUS_COUNT, "a name per status");
+    MYR_ASSERT((unsigned)status < MYR_ROW_STATUS_COUNT); /* statuses are only ever made here */
+    return names[status];
+}
+
+/* ---- the scorer ---- */
+
+myr_rc myr_scorer_new(const myr_pack *pack, myr_scorer **out, myr_err *err)
+{
+    myr_scorer *scorer = myr_calloc(1, sizeof *scorer);
+    if (scorer == NULL) {
+        MYR_FAIL(err, NO_MEMORY, "no memory for a scorer");
+    }
+    scorer->pack = pack;
+    scorer->info = myr_pack_get_info(pack);
+    scorer->chain_count = myr_key_chain(&scorer->info->keys, scorer->chain);
+    *out = scorer;
+    return MYR_OK;
+}
+
+void myr_scorer_free(myr_scorer *scorer)
+{
+    myr_free(scorer);
+}
+
+const myr_pack *myr_scorer_pack(const myr_scorer *scorer)
+{
+    return scorer->pack;
+}
+
+myr_rc myr_score_model_name(const myr_scorer *scorer, uint32_t model_idx, myr_buf *out, myr_err *err)
+{
+    myr_pack_entry entry;
+    MYR_AUTO(myr_buf) name = {0};
+    MYR_TRY(myr_pack_get_entry(scorer->pack, model_idx, &entry, err));
+    myr_buf_puts(&name, scorer->info->fleet);
+    myr_buf_putc(&name, '@');
+    MYR_TRY(myr_key_text(&scorer->info->keys, entry.key, entry.key_bytes, &name, err));
+    MYR_TRY(myr_buf_check(&name, err));
+    myr_buf_append(out, name.data, name.size);
+    return myr_buf_check(out, err);
+}
+
+/* Without partition columns the one model is global: there are no segments. */
+static myr_level score_level(const myr_scorer *scorer, uint32_t key_columns)
+{
+    if (key_columns == 0) return MYR_LEVEL_GLOBAL;
+    return key_columns == scorer->info->keys.column_count ? MYR_LEVEL_SEGMENT : MYR_LEVEL_PARENT;
+}
+
+/* ---- what a call is asked ---- */
+
+static myr_rc score_check_keys(const myr_scorer *scorer, const myr_score_rows *rows, myr_err *err)
+{
+    const myr_key_schema *schema = &scorer->info->keys;
+    for (uint32_t i = 0; i < schema->column_count; i++) {
+        const myr_col *col = rows->keys == NULL ? NULL : &rows->keys[i];
+        if (col == NULL || col->data.f64 == NULL) {
+            MYR_FAIL(err, BAD_INPUT, "the partition column '%s' is missing", schema->columns[i].name);
+        }
+        if (col->type != MYR_COL_DOUBLE && col->type != MYR_COL_INT64 && col->type != MYR_COL_TEXT) {
+            MYR_FAIL(err, BAD_INPUT, "the partition column '%s' has cells of unknown type %d", schema->columns[i].name,
+                     (int)col->type);
+        }
+    }
+    return MYR_OK;
+}
+
+static myr_rc score_check(const myr_scorer *scorer, const myr_score_rows *rows, myr_err *err)
+{
+    const myr_pack_info *info = scorer->info;
+    if (rows->row_count < 0) {
+        MYR_FAIL(err, BAD_INPUT, "%lld rows", (long long)rows->row_count);
+    }
+    if (rows->row_count == 0) return MYR_OK;
+    if (rows->fixed_model != MYR_PACK_NONE && rows->fixed_model >= info->model_count) {
+        MYR_FAIL(err, BAD_INPUT, "there is no model %u, the pack has %u", rows->fixed_model, info->model_count);
+    }
+    if (rows->fixed_model == MYR_PACK_NONE) {
+        MYR_TRY(score_check_keys(scorer, rows, err));
+    }
+    for (uint32_t i = 0; i < info->feature_count; i++) {
+        const myr_col *col = rows->features == NULL ? NULL : &rows->features[i];
+        if (col == NULL || col->data.f64 == NULL) {
+            MYR_FAIL(err, BAD_INPUT, "the feature '%s' is missing", info->features[i]);
+        }
+        if (col->type != MYR_COL_DOUBLE) {
+            MYR_FAIL(err, BAD_INPUT, "the feature '%s' is not a column of doubles", info->features[i]);
+        }
+    }
+    return MYR_OK;
+}
+
+/* ---- one group ---- */
+
+/* What stays the same during a call. */
+typedef struct score_call {
+    const myr_scorer *scorer;
+    myr_score_scratch *scratch;
+    const myr_score_rows *rows;
+    const myr_score_out *out;
+    uint32_t block_rows;
+    int64_t first_row; /* of the chunk */
+} score_call;
+
+/* The same model, level and status for all rows of a group; NaN unless ok. */
+static void score_fill(const score_call *call, const score_group *group, uint32_t model_idx, myr_level level,
+                       myr_row_status status)
+{
+    const uint32_t *order = call->scratch->order + group->first;
+    const myr_score_out *out = call->out;
+    for (uint32_t i = 0; i < group->count; i++) {
+        int64_t row_idx = call->first_row + order[i];
+        if (out->model_idxs != NULL) {
+            out->model_idxs[row_idx] = model_idx;
+        }
+        if (out->levels != NULL) {
+            out->levels[row_idx] = (uint8_t)level;
+        }
+        if (out->statuses != NULL) {
+            out->statuses[row_idx] = (uint8_t)status;
+        }
+        for (uint32_t k = 0; status != MYR_ROW_OK && k < call->scorer->info->output_count; k++) {
+            out->values[k][row_idx] = NAN;
+        }
+    }
+}
+
+/* Copy the features of some rows, side by side. */
+static void score_gather(const score_call *call, const uint32_t *order, uint32_t row_count)
+{
+    uint32_t feature_count = call->scorer->info->feature_count;
+    for (uint32_t j = 0; j < feature_count; j++) {
+        const myr_col *col = &call->rows->features[j];
+        const double *cells = col->data.f64 + call->first_row;
+        const uint8_t *valid = col->valid == NULL ? NULL : col->valid + call->first_row;
+        double *at = call->scratch->block + j;
+        for (uint32_t i = 0; i < row_count; i++, at += feature_count) {
+            *at = valid != NULL && valid[order[i]] == 0 ? NAN : cells[order[i]];
+        }
+    }
+}
+
+static void score_scatter(const score_call *call, const uint32_t *order, uint32_t row_count)
+{
+    uint32_t output_count = call->scorer->info->output_count;
+    for (uint32_t k = 0; k < output_count; k++) {
+        double *column = call->out->values[k] + call->first_row;
+        const double *value = call->scratch->values + k;
+        for (uint32_t i = 0; i < row_count; i++, value += output_count) {
+            column[order[i]] = *value;
+        }
+    }
+}
+
+static void score_predict(const score_call *call, const score_group *group, const myr_model *model)
+{
+    const uint32_t *order = call->scratch->order + group->first;
+    for (uint32_t done = 0; done < group->count;) {
+        uint32_t row_count = group->count - done;
+        row_count = row_count < call->block_rows ? row_count : call->block_rows;
+        score_gather(call, order + done, row_count);
+        myr_model_predict(model, call->scratch->block, call->scorer->info->feature_count, row_count,
+                          call->scratch->values);
+        score_scatter(call, order + done, row_count);
+        done += row_count;
+    }
+}
+
+static void score_group_run(const score_call *call, const score_group *group)
+{
+    switch (group->code) {
+    case SCORE_CODE_NO_MODEL:
+        score_fill(call, group, MYR_PACK_NONE, MYR_LEVEL_NONE, MYR_ROW_NO_MODEL);
+        return;
+    case SCORE_CODE_BAD_KEY:
+        score_fill(call, group, MYR_PACK_NONE, MYR_LEVEL_NONE, MYR_ROW_BAD_KEY);
+        return;
+    case SCORE_CODE_DAMAGED:
+        score_fill(call, group, MYR_PACK_NONE, MYR_LEVEL_NONE, MYR_ROW_BROKEN_MODEL);
+        return;
+    default:
+        break;
+    }
+    const myr_pack *pack = call->scorer->pack;
+    uint64_t losses = myr_io_map_losses();
+    myr_pack_entry entry;
+    myr_level level = MYR_LEVEL_NONE;
+    const myr_model *model = NULL;
+    myr_rc rc = myr_pack_get_entry(pack, group->code, &entry, NULL);
+    if (rc == MYR_OK) {
+        level = score_level(call->scorer, entry.key_columns);
+        rc = myr_pack_model(pack, group->code, &model, NULL);
+    }
+    if (rc == MYR_OK) {
+        score_predict(call, group, model);
+    }
+    bool is_sound = rc == MYR_OK && myr_io_map_losses() == losses; /* else it may have walked zeros */
+    score_fill(call, group, group->code, level, is_sound ? MYR_ROW_OK : MYR_ROW_BROKEN_MODEL);
+}
+
+/* ---- the call ---- */
+
+static uint32_t score_block_rows(uint32_t feature_count)
+{
+    uint32_t rows = SCORE_BLOCK_DOUBLES / (feature_count == 0 ? 1 : feature_count);
+    if (rows == 0) return 1;
+    return rows < SCORE_BLOCK_ROWS ? rows : SCORE_BLOCK_ROWS;
+}
+
+myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr_score_rows *rows,
+                 const myr_score_out *out, myr_err *err)
+{
+    MYR_ASSERT(scratch != NULL && out->values != NULL);
+    MYR_TRY(score_check(scorer, rows, err));
+    if (rows->row_count == 0) return MYR_OK;
+    const myr_pack_info *info = scorer->info;
+    uint32_t chunk_rows = rows->row_count < SCORE_CHUNK_ROWS ? (uint32_t)rows->row_count : SCORE_CHUNK_ROWS;
+    uint32_t block_rows = score_block_rows(info->feature_count);
+    block_rows = block_rows < chunk_rows ? block_rows : chunk_rows;
+    MYR_TRY(score_scratch_reserve(scratch, chunk_rows, (size_t)block_rows * info->feature_count,
+                                  (size_t)block_rows * info->output_count, err));
+    score_call call = {scorer, scratch, rows, out, block_rows, 0};
+    while (call.first_row < rows->row_count) {
+        int64_t left = rows->row_count - call.first_row;
+        uint32_t row_count = left < chunk_rows ? (uint32_t)left : chunk_rows;
+        score_group_rows(scratch, scorer, rows, call.first_row, row_count);
+        for (uint32_t g = 0; g < scratch->group_count; g++) {
+            score_group_run(&call, &scratch->groups[g]);
+        }
+        call.first_row += row_count;
+    }
+    return MYR_OK;
+}

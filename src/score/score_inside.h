@@ -1,0 +1,60 @@
+/* What the files of score share: the scorer, the working memory of one thread, and the groups of a chunk. */
+#ifndef MYR_SCORE_INSIDE_H
+#define MYR_SCORE_INSIDE_H
+
+#include "score/score.h"
+
+#define SCORE_CHUNK_ROWS    65536 /* rows that are grouped together: bounds the working memory */
+#define SCORE_BLOCK_ROWS    256   /* rows that a kernel gets at once, fewer if they are wide */
+#define SCORE_BLOCK_DOUBLES 32768 /* 256 KiB: stays in the second-level cache */
+
+/* Immutable after myr_scorer_new. */
+struct myr_scorer {
+    const myr_pack *pack;
+    const myr_pack_info *info;
+    uint32_t chain[MYR_PARTITION_COLUMNS_MAX + 1]; /* masks, in the order they are tried */
+    uint32_t chain_count;
+};
+
+/* What a row was resolved to: a model index, or one of these. */
+#define SCORE_CODE_NO_MODEL MYR_PACK_NONE
+#define SCORE_CODE_BAD_KEY  (MYR_PACK_NONE - 1)
+#define SCORE_CODE_DAMAGED  (MYR_PACK_NONE - 2) /* a damaged page of the index: which model it would be is not known */
+_Static_assert(MYR_PACK_MODELS_MAX < SCORE_CODE_DAMAGED, "codes are no model's index");
+
+/* The rows of a chunk that share a code. */
+typedef struct score_group {
+    uint32_t code;
+    uint32_t first; /* its rows are order[first .. first + count) */
+    uint32_t count;
+} score_group;
+
+/* Owned by one thread; kept between calls. */
+struct myr_score_scratch {
+    uint32_t row_room;
+    uint32_t *row_groups; /* per row of the chunk: its group */
+    uint32_t *order;      /* rows of the chunk, group by group, each in the order given */
+    score_group *groups;
+    uint32_t group_count;
+    uint32_t *table; /* code -> group + 1; open addressing, a power of two of at least two slots a row */
+    uint32_t table_room;
+    uint32_t table_shift; /* 32 - log2 of the part of the table that this chunk uses */
+    double *block;        /* features, row-major */
+    size_t block_room;
+    double *values; /* what the kernel gives, row-major */
+    size_t value_room;
+};
+
+/* score_resolve.c: the model of one row, or a code. */
+uint32_t score_resolve_row(const myr_scorer *scorer, const myr_col *keys, int64_t row_idx);
+/* Do two rows have the same cells in all key columns? Then they have the same model. */
+bool score_keys_are_same(const myr_col *keys, uint32_t column_count, int64_t row_idx, int64_t other_idx);
+
+/* score_group.c. Room for a chunk of so many rows; NO_MEMORY leaves the scratch usable. */
+myr_rc score_scratch_reserve(myr_score_scratch *scratch, uint32_t row_count, size_t block_doubles, size_t value_doubles,
+                             myr_err *err);
+/* Group row_count rows from first_row on, and order them. */
+void score_group_rows(myr_score_scratch *scratch, const myr_scorer *scorer, const myr_score_rows *rows,
+                      int64_t first_row, uint32_t row_count);
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * Which model answers a row: the first one on the fallback chain whose columns are all there. A value that is not of
+ * its column's type is an error of the row, never a reason to ask a parent.
+ */
+#include "score/score_inside.h"
+
+#include <string.h>
+
+/* Typed values of the key columns. False: one of them is bad. */
+static bool score_key_values(const myr_key_schema *schema, const myr_col *keys, int64_t row_idx, myr_key_value *values,
+                             char (*scratch)[MYR_KEY_SCRATCH_BYTES], uint32_t *out_present)
+{
+    uint32_t present = 0;
+    for (uint32_t i = 0; i < schema->column_count; i++) {
+        myr_key_type type = schema->columns[i].type;
+        if (myr_key_value_from_col(type, &keys[i], row_idx, scratch[i], &values[i], NULL) != MYR_OK) return false;
+        present |= values[i].is_null ? 0 : 1u << i;
+    }
+    *out_present = present;
+    return true;
+}
+
+uint32_t score_resolve_row(const myr_scorer *scorer, const myr_col *keys, int64_t row_idx)
+{
+    const myr_key_schema *schema = &scorer->info->keys;
+    myr_key_value values[MYR_PARTITION_COLUMNS_MAX];
+    char scratch[MYR_PARTITION_COLUMNS_MAX][MYR_KEY_SCRATCH_BYTES];
+    uint32_t present = 0;
+    if (!score_key_values(schema, keys, row_idx, values, scratch, &present)) return SCORE_CODE_BAD_KEY;
+    for (uint32_t i = 0; i < scorer->chain_count; i++) {
+        uint32_t mask = scorer->chain[i];
+        if ((mask & ~present) != 0) continue; /* a null: only the levels that do not look at it */
+        unsigned char key[MYR_KEY_BYTES_MAX];
+        size_t key_bytes = myr_key_encode(schema, mask, values, key);
+        if (key_bytes == 0) return SCORE_CODE_BAD_KEY;
+        uint32_t model_idx = MYR_PACK_NONE;
+        myr_rc rc = myr_pack_find(scorer->pack, key, key_bytes, myr_key_hash(key, key_bytes), &model_idx, NULL);
+        if (rc != MYR_OK) return SCORE_CODE_DAMAGED;
+        if (model_idx != MYR_PACK_NONE) return model_idx;
+    }
+    return SCORE_CODE_NO_MODEL;
+}
+
+static bool score_cells_are_same(const myr_col *col, int64_t a, int64_t b)
+{
+    bool is_null = myr_col_is_null(col, a);
+    if (is_null || myr_col_is_null(col, b)) return is_null && myr_col_is_null(col, b);
+    switch (col->type) {
+    case MYR_COL_INT64:
+        return col->data.i64[a] == col->data.i64[b];
+    case MYR_COL_DOUBLE:
+        return memcmp(&col->data.f64[a], &col->data.f64[b], sizeof(double)) == 0; /* bits: NaN is like NaN */
+    case MYR_COL_TEXT:
+        return myr_str_equal(col->data.text[a], col->data.text[b]);
+    }
+    return false;
+}
+
+bool score_keys_are_same(const myr_col *keys, uint32_t column_count, int64_t row_idx, int64_t other_idx)
+{
+    for (uint32_t i = 0; i < column_count; i++) {
+        if (!score_cells_are_same(&keys[i], row_idx, other_idx)) return false;
+    }
+    return true;
+}
