@@ -269,3 +269,23 @@ myr_rc myr_table_describe(myr_table_engine *engine, const char *input, myr_arena
     *out_count = source.column_count;
     return MYR_OK;
 }
+
+myr_rc myr_table_count_rows(myr_table_engine *engine, const char *input, int64_t *out_rows, myr_err *err)
+{
+    table_source source = {.input = input};
+    MYR_TRY(source_kind(input, &source.kind, err));
+    if (source.kind != TABLE_PARQUET) {
+        *out_rows = 0;
+        return MYR_OK;
+    }
+    MYR_AUTO(myr_buf) sql = {0};
+    myr_buf_puts(&sql, "SELECT count(*) FROM ");
+    myr_table_source_sql(&source, &sql);
+    MYR_TRY(myr_buf_check(&sql, err));
+    MYR_AUTO(table_result) result = {0};
+    MYR_TRY(myr_table_query(engine, sql.data, input, &result, err));
+    MYR_AUTO(table_chunk) chunk = duckdb_fetch_chunk(result);
+    MYR_ASSERT(chunk != NULL && duckdb_data_chunk_get_size(chunk) == 1);
+    *out_rows = ((const int64_t *)duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0)))[0];
+    return MYR_OK;
+}

@@ -29,6 +29,9 @@ typedef struct myr_table_column {
 myr_rc myr_table_describe(myr_table_engine *engine, const char *input, myr_arena *arena, myr_table_column **out, size_t *out_count,
                           myr_err *err);
 
+/* How many rows it has, if the file says so without being read (Parquet); else *out_rows = 0. */
+myr_rc myr_table_count_rows(myr_table_engine *engine, const char *input, int64_t *out_rows, myr_err *err);
+
 /* ---- a table in memory (what training reads) ---- */
 typedef struct myr_table_data {
     myr_arena *arena; /* owns all */

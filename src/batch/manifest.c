@@ -1,0 +1,105 @@
+/*
+ * `_myriad.json`: what makes a directory an output of ours. It names the run and every file with its size. Readers of
+ * Hive directories pass over names that begin with an underscore.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <yyjson.h>
+
+#include "batch/internal.h"
+
+#define MANIFEST_DEPTH_MAX 64
+
+typedef struct manifest_list {
+    myr_buf json;
+    size_t root_bytes; /* of the path in front of each name, with its slash */
+    int64_t files, bytes;
+} manifest_list;
+static void manifest_list_drop(manifest_list *list)
+{
+    myr_buf_fini(&list->json);
+}
+
+typedef struct manifest_names {
+    char **items;
+    size_t count;
+} manifest_names;
+static void manifest_names_drop(manifest_names *names)
+{
+    myr_names_free(names->items, names->count);
+}
+
+static myr_rc manifest_add(manifest_list *list, const char *path, myr_err *err)
+{
+    int64_t bytes = 0;
+    MYR_TRY(myr_io_size(path, &bytes, err));
+    if (list->files >= BATCH_FILES_MAX)
+        MYR_FAIL(err, TOO_LARGE, "the output has more than %d files: choose another --by", BATCH_FILES_MAX);
+    myr_buf_puts(&list->json, list->files > 0 ? ",\n    {\"path\": " : "\n    {\"path\": ");
+    myr_buf_json_string(&list->json, myr_str_of(path + list->root_bytes));
+    myr_buf_printf(&list->json, ", \"bytes\": %lld}", (long long)bytes);
+    list->files++;
+    list->bytes += bytes;
+    return MYR_OK;
+}
+
+/* Calls itself for directories; depth bounds it. */
+static myr_rc manifest_walk(manifest_list *list, const char *dir, int depth, myr_err *err)
+{
+    if (depth > MANIFEST_DEPTH_MAX)
+        MYR_FAIL(err, TOO_LARGE, "%s: directories are nested more than %d deep", dir, MANIFEST_DEPTH_MAX);
+    MYR_AUTO(manifest_names) names = {0};
+    MYR_TRY(myr_io_list(dir, &names.items, &names.count, err));
+    for (size_t i = 0; i < names.count; i++) {
+        char path[MYR_PATH_BYTES_MAX];
+        MYR_TRY(myr_path_join(path, sizeof path, dir, names.items[i], err));
+        MYR_TRY(myr_io_is_dir(path) ? manifest_walk(list, path, depth + 1, err) : manifest_add(list, path, err));
+    }
+    return MYR_OK;
+}
+
+myr_rc myr_batch_manifest_write(const char *dir, const batch_manifest *manifest, int64_t *out_files, int64_t *out_bytes,
+                                myr_err *err)
+{
+    MYR_AUTO(manifest_list) list = {.root_bytes = strlen(dir) + 1};
+    char now[MYR_TIME_TEXT_BYTES], path[MYR_PATH_BYTES_MAX];
+    MYR_TRY(myr_path_join(path, sizeof path, dir, BATCH_MANIFEST_NAME, err));
+    myr_buf_printf(&list.json,
+                   "{\n  \"myriad\": \"%s\",\n  \"kind\": \"batch-output\",\n  \"run\": %lld,\n  \"fleet\": ",
+                   MYR_VERSION, (long long)manifest->run_id);
+    myr_buf_json_string(&list.json, myr_str_of(manifest->fleet));
+    myr_buf_printf(&list.json, ",\n  \"release\": %lld,\n  \"rows\": %lld,\n  \"written\": \"%s\",\n  \"files\": [",
+                   (long long)manifest->release, (long long)manifest->rows, myr_format_time(myr_clock_unix_ms(), now));
+    MYR_TRY(manifest_walk(&list, dir, 0, err));
+    myr_buf_puts(&list.json, list.files > 0 ? "\n  ]\n}\n" : "]\n}\n");
+    MYR_TRY(myr_buf_check(&list.json, err));
+    MYR_TRY(myr_file_write(path, list.json.data, list.json.size, err));
+    *out_files = list.files;
+    *out_bytes = list.bytes;
+    return MYR_OK;
+}
+
+static bool manifest_parse(const char *text, size_t size, batch_manifest *out)
+{
+    yyjson_doc *doc = yyjson_read(text, size, 0);
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    const char *kind = yyjson_get_str(yyjson_obj_get(root, "kind"));
+    yyjson_val *run = yyjson_obj_get(root, "run"), *rows = yyjson_obj_get(root, "rows");
+    bool is_ours = yyjson_is_str(yyjson_obj_get(root, "myriad")) && kind != NULL && strcmp(kind, "batch-output") == 0 &&
+                   yyjson_is_int(run) && yyjson_is_int(rows);
+    if (is_ours) *out = (batch_manifest){.run_id = yyjson_get_sint(run), .rows = yyjson_get_sint(rows)};
+    yyjson_doc_free(doc);
+    return is_ours;
+}
+
+bool myr_batch_manifest_read(const char *dir, batch_manifest *out)
+{
+    char path[MYR_PATH_BYTES_MAX];
+    char *text = NULL;
+    size_t size = 0;
+    if (myr_path_join(path, sizeof path, dir, BATCH_MANIFEST_NAME, NULL) != MYR_OK) return false;
+    if (!myr_io_exists(path) || myr_file_read(path, MYR_FILE_BYTES_MAX, &text, &size, NULL) != MYR_OK) return false;
+    bool is_ours = manifest_parse(text, size, out);
+    myr_free(text);
+    return is_ours;
+}

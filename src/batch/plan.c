@@ -1,0 +1,168 @@
+/*
+ * The columns of a run. Read: keys, features, the target if it is there. Copied: partition columns, those of --by, then
+ * --keep (by default every column that is neither key nor feature). Made: predictions, model, version, level, status.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "batch/internal.h"
+
+typedef struct plan_table {
+    const char *input;
+    const myr_table_column *columns;
+    size_t count;
+    const char **names; /* NULL-terminated */
+} plan_table;
+
+static const myr_table_column *plan_find(const plan_table *table, const char *name)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        if (strcmp(table->columns[i].name, name) == 0) return &table->columns[i];
+    }
+    return NULL;
+}
+
+static myr_rc plan_need(const plan_table *table, const char *name, const char *what, myr_err *err)
+{
+    if (plan_find(table, name) != NULL) return MYR_OK;
+    const char *nearest = myr_nearest(name, table->names);
+    if (nearest != NULL) {
+        MYR_FAIL(err, BAD_INPUT, "%s has no column '%s' (%s); did you mean '%s'?", table->input, name, what, nearest);
+    }
+    MYR_FAIL(err, BAD_INPUT, "%s has no column '%s' (%s)", table->input, name, what);
+}
+
+static bool plan_is_in(const char *name, const char *const *list)
+{
+    for (; list != NULL && *list != NULL; list++) {
+        if (strcmp(*list, name) == 0) return true;
+    }
+    return false;
+}
+
+/* ---- read ---- */
+
+static myr_rc plan_wants(const plan_table *table, const myr_fleet *fleet, myr_arena *arena, batch_plan *plan,
+                         myr_err *err)
+{
+    const myr_pack_info *info = fleet->info;
+    plan->wants = myr_arena_calloc(arena, info->keys.column_count + info->feature_count + 1u, sizeof *plan->wants);
+    if (plan->wants == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", table->input);
+    for (uint32_t i = 0; i < info->keys.column_count; i++) {
+        MYR_TRY(plan_need(table, info->keys.columns[i].name, "a partition column of the fleet", err));
+        plan->wants[plan->want_count++] = (myr_table_want){.name = info->keys.columns[i].name, .as_key = true};
+    }
+    for (uint32_t i = 0; i < info->feature_count; i++) {
+        MYR_TRY(plan_need(table, info->features[i], "a feature of the fleet", err));
+        plan->wants[plan->want_count++] = (myr_table_want){.name = info->features[i]};
+    }
+    plan->key_count = info->keys.column_count;
+    plan->feature_count = info->feature_count;
+    const char *target = fleet->row.target;
+    const myr_table_column *column = target != NULL && target[0] != '\0' ? plan_find(table, target) : NULL;
+    plan->has_target = column != NULL && column->is_numeric && info->output_count == 1;
+    if (plan->has_target) plan->wants[plan->want_count++] = (myr_table_want){.name = target};
+    return MYR_OK;
+}
+
+/* ---- made ---- */
+
+static myr_rc plan_outputs(const myr_fleet *fleet, myr_arena *arena, batch_plan *plan, myr_err *err)
+{
+    static const myr_table_output added[] = {[BATCH_MODEL] = {"model", MYR_COL_TEXT},
+                                             [BATCH_VERSION] = {"model_version", MYR_COL_INT64},
+                                             [BATCH_LEVEL] = {"level", MYR_COL_TEXT},
+                                             [BATCH_STATUS] = {"status", MYR_COL_TEXT}};
+    plan->value_count = fleet->info->output_count;
+    MYR_ASSERT(plan->value_count > 0 && plan->value_count <= MYR_OUTPUTS_MAX);
+    plan->outputs = myr_arena_calloc(arena, plan->value_count + MYR_COUNT_OF(added), sizeof *plan->outputs);
+    if (plan->outputs == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the output's columns");
+    for (uint32_t i = 0; i < plan->value_count; i++) {
+        const char *name = plan->value_count == 1 ? "prediction" : myr_arena_printf(arena, "prediction_%u", i);
+        if (name == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the output's columns");
+        plan->outputs[plan->output_count++] = (myr_table_output){name, MYR_COL_DOUBLE};
+    }
+    for (size_t i = 0; i < MYR_COUNT_OF(added); i++)
+        plan->outputs[plan->output_count++] = added[i];
+    return MYR_OK;
+}
+
+/* DuckDB's and Parquet readers' names do not differ by case alone. */
+static bool plan_is_made(const batch_plan *plan, const char *name)
+{
+    for (uint32_t i = 0; i < plan->output_count; i++) {
+        if (strcasecmp(plan->outputs[i].name, name) == 0) return true;
+    }
+    return false;
+}
+
+/* ---- copied ---- */
+
+static myr_rc plan_keep_add(const plan_table *table, batch_plan *plan, const char *name, const char *what, myr_err *err)
+{
+    MYR_TRY(plan_need(table, name, what, err));
+    for (uint32_t i = 0; i < plan->keep_count; i++) {
+        if (strcmp(plan->keep[i], name) == 0) return MYR_OK;
+    }
+    if (plan_is_made(plan, name)) {
+        MYR_FAIL(err, BAD_INPUT, "%s: the column '%s' (%s) would stand twice in the output: rename it in the input%s",
+                 table->input, name, what, strcmp(what, "of --keep") == 0 ? " or leave it out" : "");
+    }
+    plan->keep[plan->keep_count++] = name;
+    return MYR_OK;
+}
+
+static myr_rc plan_keep_default(const plan_table *table, const myr_fleet *fleet, batch_plan *plan, myr_err *err)
+{
+    MYR_AUTO(myr_map_ptr) features = myr_map_new();
+    if (features == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", table->input);
+    for (uint32_t i = 0; i < fleet->info->feature_count; i++) {
+        MYR_TRY(myr_map_put(features, myr_str_of(fleet->info->features[i]), 1, err));
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        const char *name = table->columns[i].name;
+        if (myr_map_find(features, myr_str_of(name), NULL) || plan_is_made(plan, name)) continue;
+        MYR_TRY(plan_keep_add(table, plan, name, "kept", err));
+    }
+    return MYR_OK;
+}
+
+static myr_rc plan_keep(const plan_table *table, const myr_fleet *fleet, const myr_batch_opts *opts, myr_arena *arena,
+                        batch_plan *plan, myr_err *err)
+{
+    plan->keep = myr_arena_calloc(arena, table->count + 1, sizeof *plan->keep); /* each at most once */
+    if (plan->keep == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", table->input);
+    for (uint32_t i = 0; i < plan->key_count; i++) {
+        MYR_TRY(plan_keep_add(table, plan, fleet->info->keys.columns[i].name, "a partition column of the fleet", err));
+    }
+    for (const char *const *by = opts->by; by != NULL && *by != NULL; by++) {
+        if (plan_is_in(*by, by + 1)) MYR_FAIL(err, BAD_USAGE, "--by names '%s' twice", *by);
+        MYR_TRY(plan_keep_add(table, plan, *by, "of --by", err));
+    }
+    plan->partition_by = opts->by != NULL && opts->by[0] != NULL ? opts->by : NULL;
+    if (opts->keep == NULL) return plan_keep_default(table, fleet, plan, err);
+    for (const char *const *keep = opts->keep; *keep != NULL; keep++) {
+        MYR_TRY(plan_keep_add(table, plan, *keep, "of --keep", err));
+    }
+    return MYR_OK;
+}
+
+myr_rc myr_batch_plan(myr_table_engine *engine, const myr_fleet *fleet, const myr_batch_opts *opts, myr_arena *arena,
+                      batch_plan *out, myr_err *err)
+{
+    myr_table_column *columns = NULL;
+    plan_table table = {.input = opts->input};
+    MYR_TRY(myr_table_describe(engine, opts->input, arena, &columns, &table.count, err));
+    table.columns = columns;
+    table.names = myr_arena_calloc(arena, table.count + 1, sizeof *table.names);
+    if (table.names == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", opts->input);
+    for (size_t i = 0; i < table.count; i++)
+        table.names[i] = columns[i].name;
+    batch_plan plan = {0};
+    MYR_TRY(plan_wants(&table, fleet, arena, &plan, err));
+    MYR_TRY(plan_outputs(fleet, arena, &plan, err));
+    MYR_TRY(plan_keep(&table, fleet, opts, arena, &plan, err));
+    *out = plan;
+    return MYR_OK;
+}

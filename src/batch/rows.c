@@ -1,0 +1,199 @@
+/*
+ * One chunk of rows: keys and features go into myr_score, THE scoring path; values come out straight into the output's
+ * columns. Around it: names of models, written once per model and thread, and counts, kept per thread and added up at
+ * the end.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "batch/internal.h"
+
+/* What a thread keeps between chunks. Owner: one of DuckDB's threads. */
+typedef struct rows_thread {
+    batch_rows *rows;
+    myr_score_scratch *scratch;
+    myr_arena *arena; /* names */
+    myr_str *names;   /* per model index; data == NULL: not used yet by this thread */
+    uint32_t *model_idxs;
+    uint8_t *levels, *statuses;
+    int64_t room; /* rows that the three arrays have room for */
+    batch_counts counts;
+} rows_thread;
+
+/* Neumaier's sum. */
+void myr_batch_sum_add(batch_sum *sum, double value)
+{
+    double next = sum->sum + value;
+    sum->rest += fabs(sum->sum) >= fabs(value) ? (sum->sum - next) + value : (value - next) + sum->sum;
+    sum->sum = next;
+}
+
+/* ---- threads ---- */
+
+void *myr_batch_rows_thread_new(void *ctx)
+{
+    batch_rows *rows = ctx;
+    rows_thread *thread = myr_calloc(1, sizeof *thread);
+    if (thread == NULL) return NULL;
+    thread->rows = rows;
+    thread->scratch = myr_score_scratch_new();
+    thread->arena = myr_arena_new(0);
+    thread->names = myr_calloc((size_t)rows->fleet->info->model_count + 1, sizeof *thread->names);
+    if (thread->scratch != NULL && thread->arena != NULL && thread->names != NULL) return thread;
+    myr_batch_rows_thread_free(thread);
+    return NULL;
+}
+
+static void rows_sum_merge(batch_sum *into, const batch_sum *from)
+{
+    myr_batch_sum_add(into, from->sum);
+    myr_batch_sum_add(into, from->rest);
+}
+
+/* Add this thread's counts to the run's. The sums carry their rounding error, so the order of threads hardly shows. */
+static void rows_merge(rows_thread *thread)
+{
+    batch_rows *rows = thread->rows;
+    batch_counts *into = &rows->counts;
+    const batch_counts *from = &thread->counts;
+    myr_mutex_lock(&rows->mutex);
+    for (int i = 0; i < MYR_LEVEL_COUNT; i++)
+        into->level_rows[i] += from->level_rows[i];
+    for (int i = 0; i < MYR_ROW_STATUS_COUNT; i++)
+        into->status_rows[i] += from->status_rows[i];
+    into->compared_rows += from->compared_rows;
+    rows_sum_merge(&into->error, &from->error);
+    rows_sum_merge(&into->baseline_error, &from->baseline_error);
+    rows_sum_merge(&into->units_error, &from->units_error);
+    rows_sum_merge(&into->units_baseline_error, &from->units_baseline_error);
+    for (uint32_t i = 0; thread->names != NULL && i < rows->fleet->info->model_count; i++) {
+        if (thread->names[i].data != NULL) rows->is_used[i] = 1;
+    }
+    myr_mutex_unlock(&rows->mutex);
+}
+
+void myr_batch_rows_thread_free(void *state)
+{
+    rows_thread *thread = state;
+    if (thread == NULL) return;
+    rows_merge(thread);
+    myr_score_scratch_free(thread->scratch);
+    myr_arena_free(thread->arena);
+    myr_free(thread->names);
+    myr_free(thread->model_idxs);
+    myr_free(thread->levels);
+    myr_free(thread->statuses);
+    myr_free(thread);
+}
+
+static myr_rc rows_room(rows_thread *thread, int64_t row_count, myr_err *err)
+{
+    if (row_count <= thread->room) return MYR_OK;
+    size_t count = (size_t)row_count;
+    uint32_t *model_idxs = myr_realloc_array(thread->model_idxs, count, sizeof *model_idxs);
+    if (model_idxs != NULL) thread->model_idxs = model_idxs;
+    uint8_t *levels = myr_realloc_array(thread->levels, count, sizeof *levels);
+    if (levels != NULL) thread->levels = levels;
+    uint8_t *statuses = myr_realloc_array(thread->statuses, count, sizeof *statuses);
+    if (statuses != NULL) thread->statuses = statuses;
+    if (model_idxs == NULL || levels == NULL || statuses == NULL)
+        MYR_FAIL(err, NO_MEMORY, "no memory for %zu rows", count);
+    thread->room = row_count;
+    return MYR_OK;
+}
+
+/* ---- a chunk ---- */
+
+static myr_rc rows_model_name(rows_thread *thread, uint32_t model_idx, myr_str *out, myr_err *err)
+{
+    myr_str *name = &thread->names[model_idx];
+    if (name->data == NULL) {
+        MYR_AUTO(myr_buf) text = {0};
+        MYR_TRY(myr_score_model_name(thread->rows->fleet->scorer, model_idx, &text, err));
+        MYR_TRY(myr_buf_check(&text, err));
+        const char *copy = myr_arena_strndup(thread->arena, text.data, text.size);
+        if (copy == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a model's name");
+        *name = myr_str_make(copy, text.size);
+    }
+    *out = *name;
+    return MYR_OK;
+}
+
+static myr_rc rows_describe(rows_thread *thread, const myr_table_chunk *chunk, myr_err *err)
+{
+    const batch_plan *plan = thread->rows->plan;
+    uint32_t first = plan->value_count;
+    for (int64_t r = 0; r < chunk->row_count; r++) {
+        uint32_t model_idx = thread->model_idxs[r];
+        uint8_t level = thread->levels[r], status = thread->statuses[r];
+        MYR_ASSERT(level < MYR_LEVEL_COUNT && status < MYR_ROW_STATUS_COUNT);
+        for (uint32_t i = 0; status != MYR_ROW_OK && i < plan->value_count; i++)
+            chunk->valid[i][r] = 0;
+        if (model_idx == MYR_PACK_NONE) {
+            chunk->valid[first + BATCH_MODEL][r] = 0;
+            chunk->valid[first + BATCH_VERSION][r] = 0;
+        } else {
+            MYR_ASSERT(model_idx < thread->rows->fleet->info->model_count);
+            MYR_TRY(rows_model_name(thread, model_idx, &chunk->text[first + BATCH_MODEL][r], err));
+            chunk->i64[first + BATCH_VERSION][r] = thread->rows->versions[model_idx];
+        }
+        chunk->text[first + BATCH_LEVEL][r] = myr_str_of(myr_level_name((myr_level)level));
+        chunk->text[first + BATCH_STATUS][r] = myr_str_of(myr_row_status_name((myr_row_status)status));
+        thread->counts.level_rows[level]++;
+        thread->counts.status_rows[status]++;
+    }
+    return MYR_OK;
+}
+
+static double rows_squared(double value, double actual)
+{
+    return (value - actual) * (value - actual);
+}
+
+static void rows_compare(rows_thread *thread, const myr_table_chunk *chunk)
+{
+    const batch_rows *rows = thread->rows;
+    const double *actuals = chunk->inputs[rows->plan->key_count + rows->plan->feature_count].data.f64;
+    batch_counts *counts = &thread->counts;
+    for (int64_t r = 0; r < chunk->row_count; r++) {
+        if (thread->statuses[r] != MYR_ROW_OK) continue;
+        double actual = actuals[r], value = chunk->f64[0][r], baseline = rows->baselines[thread->model_idxs[r]];
+        if (!isfinite(actual) || !isfinite(value) || !isfinite(baseline)) continue;
+        counts->compared_rows++;
+        myr_batch_sum_add(&counts->error, rows_squared(value, actual));
+        myr_batch_sum_add(&counts->baseline_error, rows_squared(baseline, actual));
+        if (!rows->is_log) continue;
+        myr_batch_sum_add(&counts->units_error, rows_squared(exp(value), exp(actual)));
+        myr_batch_sum_add(&counts->units_baseline_error, rows_squared(exp(baseline), exp(actual)));
+    }
+}
+
+static void rows_progress(batch_rows *rows, int64_t row_count)
+{
+    if (rows->progress == NULL) return;
+    myr_mutex_lock(&rows->mutex);
+    rows->done_rows += row_count;
+    rows->progress(rows->progress_ctx, rows->done_rows, rows->total_rows);
+    myr_mutex_unlock(&rows->mutex);
+}
+
+myr_rc myr_batch_rows_score(void *ctx, void *thread_state, const myr_table_chunk *chunk, myr_err *err)
+{
+    batch_rows *rows = ctx;
+    rows_thread *thread = thread_state;
+    MYR_ASSERT(thread->rows == rows);
+    MYR_TRY(rows_room(thread, chunk->row_count, err));
+    myr_score_rows in = {.row_count = chunk->row_count,
+                         .keys = chunk->inputs,
+                         .features = chunk->inputs + rows->plan->key_count,
+                         .fixed_model = MYR_PACK_NONE};
+    myr_score_out out = {.values = chunk->f64, /* predictions are the first outputs */
+                         .model_idxs = thread->model_idxs,
+                         .levels = thread->levels,
+                         .statuses = thread->statuses};
+    MYR_TRY(myr_score(rows->fleet->scorer, thread->scratch, &in, &out, err));
+    MYR_TRY(rows_describe(thread, chunk, err));
+    if (rows->baselines != NULL) rows_compare(thread, chunk);
+    rows_progress(rows, chunk->row_count);
+    return MYR_OK;
+}
