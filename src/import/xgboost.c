@@ -3,6 +3,7 @@
  * turns base_score into the first margin. A file is read as the newest library reads it, whatever version wrote it:
  * one base_score stands for every output, logit or log is taken in float, and the trees are added to it in file order.
  * All trees count, as in Booster.predict: best_iteration is an attribute that only the scikit-learn wrapper heeds.
+ * `cats`, the category names of 3.x, is passed over: a row holds the category's number.
  */
 #include "import/xgboost.h"
 
