@@ -288,12 +288,18 @@ static myr_rc tree_splits(tree_ctx *c)
     if (tree->splits == NULL) return tree_no_memory(c);
     memcpy(rests, c->fields, sizeof rests);
     uint32_t categorical = 0;
+    uint64_t words = 0;
     for (uint32_t node = 0; node < tree->split_count; node++) {
         MYR_TRY(tree_split(c, node, rests, boundaries));
         categorical += tree->splits[node].is_category;
+        words += tree->splits[node].category_count;
     }
     if (categorical != c->num_cat) {
         TREE_FAIL(c, BAD_FORMAT, "num_cat is %u, but %u nodes are categorical by their decision_type", c->num_cat, categorical);
+    }
+    if (words > tree->category_word_count) {
+        TREE_FAIL(c, BAD_FORMAT, "threshold: nodes share a set of cat_threshold (%llu words used of %u)", (unsigned long long)words,
+                  tree->category_word_count);
     }
     return MYR_OK;
 }
