@@ -49,7 +49,8 @@ static myr_rc linear_parse(const myr_import_src *src, linear_doc *out, myr_err *
 {
     const yyjson_alc alc = {.malloc = linear_malloc, .realloc = linear_realloc, .free = linear_free};
     yyjson_read_err why = {0};
-    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)src->data, src->size, 0, &alc, &why); /* 0: data is not written */
+    const yyjson_read_flag flags = YYJSON_READ_NUMBER_AS_RAW; /* read by our own parser, which keeps -0; data is not written */
+    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)src->data, src->size, flags, &alc, &why);
     if (doc == NULL && why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION) {
         MYR_FAIL(err, NO_MEMORY, "%s: no memory to read %zu bytes of JSON", src->name, src->size);
     }
@@ -79,16 +80,27 @@ static myr_rc linear_find_members(linear_ctx *c, yyjson_val *root)
     return MYR_OK;
 }
 
+/* A finite number; false and *out untouched otherwise. */
+static bool linear_number(yyjson_val *val, double *out)
+{
+    double number;
+    if (!yyjson_is_raw(val) || !myr_parse_double(myr_str_make(yyjson_get_raw(val), yyjson_get_len(val)), &number)) return false;
+    if (!isfinite(number)) return false;
+    *out = number;
+    return true;
+}
+
 static myr_rc linear_check_version(const linear_ctx *c)
 {
-    yyjson_val *version = c->members[LINEAR_KEY_VERSION];
+    double version;
     if (!yyjson_equals_str(c->members[LINEAR_KEY_FORMAT], LINEAR_FORMAT)) {
         MYR_FAIL(c->err, BAD_FORMAT, "%s: format is not \"" LINEAR_FORMAT "\"", c->src->name);
     }
-    if (!yyjson_is_uint(version)) MYR_FAIL(c->err, BAD_FORMAT, "%s: version is not a whole number", c->src->name);
-    if (yyjson_get_uint(version) != LINEAR_VERSION) {
-        MYR_FAIL(c->err, UNSUPPORTED, "%s: linear format version %llu, this program reads %d", c->src->name,
-                 (unsigned long long)yyjson_get_uint(version), LINEAR_VERSION);
+    if (!linear_number(c->members[LINEAR_KEY_VERSION], &version)) {
+        MYR_FAIL(c->err, BAD_FORMAT, "%s: version is not a number", c->src->name);
+    }
+    if (version != LINEAR_VERSION) {
+        MYR_FAIL(c->err, UNSUPPORTED, "%s: linear format version %g, this program reads %d", c->src->name, version, LINEAR_VERSION);
     }
     return MYR_OK;
 }
@@ -136,10 +148,10 @@ static myr_rc linear_numbers(linear_ctx *c, int key, bool null_is_nan, double **
     for (uint32_t j = 0; j < count; j++) {
         yyjson_val *number = yyjson_arr_iter_next(&iter);
         bool absent = null_is_nan && yyjson_is_null(number);
-        if (!absent && !(yyjson_is_num(number) && isfinite(yyjson_get_num(number)))) {
+        numbers[j] = (double)NAN;
+        if (!absent && !linear_number(number, &numbers[j])) {
             MYR_FAIL(c->err, BAD_FORMAT, "%s: %s[%u] is not a finite number", c->src->name, linear_keys[key], j);
         }
-        numbers[j] = absent ? (double)NAN : yyjson_get_num(number);
     }
     *out = numbers;
     return MYR_OK;
@@ -147,13 +159,11 @@ static myr_rc linear_numbers(linear_ctx *c, int key, bool null_is_nan, double **
 
 static myr_rc linear_intercept(linear_ctx *c, double **out)
 {
-    yyjson_val *number = c->members[LINEAR_KEY_INTERCEPT];
-    if (!(yyjson_is_num(number) && isfinite(yyjson_get_num(number)))) {
-        MYR_FAIL(c->err, BAD_FORMAT, "%s: intercept is not a finite number", c->src->name);
-    }
     double *intercept = myr_arena_alloc(c->out->arena, sizeof *intercept);
     if (intercept == NULL) return linear_no_memory(c);
-    *intercept = yyjson_get_num(number);
+    if (!linear_number(c->members[LINEAR_KEY_INTERCEPT], intercept)) {
+        MYR_FAIL(c->err, BAD_FORMAT, "%s: intercept is not a finite number", c->src->name);
+    }
     *out = intercept;
     return MYR_OK;
 }
