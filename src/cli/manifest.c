@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "cli/manifest.h"
-#include "pack/key.h"
 
 enum { MANIFEST_CELLS_MAX = MYR_PARTITION_COLUMNS_MAX + 1, MANIFEST_CELL_BYTES_MAX = MYR_PATH_BYTES_MAX };
 
