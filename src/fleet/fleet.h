@@ -87,6 +87,7 @@ typedef struct myr_fleet {
     const myr_pack_info *info; /* the pack's */
     myr_arena *arena;
     myr_fleet_row row;         /* the registry's */
+    myr_map *fields;           /* name of a key or feature -> where it goes (fleet's own) */
 } myr_fleet; /* immutable after open: any thread */
 
 /* release 0 = the alias `champion`. NOT_FOUND says what to type. */
@@ -98,18 +99,28 @@ static inline void myr_fleet_ptr_drop(myr_fleet_ptr *fleet) { myr_fleet_close(*f
 myr_rc myr_fleet_find_segment(const myr_fleet *fleet, myr_str segment, uint32_t *out_model_idx, myr_err *err);
 
 /* ---- rows as JSON objects: what predict and POST …/score read ---- */
+#define MYR_JSON_ROWS_MAX 1000000 /* of one call */
 struct yyjson_val;
+typedef int64_t myr_row_counts[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT];
 typedef struct myr_json_rows {
-    myr_score_rows rows; /* columns in the arena */
+    myr_score_rows rows; /* columns in the arena; texts of keys point into the JSON document */
+    myr_row_counts *counts; /* NULL (decode sets that), or where myr_fleet_score_json adds the rows by level and status */
 } myr_json_rows;
 /*
  * Decode an array of `count` JSON objects into key and feature columns, in `arena`. Numbers, booleans (0/1), null, and
  * numeric strings are features; keys by DESIGN.md section 2. A missing feature is null. BAD_INPUT names row and field:
- * an unknown field (with the nearest known one) unless it is the target, a value of the wrong type.
+ * an unknown field (with the nearest known one) unless it is the target, a value of the wrong type, a field given twice.
+ * A key of the wrong value (2.5 or "x" for an INT64 column) is the status of its row, not an error. Warm: no heap.
+ * Errors: BAD_INPUT; TOO_LARGE: more than MYR_JSON_ROWS_MAX rows, or the arena's cap; NO_MEMORY.
  */
 myr_rc myr_fleet_decode_rows(const myr_fleet *fleet, struct yyjson_val *const *objects, size_t count, myr_arena *arena,
                              myr_json_rows *out, myr_err *err);
-/* Score them into arena arrays and append one JSON object per row: {"prediction":…,"model":…,"model_version":…,"level":…,"status":…}. */
+/*
+ * Score them into arena arrays and append one JSON object per row, commas between them:
+ * {"prediction":…,"model":…,"model_version":…,"level":…,"status":…}. Several outputs: prediction is an array. A row that
+ * was not scored, NaN and infinities are null. Set rows->rows.fixed_model to score all rows with one model.
+ * Warm (arena, scratch and *out used before for as much): no heap. On failure *out is as it was.
+ */
 myr_rc myr_fleet_score_json(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_json_rows *rows, myr_arena *arena,
                             myr_buf *out, myr_err *err);
 

@@ -55,7 +55,7 @@ typedef struct myr_model_row {
     const char *algorithm;  /* "mean", "ridge", "xgboost", "lightgbm" */
     const char *format;     /* of the artifact: myr_format_name */
     const char *artifact;   /* SHA-256 of its bytes: its name in the store */
-    const char *features;   /* JSON array of the names that replace the file's own; "" = the file's own */
+    const char *features;   /* names that replace the file's own, one per line; "" = the file's own */
     int64_t artifact_bytes;
     const char *objective;
     const char *metrics;    /* JSON object: {"rmse":…,"trials":[…]}; "{}" if none */

@@ -159,7 +159,7 @@ TEST(registry_model_comes_back_whole)
     row.tags = tags;
     row.tag_count = 2;
     row.baseline = (double)NAN;
-    row.features = "[\"p\",\"d\"]";
+    row.features = "p\nd";
     int64_t version = 0;
     EXPECT_RC(myr_registry_model_add(registry, fleet, &row, &version, &err), OK, &err);
     row.tag_count = 0;
@@ -181,7 +181,7 @@ TEST(registry_model_comes_back_whole)
     EXPECT_STR(back.metrics, "{\"rmse\":0.5}");
     EXPECT_STR(back.fingerprint, "f00d");
     EXPECT_STR(back.source, "train");
-    EXPECT_STR(back.features, "[\"p\",\"d\"]");
+    EXPECT_STR(back.features, "p\nd");
     EXPECT(isnan(back.baseline));
     EXPECT_INT(back.created_ms, 77);
     EXPECT_INT(back.tag_count, 2);
