@@ -11,18 +11,18 @@
  * lies between is zero, and checked to be.
  *
  * A tree takes an even number of nodes. Slot 0 is zero (it aligns the pairs), slot 1 is the root, and two siblings lie
- * side by side from slot 2 on, so that a step is `child + goes_right`. Pairs stand in level order: the k-th split of the
- * tree, counted by slot, owns the k-th pair. That one rule makes every child lie behind its parent, gives every slot
- * one parent, and is checked in one pass without memory.
+ * side by side from slot 2 on, so that a step is `child + goes_right`. Pairs stand in level order: the k-th split of
+ * the tree, counted by slot, owns the k-th pair. That one rule makes every child lie behind its parent, gives every
+ * slot one parent, and is checked in one pass without memory.
  */
 #ifndef MYR_MODEL_LAYOUT_H
 #define MYR_MODEL_LAYOUT_H
 
 #include "model/model.h"
 
-#define MODEL_MAGIC 0x4d52594du /* "MYRM" */
+#define MODEL_MAGIC          0x4d52594du /* "MYRM" */
 #define MODEL_LAYOUT_VERSION 1
-#define MODEL_ITEMS_MAX (UINT32_MAX - 64) /* nodes of all trees together, and category words likewise */
+#define MODEL_ITEMS_MAX      (UINT32_MAX - 64) /* nodes of all trees together, and category words likewise */
 
 /* LightGBM's kZeroThreshold: a float constant widened to double. */
 #define MODEL_ZERO ((double)1e-35f)
@@ -83,7 +83,8 @@ typedef struct model_term {
     uint32_t pad;
 } model_term;
 
-_Static_assert(sizeof(model_header) == 64 && sizeof(model_tree) == 8 && sizeof(model_node) == 16 && sizeof(model_term) == 24,
+_Static_assert(sizeof(model_header) == 64 && sizeof(model_tree) == 8 && sizeof(model_node) == 16 &&
+                   sizeof(model_term) == 24,
                "the layout is frozen");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packs are little-endian");
 
@@ -115,7 +116,10 @@ static inline model_map model_map_of(const model_header *h)
 }
 
 /* Is the value exactly a float? Infinities are, a NaN is not. */
-static inline bool model_is_float(double value) { return (double)(float)value == value; }
+static inline bool model_is_float(double value)
+{
+    return (double)(float)value == value;
+}
 
 /* Turn margin_count margins into values; out may be `margins` itself unless the transform is HARD_MAX. */
 void myr_model_transform(const model_header *h, const double *margins, double *out);

@@ -4,18 +4,18 @@
  * whatever the number of rows.
  *
  * Why every walk ends and stays inside, also when pages of the mapping turn to zeros after the check: the header is
- * copied and its magic is read again after the copy, so counts are all there or the call does nothing; a zero tree entry
- * names node 0 and output 0; a zero node is a leaf of value 0; a child is read once, and is 0 (the walk ends) or lies
- * behind its parent and within the tree; a zero column is column 0, which a model with splits has; zero set bounds are
- * an empty set, and every mixture of old and zero bounds lies within the words.
+ * copied and its magic is read again after the copy, so counts are all there or the call does nothing; a zero tree
+ * entry names node 0 and output 0; a zero node is a leaf of value 0; a child is read once, and is 0 (the walk ends) or
+ * lies behind its parent and within the tree; a zero column is column 0, which a model with splits has; zero set bounds
+ * are an empty set, and every mixture of old and zero bounds lies within the words.
  */
 #include <math.h>
 #include <string.h>
 
 #include "model/layout.h"
 
-#define PREDICT_LANES 8  /* rows that walk side by side */
-#define PREDICT_TILE 128 /* rows that pass a tree before the next one is read */
+#define PREDICT_LANES 8   /* rows that walk side by side */
+#define PREDICT_TILE  128 /* rows that pass a tree before the next one is read */
 
 typedef struct predict_ctx {
     model_header h;
@@ -46,12 +46,13 @@ static bool predict_in_set(const predict_ctx *c, model_set set, double x, bool s
     double limit = (double)set.count * 32.0;
     bool from = single ? x >= 0.0 : x > -1.0; /* LightGBM truncates before it compares, XGBoost after */
     if (!from || !(x < limit) || set.count == 0) return false; /* -0.5 is below an empty set's limit too */
-    uint32_t category = (uint32_t)(int32_t)x; /* -0.9 is 0; below 2^24, by the limit */
+    uint32_t category = (uint32_t)(int32_t)x;                  /* -0.9 is 0; below 2^24, by the limit */
     return ((c->words[set.first + category / 32] >> (category % 32)) & 1u) != 0;
 }
 
 /* 0 = left, 1 = right, at a split with flags. */
-static __attribute__((noinline)) uint32_t predict_special(const predict_ctx *c, const model_node *n, double x, bool single)
+static __attribute__((noinline)) uint32_t predict_special(const predict_ctx *c, const model_node *n, double x,
+                                                          bool single)
 {
     bool missing = isnan(x) || ((n->flags & NODE_ZERO) != 0 && x >= -MODEL_ZERO && x <= MODEL_ZERO);
     if (missing) return (n->flags & NODE_NAN_LEFT) == 0;
@@ -64,12 +65,14 @@ static __attribute__((noinline)) uint32_t predict_special(const predict_ctx *c, 
 static inline uint32_t predict_side(const predict_ctx *c, const model_node *n, double x, bool special, bool single)
 {
     if (single) x = (double)(float)x;
-    if (special && __builtin_expect((n->flags & (NODE_ZERO | NODE_CATEGORY)) != 0, 0)) return predict_special(c, n, x, single);
+    if (special && __builtin_expect((n->flags & (NODE_ZERO | NODE_CATEGORY)) != 0, 0))
+        return predict_special(c, n, x, single);
     uint32_t left = (uint32_t)(x <= n->u.value) | ((uint32_t)(x != x) & n->flags & NODE_NAN_LEFT);
     return left ^ 1u;
 }
 
-static inline double predict_walk(const predict_ctx *c, const model_node *nodes, const double *row, bool special, bool single)
+static inline double predict_walk(const predict_ctx *c, const model_node *nodes, const double *row, bool special,
+                                  bool single)
 {
     uint32_t slot = 1;
     for (;;) {
@@ -111,8 +114,9 @@ static inline void predict_add(double *margin, double leaf, bool single)
 }
 
 /* All trees over one tile of rows. Margins hold the base margins before, the sums after. */
-static inline __attribute__((always_inline)) void predict_tile(const predict_ctx *c, const double *rows, size_t row_stride,
-                                                               size_t row_count, double *margins, bool special, bool single)
+static inline __attribute__((always_inline)) void predict_tile(const predict_ctx *c, const double *rows,
+                                                               size_t row_stride, size_t row_count, double *margins,
+                                                               bool special, bool single)
 {
     const model_tree *trees = (const model_tree *)(c->bytes + c->map.trees_at);
     size_t width = c->h.margin_count;
@@ -129,13 +133,15 @@ static inline __attribute__((always_inline)) void predict_tile(const predict_ctx
             }
         }
         for (; i < row_count; i++) {
-            predict_add(&margins[i * width + output], predict_walk(c, nodes, rows + i * row_stride, special, single), single);
+            predict_add(&margins[i * width + output], predict_walk(c, nodes, rows + i * row_stride, special, single),
+                        single);
         }
     }
 }
 
 /* One kernel per pair of switches, so that the inner loop tests neither. */
-static void predict_trees(const predict_ctx *c, const double *rows, size_t row_stride, size_t row_count, double *margins)
+static void predict_trees(const predict_ctx *c, const double *rows, size_t row_stride, size_t row_count,
+                          double *margins)
 {
     bool special = (c->h.flags & MODEL_SPECIAL) != 0;
     bool single = c->h.calc == MYR_CALC_F32;
@@ -152,7 +158,8 @@ static void predict_trees(const predict_ctx *c, const double *rows, size_t row_s
     }
 }
 
-static void predict_linear(const predict_ctx *c, const double *rows, size_t row_stride, size_t row_count, double *margins)
+static void predict_linear(const predict_ctx *c, const double *rows, size_t row_stride, size_t row_count,
+                           double *margins)
 {
     const model_term *terms = (const model_term *)(const void *)c->items;
     for (size_t i = 0; i < row_count; i++) {
@@ -167,7 +174,8 @@ static void predict_linear(const predict_ctx *c, const double *rows, size_t row_
 }
 
 /* Margins of at most PREDICT_TILE rows. */
-static void predict_margins(const predict_ctx *c, const double *rows, size_t row_stride, size_t row_count, double *margins)
+static void predict_margins(const predict_ctx *c, const double *rows, size_t row_stride, size_t row_count,
+                            double *margins)
 {
     size_t width = c->h.margin_count;
     for (size_t i = 0; i < row_count; i++) {
@@ -184,7 +192,8 @@ static void predict_margins(const predict_ctx *c, const double *rows, size_t row
     }
 }
 
-void myr_model_margins(const myr_model *model, const double *rows, size_t row_stride, size_t row_count, double *out_margins)
+void myr_model_margins(const myr_model *model, const double *rows, size_t row_stride, size_t row_count,
+                       double *out_margins)
 {
     predict_ctx c;
     if (!predict_open(model, &c)) return;
@@ -196,7 +205,8 @@ void myr_model_margins(const myr_model *model, const double *rows, size_t row_st
 }
 
 /* HARD_MAX alone has fewer values than margins: a few rows at a time pass through margins on the stack. */
-static void predict_hard_max(const predict_ctx *c, const double *rows, size_t row_stride, size_t row_count, double *out_values)
+static void predict_hard_max(const predict_ctx *c, const double *rows, size_t row_stride, size_t row_count,
+                             double *out_values)
 {
     double margins[MYR_OUTPUTS_MAX];
     size_t width = c->h.margin_count;
@@ -214,7 +224,8 @@ static void predict_hard_max(const predict_ctx *c, const double *rows, size_t ro
     }
 }
 
-void myr_model_predict(const myr_model *model, const double *rows, size_t row_stride, size_t row_count, double *out_values)
+void myr_model_predict(const myr_model *model, const double *rows, size_t row_stride, size_t row_count,
+                       double *out_values)
 {
     predict_ctx c;
     if (!predict_open(model, &c)) return;

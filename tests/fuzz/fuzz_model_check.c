@@ -1,4 +1,5 @@
-/* Any bytes as a compiled model: check answers or refuses; what passes predicts, also after a page of it became zeros. */
+/* Any bytes as a compiled model: check answers or refuses; what passes predicts, also after a page of it became zeros.
+ */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -6,13 +7,14 @@
 #include "model/model.h"
 
 #define FUZZ_CELLS_MAX 4096
-#define FUZZ_ROWS 9 /* eight side by side, and one alone */
+#define FUZZ_ROWS      9 /* eight side by side, and one alone */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void fuzz_predict(const myr_model *model, uint32_t column_count, uint32_t margin_count)
 {
-    static const double some[] = {0, -0.0, 1, -1, 2.5, 33, 1e-36, -1e300, (double)INFINITY, 4294967296.0, (double)NAN, -0.5, 63};
+    static const double some[] = {0,           -0.0, 1, -1, 2.5, 33, 1e-36, -1e300, (double)INFINITY, 4294967296.0,
+                                  (double)NAN, -0.5, 63};
     static double rows[FUZZ_ROWS * FUZZ_CELLS_MAX];
     static double values[FUZZ_ROWS * MYR_OUTPUTS_MAX];
     if (column_count > FUZZ_CELLS_MAX || margin_count > MYR_OUTPUTS_MAX) return;
@@ -37,7 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     myr_model_info info;
     myr_model_get_info(model, &info);
     fuzz_predict(model, info.column_count, info.margin_count);
-    size_t page = (data[size - 1] + data[size / 2] * 7u) % (size / MYR_MODEL_ALIGN); /* some place, by the input alone */
+    size_t page =
+        (data[size - 1] + data[size / 2] * 7u) % (size / MYR_MODEL_ALIGN); /* some place, by the input alone */
     memset((unsigned char *)copy + page * MYR_MODEL_ALIGN, 0, size - page * MYR_MODEL_ALIGN);
     fuzz_predict(model, info.column_count, info.margin_count);
     return 0;

@@ -44,7 +44,8 @@ static myr_imported *import_good(void)
     return imported;
 }
 
-static double predict(const myr_imported *imported, const char *const *columns, uint32_t column_count, const double *row)
+static double predict(const myr_imported *imported, const char *const *columns, uint32_t column_count,
+                      const double *row)
 {
     unsigned char *bytes = NULL;
     size_t size = 0;
@@ -72,7 +73,10 @@ TEST(linear_reads_and_predicts)
 
 TEST(linear_reads_what_it_writes)
 {
-    static const char *const features[] = {"pr\"ice", "d\xc3\xa9" "al", "x"};
+    static const char *const features[] = {"pr\"ice",
+                                           "d\xc3\xa9"
+                                           "al",
+                                           "x"};
     double weights[3] = {0.1, -1e-300, 123456789.123456789};
     double fills[3] = {NAN, 5e-324, -0.0};
     MYR_AUTO(myr_buf) text = {0};
@@ -121,7 +125,8 @@ TEST(linear_refuses_what_is_damaged)
 TEST(linear_accepts_absent_and_null_fills)
 {
     static const char *const texts[] = {
-        "{\"format\":\"myriad-linear\",\"version\":1,\"features\":[\"a\"],\"intercept\":1,\"weights\":[2],\"fills\":null}",
+        "{\"format\":\"myriad-linear\",\"version\":1,\"features\":[\"a\"],\"intercept\":1,\"weights\":[2],\"fills\":"
+        "null}",
         "{\"weights\":[2],\"intercept\":1,\"features\":[\"learner\"],\"version\":1,\"format\":\"myriad-linear\"}"};
     for (size_t k = 0; k < MYR_COUNT_OF(texts); k++) {
         MYR_AUTO(myr_imported_ptr) m = NULL;
@@ -156,8 +161,7 @@ TEST(linear_refuses_every_cut_and_survives_every_changed_byte)
 
 TEST(linear_survives_each_failed_allocation)
 {
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         myr_imported *m = NULL;
         unsigned char *bytes = NULL;
         size_t size;

@@ -39,8 +39,12 @@ static compiled linear_model(void)
     double weights[3] = {1.0, -2.0, 0.5};
     double fills[3] = {NAN, 2.0, 0.0};
     double base = 3.0;
-    myr_model_desc desc = {.kind = MYR_MODEL_LINEAR, .feature_count = 3, .margin_count = 1, .base_margins = &base,
-                           .weights = weights, .fills = fills};
+    myr_model_desc desc = {.kind = MYR_MODEL_LINEAR,
+                           .feature_count = 3,
+                           .margin_count = 1,
+                           .base_margins = &base,
+                           .weights = weights,
+                           .fills = fills};
     return fixture_compile(&desc, NULL, 3);
 }
 
@@ -104,7 +108,8 @@ TEST(check_refuses_padding)
     model_header h;
     memcpy(&h, c.bytes, sizeof h);
     model_map m = model_map_of(&h);
-    uint64_t gaps[4][2] = {{m.bases_end, m.trees_at}, {m.trees_end, m.items_at}, {m.items_end, m.words_at}, {m.words_end, m.size}};
+    uint64_t gaps[4][2] = {
+        {m.bases_end, m.trees_at}, {m.trees_end, m.items_at}, {m.items_end, m.words_at}, {m.words_end, m.size}};
     size_t tried = 0;
     for (int g = 0; g < 4; g++) {
         for (uint64_t at = gaps[g][0]; at < gaps[g][1]; at++) {
