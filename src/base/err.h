@@ -35,10 +35,10 @@ myr_rc myr_rc_from_errno(int error);
         myr_rc try_rc_ = (call);                                                                                       \
         if (try_rc_ != MYR_OK) return try_rc_;                                                                         \
     } while (0)
-#define MYR_FAIL(err, code, ...) return myr_err_set((err), MYR_##code, __FILE__, __LINE__, __VA_ARGS__)
+#define MYR_FAIL(err, code, ...) return MYR_ERROR((err), code, __VA_ARGS__)
 
-/* The same without return, for `goto out` functions: rc = MYR_ERROR(err, IO, "…"); */
-#define MYR_ERROR(err, code, ...) myr_err_set((err), MYR_##code, __FILE__, __LINE__, __VA_ARGS__)
+/* The same without return, for `goto out` functions: rc = MYR_ERROR(err, IO, "…"). A constant, so that the compiler sees the failure. */
+#define MYR_ERROR(err, code, ...) ((void)myr_err_set((err), MYR_##code, __FILE__, __LINE__, __VA_ARGS__), MYR_##code)
 
 /* A result dropped on purpose; the reason stands beside it. */
 #define MYR_IGNORE(call)                                                                                               \
