@@ -26,25 +26,27 @@ static myr_rc segment_decode(myr_str text, const char *what, size_t bytes_max, c
         }
     }
     MYR_AUTO(myr_buf) buf = {0};
-    if (!myr_percent_decode(&buf, text)) {
+    bool is_plain = text.size == 0 || memchr(text.data, '%', text.size) == NULL; /* the common case takes no memory */
+    if (!is_plain && !myr_percent_decode(&buf, text)) {
         MYR_TRY(myr_buf_check(&buf, err));
         MYR_FAIL(err, BAD_INPUT,
                  "segment %s: '%%' needs two hexadecimal digits (write '%%' as %%25) in '" MYR_STR_FMT "'", what,
                  MYR_STR_ARG(text));
     }
     MYR_TRY(myr_buf_check(&buf, err));
-    if (buf.size > bytes_max) {
-        MYR_FAIL(err, BAD_INPUT, "segment %s of %zu bytes, at most %zu are allowed: '" MYR_STR_FMT "'", what, buf.size,
-                 bytes_max, MYR_STR_ARG(text));
+    myr_str decoded = is_plain ? text : myr_str_make(buf.data, buf.size);
+    if (decoded.size > bytes_max) {
+        MYR_FAIL(err, BAD_INPUT, "segment %s of %zu bytes, at most %zu are allowed: '" MYR_STR_FMT "'", what,
+                 decoded.size, bytes_max, MYR_STR_ARG(text));
     }
-    if (!myr_utf8_is_valid(myr_str_make(buf.data, buf.size))) {
+    if (!myr_utf8_is_valid(decoded)) {
         MYR_FAIL(err, BAD_INPUT, "segment %s is not UTF-8: '" MYR_STR_FMT "'", what, MYR_STR_ARG(text));
     }
-    if (buf.size > 0) {
-        memcpy(out, buf.data, buf.size);
+    if (decoded.size > 0) {
+        memcpy(out, decoded.data, decoded.size);
     }
-    out[buf.size] = '\0';
-    *out_size = buf.size;
+    out[decoded.size] = '\0';
+    *out_size = decoded.size;
     return MYR_OK;
 }
 
