@@ -4,6 +4,7 @@
  */
 #include "base/str.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -153,6 +154,17 @@ void myr_buf_double(myr_buf *buf, double value)
     char text[MYR_DOUBLE_TEXT_BYTES];
     size_t size = myr_format_double(value, text);
     myr_buf_append(buf, text, size);
+}
+
+void myr_buf_json_double(myr_buf *buf, double value)
+{
+    if (!isfinite(value)) {
+        myr_buf_puts(buf, "null");
+    } else if (value == 0.0 && signbit(value)) {
+        myr_buf_puts(buf, "-0.0"); /* "-0" is an integer to most readers and would lose its sign */
+    } else {
+        myr_buf_double(buf, value);
+    }
 }
 
 void myr_buf_clear(myr_buf *buf)

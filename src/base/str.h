@@ -42,6 +42,7 @@ void myr_buf_putc(myr_buf *buf, char c);
 void myr_buf_printf(myr_buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void myr_buf_json_string(myr_buf *buf, myr_str text); /* with quotes, escaped; invalid UTF-8 becomes U+FFFD */
 void myr_buf_double(myr_buf *buf, double value);       /* shortest text that reads back to the same bits; nan, inf, -inf */
+void myr_buf_json_double(myr_buf *buf, double value);  /* the same for JSON: null if not finite, -0.0 with its sign */
 void myr_buf_clear(myr_buf *buf);
 myr_rc myr_buf_check(const myr_buf *buf, myr_err *err); /* NO_MEMORY if an append failed */
 char *myr_buf_take(myr_buf *buf);                       /* the text is the caller's (myr_free); the buffer is empty again */
