@@ -249,7 +249,7 @@ static myr_rc key_walk(const myr_key_schema *schema, const unsigned char *key, s
         if ((mask >> i & 1) == 0) {
             continue;
         }
-        myr_key_value value;
+        myr_key_value value = {0};
         MYR_TRY(key_reader_next(&reader, schema->columns[i].type, schema->columns[i].name, &value, err));
         if (out != NULL) {
             char digits[MYR_KEY_SCRATCH_BYTES];

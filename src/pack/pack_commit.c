@@ -48,7 +48,7 @@ static myr_rc pack_commit_meta(const myr_pack_writer *writer, myr_buf *out, myr_
 }
 
 /* The sum of every page, in file form. */
-static myr_rc pack_commit_sums(const myr_pack_writer *writer, const pack_layout *at, unsigned char **out, myr_err *err)
+static myr_rc pack_commit_sums(const myr_pack_writer *writer, const pack_layout *at, myr_mem *out, myr_err *err)
 {
     unsigned char *sums = myr_calloc(at->page_count + 1, 8);
     if (sums == NULL) {
@@ -110,9 +110,8 @@ static myr_rc pack_commit_index(myr_pack_writer *writer, pack_out *out, myr_err 
     pack_layout at;
     MYR_TRY(pack_layout_of(&header, writer->name, &at, err));
     header.file_bytes = at.file_bytes;
-    unsigned char *sums = NULL;
+    MYR_AUTO(myr_mem) sums = NULL;
     MYR_TRY(pack_commit_sums(writer, &at, &sums, err));
-    MYR_AUTO(myr_mem) sums_owner = sums;
     header.sums_hash = myr_hash64(sums, at.page_count * 8, 0);
     MYR_TRY(pack_out_open(out, writer->dir, writer->name, PACK_INDEX_SUFFIX, err));
     return pack_commit_index_write(writer, out, &header, &at, &meta, sums, err);
@@ -145,14 +144,13 @@ static myr_rc pack_commit_names(myr_pack_writer *writer, pack_out *index, pack_n
     return pack_commit_rename(index, names->index, &names->has_index, writer->dir, err);
 }
 
-/* Index first: at no moment does it name a file that is gone. */
+/* Index first, and the blobs only if that went well: at no moment does an index name a file that is gone. */
 static void pack_commit_undo(const pack_names *names)
 {
-    if (names->has_index) {
-        MYR_IGNORE(myr_io_unlink(names->index, NULL)); /* the first error is the one to tell */
-    }
+    if (names->has_index && myr_io_unlink(names->index, NULL) != MYR_OK)
+        return; /* the first error is the one to tell */
     if (names->has_blobs) {
-        MYR_IGNORE(myr_io_unlink(names->blobs, NULL));
+        MYR_IGNORE(myr_io_unlink(names->blobs, NULL)); /* as above; the next writer of this name replaces it */
     }
 }
 
