@@ -63,7 +63,7 @@ static myr_rc linear_parse(const myr_import_src *src, linear_doc *out, myr_err *
     yyjson_read_err why = {0};
     const yyjson_read_flag flags =
         YYJSON_READ_NUMBER_AS_RAW; /* read by our own parser, which keeps -0; data is not written */
-    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)src->data, src->size, flags, &alc, &why);
+    yyjson_doc *doc = yyjson_read_opts((char *)src->data, src->size, flags, &alc, &why);
     if (doc == NULL && why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION) {
         MYR_FAIL(err, NO_MEMORY, "%s: no memory to read %zu bytes of JSON", src->name, src->size);
     }

@@ -154,13 +154,11 @@ static myr_rc check_split(check_ctx *c, const model_node *n, uint32_t tree_idx, 
 /* One pass: the next split in slot order owns the next pair, and a slot is read only after its parent claimed it. */
 static myr_rc check_tree(check_ctx *c, const model_node *nodes, uint32_t tree_idx, uint32_t slot_count)
 {
-    static const model_node zero;
+    uint64_t slot0_at = (uint64_t)((const unsigned char *)nodes - c->bytes);
     if (slot_count < 2 || slot_count % 2 != 0 || slot_count / 2 > MYR_TREE_LEAVES_MAX) {
         MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u has %u slots", tree_idx, slot_count);
     }
-    if (memcmp(&nodes[0], &zero, sizeof zero) != 0) {
-        MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u: its first slot is not zero", tree_idx);
-    }
+    MYR_TRY(check_zeros(c, slot0_at, slot0_at + sizeof *nodes));
     uint32_t claimed = 2;
     for (uint32_t slot = 1; slot < slot_count; slot++) {
         const model_node *n = &nodes[slot];
