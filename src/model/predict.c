@@ -89,11 +89,13 @@ static inline void predict_walks(const predict_ctx *c, const model_node *nodes, 
 {
     uint32_t slots[PREDICT_LANES];
     uint32_t alive;
+#pragma GCC unroll 8
     for (int k = 0; k < PREDICT_LANES; k++) {
         slots[k] = 1;
     }
     do {
         alive = 0;
+#pragma GCC unroll 8
         for (int k = 0; k < PREDICT_LANES; k++) {
             const model_node *n = &nodes[slots[k]];
             uint32_t child = __atomic_load_n(&n->child, __ATOMIC_RELAXED);
@@ -102,6 +104,7 @@ static inline void predict_walks(const predict_ctx *c, const model_node *nodes, 
             alive |= child;
         }
     } while (alive != 0);
+#pragma GCC unroll 8
     for (int k = 0; k < PREDICT_LANES; k++) {
         out[k] = nodes[slots[k]].u.value;
     }
