@@ -18,7 +18,8 @@ typedef enum myr_format {
 } myr_format;
 const char *myr_format_name(myr_format format); /* "lightgbm", "xgboost-json", "xgboost-ubj", "linear" */
 
-#define MYR_IMPORT_DEPTH_MAX 64 /* nesting of JSON and UBJSON */
+#define MYR_IMPORT_DEPTH_MAX 64         /* nesting of JSON and UBJSON */
+#define MYR_LINEAR_BYTES_MAX (16 << 20) /* a linear model file: parsed JSON takes up to 16 times its text */
 
 typedef struct myr_imported {
     myr_arena *arena; /* owns everything below */

@@ -194,6 +194,10 @@ myr_rc myr_import_linear(const myr_import_src *src, myr_imported *out, myr_err *
     double *intercept = NULL;
     double *weights = NULL;
     double *fills = NULL;
+    if (src->size > MYR_LINEAR_BYTES_MAX) {
+        MYR_FAIL(err, TOO_LARGE, "%s: a linear model of %zu bytes, at most %d", src->name, src->size,
+                 MYR_LINEAR_BYTES_MAX);
+    }
     MYR_TRY(linear_parse(src, &doc, err));
     MYR_TRY(linear_find_members(&c, yyjson_doc_get_root(doc)));
     MYR_TRY(linear_check_version(&c));

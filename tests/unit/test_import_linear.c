@@ -136,6 +136,17 @@ TEST(linear_accepts_absent_and_null_fills)
     }
 }
 
+TEST(linear_keeps_the_limit_of_its_file)
+{
+    MYR_AUTO(myr_mem) block = myr_alloc(MYR_LINEAR_BYTES_MAX + 1);
+    MYR_AUTO(myr_imported_ptr) m = NULL;
+    myr_err err = {0};
+    memset(block, ' ', MYR_LINEAR_BYTES_MAX + 1);
+    memcpy(block, good, strlen(good));
+    EXPECT_RC(import_bytes(block, MYR_LINEAR_BYTES_MAX, &m, &err), OK, &err);
+    expect_bytes_refused(block, MYR_LINEAR_BYTES_MAX + 1, MYR_TOO_LARGE, "16777217 bytes, at most 16777216");
+}
+
 TEST(linear_refuses_every_cut_and_survives_every_changed_byte)
 {
     char text[sizeof good];
