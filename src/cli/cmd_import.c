@@ -56,8 +56,8 @@ static void import_print(const myr_cli *cli, const char *fleet, const myr_manife
         if (manifest->count == 1) printf(",\"version\":%lld", (long long)manifest->items[0].out_version);
         printf("}\n");
     } else if (manifest->count == 1) {
-        printf("%s %s%s%s version %lld%s\n", reused > 0 ? "kept" : "imported", fleet, manifest->items[0].segment[0] != '\0' ? "@" : "",
-               manifest->items[0].segment, (long long)manifest->items[0].out_version, reused > 0 ? ": the same model is there already" : "");
+        printf("%s %s@%s version %lld%s\n", reused > 0 ? "kept" : "imported", fleet, manifest->items[0].segment,
+               (long long)manifest->items[0].out_version, reused > 0 ? ": the same model is there already" : "");
     } else {
         printf("imported %zu models into %s, %zu as they were\n", manifest->count - reused, fleet, reused);
     }

@@ -10,9 +10,7 @@
 
 static void model_name(const char *fleet, const char *segment, myr_buf *out)
 {
-    myr_buf_puts(out, fleet);
-    if (segment[0] != '\0') myr_buf_putc(out, '@');
-    myr_buf_puts(out, segment);
+    myr_buf_printf(out, "%s@%s", fleet, segment); /* `oj@` is the global model, `oj` the fleet */
 }
 
 static void json_field(myr_buf *out, const char *name, const char *value)
@@ -157,8 +155,8 @@ static void show_signature(const myr_fleet_row *fleet, myr_buf *out)
 static void show_print(const myr_fleet_row *fleet, const myr_model_row *row)
 {
     char time[MYR_TIME_TEXT_BYTES], size[32], rmse[32];
-    printf("model        %s%s%s\nversion      %lld of %s\nalgorithm    %s (%s)\n", fleet->name, row->segment[0] != '\0' ? "@" : "",
-           row->segment, (long long)row->version, myr_format_time(row->created_ms, time), row->algorithm, row->format);
+    printf("model        %s@%s\nversion      %lld of %s\nalgorithm    %s (%s)\n", fleet->name, row->segment, (long long)row->version,
+           myr_format_time(row->created_ms, time), row->algorithm, row->format);
     printf("objective    %s\nartifact     %s, %s\nfingerprint  %s\nsource       %s\n", row->objective, row->artifact,
            myr_format_bytes(row->artifact_bytes, size, sizeof size), row->fingerprint, row->source);
     printf("rmse         %s\nbaseline     %.6g\nkeys        ", model_rmse(row, rmse, sizeof rmse), row->baseline);
@@ -213,7 +211,7 @@ myr_rc myr_cmd_model_show(int argc, char **argv, myr_err *err)
     const char *name = NULL;
     int64_t version = 0;
     const myr_cli_arg args[] = {
-        {"MODEL", NULL, MYR_CLI_POSITIONAL, &name, "oj@store=2,brand=1; oj alone is the global model"},
+        {"MODEL", NULL, MYR_CLI_POSITIONAL, &name, "oj@store=2,brand=1; oj@ is the global model"},
         {"--version", "N", MYR_CLI_INT, &version, "default: the newest"},
     };
     myr_cli cli = {0};
