@@ -26,6 +26,7 @@ const myr_command myr_commands[] = {
     {"batch run", "score a table with the right model for each row", myr_cmd_batch_run},
     {"predict", "score one row, without a server", myr_cmd_predict},
     {"serve", "answer over REST: scoring, discovery, metrics", myr_cmd_serve},
+    {"advise", "batch or real time, and on what: questions, two trees, the way and why", myr_cmd_advise},
 };
 const size_t myr_command_count = MYR_COUNT_OF(myr_commands);
 
