@@ -13,7 +13,7 @@
 
 #define MYR_HTTP_SEGMENTS_MAX 16               /* parts of a path; one more is 404 */
 #define MYR_HTTP_URL_BYTES_MAX 8192            /* path and query as sent; longer is 414 */
-#define MYR_HTTP_HEADER_BYTES_MAX 16384        /* request line and headers; more is 431 */
+#define MYR_HTTP_HEADER_BYTES_MAX 12288        /* request line and headers; more is 431 */
 #define MYR_HTTP_REPLY_HEADERS_MAX 8           /* added by a handler to one answer */
 #define MYR_HTTP_DRAIN_BYTES_MAX (16LL << 20)  /* of a body past its limit, read and dropped so that the 413 can be read */
 #define MYR_HTTP_LOOPS_MAX 256

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SERVER_CONN_BYTES        (32u << 10) /* libmicrohttpd's memory of one connection: header, its parts, read buffer */
+#define SERVER_CONN_BYTES        (16u << 10) /* libmicrohttpd's memory of one connection; it zeroes all of it per request */
 #define SERVER_DRAIN_LOOK_MS     5
 #define SERVER_LAST_WORDS_MS_MAX 200 /* after the drain time: for the answers that were just made */
 

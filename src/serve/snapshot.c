@@ -221,6 +221,15 @@ static void reload_note_failure(serve_reloader *reloader, const char *name, int6
             keeps ? "the earlier release goes on serving" : "not served", "error", failed->message, NULL);
 }
 
+/* A fleet that is opened while serving is worth a line; those of the start are announced together. */
+static void reload_note_open(const char *name, int64_t release, bool at_start)
+{
+    if (at_start) return;
+    char number[24];
+    snprintf(number, sizeof number, "%lld", (long long)release);
+    myr_log(MYR_LOG_INFO, "serve", "fleet opened", "fleet", name, "release", number, NULL);
+}
+
 /* Put one fleet of the registry into the new snapshot: the one that is open, or opened now. Failures keep the old one.
  */
 static myr_rc reload_fleet(serve_reloader *reloader, const myr_fleet_row *row, const serve_snapshot *old,
@@ -242,9 +251,7 @@ static myr_rc reload_fleet(serve_reloader *reloader, const myr_fleet_row *row, c
     serve_fleet *served = NULL;
     rc = fleet_open(reloader, row->name, release, &served, &failed);
     if (rc == MYR_OK) {
-        char number[24];
-        snprintf(number, sizeof number, "%lld", (long long)release);
-        myr_log(MYR_LOG_INFO, "serve", "fleet opened", "fleet", row->name, "release", number, NULL);
+        reload_note_open(row->name, release, old == NULL);
         snapshot_add(next, served);
         return MYR_OK;
     }
