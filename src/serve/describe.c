@@ -14,19 +14,19 @@ static myr_rc target_fail(myr_str name, const myr_str *version, myr_err *err)
              MYR_STR_ARG(name), MYR_STR_ARG(*version));
 }
 
-myr_rc serve_fleet_find(serve_call *call, myr_str name, serve_fleet **out, myr_err *err)
+myr_rc myr_serve_fleet_find(serve_call *call, myr_str name, serve_fleet **out, myr_err *err)
 {
-    serve_fleet *fleet = serve_snapshot_find(call->snapshot, name);
+    serve_fleet *fleet = myr_serve_snapshot_find(call->snapshot, name);
     if (fleet == NULL) return target_fail(name, NULL, err);
     *out = fleet;
     return MYR_OK;
 }
 
-myr_rc serve_target_find(serve_call *call, myr_str name, const myr_str *version, serve_target *out, myr_err *err)
+myr_rc myr_serve_target_find(serve_call *call, myr_str name, const myr_str *version, serve_target *out, myr_err *err)
 {
     const char *at = name.size > 0 ? memchr(name.data, '@', name.size) : NULL;
     myr_str fleet_name = myr_str_make(name.data, at != NULL ? (size_t)(at - name.data) : name.size);
-    serve_fleet *fleet = serve_snapshot_find(call->snapshot, fleet_name);
+    serve_fleet *fleet = myr_serve_snapshot_find(call->snapshot, fleet_name);
     if (fleet == NULL) return target_fail(name, NULL, err);
     if (version != NULL) {
         uint64_t number;
@@ -53,26 +53,27 @@ myr_rc serve_target_find(serve_call *call, myr_str name, const myr_str *version,
 /* The target of `{}` or `{}/versions/{}`. */
 static myr_rc describe_target(serve_call *call, serve_target *out, myr_err *err)
 {
-    return serve_target_find(call, call->params[0], call->params[1].data != NULL ? &call->params[1] : NULL, out, err);
+    return myr_serve_target_find(call, call->params[0], call->params[1].data != NULL ? &call->params[1] : NULL, out,
+                                 err);
 }
 
 /* ---- health ---- */
 
-myr_rc serve_get_server(serve_call *call, myr_err *err)
+myr_rc myr_serve_get_server(serve_call *call, myr_err *err)
 {
     (void)err;
     myr_buf_puts(call->out, "{\"name\":\"myriad\",\"version\":\"" MYR_VERSION "\",\"extensions\":[]}");
     return MYR_OK;
 }
 
-myr_rc serve_get_live(serve_call *call, myr_err *err)
+myr_rc myr_serve_get_live(serve_call *call, myr_err *err)
 {
     (void)err;
     myr_buf_puts(call->out, "{\"live\":true}");
     return MYR_OK;
 }
 
-myr_rc serve_get_ready(serve_call *call, myr_err *err)
+myr_rc myr_serve_get_ready(serve_call *call, myr_err *err)
 {
     if (atomic_load(&call->server->is_stopping)) MYR_FAIL(err, UNAVAILABLE, "the server is stopping");
     myr_buf_puts(call->out, "{\"ready\":true}");
@@ -113,7 +114,7 @@ static void describe_signature(myr_buf *out, const myr_pack_info *info, bool wit
     myr_buf_puts(out, "]}]");
 }
 
-myr_rc serve_get_models(serve_call *call, myr_err *err)
+myr_rc myr_serve_get_models(serve_call *call, myr_err *err)
 {
     (void)err;
     myr_buf_puts(call->out, "{\"models\":[");
@@ -125,7 +126,7 @@ myr_rc serve_get_models(serve_call *call, myr_err *err)
     return MYR_OK;
 }
 
-myr_rc serve_get_model(serve_call *call, myr_err *err)
+myr_rc myr_serve_get_model(serve_call *call, myr_err *err)
 {
     serve_target target;
     MYR_TRY(describe_target(call, &target, err));
@@ -138,7 +139,7 @@ myr_rc serve_get_model(serve_call *call, myr_err *err)
     return MYR_OK;
 }
 
-myr_rc serve_get_model_ready(serve_call *call, myr_err *err)
+myr_rc myr_serve_get_model_ready(serve_call *call, myr_err *err)
 {
     serve_target target;
     MYR_TRY(describe_target(call, &target, err));
@@ -201,7 +202,7 @@ static void describe_service(myr_buf *out, const serve_fleet *served)
     myr_buf_puts(out, "}}");
 }
 
-myr_rc serve_get_services(serve_call *call, myr_err *err)
+myr_rc myr_serve_get_services(serve_call *call, myr_err *err)
 {
     (void)err;
     myr_buf_puts(call->out, "{\"services\":[");
@@ -213,9 +214,9 @@ myr_rc serve_get_services(serve_call *call, myr_err *err)
     return MYR_OK;
 }
 
-myr_rc serve_get_service(serve_call *call, myr_err *err)
+myr_rc myr_serve_get_service(serve_call *call, myr_err *err)
 {
-    serve_fleet *served = serve_snapshot_find(call->snapshot, call->params[0]);
+    serve_fleet *served = myr_serve_snapshot_find(call->snapshot, call->params[0]);
     if (served == NULL) {
         MYR_FAIL(err, NOT_FOUND, "no service '" MYR_STR_FMT "' is served: GET /v1/services lists them",
                  MYR_STR_ARG(call->params[0]));
@@ -266,10 +267,10 @@ static myr_rc segment_find(const myr_fleet *fleet, const myr_segment *segment, u
     return MYR_OK;
 }
 
-myr_rc serve_get_segment(serve_call *call, myr_err *err)
+myr_rc myr_serve_get_segment(serve_call *call, myr_err *err)
 {
     serve_fleet *served;
-    MYR_TRY(serve_fleet_find(call, call->params[0], &served, err));
+    MYR_TRY(myr_serve_fleet_find(call, call->params[0], &served, err));
     const myr_fleet *fleet = served->fleet;
     myr_segment segment;
     MYR_TRY(myr_segment_parse(call->params[1], &segment, err));

@@ -91,7 +91,7 @@ static myr_rc infer_check(serve_call *call, const serve_target *target, const in
         counts[result->levels[row]][result->statuses[row]]++;
         if (result->statuses[row] != MYR_ROW_OK) bad = row;
     }
-    serve_count_rows(call->server, target->fleet, counts);
+    myr_serve_count_rows(call->server, target->fleet, counts);
     if (bad == row_count) return MYR_OK;
     return infer_fail_row(target, rows, bad, result->statuses[bad], err);
 }
@@ -121,14 +121,14 @@ static void infer_encode(serve_call *call, const serve_target *target, const inf
     myr_buf_puts(out, "]}]}");
 }
 
-myr_rc serve_post_infer(serve_call *call, myr_err *err)
+myr_rc myr_serve_post_infer(serve_call *call, myr_err *err)
 {
     serve_target target;
     infer_rows rows;
     infer_result result;
-    MYR_TRY(
-        serve_target_find(call, call->params[0], call->params[1].data != NULL ? &call->params[1] : NULL, &target, err));
-    MYR_TRY(serve_infer_decode(call, &target, &rows, err));
+    MYR_TRY(myr_serve_target_find(call, call->params[0], call->params[1].data != NULL ? &call->params[1] : NULL,
+                                  &target, err));
+    MYR_TRY(myr_serve_infer_decode(call, &target, &rows, err));
     MYR_TRY(infer_score(call, &target, &rows, &result, err));
     MYR_TRY(infer_check(call, &target, &rows, &result, err));
     infer_encode(call, &target, &rows, &result);

@@ -60,7 +60,7 @@ typedef struct infer_build {
 static myr_rc tensor_read_type(infer_tensor *tensor, yyjson_val *val, myr_err *err)
 {
     if (!yyjson_is_str(val)) {
-        MYR_FAIL(err, BAD_INPUT, "input '%s': datatype is %s, not a string", tensor->name, serve_json_kind(val));
+        MYR_FAIL(err, BAD_INPUT, "input '%s': datatype is %s, not a string", tensor->name, myr_serve_json_kind(val));
     }
     for (size_t i = 0; i < MYR_COUNT_OF(infer_datatypes); i++) {
         if (yyjson_equals_str(val, infer_datatypes[i].name)) tensor->type = &infer_datatypes[i];
@@ -79,7 +79,7 @@ static myr_rc tensor_read_shape(infer_tensor *tensor, yyjson_val *val, myr_err *
     size_t idx, max;
     yyjson_val *dim;
     if (!yyjson_is_arr(val)) {
-        MYR_FAIL(err, BAD_INPUT, "input '%s': shape is %s, not an array", tensor->name, serve_json_kind(val));
+        MYR_FAIL(err, BAD_INPUT, "input '%s': shape is %s, not an array", tensor->name, myr_serve_json_kind(val));
     }
     if (yyjson_arr_size(val) == 0 || yyjson_arr_size(val) > INFER_DIMS_MAX) {
         MYR_FAIL(err, BAD_INPUT, "input '%s': shape has %zu dimensions, expected [n] or [n,1]", tensor->name,
@@ -109,7 +109,7 @@ static myr_rc tensor_read(yyjson_val *input, size_t input_idx, infer_tensor *out
 {
     static const char *const known[] = {"name", "shape", "datatype", "parameters", "data", NULL};
     if (!yyjson_is_obj(input)) {
-        MYR_FAIL(err, BAD_INPUT, "inputs[%zu] is %s, not an object", input_idx, serve_json_kind(input));
+        MYR_FAIL(err, BAD_INPUT, "inputs[%zu] is %s, not an object", input_idx, myr_serve_json_kind(input));
     }
     yyjson_val *fields[MYR_COUNT_OF(known) - 1] = {0};
     size_t idx, max;
@@ -133,7 +133,7 @@ static myr_rc tensor_read(yyjson_val *input, size_t input_idx, infer_tensor *out
     MYR_TRY(tensor_read_type(out, fields[2], err));
     if (fields[4] == NULL) return tensor_fail_no_data(out, fields[3], err);
     if (yyjson_is_arr(fields[4])) return MYR_OK;
-    MYR_FAIL(err, BAD_INPUT, "input '%s': data is %s, not an array", out->name, serve_json_kind(fields[4]));
+    MYR_FAIL(err, BAD_INPUT, "input '%s': data is %s, not an array", out->name, myr_serve_json_kind(fields[4]));
 }
 
 /* ---- walking its values ---- */
@@ -194,8 +194,8 @@ static myr_rc value_fail(const infer_tensor *tensor, size_t row, yyjson_val *val
         MYR_FAIL(err, BAD_INPUT, "input '%s', row %zu: %.*s is not a value of %s", tensor->name, row, (int)size, text,
                  tensor->type->name);
     }
-    MYR_FAIL(err, BAD_INPUT, "input '%s', row %zu: %s is not a value of %s", tensor->name, row, serve_json_kind(val),
-             tensor->type->name);
+    MYR_FAIL(err, BAD_INPUT, "input '%s', row %zu: %s is not a value of %s", tensor->name, row,
+             myr_serve_json_kind(val), tensor->type->name);
 }
 
 static bool value_is_int(const infer_datatype *type, yyjson_val *val)
@@ -459,7 +459,8 @@ static myr_rc decode_outputs(yyjson_val *outputs, myr_err *err)
     size_t idx, max;
     yyjson_val *output;
     if (outputs == NULL) return MYR_OK;
-    if (!yyjson_is_arr(outputs)) MYR_FAIL(err, BAD_INPUT, "'outputs' is %s, not an array", serve_json_kind(outputs));
+    if (!yyjson_is_arr(outputs))
+        MYR_FAIL(err, BAD_INPUT, "'outputs' is %s, not an array", myr_serve_json_kind(outputs));
     yyjson_arr_foreach(outputs, idx, max, output)
     {
         yyjson_val *name = yyjson_obj_get(output, "name");
@@ -472,21 +473,21 @@ static myr_rc decode_outputs(yyjson_val *outputs, myr_err *err)
     return MYR_OK;
 }
 
-int64_t serve_infer_rows(yyjson_val *body)
+int64_t myr_serve_infer_rows(yyjson_val *body)
 {
     yyjson_val *input = yyjson_arr_get_first(yyjson_obj_get(body, "inputs"));
     yyjson_val *dim = yyjson_arr_get_first(yyjson_obj_get(input, "shape"));
     return yyjson_is_uint(dim) && yyjson_get_uint(dim) < INT64_MAX ? (int64_t)yyjson_get_uint(dim) : 0;
 }
 
-myr_rc serve_infer_decode(serve_call *call, const serve_target *target, infer_rows *out, myr_err *err)
+myr_rc myr_serve_infer_decode(serve_call *call, const serve_target *target, infer_rows *out, myr_err *err)
 {
     static const char *const known[] = {"id", "parameters", "inputs", "outputs", NULL};
     yyjson_val *fields[MYR_COUNT_OF(known) - 1] = {0};
     size_t idx, max;
     yyjson_val *key, *val;
     if (!yyjson_is_obj(call->body))
-        MYR_FAIL(err, BAD_INPUT, "the request is %s, not an object", serve_json_kind(call->body));
+        MYR_FAIL(err, BAD_INPUT, "the request is %s, not an object", myr_serve_json_kind(call->body));
     yyjson_obj_foreach(call->body, idx, max, key, val)
     {
         size_t at = 0;
@@ -499,10 +500,10 @@ myr_rc serve_infer_decode(serve_call *call, const serve_target *target, infer_ro
         fields[at] = val;
     }
     if (fields[0] != NULL && !yyjson_is_str(fields[0])) {
-        MYR_FAIL(err, BAD_INPUT, "'id' is %s, not a string", serve_json_kind(fields[0]));
+        MYR_FAIL(err, BAD_INPUT, "'id' is %s, not a string", myr_serve_json_kind(fields[0]));
     }
     if (fields[1] != NULL && !yyjson_is_obj(fields[1])) {
-        MYR_FAIL(err, BAD_INPUT, "'parameters' is %s, not an object", serve_json_kind(fields[1]));
+        MYR_FAIL(err, BAD_INPUT, "'parameters' is %s, not an object", myr_serve_json_kind(fields[1]));
     }
     MYR_TRY(decode_outputs(fields[3], err));
     infer_build build = {.call = call, .target = target, .info = target->fleet->fleet->info, .row_count = -1};

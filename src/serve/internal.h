@@ -53,12 +53,12 @@ typedef struct serve_snapshot {
 typedef struct serve_reloader serve_reloader;
 
 /* Open the workspace and every fleet that has a champion. */
-myr_rc serve_reloader_open(myr_server *server, const char *workspace_root, myr_err *err);
+myr_rc myr_serve_reloader_open(myr_server *server, const char *workspace_root, myr_err *err);
 /* From now a thread looks for changes. All serve_threads are there. */
-myr_rc serve_reloader_start(myr_server *server, myr_err *err);
-void serve_reloader_stop(myr_server *server); /* no request runs any more; NULL-safe */
+myr_rc myr_serve_reloader_start(myr_server *server, myr_err *err);
+void myr_serve_reloader_stop(myr_server *server); /* no request runs any more; NULL-safe */
 /* NULL when there is none of that name. */
-serve_fleet *serve_snapshot_find(const serve_snapshot *snapshot, myr_str name);
+serve_fleet *myr_serve_snapshot_find(const serve_snapshot *snapshot, myr_str name);
 
 /* ---- server.c ---- */
 
@@ -88,8 +88,8 @@ struct myr_server {
 };
 
 /* Hold the current snapshot on this thread until dropped. No lock: see server.c. */
-const serve_snapshot *serve_hold(myr_server *server, serve_thread *thread);
-void serve_drop(serve_thread *thread);
+const serve_snapshot *myr_serve_hold(myr_server *server, serve_thread *thread);
+void myr_serve_drop(serve_thread *thread);
 
 /* ---- route.c ---- */
 
@@ -115,39 +115,39 @@ struct serve_route {
     int64_t (*count_rows)(yyjson_val *body); /* JSON routes: how much work it is, before it is checked; else NULL */
     const char *content_type;
 };
-extern const serve_route serve_routes[];
-extern const size_t serve_route_count;
+extern const serve_route myr_serve_routes[];
+extern const size_t myr_serve_route_count;
 
 /* The route of a request, with its parameters. NOT_FOUND, or BAD_METHOD with the methods there are in *out_allow
  * (arena). */
-myr_rc serve_route_find(myr_req *req, const serve_route **out_route, myr_str out_params[SERVE_PARAMS_MAX],
-                        const char **out_allow, myr_err *err);
+myr_rc myr_serve_route_find(myr_req *req, const serve_route **out_route, myr_str out_params[SERVE_PARAMS_MAX],
+                            const char **out_allow, myr_err *err);
 
 /* ---- json.c: a body as JSON ---- */
 #define SERVE_JSON_DEPTH_MAX 100
 #define SERVE_JSON_KEYS_MAX  131072 /* of one object */
 /* Read a whole body: UTF-8, one value and nothing after it, no NaN, at most so deep, no key twice in an object. */
-myr_rc serve_json_read(serve_thread *thread, myr_arena *arena, myr_str body, yyjson_val **out_root, myr_err *err);
+myr_rc myr_serve_json_read(serve_thread *thread, myr_arena *arena, myr_str body, yyjson_val **out_root, myr_err *err);
 /* "a string", "an array", … of a value, for messages. */
-const char *serve_json_kind(yyjson_val *val);
+const char *myr_serve_json_kind(yyjson_val *val);
 
 /* ---- handlers ---- */
 #define SERVE_ROWS_MAX 65536 /* of one request */
 
-myr_rc serve_get_server(serve_call *call, myr_err *err); /* describe.c */
-myr_rc serve_get_live(serve_call *call, myr_err *err);
-myr_rc serve_get_ready(serve_call *call, myr_err *err);
-myr_rc serve_get_models(serve_call *call, myr_err *err);
-myr_rc serve_get_model(serve_call *call, myr_err *err);
-myr_rc serve_get_model_ready(serve_call *call, myr_err *err);
-myr_rc serve_get_services(serve_call *call, myr_err *err);
-myr_rc serve_get_service(serve_call *call, myr_err *err);
-myr_rc serve_get_segment(serve_call *call, myr_err *err);
-myr_rc serve_get_metrics(serve_call *call, myr_err *err);
-myr_rc serve_post_infer(serve_call *call, myr_err *err); /* infer.c */
-int64_t serve_infer_rows(yyjson_val *body);
-myr_rc serve_post_score(serve_call *call, myr_err *err); /* score.c */
-int64_t serve_score_rows(yyjson_val *body);
+myr_rc myr_serve_get_server(serve_call *call, myr_err *err); /* describe.c */
+myr_rc myr_serve_get_live(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_ready(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_models(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_model(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_model_ready(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_services(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_service(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_segment(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_metrics(serve_call *call, myr_err *err);
+myr_rc myr_serve_post_infer(serve_call *call, myr_err *err); /* infer.c */
+int64_t myr_serve_infer_rows(yyjson_val *body);
+myr_rc myr_serve_post_score(serve_call *call, myr_err *err); /* score.c */
+int64_t myr_serve_score_rows(yyjson_val *body);
 
 /* A model name of a URL taken apart: a fleet, or one model of it. */
 typedef struct serve_target {
@@ -156,23 +156,23 @@ typedef struct serve_target {
     myr_str name;       /* as asked for */
 } serve_target;
 /* A fleet by its name alone; NOT_FOUND in the same words. */
-myr_rc serve_fleet_find(serve_call *call, myr_str name, serve_fleet **out, myr_err *err);
+myr_rc myr_serve_fleet_find(serve_call *call, myr_str name, serve_fleet **out, myr_err *err);
 /* name `oj` or `oj@store=2,brand=1`; version NULL or the text of the URL. NOT_FOUND in Triton's words. */
-myr_rc serve_target_find(serve_call *call, myr_str name, const myr_str *version, serve_target *out, myr_err *err);
+myr_rc myr_serve_target_find(serve_call *call, myr_str name, const myr_str *version, serve_target *out, myr_err *err);
 
 /* ---- metrics.c ---- */
-myr_rc serve_metrics_start(myr_server *server, myr_err *err);
-void serve_metrics_stop(myr_server *server);
-void serve_count_request(myr_server *server, const serve_route *route, int status,
-                         int64_t duration_ns); /* NULL: no route */
+myr_rc myr_serve_metrics_start(myr_server *server, myr_err *err);
+void myr_serve_metrics_stop(myr_server *server);
+void myr_serve_count_request(myr_server *server, const serve_route *route, int status,
+                             int64_t duration_ns); /* NULL: no route */
 /* Rows by level and status; counts[level][status]. */
-void serve_count_rows(myr_server *server, serve_fleet *fleet, myr_row_counts counts);
+void myr_serve_count_rows(myr_server *server, serve_fleet *fleet, myr_row_counts counts);
 
 /* ---- infer_decode.c: V2 tensors to columns ---- */
 typedef struct infer_rows {
     myr_score_rows rows; /* columns in the arena */
     myr_str id;          /* echoed; data == NULL: absent */
 } infer_rows;
-myr_rc serve_infer_decode(serve_call *call, const serve_target *target, infer_rows *out, myr_err *err);
+myr_rc myr_serve_infer_decode(serve_call *call, const serve_target *target, infer_rows *out, myr_err *err);
 
 #endif

@@ -128,7 +128,7 @@ static myr_rc json_check_keys(serve_thread *thread, yyjson_doc *doc, myr_err *er
     return MYR_OK;
 }
 
-myr_rc serve_json_read(serve_thread *thread, myr_arena *arena, myr_str body, yyjson_val **out_root, myr_err *err)
+myr_rc myr_serve_json_read(serve_thread *thread, myr_arena *arena, myr_str body, yyjson_val **out_root, myr_err *err)
 {
     if (myr_str_trim(body).size == 0) MYR_FAIL(err, BAD_INPUT, "the request body is empty: send a JSON object");
     MYR_TRY(json_check_depth(body, err));
@@ -146,7 +146,7 @@ myr_rc serve_json_read(serve_thread *thread, myr_arena *arena, myr_str body, yyj
     return MYR_OK;
 }
 
-const char *serve_json_kind(yyjson_val *val)
+const char *myr_serve_json_kind(yyjson_val *val)
 {
     switch (yyjson_get_type(val)) {
     case YYJSON_TYPE_NULL:

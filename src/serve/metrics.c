@@ -14,17 +14,17 @@
 static const int metrics_codes[SERVE_CODES_MAX - 1] = {200, 400, 401, 403, 404, 405, 409, 413,
                                                        414, 431, 499, 500, 501, 503, 504};
 
-myr_rc serve_metrics_start(myr_server *server, myr_err *err)
+myr_rc myr_serve_metrics_start(myr_server *server, myr_err *err)
 {
     server->metrics = myr_metrics_new();
-    server->requests = myr_calloc((serve_route_count + 1) * SERVE_CODES_MAX, sizeof *server->requests);
-    server->durations = myr_calloc(serve_route_count + 1, sizeof *server->durations);
+    server->requests = myr_calloc((myr_serve_route_count + 1) * SERVE_CODES_MAX, sizeof *server->requests);
+    server->durations = myr_calloc(myr_serve_route_count + 1, sizeof *server->durations);
     if (server->metrics == NULL || server->requests == NULL || server->durations == NULL) {
         MYR_FAIL(err, NO_MEMORY, "out of memory for metrics");
     }
-    for (size_t i = 0; i <= serve_route_count; i++) { /* routes of one name share a series */
+    for (size_t i = 0; i <= myr_serve_route_count; i++) { /* routes of one name share a series */
         char labels[METRICS_LABELS_BYTES];
-        snprintf(labels, sizeof labels, "route=\"%s\"", i < serve_route_count ? serve_routes[i].name : "none");
+        snprintf(labels, sizeof labels, "route=\"%s\"", i < myr_serve_route_count ? myr_serve_routes[i].name : "none");
         server->durations[i] =
             myr_metrics_series(server->metrics, MYR_METRIC_HISTOGRAM, "myriad_request_duration_seconds",
                                "From complete headers to the answer taken.", labels);
@@ -38,7 +38,7 @@ myr_rc serve_metrics_start(myr_server *server, myr_err *err)
     return MYR_OK;
 }
 
-void serve_metrics_stop(myr_server *server)
+void myr_serve_metrics_stop(myr_server *server)
 {
     myr_free(server->requests);
     myr_free(server->durations);
@@ -53,9 +53,9 @@ static size_t metrics_code_idx(int status)
     return MYR_COUNT_OF(metrics_codes);
 }
 
-void serve_count_request(myr_server *server, const serve_route *route, int status, int64_t duration_ns)
+void myr_serve_count_request(myr_server *server, const serve_route *route, int status, int64_t duration_ns)
 {
-    size_t route_idx = route != NULL ? (size_t)(route - serve_routes) : serve_route_count;
+    size_t route_idx = route != NULL ? (size_t)(route - myr_serve_routes) : myr_serve_route_count;
     size_t code_idx = metrics_code_idx(status);
     _Atomic(myr_metric *) *slot = &server->requests[route_idx * SERVE_CODES_MAX + code_idx];
     myr_metric *metric = atomic_load_explicit(slot, memory_order_acquire);
@@ -83,7 +83,7 @@ static myr_metric *metrics_rows(myr_server *server, const char *fleet, size_t le
                               "Rows scored, by level of their model.", labels);
 }
 
-void serve_count_rows(myr_server *server, serve_fleet *fleet, myr_row_counts counts)
+void myr_serve_count_rows(myr_server *server, serve_fleet *fleet, myr_row_counts counts)
 {
     for (size_t level = 0; level < MYR_LEVEL_COUNT; level++) {
         for (size_t status = 0; status < MYR_ROW_STATUS_COUNT; status++) {
@@ -99,7 +99,7 @@ void serve_count_rows(myr_server *server, serve_fleet *fleet, myr_row_counts cou
     }
 }
 
-myr_rc serve_get_metrics(serve_call *call, myr_err *err)
+myr_rc myr_serve_get_metrics(serve_call *call, myr_err *err)
 {
     (void)err;
     myr_metrics_render(call->server->metrics, call->out);

@@ -8,29 +8,31 @@
 
 #define PROMETHEUS "text/plain; version=0.0.4; charset=utf-8"
 
-const serve_route serve_routes[] = {
-    {MYR_GET, "/v2", "server", "name, version and extensions", serve_get_server, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/health/live", "live", "the process answers", serve_get_live, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/health/ready", "ready", "requests are welcome", serve_get_ready, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models", "models", "names of all fleets", serve_get_models, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models/{}", "metadata", "inputs and outputs of a fleet or of one model", serve_get_model, NULL,
+const serve_route myr_serve_routes[] = {
+    {MYR_GET, "/v2", "server", "name, version and extensions", myr_serve_get_server, NULL, SERVE_JSON},
+    {MYR_GET, "/v2/health/live", "live", "the process answers", myr_serve_get_live, NULL, SERVE_JSON},
+    {MYR_GET, "/v2/health/ready", "ready", "requests are welcome", myr_serve_get_ready, NULL, SERVE_JSON},
+    {MYR_GET, "/v2/models", "models", "names of all fleets", myr_serve_get_models, NULL, SERVE_JSON},
+    {MYR_GET, "/v2/models/{}", "metadata", "inputs and outputs of a fleet or of one model", myr_serve_get_model, NULL,
      SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/versions/{}", "metadata", "the same, of one release", serve_get_model, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/ready", "model_ready", "whether it answers", serve_get_model_ready, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/versions/{}/ready", "model_ready", "the same, of one release", serve_get_model_ready, NULL,
+    {MYR_GET, "/v2/models/{}/versions/{}", "metadata", "the same, of one release", myr_serve_get_model, NULL,
      SERVE_JSON},
-    {MYR_POST, "/v2/models/{}/infer", "infer", "score rows, V2 JSON", serve_post_infer, serve_infer_rows, SERVE_JSON},
-    {MYR_POST, "/v2/models/{}/versions/{}/infer", "infer", "the same, of one release", serve_post_infer,
-     serve_infer_rows, SERVE_JSON},
-    {MYR_POST, "/v1/fleets/{}/score", "score", "score rows, one status per row", serve_post_score, serve_score_rows,
+    {MYR_GET, "/v2/models/{}/ready", "model_ready", "whether it answers", myr_serve_get_model_ready, NULL, SERVE_JSON},
+    {MYR_GET, "/v2/models/{}/versions/{}/ready", "model_ready", "the same, of one release", myr_serve_get_model_ready,
+     NULL, SERVE_JSON},
+    {MYR_POST, "/v2/models/{}/infer", "infer", "score rows, V2 JSON", myr_serve_post_infer, myr_serve_infer_rows,
      SERVE_JSON},
-    {MYR_GET, "/v1/fleets/{}/models/{}", "segment", "which model answers for a segment", serve_get_segment, NULL,
+    {MYR_POST, "/v2/models/{}/versions/{}/infer", "infer", "the same, of one release", myr_serve_post_infer,
+     myr_serve_infer_rows, SERVE_JSON},
+    {MYR_POST, "/v1/fleets/{}/score", "score", "score rows, one status per row", myr_serve_post_score,
+     myr_serve_score_rows, SERVE_JSON},
+    {MYR_GET, "/v1/fleets/{}/models/{}", "segment", "which model answers for a segment", myr_serve_get_segment, NULL,
      SERVE_JSON},
-    {MYR_GET, "/v1/services", "services", "what is served and where", serve_get_services, NULL, SERVE_JSON},
-    {MYR_GET, "/v1/services/{}", "services", "the same, of one fleet", serve_get_service, NULL, SERVE_JSON},
-    {MYR_GET, "/metrics", "metrics", "counters for Prometheus", serve_get_metrics, NULL, PROMETHEUS},
+    {MYR_GET, "/v1/services", "services", "what is served and where", myr_serve_get_services, NULL, SERVE_JSON},
+    {MYR_GET, "/v1/services/{}", "services", "the same, of one fleet", myr_serve_get_service, NULL, SERVE_JSON},
+    {MYR_GET, "/metrics", "metrics", "counters for Prometheus", myr_serve_get_metrics, NULL, PROMETHEUS},
 };
-const size_t serve_route_count = MYR_COUNT_OF(serve_routes);
+const size_t myr_serve_route_count = MYR_COUNT_OF(myr_serve_routes);
 
 static const char *const route_method_names[] = {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"};
 
@@ -64,15 +66,15 @@ static const char *route_allow(myr_arena *arena, unsigned methods)
     return text;
 }
 
-myr_rc serve_route_find(myr_req *req, const serve_route **out_route, myr_str out_params[SERVE_PARAMS_MAX],
-                        const char **out_allow, myr_err *err)
+myr_rc myr_serve_route_find(myr_req *req, const serve_route **out_route, myr_str out_params[SERVE_PARAMS_MAX],
+                            const char **out_allow, myr_err *err)
 {
     const myr_str *parts;
     uint32_t part_count = myr_req_segments(req, &parts);
     myr_method method = myr_req_method(req) == MYR_HEAD ? MYR_GET : myr_req_method(req);
     unsigned methods = 0;
-    for (size_t i = 0; i < serve_route_count; i++) {
-        const serve_route *route = &serve_routes[i];
+    for (size_t i = 0; i < myr_serve_route_count; i++) {
+        const serve_route *route = &myr_serve_routes[i];
         if (!route_matches(route, parts, part_count, out_params)) continue;
         if (route->method == method) {
             *out_route = route;

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-int64_t serve_score_rows(yyjson_val *body)
+int64_t myr_serve_score_rows(yyjson_val *body)
 {
     return (int64_t)yyjson_arr_size(yyjson_obj_get(body, "rows"));
 }
@@ -14,7 +14,7 @@ static myr_rc score_objects(serve_call *call, yyjson_val *const **out_objects, s
     size_t idx, max;
     yyjson_val *key, *val, *rows = NULL;
     if (!yyjson_is_obj(call->body))
-        MYR_FAIL(err, BAD_INPUT, "the request is %s, not an object", serve_json_kind(call->body));
+        MYR_FAIL(err, BAD_INPUT, "the request is %s, not an object", myr_serve_json_kind(call->body));
     yyjson_obj_foreach(call->body, idx, max, key, val)
     {
         if (!yyjson_equals_str(key, "rows")) {
@@ -31,7 +31,8 @@ static myr_rc score_objects(serve_call *call, yyjson_val *const **out_objects, s
     if (objects == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for %zu rows", count);
     yyjson_arr_foreach(rows, idx, max, val)
     {
-        if (!yyjson_is_obj(val)) MYR_FAIL(err, BAD_INPUT, "row %zu is %s, not an object", idx, serve_json_kind(val));
+        if (!yyjson_is_obj(val))
+            MYR_FAIL(err, BAD_INPUT, "row %zu is %s, not an object", idx, myr_serve_json_kind(val));
         objects[idx] = val;
     }
     *out_objects = objects;
@@ -39,13 +40,13 @@ static myr_rc score_objects(serve_call *call, yyjson_val *const **out_objects, s
     return MYR_OK;
 }
 
-myr_rc serve_post_score(serve_call *call, myr_err *err)
+myr_rc myr_serve_post_score(serve_call *call, myr_err *err)
 {
     serve_fleet *served;
     yyjson_val *const *objects;
     size_t count;
     myr_json_rows rows;
-    MYR_TRY(serve_fleet_find(call, call->params[0], &served, err));
+    MYR_TRY(myr_serve_fleet_find(call, call->params[0], &served, err));
     MYR_TRY(score_objects(call, &objects, &count, err));
     myr_buf_puts(call->out, "{\"rows\":[");
     if (count > 0) {
@@ -53,7 +54,7 @@ myr_rc serve_post_score(serve_call *call, myr_err *err)
         myr_row_counts counts = {0};
         rows.counts = &counts;
         MYR_TRY(myr_fleet_score_json(served->fleet, call->thread->scratch, &rows, call->arena, call->out, err));
-        serve_count_rows(call->server, served, counts);
+        myr_serve_count_rows(call->server, served, counts);
     }
     myr_buf_puts(call->out, "]}");
     return MYR_OK;

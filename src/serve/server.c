@@ -55,7 +55,7 @@ static myr_rc server_read(serve_call *call, serve_note *note, bool *out_deferred
     *out_deferred = on_loop && note->body == NULL && myr_req_body(call->req).size > SERVE_INLINE_BODY_BYTES;
     if (*out_deferred) return MYR_OK;
     if (note->body == NULL) {
-        MYR_TRY(serve_json_read(call->thread, call->arena, myr_req_body(call->req), &note->body, err));
+        MYR_TRY(myr_serve_json_read(call->thread, call->arena, myr_req_body(call->req), &note->body, err));
     }
     *out_deferred = on_loop && call->route->count_rows(note->body) > call->server->opts.inline_rows_max;
     call->body = note->body;
@@ -98,9 +98,9 @@ static void server_answer(myr_server *server, myr_req *req, serve_note *note)
         }
     }
     if (rc == MYR_OK) {
-        call.snapshot = serve_hold(server, thread);
+        call.snapshot = myr_serve_hold(server, thread);
         rc = server_run(&call, &err);
-        serve_drop(thread);
+        myr_serve_drop(thread);
     }
     if (rc != MYR_OK) server_reply_error(&call, &err);
     if (call.out->failed || call.out->room > SERVE_OUT_BYTES_KEPT) myr_buf_fini(call.out);
@@ -124,7 +124,7 @@ static void server_handle(void *ctx, myr_req *req)
         return;
     }
     const char *allow = NULL;
-    if (serve_route_find(req, &note->route, note->params, &allow, &err) != MYR_OK) {
+    if (myr_serve_route_find(req, &note->route, note->params, &allow, &err) != MYR_OK) {
         if (allow != NULL) myr_req_add_header(req, "Allow", allow);
         myr_req_reply_error(req, &err);
         return;
@@ -138,7 +138,7 @@ static void server_done(void *ctx, const myr_req *req)
     myr_server *server = ctx;
     const serve_note *note = myr_req_note(req);
     int64_t took_ns = myr_clock_mono_ns() - myr_req_start_ns(req);
-    serve_count_request(server, note != NULL ? note->route : NULL, myr_req_status(req), took_ns);
+    myr_serve_count_request(server, note != NULL ? note->route : NULL, myr_req_status(req), took_ns);
     if (!server->opts.access_log || !myr_log_is_on(MYR_LOG_INFO)) return;
     char status[16], bytes[24], us[24];
     snprintf(status, sizeof status, "%d", myr_req_status(req));
@@ -209,9 +209,9 @@ static myr_rc server_listen(myr_server *server, myr_err *err)
 
 static void server_free(myr_server *server)
 {
-    serve_reloader_stop(server);
+    myr_serve_reloader_stop(server);
     server_free_threads(server);
-    serve_metrics_stop(server);
+    myr_serve_metrics_stop(server);
     myr_free(server);
 }
 
@@ -221,10 +221,11 @@ myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, 
     myr_server *server = myr_calloc(1, sizeof *server);
     if (server == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the server");
     server->opts = *opts;
-    myr_rc rc = serve_metrics_start(server, err);
-    if (rc == MYR_OK) rc = serve_reloader_open(server, workspace_root, err); /* the first request finds all fleets */
+    myr_rc rc = myr_serve_metrics_start(server, err);
+    if (rc == MYR_OK)
+        rc = myr_serve_reloader_open(server, workspace_root, err); /* the first request finds all fleets */
     if (rc == MYR_OK) rc = server_listen(server, err);
-    if (rc == MYR_OK) rc = serve_reloader_start(server, err);
+    if (rc == MYR_OK) rc = myr_serve_reloader_start(server, err);
     if (rc != MYR_OK) {
         myr_http_stop(server->http, 0);
         server_free(server);

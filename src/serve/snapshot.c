@@ -107,7 +107,7 @@ static int snapshot_compare(const void *a, const void *b)
     return strcmp((*(serve_fleet *const *)a)->fleet->name, (*(serve_fleet *const *)b)->fleet->name);
 }
 
-serve_fleet *serve_snapshot_find(const serve_snapshot *snapshot, myr_str name)
+serve_fleet *myr_serve_snapshot_find(const serve_snapshot *snapshot, myr_str name)
 {
     size_t low = 0, high = snapshot->fleet_count;
     while (low < high) {
@@ -155,7 +155,7 @@ static void snapshot_free(serve_snapshot *snapshot)
 
 /* ---- holding ---- */
 
-const serve_snapshot *serve_hold(myr_server *server, serve_thread *thread)
+const serve_snapshot *myr_serve_hold(myr_server *server, serve_thread *thread)
 {
     MYR_ASSERT(atomic_load_explicit(&thread->held, memory_order_relaxed) == NULL);
     serve_snapshot *snapshot = atomic_load(&server->current);
@@ -167,7 +167,7 @@ const serve_snapshot *serve_hold(myr_server *server, serve_thread *thread)
     }
 }
 
-void serve_drop(serve_thread *thread)
+void myr_serve_drop(serve_thread *thread)
 {
     MYR_ASSERT(atomic_load_explicit(&thread->held, memory_order_relaxed) != NULL);
     atomic_store_explicit(&thread->held, NULL, memory_order_release);
@@ -235,7 +235,7 @@ static void reload_note_open(const char *name, int64_t release, bool at_start)
 static myr_rc reload_fleet(serve_reloader *reloader, const myr_fleet_row *row, const serve_snapshot *old,
                            serve_snapshot *next, myr_err *err)
 {
-    serve_fleet *before = old != NULL ? serve_snapshot_find(old, myr_str_of(row->name)) : NULL;
+    serve_fleet *before = old != NULL ? myr_serve_snapshot_find(old, myr_str_of(row->name)) : NULL;
     int64_t release = 0;
     myr_err failed = {0};
     myr_rc rc = myr_registry_alias_get(reloader->workspace->registry, row->id, "champion", &release, &failed);
@@ -346,21 +346,21 @@ static void *reload_main(void *arg)
 
 /* ---- start and stop ---- */
 
-myr_rc serve_reloader_open(myr_server *server, const char *workspace_root, myr_err *err)
+myr_rc myr_serve_reloader_open(myr_server *server, const char *workspace_root, myr_err *err)
 {
     serve_reloader *reloader = myr_calloc(1, sizeof *reloader);
     if (reloader == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the server");
     reloader->server = server;
     myr_mutex_init(&reloader->lock);
     myr_cond_init(&reloader->wake);
-    server->reloader = reloader; /* from here serve_reloader_stop cleans up */
+    server->reloader = reloader; /* from here myr_serve_reloader_stop cleans up */
     reloader->failures = myr_calloc(RELOAD_FAILURES_MAX, sizeof *reloader->failures);
     if (reloader->failures == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the server");
     MYR_TRY(myr_workspace_open(workspace_root, &reloader->workspace, err));
     return reload_look(reloader, err);
 }
 
-myr_rc serve_reloader_start(myr_server *server, myr_err *err)
+myr_rc myr_serve_reloader_start(myr_server *server, myr_err *err)
 {
     serve_reloader *reloader = server->reloader;
     MYR_ASSERT(reloader != NULL && !reloader->has_thread && server->threads != NULL);
@@ -369,7 +369,7 @@ myr_rc serve_reloader_start(myr_server *server, myr_err *err)
     return MYR_OK;
 }
 
-void serve_reloader_stop(myr_server *server)
+void myr_serve_reloader_stop(myr_server *server)
 {
     serve_reloader *reloader = server->reloader;
     if (reloader == NULL) return;
