@@ -68,10 +68,28 @@ static myr_rc check_way_up(const myr_advise_trees *trees, const myr_advise_tree 
                          tree->nodes[tree->root].name);
 }
 
+/* A second way into a node: one that comes from below it closes a cycle. */
+static myr_rc check_second_way(const myr_advise_trees *trees, const myr_advise_tree *tree, const uint32_t *parents,
+                               uint32_t from, const myr_advise_branch *branch, myr_err *err)
+{
+    const char *name = tree->nodes[branch->node].name;
+    uint32_t node = from;
+    for (uint32_t steps = 0; steps < tree->node_count && node != MYR_ADVISE_NONE; steps++) {
+        if (node == branch->node) {
+            return myr_spec_fail(trees->spec, branch->at, err, "node '%s' leads back to itself: a cycle", name);
+        }
+        node = parents[node];
+    }
+    return myr_spec_fail(trees->spec, branch->at, err,
+                         "node '%s' is entered a second time (first from '%s'): a tree has one way to each node", name,
+                         tree->nodes[parents[branch->node]].name);
+}
+
 /* One way to each node: this makes it a tree, which can be drawn and whose leaves can be counted. */
 static myr_rc check_parents(const myr_advise_trees *trees, const myr_advise_tree *tree, myr_err *err)
 {
-    uint32_t parents[MYR_ADVISE_NODES_MAX];
+    uint32_t parents[MYR_ADVISE_NODES_MAX], second_from = MYR_ADVISE_NONE;
+    const myr_advise_branch *second = NULL;
     for (uint32_t i = 0; i < tree->node_count; i++) {
         parents[i] = MYR_ADVISE_NONE;
     }
@@ -79,15 +97,15 @@ static myr_rc check_parents(const myr_advise_trees *trees, const myr_advise_tree
         for (uint32_t j = 0; j < tree->nodes[i].branch_count; j++) {
             const myr_advise_branch *branch = &tree->nodes[i].branches[j];
             if (branch->node == MYR_ADVISE_NONE) continue;
-            if (parents[branch->node] != MYR_ADVISE_NONE) {
-                return myr_spec_fail(
-                    trees->spec, branch->at, err,
-                    "node '%s' is entered a second time (first from '%s'): a tree has one way to each node",
-                    tree->nodes[branch->node].name, tree->nodes[parents[branch->node]].name);
+            if (parents[branch->node] == MYR_ADVISE_NONE) {
+                parents[branch->node] = i;
+            } else if (second == NULL) {
+                second = branch;
+                second_from = i;
             }
-            parents[branch->node] = i;
         }
     }
+    if (second != NULL) return check_second_way(trees, tree, parents, second_from, second, err);
     for (uint32_t i = 0; i < tree->node_count; i++) {
         MYR_TRY(check_way_up(trees, tree, parents, i, err));
     }

@@ -4,6 +4,8 @@
 
 #include "advise/internal.h"
 
+#define NODES_LIST_BYTES 100 /* of known names in a message */
+
 /* What reading one tree needs at hand. */
 typedef struct nodes_state {
     myr_advise_trees *trees;
@@ -33,7 +35,12 @@ static myr_rc nodes_unknown(const nodes_state *s, const myr_spec_node *at, const
     if (nearest != NULL) {
         return myr_spec_fail(s->spec, at, err, "unknown %s '%.40s': did you mean '%s'?", what, name, nearest);
     }
-    return myr_spec_fail(s->spec, at, err, "unknown %s '%.40s': the first known one is '%s'", what, name, known[0]);
+    MYR_AUTO(myr_buf) list = {0};
+    for (uint32_t i = 0; known[i] != NULL && list.size < NODES_LIST_BYTES; i++) {
+        myr_buf_printf(&list, "%s%s", i > 0 ? ", " : "", known[i]);
+    }
+    return myr_spec_fail(s->spec, at, err, "unknown %s '%.40s': known are %s", what, name,
+                         list.data != NULL ? list.data : "?");
 }
 
 static myr_rc branch_go(const nodes_state *s, const myr_spec_node *map, const char *name, uint32_t *out, myr_err *err)
