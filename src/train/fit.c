@@ -225,8 +225,9 @@ static myr_rc fit_search(const myr_train_table *t, myr_train_segment *s, myr_tra
     MYR_TRY(fit_candidate(t->plan, s->winner, &sample, scratch, &s->artifact, err));
     s->baseline = myr_train_average(sample.y, sample.row_count);
     fit_fingerprint(t, &sample, scratch->rows.data, s->fingerprint);
+    MYR_TRY(fit_test(t, s, scratch, err));
     s->is_fitted = true;
-    return fit_test(t, s, scratch, err);
+    return MYR_OK;
 }
 
 myr_rc myr_train_segment_fit(const myr_train_table *table, myr_train_segment *segment, myr_train_scratch *scratch,

@@ -66,8 +66,9 @@ static double plot_step(double span, int wanted)
 
 static void plot_number(myr_buf *out, double value, double step)
 {
-    if (fabs(value) < step / 1000) value = 0; /* never -0 or 1e-17 */
-    if (step >= 1e5)
+    if (fabs(value) < step / 1000) /* never -0, 1e-17 or 0k */
+        myr_buf_putc(out, '0');
+    else if (step >= 1e5)
         myr_buf_printf(out, "%.10gM", value / 1e6);
     else if (step >= 500)
         myr_buf_printf(out, "%.10gk", value / 1e3);
@@ -223,7 +224,7 @@ static void plot_title(const plot_panel *p)
     const myr_train_segment *s = p->s;
     const myr_train_plan *plan = p->t->plan;
     MYR_AUTO(myr_buf) title = {0};
-    myr_buf_printf(&title, s->text[0] != '\0' ? "%s@%.60s" : "%s", plan->fleet, s->text);
+    myr_buf_printf(&title, "%s@%.60s", plan->fleet, s->text);
     plot_text(p, p->left, p->top - 26, "title", title.data != NULL ? title.data : "");
     myr_buf_clear(&title);
     myr_buf_printf(&title, "winner %s", plan->candidates[s->winner].algorithm->name);

@@ -123,7 +123,7 @@ static void report_segment(const myr_train_table *table, const myr_train_segment
 {
     const myr_train_plan *plan = table->plan;
     MYR_AUTO(myr_buf) name = {0};
-    myr_buf_printf(&name, s->text[0] != '\0' ? "%s@%s" : "%s", plan->fleet, s->text);
+    myr_buf_printf(&name, "%s@%s", plan->fleet, s->text);
     myr_buf_puts(out, "{\"model\":");
     myr_buf_json_string(out, myr_str_make(name.data != NULL ? name.data : "", name.size));
     myr_buf_printf(out, ",\"level\":\"%s\",\"rows\":%u,\"anomalies\":%u,", myr_train_level_name(table, s->level),
