@@ -68,7 +68,8 @@ static myr_rc args_unknown(const args_state *s, myr_str name, myr_err *err)
     char text[MYR_NAME_BYTES_MAX];
     (void)snprintf(text, sizeof text, MYR_STR_FMT, MYR_STR_ARG(name));
     const char *nearest = myr_nearest(text, known);
-    if (nearest != NULL) MYR_FAIL(err, BAD_USAGE, "myriad %s: unknown option %s: did you mean %s?", s->command, text, nearest);
+    if (nearest != NULL)
+        MYR_FAIL(err, BAD_USAGE, "myriad %s: unknown option %s: did you mean %s?", s->command, text, nearest);
     MYR_FAIL(err, BAD_USAGE, "myriad %s: unknown option %s: see myriad %s --help", s->command, text, s->command);
 }
 
@@ -84,7 +85,8 @@ static myr_rc args_store(const args_state *s, const myr_cli_arg *arg, const char
     case MYR_CLI_LIST: {
         myr_cli_list *list = arg->slot;
         if (list->count == MYR_CLI_LIST_MAX) {
-            MYR_FAIL(err, TOO_LARGE, "myriad %s: %s stands more than %d times", s->command, arg->name, MYR_CLI_LIST_MAX);
+            MYR_FAIL(err, TOO_LARGE, "myriad %s: %s stands more than %d times", s->command, arg->name,
+                     MYR_CLI_LIST_MAX);
         }
         list->items[list->count++] = value;
         return MYR_OK;
@@ -149,7 +151,8 @@ static myr_rc args_flag(args_state *s, const char *word, const char *next, bool 
         MYR_TRY(args_option(s, name, value, &is_option, err));
         return is_option ? MYR_OK : args_unknown(s, name, err);
     }
-    if (value == NULL) MYR_FAIL(err, BAD_USAGE, "myriad %s: " MYR_STR_FMT " needs a value", s->command, MYR_STR_ARG(name));
+    if (value == NULL)
+        MYR_FAIL(err, BAD_USAGE, "myriad %s: " MYR_STR_FMT " needs a value", s->command, MYR_STR_ARG(name));
     if (arg == NULL) {
         s->cli->workspace = value;
         return MYR_OK;
@@ -179,7 +182,8 @@ static myr_rc args_check_all_given(const args_state *s, myr_err *err)
 myr_rc myr_cli_parse(const char *command, const char *summary, const char *example, const myr_cli_arg *args,
                      size_t arg_count, int argc, char **argv, myr_cli *cli, myr_err *err)
 {
-    args_state s = {.command = command, .summary = summary, .example = example, .args = args, .arg_count = arg_count, .cli = cli};
+    args_state s = {
+        .command = command, .summary = summary, .example = example, .args = args, .arg_count = arg_count, .cli = cli};
     if (args_want_help(argc, argv)) {
         args_help(&s);
         cli->done = true;
@@ -207,7 +211,8 @@ myr_rc myr_cli_commas(myr_arena *arena, const char *text, myr_cli_list *out, myr
     while (text != NULL && myr_str_split(&rest, ',', &part)) {
         part = myr_str_trim(part);
         if (part.size == 0) MYR_FAIL(err, BAD_USAGE, "'%s': a name is missing between the commas", text);
-        if (out->count == MYR_CLI_LIST_MAX) MYR_FAIL(err, TOO_LARGE, "'%.80s…': more than %d names", text, MYR_CLI_LIST_MAX);
+        if (out->count == MYR_CLI_LIST_MAX)
+            MYR_FAIL(err, TOO_LARGE, "'%.80s…': more than %d names", text, MYR_CLI_LIST_MAX);
         const char *name = myr_arena_strndup(arena, part.data, part.size);
         if (name == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
         out->items[out->count++] = name;

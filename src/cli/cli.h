@@ -8,8 +8,8 @@
 #include "base/base.h"
 
 typedef struct myr_command {
-    const char *name;    /* "model import" */
-    const char *summary; /* one line for the list of commands */
+    const char *name;                                   /* "model import" */
+    const char *summary;                                /* one line for the list of commands */
     myr_rc (*run)(int argc, char **argv, myr_err *err); /* argv[0] is the first word after the command's name */
 } myr_command;
 extern const myr_command myr_commands[];

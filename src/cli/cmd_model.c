@@ -75,8 +75,8 @@ typedef struct list_args {
     bool all_versions;
 } list_args;
 
-static myr_rc list_fleet(myr_registry *registry, myr_arena *arena, const myr_fleet_row *fleet, const list_args *a, bool json,
-                         size_t *count, myr_err *err)
+static myr_rc list_fleet(myr_registry *registry, myr_arena *arena, const myr_fleet_row *fleet, const list_args *a,
+                         bool json, size_t *count, myr_err *err)
 {
     myr_model_filter filter = {.segment_part = a->segment, .tag = a->tag, .newest_only = !a->all_versions};
     myr_model_row *rows = NULL;
@@ -132,8 +132,9 @@ myr_rc myr_cmd_model_list(int argc, char **argv, myr_err *err)
         {"--all-versions", NULL, MYR_CLI_FLAG, &a.all_versions, "older versions too"},
     };
     myr_cli cli = {0};
-    MYR_TRY(myr_cli_parse("model list", "models with version, algorithm, error, tags", "myriad model list --fleet oj --segment brand=1",
-                          args, MYR_COUNT_OF(args), argc, argv, &cli, err));
+    MYR_TRY(myr_cli_parse("model list", "models with version, algorithm, error, tags",
+                          "myriad model list --fleet oj --segment brand=1", args, MYR_COUNT_OF(args), argc, argv, &cli,
+                          err));
     return cli.done ? MYR_OK : list_run(&cli, &a, err);
 }
 
@@ -155,8 +156,8 @@ static void show_signature(const myr_fleet_row *fleet, myr_buf *out)
 static void show_print(const myr_fleet_row *fleet, const myr_model_row *row)
 {
     char time[MYR_TIME_TEXT_BYTES], size[32], rmse[32];
-    printf("model        %s@%s\nversion      %lld of %s\nalgorithm    %s (%s)\n", fleet->name, row->segment, (long long)row->version,
-           myr_format_time(row->created_ms, time), row->algorithm, row->format);
+    printf("model        %s@%s\nversion      %lld of %s\nalgorithm    %s (%s)\n", fleet->name, row->segment,
+           (long long)row->version, myr_format_time(row->created_ms, time), row->algorithm, row->format);
     printf("objective    %s\nartifact     %s, %s\nfingerprint  %s\nsource       %s\n", row->objective, row->artifact,
            myr_format_bytes(row->artifact_bytes, size, sizeof size), row->fingerprint, row->source);
     printf("rmse         %s\nbaseline     %.6g\nkeys        ", model_rmse(row, rmse, sizeof rmse), row->baseline);
@@ -190,7 +191,8 @@ static myr_rc show_run(const myr_cli *cli, const char *name, int64_t version, my
     MYR_TRY(myr_registry_fleet_get(workspace->registry, arena, fleet_name, &fleet, err));
     MYR_TRY(myr_segment_parse(myr_str_of(at != NULL ? at + 1 : ""), &segment, err));
     MYR_TRY(myr_segment_format(&segment, fleet.partition_columns, fleet.partition_count, &canonical, err));
-    MYR_TRY(myr_registry_model_get(workspace->registry, arena, fleet.id, canonical.data != NULL ? canonical.data : "", version, &row, err));
+    MYR_TRY(myr_registry_model_get(workspace->registry, arena, fleet.id, canonical.data != NULL ? canonical.data : "",
+                                   version, &row, err));
     if (!cli->json) {
         show_print(&fleet, &row);
         return MYR_OK;
@@ -216,6 +218,7 @@ myr_rc myr_cmd_model_show(int argc, char **argv, myr_err *err)
     };
     myr_cli cli = {0};
     MYR_TRY(myr_cli_parse("model show", "one model in full: signature, trials, metrics, versions",
-                          "myriad model show oj@store=2,brand=1 --json", args, MYR_COUNT_OF(args), argc, argv, &cli, err));
+                          "myriad model show oj@store=2,brand=1 --json", args, MYR_COUNT_OF(args), argc, argv, &cli,
+                          err));
     return cli.done ? MYR_OK : show_run(&cli, name, version, err);
 }

@@ -27,8 +27,9 @@ static myr_rc predict_print(const myr_buf *json, myr_err *err)
     yyjson_val *root = yyjson_doc_get_root(doc);
     char *prediction = yyjson_val_write(yyjson_obj_get(root, "prediction"), 0, NULL);
     const char *model = yyjson_get_str(yyjson_obj_get(root, "model"));
-    printf("prediction %s\nmodel      %s, version %lld\nlevel      %s\nstatus     %s\n", prediction != NULL ? prediction : "null",
-           model != NULL ? model : "none", (long long)yyjson_get_sint(yyjson_obj_get(root, "model_version")),
+    printf("prediction %s\nmodel      %s, version %lld\nlevel      %s\nstatus     %s\n",
+           prediction != NULL ? prediction : "null", model != NULL ? model : "none",
+           (long long)yyjson_get_sint(yyjson_obj_get(root, "model_version")),
            yyjson_get_str(yyjson_obj_get(root, "level")), yyjson_get_str(yyjson_obj_get(root, "status")));
     free(prediction); /* yyjson allocated it */
     yyjson_doc_free(doc);
@@ -44,7 +45,9 @@ static myr_rc predict_run(const myr_cli *cli, const char *name, int64_t release,
     myr_str text = myr_str_of(row);
     yyjson_read_err json_err;
     yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)text.data, text.size, 0, NULL, &json_err);
-    if (doc == NULL) MYR_FAIL(err, BAD_INPUT, "--row: byte %zu: %s: give a JSON object like '{\"store\":2}'", json_err.pos, json_err.msg);
+    if (doc == NULL)
+        MYR_FAIL(err, BAD_INPUT, "--row: byte %zu: %s: give a JSON object like '{\"store\":2}'", json_err.pos,
+                 json_err.msg);
     MYR_AUTO(myr_buf) out = {0};
     myr_rc rc = predict_score(fleet, yyjson_doc_get_root(doc), &out, err);
     yyjson_doc_free(doc);

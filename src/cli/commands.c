@@ -52,7 +52,8 @@ const myr_command *myr_command_find(int argc, char **argv, int *out_words)
 
 void myr_command_list(myr_buf *out)
 {
-    myr_buf_puts(out, "myriad: machine-learning inference for fleets of models\n\nUsage: myriad COMMAND [arguments]\n\n");
+    myr_buf_puts(out,
+                 "myriad: machine-learning inference for fleets of models\n\nUsage: myriad COMMAND [arguments]\n\n");
     for (size_t i = 0; i < myr_command_count; i++) {
         myr_buf_printf(out, "  %-16s %s\n", myr_commands[i].name, myr_commands[i].summary);
     }

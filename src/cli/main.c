@@ -11,7 +11,8 @@ static int main_usage(int argc, char **argv)
 {
     MYR_AUTO(myr_buf) list = {0};
     myr_command_list(&list);
-    bool asked = argc < 2 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0;
+    bool asked =
+        argc < 2 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0;
     FILE *out = asked ? stdout : stderr;
     if (!asked) fprintf(stderr, "myriad: unknown command '%s'\n\n", argv[1]);
     fputs(list.data != NULL ? list.data : "", out);

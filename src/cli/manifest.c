@@ -37,7 +37,8 @@ static myr_rc manifest_cell(manifest_reader *r, const char **out, myr_err *err)
             break;
         }
         if (c == '\n') r->next_line++;
-        if (size == sizeof cell) MYR_FAIL(err, TOO_LARGE, "%s:%d: a cell is longer than %zu bytes", r->path, r->line, sizeof cell);
+        if (size == sizeof cell)
+            MYR_FAIL(err, TOO_LARGE, "%s:%d: a cell is longer than %zu bytes", r->path, r->line, sizeof cell);
         cell[size++] = c;
     }
     if (quoted && r->at == r->end) MYR_FAIL(err, BAD_INPUT, "%s:%d: a quote is not closed", r->path, r->line);
@@ -73,7 +74,8 @@ static myr_rc manifest_row_read(manifest_reader *r, manifest_row *out, myr_err *
 }
 
 /* Which column is `path`; the others are partition columns in their order. */
-static myr_rc manifest_header(manifest_reader *r, manifest_row *header, uint32_t *out_path, myr_manifest *out, myr_err *err)
+static myr_rc manifest_header(manifest_reader *r, manifest_row *header, uint32_t *out_path, myr_manifest *out,
+                              myr_err *err)
 {
     MYR_TRY(manifest_row_read(r, header, err));
     const char **columns = myr_arena_calloc(r->arena, MANIFEST_CELLS_MAX, sizeof *columns);
@@ -83,19 +85,20 @@ static myr_rc manifest_header(manifest_reader *r, manifest_row *header, uint32_t
         if (strcmp(header->cells[i], "path") == 0 && *out_path == UINT32_MAX) {
             *out_path = i;
         } else if (!myr_name_is_valid(myr_str_of(header->cells[i]))) {
-            MYR_FAIL(err, BAD_INPUT, "%s:1: column %u '%.60s' is not a name: give path and the partition columns", r->path, i + 1,
-                     header->cells[i]);
+            MYR_FAIL(err, BAD_INPUT, "%s:1: column %u '%.60s' is not a name: give path and the partition columns",
+                     r->path, i + 1, header->cells[i]);
         } else {
             columns[out->column_count++] = header->cells[i];
         }
     }
-    if (*out_path == UINT32_MAX) MYR_FAIL(err, BAD_INPUT, "%s:1: no column 'path': the first line names the columns, path among them", r->path);
+    if (*out_path == UINT32_MAX)
+        MYR_FAIL(err, BAD_INPUT, "%s:1: no column 'path': the first line names the columns, path among them", r->path);
     out->columns = columns;
     return MYR_OK;
 }
 
-static myr_rc manifest_segment(manifest_reader *r, const manifest_row *header, const manifest_row *row, uint32_t path_idx,
-                               const char **out, myr_err *err)
+static myr_rc manifest_segment(manifest_reader *r, const manifest_row *header, const manifest_row *row,
+                               uint32_t path_idx, const char **out, myr_err *err)
 {
     MYR_AUTO(myr_buf) text = {0};
     for (uint32_t i = 0; i < row->count; i++) {
@@ -115,7 +118,8 @@ static myr_rc manifest_item(manifest_reader *r, const manifest_row *header, cons
                             myr_fleet_item *out, myr_err *err)
 {
     if (row->count != header->count) {
-        MYR_FAIL(err, BAD_INPUT, "%s:%d: %u columns where the first line has %u", r->path, r->line, row->count, header->count);
+        MYR_FAIL(err, BAD_INPUT, "%s:%d: %u columns where the first line has %u", r->path, r->line, row->count,
+                 header->count);
     }
     const char *file = row->cells[path_idx];
     if (file[0] == '\0') MYR_FAIL(err, BAD_INPUT, "%s:%d: the path is empty", r->path, r->line);
@@ -130,7 +134,8 @@ static myr_rc manifest_item(manifest_reader *r, const manifest_row *header, cons
     return manifest_segment(r, header, row, path_idx, &out->segment, err);
 }
 
-static myr_rc manifest_items(manifest_reader *r, const manifest_row *header, uint32_t path_idx, myr_manifest *out, myr_err *err)
+static myr_rc manifest_items(manifest_reader *r, const manifest_row *header, uint32_t path_idx, myr_manifest *out,
+                             myr_err *err)
 {
     size_t room = 0;
     while (r->at < r->end) {
@@ -150,7 +155,8 @@ static myr_rc manifest_items(manifest_reader *r, const manifest_row *header, uin
         MYR_TRY(manifest_item(r, header, &row, path_idx, &out->items[out->count], err));
         out->lines[out->count++] = r->line;
     }
-    if (out->count == 0) MYR_FAIL(err, BAD_INPUT, "%s: no models: a line per model is missing below the first", r->path);
+    if (out->count == 0)
+        MYR_FAIL(err, BAD_INPUT, "%s: no models: a line per model is missing below the first", r->path);
     return MYR_OK;
 }
 

@@ -5,7 +5,7 @@
 #include "base/base.h"
 #include "fleet/fleet.h"
 
-#define MYR_MANIFEST_BYTES_MAX (64LL << 20)
+#define MYR_MANIFEST_BYTES_MAX  (64LL << 20)
 #define MYR_MANIFEST_MODELS_MAX 1000000
 
 typedef struct myr_manifest {
@@ -17,8 +17,8 @@ typedef struct myr_manifest {
 } myr_manifest;
 
 /*
- * Read one. An empty cell leaves its column out of the segment (a parent or the global model). Paths are relative to the
- * manifest's directory. Everything is in the arena. BAD_INPUT "models.csv:3: …".
+ * Read one. An empty cell leaves its column out of the segment (a parent or the global model). Paths are relative to
+ * the manifest's directory. Everything is in the arena. BAD_INPUT "models.csv:3: …".
  */
 myr_rc myr_manifest_read(myr_arena *arena, const char *path, myr_manifest *out, myr_err *err);
 

@@ -99,7 +99,7 @@ myr_rc myr_segment_parse(myr_str text, myr_segment *out, myr_err *err)
     return MYR_OK;
 }
 
-void pack_segment_put(myr_buf *out, const char *name, myr_str value, bool is_first)
+void myr_pack_segment_put(myr_buf *out, const char *name, myr_str value, bool is_first)
 {
     if (!is_first) {
         myr_buf_putc(out, ',');
@@ -133,8 +133,8 @@ static myr_rc segment_unknown(const char *name, const char *const *columns, uint
              nearest != NULL ? "did you mean" : "the first one is", nearest != NULL ? nearest : columns[0]);
 }
 
-myr_rc pack_segment_order(const myr_segment *segment, const char *const *columns, uint32_t column_count,
-                          int32_t out_parts[MYR_PARTITION_COLUMNS_MAX], myr_err *err)
+myr_rc myr_pack_segment_order(const myr_segment *segment, const char *const *columns, uint32_t column_count,
+                              int32_t out_parts[MYR_PARTITION_COLUMNS_MAX], myr_err *err)
 {
     if (column_count > MYR_PARTITION_COLUMNS_MAX || segment->part_count > MYR_PARTITION_COLUMNS_MAX) {
         MYR_FAIL(err, BAD_INPUT, "%u partition columns, at most %d are allowed", column_count,
@@ -160,13 +160,13 @@ myr_rc myr_segment_format(const myr_segment *segment, const char *const *columns
                           myr_err *err)
 {
     int32_t parts[MYR_PARTITION_COLUMNS_MAX];
-    MYR_TRY(pack_segment_order(segment, columns, column_count, parts, err));
+    MYR_TRY(myr_pack_segment_order(segment, columns, column_count, parts, err));
     MYR_AUTO(myr_buf) text = {0};
     for (uint32_t i = 0; i < column_count; i++) {
         if (parts[i] >= 0) {
             MYR_ASSERT((uint32_t)parts[i] < segment->part_count);
             myr_str value = myr_str_make(segment->parts[parts[i]].value, segment->parts[parts[i]].value_size);
-            pack_segment_put(&text, columns[i], value, text.size == 0);
+            myr_pack_segment_put(&text, columns[i], value, text.size == 0);
         }
     }
     MYR_TRY(myr_buf_check(&text, err));

@@ -242,13 +242,13 @@ myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr
     uint32_t chunk_rows = rows->row_count < SCORE_CHUNK_ROWS ? (uint32_t)rows->row_count : SCORE_CHUNK_ROWS;
     uint32_t block_rows = score_block_rows(info->feature_count);
     block_rows = block_rows < chunk_rows ? block_rows : chunk_rows;
-    MYR_TRY(score_scratch_reserve(scratch, chunk_rows, (size_t)block_rows * info->feature_count,
-                                  (size_t)block_rows * info->output_count, err));
+    MYR_TRY(myr_score_scratch_reserve(scratch, chunk_rows, (size_t)block_rows * info->feature_count,
+                                      (size_t)block_rows * info->output_count, err));
     score_call call = {scorer, scratch, rows, out, block_rows, 0};
     while (call.first_row < rows->row_count) {
         int64_t left = rows->row_count - call.first_row;
         uint32_t row_count = left < chunk_rows ? (uint32_t)left : chunk_rows;
-        score_group_rows(scratch, scorer, rows, call.first_row, row_count);
+        myr_score_group_rows(scratch, scorer, rows, call.first_row, row_count);
         for (uint32_t g = 0; g < scratch->group_count; g++) {
             score_group_run(&call, &scratch->groups[g]);
         }

@@ -87,8 +87,9 @@ static myr_rc frame_take_key(spec_parser *p, spec_frame *frame, const myr_spec_n
     if (node->kind != MYR_SPEC_SCALAR) return myr_spec_fail(p->spec, node, err, "a key must be a plain word");
     for (uint32_t i = 0; i < frame->node->count; i++) {
         if (strcmp(frame->keys[i]->text, node->text) == 0) {
-            return myr_spec_fail(p->spec, node, err, "key '%s' stands here a second time (first in line %d): remove one",
-                                 node->text, frame->keys[i]->line);
+            return myr_spec_fail(p->spec, node, err,
+                                 "key '%s' stands here a second time (first in line %d): remove one", node->text,
+                                 frame->keys[i]->line);
         }
     }
     frame->key = node;
@@ -149,7 +150,8 @@ static bool event_has_anchor(const yaml_event_t *event)
 static myr_rc spec_event(spec_parser *p, const yaml_event_t *event, myr_err *err)
 {
     myr_spec_node here = {.line = (int)event->start_mark.line + 1, .column = (int)event->start_mark.column + 1};
-    if (event_has_anchor(event)) return myr_spec_fail(p->spec, &here, err, "anchors and aliases are not supported: write it out");
+    if (event_has_anchor(event))
+        return myr_spec_fail(p->spec, &here, err, "anchors and aliases are not supported: write it out");
     switch (event->type) {
     case YAML_SCALAR_EVENT: {
         myr_spec_node *node = NULL;

@@ -101,17 +101,17 @@ static void fuzz_reseal(unsigned char *bytes, size_t size)
     memcpy(bytes, PACK_INDEX_MAGIC, 8);
     pack_put_u32(bytes + 8, PACK_VERSION);
     pack_put_u64(sealed, myr_hash64(bytes, PACK_HEADER_BYTES - 8, 0));
-    if (pack_header_get(bytes, size, "fuzz", &header, NULL) != MYR_OK) return;
-    if (pack_layout_of(&header, "fuzz", &at, NULL) != MYR_OK || at.file_bytes != size) return;
+    if (myr_pack_header_get(bytes, size, "fuzz", &header, NULL) != MYR_OK) return;
+    if (myr_pack_layout_of(&header, "fuzz", &at, NULL) != MYR_OK || at.file_bytes != size) return;
     fuzz_patch_files(bytes, size);
     for (uint64_t i = 0; i < at.page_count; i++) {
-        uint64_t sum = pack_page_sum(bytes + at.body_offset + i * PACK_PAGE_BYTES, i);
+        uint64_t sum = myr_pack_page_sum(bytes + at.body_offset + i * PACK_PAGE_BYTES, i);
         pack_put_u64(bytes + at.sums_offset + i * 8, sum);
     }
     header.file_bytes = size;
     header.meta_hash = myr_hash64(bytes + PACK_HEADER_BYTES, header.meta_bytes, 0);
     header.sums_hash = myr_hash64(bytes + at.sums_offset, at.page_count * 8, 0);
-    pack_header_put(bytes, &header);
+    myr_pack_header_put(bytes, &header);
 }
 
 static void fuzz_use_model(const myr_pack *pack, uint32_t model_idx)

@@ -3,7 +3,10 @@
 
 #include "spec/spec.h"
 
-static myr_rc parse(const char *text, myr_spec **out, myr_err *err) { return myr_spec_parse("t.yaml", text, strlen(text), out, err); }
+static myr_rc parse(const char *text, myr_spec **out, myr_err *err)
+{
+    return myr_spec_parse("t.yaml", text, strlen(text), out, err);
+}
 
 static const myr_spec_node *root_of(const char *text, myr_spec **out)
 {
@@ -203,8 +206,7 @@ TEST(too_many_values_are_refused)
 
 TEST(survives_each_failed_allocation)
 {
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         myr_spec *spec = NULL;
         myr_err err = {0};
         myr_rc rc = parse("a: [1, 2, {b: c}]\nd: e\n", &spec, &err);
