@@ -13,7 +13,7 @@
 
 #include <myriad/myriad.h>
 
-#define KEYS_MAX 8
+#define KEYS_MAX     8
 #define NOT_A_NUMBER (strtod("nan", NULL))
 
 static int fail(int32_t rc, const myr_err *err)
@@ -25,11 +25,14 @@ static int fail(int32_t rc, const myr_err *err)
 static void list(const myr_models *models, const myr_models_info *info)
 {
     uint32_t i;
-    printf("fleet '%s' release %lld: %lu models\n", info->fleet, (long long)info->release, (unsigned long)info->model_count);
+    printf("fleet '%s' release %lld: %lu models\n", info->fleet, (long long)info->release,
+           (unsigned long)info->model_count);
     for (i = 0; i < info->key_count; i++) {
-        printf("key     %s %s\n", myr_models_key_name(models, i), myr_models_key_is_int64(models, i) ? "INT64" : "BYTES");
+        printf("key     %s %s\n", myr_models_key_name(models, i),
+               myr_models_key_is_int64(models, i) ? "INT64" : "BYTES");
     }
-    for (i = 0; i < info->feature_count; i++) printf("feature %s\n", myr_models_feature_name(models, i));
+    for (i = 0; i < info->feature_count; i++)
+        printf("feature %s\n", myr_models_feature_name(models, i));
 }
 
 /* Cut "2,1" into keys, in place. */
@@ -68,7 +71,8 @@ static int score(const myr_models *models, const myr_models_info *info, const ch
     rows.features = features;
     rc = myr_models_score(models, &rows, values, &level, &status, &err);
     if (rc == 0) {
-        for (i = 0; i < info->output_count; i++) printf("%s%.17g", i > 0 ? " " : "", values[i]);
+        for (i = 0; i < info->output_count; i++)
+            printf("%s%.17g", i > 0 ? " " : "", values[i]);
         printf(" level=%s status=%s\n", levels[level], statuses[status]);
     }
     free(features);

@@ -7,7 +7,9 @@
 #include "myriad/myriad.h"
 #include "score/score.h"
 
-#define API_WORKS_MAX 16 /* working memories kept for the next call; more callers at once make their own and free it */
+#define API_WORKS_MAX                                                                                                  \
+    16 /* working memories kept for the next call; more callers at once make their own and free it                     \
+        */
 
 /* Working memory of one call. */
 typedef struct api_work {
@@ -24,8 +26,8 @@ typedef struct api_pool {
 } api_pool;
 
 /*
- * Either a pack with its scorer, or one compiled model (pack is NULL). A single model has no segments to choose among, so
- * it goes to the same kernel directly; a pack goes through myr_score like everything else.
+ * Either a pack with its scorer, or one compiled model (pack is NULL). A single model has no segments to choose among,
+ * so it goes to the same kernel directly; a pack goes through myr_score like everything else.
  */
 struct myr_models {
     myr_pack *pack;
@@ -37,14 +39,14 @@ struct myr_models {
     api_pool *pool;
 };
 
-api_work *api_work_take(api_pool *pool); /* NULL: no memory */
-void api_work_give(api_pool *pool, api_work *work);
-void api_pool_free(api_pool *pool); /* NULL accepted; none may be in use */
+api_work *myr_api_work_take(api_pool *pool); /* NULL: no memory */
+void myr_api_work_give(api_pool *pool, api_work *work);
+void myr_api_pool_free(api_pool *pool); /* NULL accepted; none may be in use */
 
 /*
- * A caller's struct must have at least the fields of 0.1. When a struct grows, `least` stays and the new fields are read
- * only if struct_size covers them: older and newer callers both work.
+ * A caller's struct must have at least the fields of 0.1. When a struct grows, `least` stays and the new fields are
+ * read only if struct_size covers them: older and newer callers both work.
  */
-myr_rc api_check_struct(size_t given, size_t least, const char *name, myr_err *err);
+myr_rc myr_api_check_struct(size_t given, size_t least, const char *name, myr_err *err);
 
 #endif

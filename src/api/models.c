@@ -5,14 +5,21 @@
 
 #define API_INDEX_SUFFIX ".index" /* how a pack's file ends; anything else is a model file */
 
-const char *myr_version(void) { return MYR_VERSION; }
+const char *myr_version(void)
+{
+    return MYR_VERSION;
+}
 
-const char *myr_error_name(int32_t rc) { return myr_rc_name((myr_rc)rc); }
+const char *myr_error_name(int32_t rc)
+{
+    return myr_rc_name((myr_rc)rc);
+}
 
-myr_rc api_check_struct(size_t given, size_t least, const char *name, myr_err *err)
+myr_rc myr_api_check_struct(size_t given, size_t least, const char *name, myr_err *err)
 {
     if (given >= least) return MYR_OK;
-    MYR_FAIL(err, BAD_INPUT, "%s.struct_size is %zu, at least %zu is needed: set it to sizeof(%s)", name, given, least, name);
+    MYR_FAIL(err, BAD_INPUT, "%s.struct_size is %zu, at least %zu is needed: set it to sizeof(%s)", name, given, least,
+             name);
 }
 
 /* ---- working memories ---- */
@@ -25,7 +32,7 @@ static void api_work_free(api_work *work)
     myr_free(work);
 }
 
-api_work *api_work_take(api_pool *pool)
+api_work *myr_api_work_take(api_pool *pool)
 {
     myr_mutex_lock(&pool->lock);
     api_work *work = pool->idle;
@@ -44,7 +51,7 @@ api_work *api_work_take(api_pool *pool)
     return NULL;
 }
 
-void api_work_give(api_pool *pool, api_work *work)
+void myr_api_work_give(api_pool *pool, api_work *work)
 {
     myr_arena_reset(work->arena);
     myr_mutex_lock(&pool->lock);
@@ -58,7 +65,7 @@ void api_work_give(api_pool *pool, api_work *work)
     if (!is_kept) api_work_free(work);
 }
 
-void api_pool_free(api_pool *pool)
+void myr_api_pool_free(api_pool *pool)
 {
     if (pool == NULL) return;
     while (pool->idle != NULL) {
@@ -89,8 +96,8 @@ static myr_rc models_compile(const char *path, myr_models *models, myr_err *err)
     if (rc != MYR_OK) return myr_err_prefix(err, rc, "%s: ", path);
     myr_model_info info;
     myr_model_get_info(models->model, &info);
-    models->info = (myr_pack_info){.fleet = "", .features = names, .feature_count = count, .output_count = info.output_count,
-                                   .model_count = 1};
+    models->info = (myr_pack_info){
+        .fleet = "", .features = names, .feature_count = count, .output_count = info.output_count, .model_count = 1};
     return MYR_OK;
 }
 
@@ -129,7 +136,7 @@ int32_t myr_models_open(const char *path, myr_models **out, myr_err *err)
 void myr_models_close(myr_models *models)
 {
     if (models == NULL) return;
-    api_pool_free(models->pool);
+    myr_api_pool_free(models->pool);
     myr_scorer_free(models->scorer);
     myr_pack_close(models->pack);
     myr_free(models->bytes);
@@ -142,7 +149,7 @@ void myr_models_close(myr_models *models)
 int32_t myr_models_get_info(const myr_models *models, myr_models_info *out, myr_err *err)
 {
     if (models == NULL || out == NULL) MYR_FAIL(err, BAD_INPUT, "models and out are needed");
-    MYR_TRY(api_check_struct(out->struct_size, sizeof(myr_models_info), "myr_models_info", err));
+    MYR_TRY(myr_api_check_struct(out->struct_size, sizeof(myr_models_info), "myr_models_info", err));
     size_t struct_size = out->struct_size;
     *out = (myr_models_info){
         .struct_size = struct_size,

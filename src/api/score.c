@@ -1,6 +1,6 @@
 /*
- * Scoring through the C ABI: rows come row-major, as Python, Spark and C callers have them; they are turned into columns
- * a chunk at a time and go through myr_score, the path of everything else.
+ * Scoring through the C ABI: rows come row-major, as Python, Spark and C callers have them; they are turned into
+ * columns a chunk at a time and go through myr_score, the path of everything else.
  */
 #include <math.h>
 #include <string.h>
@@ -33,7 +33,8 @@ static myr_rc score_check(const myr_models *models, const myr_models_rows *rows,
     if (out_values == NULL) MYR_FAIL(err, BAD_INPUT, "out_values is NULL");
     if (rows->features == NULL && info->feature_count > 0) MYR_FAIL(err, BAD_INPUT, "features is NULL");
     if (rows->row_stride < 0 || (rows->row_stride > 0 && rows->row_stride < (int64_t)info->feature_count)) {
-        MYR_FAIL(err, BAD_INPUT, "row_stride is %lld, there are %u features", (long long)rows->row_stride, info->feature_count);
+        MYR_FAIL(err, BAD_INPUT, "row_stride is %lld, there are %u features", (long long)rows->row_stride,
+                 info->feature_count);
     }
     if (rows->model_idx == MYR_MODELS_BY_KEY) {
         if (rows->key_texts == NULL && info->keys.column_count > 0) MYR_FAIL(err, BAD_INPUT, "key_texts is NULL");
@@ -55,7 +56,10 @@ static void score_single(const api_call *call)
 
 /* ---- a pack ---- */
 
-static myr_rc score_no_memory(myr_err *err) { MYR_FAIL(err, NO_MEMORY, "no memory to score rows"); }
+static myr_rc score_no_memory(myr_err *err)
+{
+    MYR_FAIL(err, NO_MEMORY, "no memory to score rows");
+}
 
 static myr_rc score_make_features(const api_call *call, int64_t first, size_t count, myr_col **out, myr_err *err)
 {
@@ -66,7 +70,8 @@ static myr_rc score_make_features(const api_call *call, int64_t first, size_t co
         double *cells = myr_arena_alloc(call->work->arena, count * sizeof *cells);
         if (cells == NULL) return score_no_memory(err);
         const double *from = call->rows->features + (size_t)first * call->stride + j;
-        for (size_t i = 0; i < count; i++, from += call->stride) cells[i] = *from;
+        for (size_t i = 0; i < count; i++, from += call->stride)
+            cells[i] = *from;
         cols[j] = (myr_col){.name = info->features[j], .type = MYR_COL_DOUBLE, .data.f64 = cells};
     }
     *out = cols;
@@ -125,7 +130,8 @@ static myr_rc score_chunk(const api_call *call, int64_t first, size_t count, myr
     MYR_TRY(myr_score(call->models->scorer, call->work->scratch, &rows, &out, err));
     for (uint32_t k = 0; k < output_count; k++) {
         double *to = call->out_values + (size_t)first * output_count + k;
-        for (size_t i = 0; i < count; i++, to += output_count) *to = values[k][i];
+        for (size_t i = 0; i < count; i++, to += output_count)
+            *to = values[k][i];
     }
     return MYR_OK;
 }
@@ -142,15 +148,16 @@ static size_t score_chunk_rows(const myr_pack_info *info)
 static myr_rc score_pack(api_call *call, myr_err *err)
 {
     size_t chunk_rows = score_chunk_rows(&call->models->info);
-    call->work = api_work_take(call->models->pool);
+    call->work = myr_api_work_take(call->models->pool);
     if (call->work == NULL) return score_no_memory(err);
     myr_rc rc = MYR_OK;
-    /* The first chunk is the largest: if its memory was there, no later one fails half-way through the caller's arrays. */
+    /* The first chunk is the largest: if its memory was there, no later one fails half-way through the caller's arrays.
+     */
     for (int64_t first = 0; rc == MYR_OK && first < call->rows->row_count; first += (int64_t)chunk_rows) {
         size_t left = (size_t)(call->rows->row_count - first);
         rc = score_chunk(call, first, left < chunk_rows ? left : chunk_rows, err);
     }
-    api_work_give(call->models->pool, call->work);
+    myr_api_work_give(call->models->pool, call->work);
     return rc;
 }
 
@@ -158,7 +165,7 @@ int32_t myr_models_score(const myr_models *models, const myr_models_rows *rows, 
                          uint8_t *out_statuses, myr_err *err)
 {
     if (models == NULL || rows == NULL) MYR_FAIL(err, BAD_INPUT, "models and rows are needed");
-    MYR_TRY(api_check_struct(rows->struct_size, sizeof(myr_models_rows), "myr_models_rows", err));
+    MYR_TRY(myr_api_check_struct(rows->struct_size, sizeof(myr_models_rows), "myr_models_rows", err));
     MYR_TRY(score_check(models, rows, out_values, err));
     if (rows->row_count == 0) return MYR_OK;
     api_call call = {

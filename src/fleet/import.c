@@ -1,7 +1,7 @@
 /*
- * Bringing models in, all or none: each item is read, imported and compiled before anything is written; then artifacts go
- * to the store, which nothing refers to yet; then one transaction registers them. A run that is killed in between leaves
- * unreferenced artifacts, which the next run finds again.
+ * Bringing models in, all or none: each item is read, imported and compiled before anything is written; then artifacts
+ * go to the store, which nothing refers to yet; then one transaction registers them. A run that is killed in between
+ * leaves unreferenced artifacts, which the next run finds again.
  */
 #include "fleet/import.h"
 
@@ -71,7 +71,8 @@ static const char *import_copy(import_job *job, const char *text)
 
 /* ---- check ---- */
 
-myr_rc import_load(const myr_fleet_item *item, myr_mem *out_owned, const void **out_data, size_t *out_size, myr_err *err)
+myr_rc myr_fleet_import_load(const myr_fleet_item *item, myr_mem *out_owned, const void **out_data, size_t *out_size,
+                             myr_err *err)
 {
     if (item->data != NULL) {
         *out_data = item->data;
@@ -92,13 +93,14 @@ static myr_rc import_try_compile(const import_job *job, const myr_imported *impo
     MYR_AUTO(myr_mem) bytes = NULL;
     size_t size = 0;
     const myr_model *model = NULL;
-    MYR_TRY(myr_imported_compile(imported, job->fleet.features, job->fleet.feature_count, (unsigned char **)&bytes, &size, err));
+    MYR_TRY(myr_imported_compile(imported, job->fleet.features, job->fleet.feature_count, (unsigned char **)&bytes,
+                                 &size, err));
     MYR_TRY(myr_model_check(bytes, size, &model, err));
     myr_model_info info;
     myr_model_get_info(model, &info);
     if (info.output_count != job->fleet.output_count) {
-        MYR_FAIL(err, BAD_INPUT, "it gives %u values per row, fleet '%s' has %u (%s)", info.output_count, job->fleet.name,
-                 job->fleet.output_count, job->is_new ? "from its first model" : "since it was made");
+        MYR_FAIL(err, BAD_INPUT, "it gives %u values per row, fleet '%s' has %u (%s)", info.output_count,
+                 job->fleet.name, job->fleet.output_count, job->is_new ? "from its first model" : "since it was made");
     }
     return MYR_OK;
 }
@@ -111,7 +113,7 @@ static myr_rc import_check_item(import_job *job, size_t item_idx, myr_err *err)
     MYR_AUTO(myr_imported_ptr) imported = NULL;
     const void *data = NULL;
     size_t size = 0;
-    MYR_TRY(import_load(given, &owned, &data, &size, err));
+    MYR_TRY(myr_fleet_import_load(given, &owned, &data, &size, err));
     MYR_TRY(myr_import(import_name(given), data, size, given->features, given->feature_count, &imported, err));
     myr_rc rc = import_try_compile(job, imported, err);
     if (rc != MYR_OK) return myr_err_prefix(err, rc, "%s: ", import_name(given));
@@ -123,11 +125,15 @@ static myr_rc import_check_item(import_job *job, size_t item_idx, myr_err *err)
     item->format = imported->format;
     item->algorithm = import_copy(job, given->algorithm != NULL ? given->algorithm : imported->algorithm);
     item->objective = import_copy(job, imported->objective != NULL ? imported->objective : "");
-    if (item->algorithm == NULL || item->objective == NULL) MYR_FAIL(err, NO_MEMORY, "%s: no memory", import_name(given));
+    if (item->algorithm == NULL || item->objective == NULL)
+        MYR_FAIL(err, NO_MEMORY, "%s: no memory", import_name(given));
     return MYR_OK;
 }
 
-myr_rc import_check_all(import_job *job, myr_err *err) { return import_run_all(job, myr_cpu_count(), import_check_item, err); }
+myr_rc myr_fleet_import_check_all(import_job *job, myr_err *err)
+{
+    return import_run_all(job, myr_cpu_count(), import_check_item, err);
+}
 
 /* ---- store ---- */
 
@@ -140,7 +146,7 @@ static myr_rc import_store_item(import_job *job, size_t item_idx, myr_err *err)
     const void *data = NULL;
     size_t size = 0;
     char hex[MYR_SHA256_HEX_BYTES];
-    MYR_TRY(import_load(given, &owned, &data, &size, err));
+    MYR_TRY(myr_fleet_import_load(given, &owned, &data, &size, err));
     MYR_TRY(myr_store_put(job->workspace->store, data, size, hex, err));
     if (strcmp(hex, item->hex) != 0) {
         MYR_FAIL(err, CONFLICT, "%s: the file changed while it was imported: run it again", import_name(given));
@@ -148,7 +154,7 @@ static myr_rc import_store_item(import_job *job, size_t item_idx, myr_err *err)
     return MYR_OK;
 }
 
-myr_rc import_store_all(import_job *job, myr_err *err)
+myr_rc myr_fleet_import_store_all(import_job *job, myr_err *err)
 {
     MYR_TRY(import_run_all(job, IMPORT_STORE_THREADS, import_store_item, err));
     return myr_store_sync(job->workspace->store, err);
@@ -159,7 +165,8 @@ myr_rc import_store_all(import_job *job, myr_err *err)
 static bool import_has_tag(const myr_model_row *row, const myr_tag *tag)
 {
     for (uint32_t i = 0; i < row->tag_count; i++) {
-        if (strcmp(row->tags[i].key, tag->key) == 0) return strcmp(row->tags[i].value, tag->value != NULL ? tag->value : "") == 0;
+        if (strcmp(row->tags[i].key, tag->key) == 0)
+            return strcmp(row->tags[i].value, tag->value != NULL ? tag->value : "") == 0;
     }
     return false;
 }
@@ -215,7 +222,8 @@ static myr_rc import_register_fleet(import_job *job, myr_arena *scratch, myr_err
                    import_same_names(there.partition_columns, there.partition_count, fleet->partition_columns,
                                      fleet->partition_count);
     if (!is_same) {
-        MYR_FAIL(err, CONFLICT, "fleet '%s' was made by another process meanwhile, with other columns: run it again", fleet->name);
+        MYR_FAIL(err, CONFLICT, "fleet '%s' was made by another process meanwhile, with other columns: run it again",
+                 fleet->name);
     }
     fleet->id = there.id;
     return MYR_OK;
@@ -266,7 +274,7 @@ static myr_rc import_register_all(import_job *job, myr_err *err)
     return MYR_OK;
 }
 
-myr_rc import_register(import_job *job, myr_err *err)
+myr_rc myr_fleet_import_register(import_job *job, myr_err *err)
 {
     myr_registry *registry = job->workspace->registry;
     MYR_TRY(myr_registry_begin(registry, err));
@@ -280,17 +288,22 @@ myr_rc import_register(import_job *job, myr_err *err)
 
 static myr_rc import_steps(import_job *job, myr_err *err)
 {
-    MYR_TRY(import_plan(job, err));
-    MYR_TRY(import_check_all(job, err));
-    MYR_TRY(import_store_all(job, err));
-    return import_register(job, err);
+    MYR_TRY(myr_fleet_import_plan(job, err));
+    MYR_TRY(myr_fleet_import_check_all(job, err));
+    MYR_TRY(myr_fleet_import_store_all(job, err));
+    return myr_fleet_import_register(job, err);
 }
 
 myr_rc myr_fleet_import(myr_workspace *workspace, const myr_fleet_def *def, myr_fleet_item *items, size_t item_count,
                         myr_progress progress, void *progress_ctx, size_t *out_item, myr_err *err)
 {
-    import_job job = {.workspace = workspace, .def = def, .given = items, .item_count = item_count, .failed_item = item_count,
-                      .progress = progress, .progress_ctx = progress_ctx};
+    import_job job = {.workspace = workspace,
+                      .def = def,
+                      .given = items,
+                      .item_count = item_count,
+                      .failed_item = item_count,
+                      .progress = progress,
+                      .progress_ctx = progress_ctx};
     if (item_count == 0) MYR_FAIL(err, BAD_INPUT, "no models to import");
     if (item_count > MYR_PACK_MODELS_MAX) {
         MYR_FAIL(err, TOO_LARGE, "%zu models, a fleet has at most %d", item_count, MYR_PACK_MODELS_MAX);

@@ -27,25 +27,26 @@ typedef struct import_job {
     const myr_fleet_item *given;
     import_item *items;
     size_t item_count;
-    myr_arena *arena; /* guarded by lock while threads run */
+    myr_arena *arena;    /* guarded by lock while threads run */
     myr_fleet_row fleet; /* existing, or to be made (id 0) */
     bool is_new;
     myr_progress progress;
     void *progress_ctx;
-    myr_mutex lock; /* guards arena, done, failed_* */
-    int64_t done;   /* checked + stored */
+    myr_mutex lock;     /* guards arena, done, failed_* */
+    int64_t done;       /* checked + stored */
     size_t failed_item; /* lowest index that failed; item_count = none */
     myr_rc failed_rc;
     myr_err failed_err;
 } import_job;
 
-myr_rc import_plan(import_job *job, myr_err *err);     /* segments, partition columns, signature */
-myr_rc import_check_all(import_job *job, myr_err *err); /* read, import, compile each; nothing is written */
-myr_rc import_store_all(import_job *job, myr_err *err);
-myr_rc import_register(import_job *job, myr_err *err);  /* one transaction */
+myr_rc myr_fleet_import_plan(import_job *job, myr_err *err);      /* segments, partition columns, signature */
+myr_rc myr_fleet_import_check_all(import_job *job, myr_err *err); /* read, import, compile each; nothing is written */
+myr_rc myr_fleet_import_store_all(import_job *job, myr_err *err);
+myr_rc myr_fleet_import_register(import_job *job, myr_err *err); /* one transaction */
 
 /* The bytes of an item: borrowed, or read into *out_owned. */
-myr_rc import_load(const myr_fleet_item *item, myr_mem *out_owned, const void **out_data, size_t *out_size, myr_err *err);
+myr_rc myr_fleet_import_load(const myr_fleet_item *item, myr_mem *out_owned, const void **out_data, size_t *out_size,
+                             myr_err *err);
 static inline const char *import_name(const myr_fleet_item *item)
 {
     return item->name != NULL ? item->name : item->path != NULL ? item->path : "model";

@@ -6,7 +6,10 @@
 
 #include "fleet/import.h"
 
-static myr_rc plan_no_memory(myr_err *err) { MYR_FAIL(err, NO_MEMORY, "no memory to plan the import"); }
+static myr_rc plan_no_memory(myr_err *err)
+{
+    MYR_FAIL(err, NO_MEMORY, "no memory to plan the import");
+}
 
 /* A failure that one item caused. */
 static myr_rc plan_fail_item(import_job *job, size_t item_idx, myr_rc rc, myr_err *err)
@@ -21,13 +24,13 @@ static myr_rc plan_check_names(const char *fleet, const char *what, const char *
                                const char *const *want, uint32_t want_count, myr_err *err)
 {
     if (have_count != want_count) {
-        MYR_FAIL(err, BAD_INPUT, "fleet '%s' has %u %ss, not %u: they are fixed, use another fleet name", fleet, have_count, what,
-                 want_count);
+        MYR_FAIL(err, BAD_INPUT, "fleet '%s' has %u %ss, not %u: they are fixed, use another fleet name", fleet,
+                 have_count, what, want_count);
     }
     for (uint32_t i = 0; i < have_count; i++) {
         if (strcmp(have[i], want[i]) == 0) continue;
-        MYR_FAIL(err, BAD_INPUT, "fleet '%s': its %s %u is '%s', not '%s': they are fixed, use another fleet name", fleet, what,
-                 i + 1, have[i], want[i]);
+        MYR_FAIL(err, BAD_INPUT, "fleet '%s': its %s %u is '%s', not '%s': they are fixed, use another fleet name",
+                 fleet, what, i + 1, have[i], want[i]);
     }
     return MYR_OK;
 }
@@ -39,16 +42,16 @@ static myr_rc plan_check_existing(const myr_fleet_row *fleet, const myr_fleet_de
                                  def->partition_columns, def->partition_count, err));
     }
     if (def->features != NULL) {
-        MYR_TRY(plan_check_names(fleet->name, "feature", fleet->features, fleet->feature_count, def->features, def->feature_count,
-                                 err));
+        MYR_TRY(plan_check_names(fleet->name, "feature", fleet->features, fleet->feature_count, def->features,
+                                 def->feature_count, err));
     }
     if (def->target != NULL && strcmp(def->target, fleet->target) != 0) {
-        MYR_FAIL(err, BAD_INPUT, "fleet '%s' predicts '%s', not '%s': that is fixed, use another fleet name", fleet->name,
-                 fleet->target, def->target);
+        MYR_FAIL(err, BAD_INPUT, "fleet '%s' predicts '%s', not '%s': that is fixed, use another fleet name",
+                 fleet->name, fleet->target, def->target);
     }
     if (def->target_transform != NULL && strcmp(def->target_transform, fleet->target_transform) != 0) {
-        MYR_FAIL(err, BAD_INPUT, "fleet '%s' has the target transform '%s', not '%s': use another fleet name", fleet->name,
-                 fleet->target_transform, def->target_transform);
+        MYR_FAIL(err, BAD_INPUT, "fleet '%s' has the target transform '%s', not '%s': use another fleet name",
+                 fleet->name, fleet->target_transform, def->target_transform);
     }
     return MYR_OK;
 }
@@ -86,7 +89,7 @@ static myr_rc plan_signature(import_job *job, myr_err *err)
     MYR_AUTO(myr_imported_ptr) imported = NULL;
     const void *data = NULL;
     size_t size = 0;
-    MYR_TRY(import_load(given, &owned, &data, &size, err));
+    MYR_TRY(myr_fleet_import_load(given, &owned, &data, &size, err));
     MYR_TRY(myr_import(import_name(given), data, size, given->features, given->feature_count, &imported, err));
     job->fleet.output_count = imported->desc.transform == MYR_TRANSFORM_HARD_MAX ? 1 : imported->desc.margin_count;
     if (job->def->features != NULL) {
@@ -173,11 +176,12 @@ static myr_rc plan_items(import_job *job, myr_err *err)
     return MYR_OK;
 }
 
-myr_rc import_plan(import_job *job, myr_err *err)
+myr_rc myr_fleet_import_plan(import_job *job, myr_err *err)
 {
     const char *name = job->def->name != NULL ? job->def->name : "";
     if (!myr_name_is_valid(myr_str_of(name))) {
-        MYR_FAIL(err, BAD_INPUT, "fleet name '%.150s': 1 to %d letters, digits, '.', '_', '-', the first a letter or digit", name,
+        MYR_FAIL(err, BAD_INPUT,
+                 "fleet name '%.150s': 1 to %d letters, digits, '.', '_', '-', the first a letter or digit", name,
                  MYR_NAME_BYTES_MAX);
     }
     myr_err own = {0};

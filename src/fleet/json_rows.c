@@ -1,7 +1,7 @@
 /*
- * Rows as JSON objects become columns, in the caller's arena alone. Features become doubles here. A key becomes the text
- * that its number stands for (2, 2.0 and "2" are "2"), and the scorer turns it into the column's type like the text of any
- * table: a key that does not fit is the status of its row, never an error of the request.
+ * Rows as JSON objects become columns, in the caller's arena alone. Features become doubles here. A key becomes the
+ * text that its number stands for (2, 2.0 and "2" are "2"), and the scorer turns it into the column's type like the
+ * text of any table: a key that does not fit is the status of its row, never an error of the request.
  */
 #include <math.h>
 #include <stdio.h>
@@ -17,10 +17,10 @@ typedef struct json_decode {
     const myr_fleet *fleet;
     myr_arena *arena;
     size_t row_count;
-    double **features;   /* a column per feature */
-    myr_str **keys;      /* a column per partition column */
-    uint8_t **key_valid; /* 0 = null */
-    uint32_t *feature_row; /* per feature: 1 + the last row that had it, to see a field twice */
+    double **features;                             /* a column per feature */
+    myr_str *keys[MYR_PARTITION_COLUMNS_MAX];      /* a column per partition column */
+    uint8_t *key_valid[MYR_PARTITION_COLUMNS_MAX]; /* 0 = null */
+    uint32_t *feature_row;                         /* per feature: 1 + the last row that had it, to see a field twice */
     uint32_t key_row[MYR_PARTITION_COLUMNS_MAX];
 } json_decode;
 
@@ -45,7 +45,8 @@ static myr_rc json_make_features(json_decode *decode, myr_col **out_cols, myr_er
     for (uint32_t j = 0; j < info->feature_count; j++) {
         double *cells = myr_arena_calloc(decode->arena, decode->row_count, sizeof *cells);
         if (cells == NULL) return json_no_memory(decode, err);
-        for (size_t i = 0; i < decode->row_count; i++) cells[i] = (double)NAN; /* a field that is missing */
+        for (size_t i = 0; i < decode->row_count; i++)
+            cells[i] = (double)NAN; /* a field that is missing */
         decode->features[j] = cells;
         cols[j] = (myr_col){.name = info->features[j], .type = MYR_COL_DOUBLE, .data.f64 = cells};
     }
@@ -57,14 +58,15 @@ static myr_rc json_make_keys(json_decode *decode, myr_col **out_cols, myr_err *e
 {
     const myr_key_schema *schema = &decode->fleet->info->keys;
     myr_col *cols = myr_arena_calloc(decode->arena, schema->column_count, sizeof *cols);
-    decode->keys = myr_arena_calloc(decode->arena, schema->column_count, sizeof *decode->keys);
-    decode->key_valid = myr_arena_calloc(decode->arena, schema->column_count, sizeof *decode->key_valid);
-    if (cols == NULL || decode->keys == NULL || decode->key_valid == NULL) return json_no_memory(decode, err);
+    if (cols == NULL) return json_no_memory(decode, err);
+    MYR_ASSERT(schema->column_count <= MYR_PARTITION_COLUMNS_MAX);
     for (uint32_t k = 0; k < schema->column_count; k++) {
-        decode->keys[k] = myr_arena_calloc(decode->arena, decode->row_count, sizeof **decode->keys);
-        decode->key_valid[k] = myr_arena_calloc(decode->arena, decode->row_count, sizeof **decode->key_valid);
+        decode->keys[k] = myr_arena_calloc(decode->arena, decode->row_count, sizeof *decode->keys[k]);
+        decode->key_valid[k] = myr_arena_calloc(decode->arena, decode->row_count, sizeof *decode->key_valid[k]);
         if (decode->keys[k] == NULL || decode->key_valid[k] == NULL) return json_no_memory(decode, err);
-        cols[k] = (myr_col){.name = schema->columns[k].name, .type = MYR_COL_TEXT, .valid = decode->key_valid[k],
+        cols[k] = (myr_col){.name = schema->columns[k].name,
+                            .type = MYR_COL_TEXT,
+                            .valid = decode->key_valid[k],
                             .data.text = decode->keys[k]};
     }
     *out_cols = cols;
@@ -77,18 +79,20 @@ static myr_rc json_bad_cell(size_t row_idx, const char *name, yyjson_val *value,
 {
     if (yyjson_is_str(value)) {
         myr_str text = myr_str_make(yyjson_get_str(value), yyjson_get_len(value));
-        MYR_FAIL(err, BAD_INPUT, "row %zu: '%s' is \"%.*s\", not %s", row_idx, name, (int)(text.size > 60 ? 60 : text.size),
-                 text.data, wanted);
+        MYR_FAIL(err, BAD_INPUT, "row %zu: '%s' is \"%.*s\", not %s", row_idx, name,
+                 (int)(text.size > 60 ? 60 : text.size), text.data, wanted);
     }
-    MYR_FAIL(err, BAD_INPUT, "row %zu: '%s' is %s %s, not %s", row_idx, name, yyjson_is_arr(value) || yyjson_is_obj(value) ? "an" : "a",
-             yyjson_get_type_desc(value), wanted);
+    MYR_FAIL(err, BAD_INPUT, "row %zu: '%s' is %s %s, not %s", row_idx, name,
+             yyjson_is_arr(value) || yyjson_is_obj(value) ? "an" : "a", yyjson_get_type_desc(value), wanted);
 }
 
-static myr_rc json_put_feature(json_decode *decode, size_t row_idx, uint32_t feature_idx, yyjson_val *value, myr_err *err)
+static myr_rc json_put_feature(json_decode *decode, size_t row_idx, uint32_t feature_idx, yyjson_val *value,
+                               myr_err *err)
 {
     const char *name = decode->fleet->info->features[feature_idx];
     double number = (double)NAN;
-    if (decode->feature_row[feature_idx] == row_idx + 1) MYR_FAIL(err, BAD_INPUT, "row %zu: '%s' is given twice", row_idx, name);
+    if (decode->feature_row[feature_idx] == row_idx + 1)
+        MYR_FAIL(err, BAD_INPUT, "row %zu: '%s' is given twice", row_idx, name);
     decode->feature_row[feature_idx] = (uint32_t)row_idx + 1;
     if (yyjson_is_num(value)) {
         number = yyjson_get_num(value);
@@ -129,7 +133,8 @@ static myr_rc json_number_text(const json_decode *decode, yyjson_val *value, myr
 static myr_rc json_put_key(json_decode *decode, size_t row_idx, uint32_t key_idx, yyjson_val *value, myr_err *err)
 {
     const char *name = decode->fleet->info->keys.columns[key_idx].name;
-    if (decode->key_row[key_idx] == row_idx + 1) MYR_FAIL(err, BAD_INPUT, "row %zu: '%s' is given twice", row_idx, name);
+    if (decode->key_row[key_idx] == row_idx + 1)
+        MYR_FAIL(err, BAD_INPUT, "row %zu: '%s' is given twice", row_idx, name);
     decode->key_row[key_idx] = (uint32_t)row_idx + 1;
     if (yyjson_is_null(value)) return MYR_OK;
     myr_str *cell = &decode->keys[key_idx][row_idx];
@@ -155,13 +160,15 @@ static myr_rc json_unknown_field(const json_decode *decode, size_t row_idx, myr_
     char *copy = may_be_near ? myr_arena_strndup(decode->arena, name.data, name.size) : NULL;
     const char *nearest = NULL;
     if (known != NULL && copy != NULL) {
-        for (uint32_t k = 0; k < info->keys.column_count; k++) known[k] = info->keys.columns[k].name;
-        for (uint32_t j = 0; j < info->feature_count; j++) known[info->keys.column_count + j] = info->features[j];
+        for (uint32_t k = 0; k < info->keys.column_count; k++)
+            known[k] = info->keys.columns[k].name;
+        for (uint32_t j = 0; j < info->feature_count; j++)
+            known[info->keys.column_count + j] = info->features[j];
         nearest = myr_nearest(copy, known);
     }
     if (nearest != NULL) {
-        MYR_FAIL(err, BAD_INPUT, "row %zu: fleet '%s' has no field '%.*s': did you mean '%s'?", row_idx, decode->fleet->name,
-                 (int)(name.size > 60 ? 60 : name.size), name.data, nearest);
+        MYR_FAIL(err, BAD_INPUT, "row %zu: fleet '%s' has no field '%.*s': did you mean '%s'?", row_idx,
+                 decode->fleet->name, (int)(name.size > 60 ? 60 : name.size), name.data, nearest);
     }
     MYR_FAIL(err, BAD_INPUT, "row %zu: fleet '%s' has no field '%.*s'", row_idx, decode->fleet->name,
              (int)(name.size > 60 ? 60 : name.size), name.data);
@@ -182,7 +189,8 @@ static myr_rc json_put_row(json_decode *decode, size_t row_idx, yyjson_val *obje
         }
         fleet_field field = fleet_field_unpack(packed);
         if (field.key_idx != FLEET_FIELD_NONE) MYR_TRY(json_put_key(decode, row_idx, field.key_idx, value, err));
-        if (field.feature_idx != FLEET_FIELD_NONE) MYR_TRY(json_put_feature(decode, row_idx, field.feature_idx, value, err));
+        if (field.feature_idx != FLEET_FIELD_NONE)
+            MYR_TRY(json_put_feature(decode, row_idx, field.feature_idx, value, err));
     }
     return MYR_OK;
 }
@@ -191,16 +199,18 @@ myr_rc myr_fleet_decode_rows(const myr_fleet *fleet, struct yyjson_val *const *o
                              myr_json_rows *out, myr_err *err)
 {
     if (count > MYR_JSON_ROWS_MAX) {
-        MYR_FAIL(err, TOO_LARGE, "%zu rows, at most %d are taken at once: `myriad batch run` scores whole tables", count,
-                 MYR_JSON_ROWS_MAX);
+        MYR_FAIL(err, TOO_LARGE, "%zu rows, at most %d are taken at once: `myriad batch run` scores whole tables",
+                 count, MYR_JSON_ROWS_MAX);
     }
     json_decode decode = {.fleet = fleet, .arena = arena, .row_count = count};
     myr_col *features = NULL;
     myr_col *keys = NULL;
     MYR_TRY(json_make_features(&decode, &features, err));
     MYR_TRY(json_make_keys(&decode, &keys, err));
-    for (size_t i = 0; i < count; i++) MYR_TRY(json_put_row(&decode, i, objects[i], err));
+    for (size_t i = 0; i < count; i++)
+        MYR_TRY(json_put_row(&decode, i, objects[i], err));
     out->counts = NULL;
-    out->rows = (myr_score_rows){.row_count = (int64_t)count, .keys = keys, .features = features, .fixed_model = MYR_PACK_NONE};
+    out->rows =
+        (myr_score_rows){.row_count = (int64_t)count, .keys = keys, .features = features, .fixed_model = MYR_PACK_NONE};
     return MYR_OK;
 }

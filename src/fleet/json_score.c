@@ -14,7 +14,8 @@ typedef struct json_answers {
 static myr_rc answers_no_memory(const myr_arena *arena, size_t row_count, myr_err *err)
 {
     if (myr_arena_is_full(arena)) {
-        MYR_FAIL(err, TOO_LARGE, "the answers of %zu rows do not fit the memory of a request: send fewer at once", row_count);
+        MYR_FAIL(err, TOO_LARGE, "the answers of %zu rows do not fit the memory of a request: send fewer at once",
+                 row_count);
     }
     MYR_FAIL(err, NO_MEMORY, "no memory for the answers of %zu rows", row_count);
 }
@@ -73,8 +74,8 @@ static myr_rc answer_put_model(const myr_fleet *fleet, uint32_t model_idx, myr_a
     return MYR_OK;
 }
 
-static myr_rc answer_put(const myr_fleet *fleet, const json_answers *answers, size_t row_idx, myr_arena *arena, myr_buf *out,
-                         myr_err *err)
+static myr_rc answer_put(const myr_fleet *fleet, const json_answers *answers, size_t row_idx, myr_arena *arena,
+                         myr_buf *out, myr_err *err)
 {
     myr_buf_puts(out, row_idx == 0 ? "{\"prediction\":" : ",{\"prediction\":");
     answer_put_prediction(out, answers, fleet->info->output_count, row_idx);
@@ -87,19 +88,21 @@ static myr_rc answer_put(const myr_fleet *fleet, const json_answers *answers, si
     return MYR_OK;
 }
 
-myr_rc myr_fleet_score_json(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_json_rows *rows, myr_arena *arena,
-                            myr_buf *out, myr_err *err)
+myr_rc myr_fleet_score_json(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_json_rows *rows,
+                            myr_arena *arena, myr_buf *out, myr_err *err)
 {
     size_t row_count = (size_t)rows->rows.row_count;
     json_answers answers;
     MYR_TRY(answers_make(fleet->info->output_count, row_count, arena, &answers, err));
     myr_score_out score_out = {answers.values, answers.model_idxs, answers.levels, answers.statuses};
     MYR_TRY(myr_score(fleet->scorer, scratch, &rows->rows, &score_out, err));
-    for (size_t i = 0; rows->counts != NULL && i < row_count; i++) (*rows->counts)[answers.levels[i]][answers.statuses[i]]++;
+    for (size_t i = 0; rows->counts != NULL && i < row_count; i++)
+        (*rows->counts)[answers.levels[i]][answers.statuses[i]]++;
     MYR_TRY(myr_buf_check(out, err));
     size_t start = out->size;
     myr_rc rc = MYR_OK;
-    for (size_t i = 0; rc == MYR_OK && i < row_count; i++) rc = answer_put(fleet, &answers, i, arena, out, err);
+    for (size_t i = 0; rc == MYR_OK && i < row_count; i++)
+        rc = answer_put(fleet, &answers, i, arena, out, err);
     if (rc == MYR_OK) rc = myr_buf_check(out, err);
     if (rc == MYR_OK) return MYR_OK;
     out->size = start; /* untouched on failure */

@@ -6,26 +6,26 @@
 
 #include "fleet/internal.h"
 
-myr_rc fleet_check_pack(const myr_fleet_row *fleet, const myr_pack_info *info, const char *path, myr_err *err)
+myr_rc myr_fleet_check_pack(const myr_fleet_row *fleet, const myr_pack_info *info, const char *path, myr_err *err)
 {
     if (strcmp(info->fleet, fleet->name) != 0) {
         MYR_FAIL(err, BAD_FORMAT, "%s: a pack of fleet '%s', not of '%s'", path, info->fleet, fleet->name);
     }
     if (info->feature_count != fleet->feature_count || info->output_count != fleet->output_count ||
         info->keys.column_count != fleet->partition_count) {
-        MYR_FAIL(err, BAD_FORMAT, "%s: %u keys, %u features, %u outputs; fleet '%s' has %u, %u, %u", path, info->keys.column_count,
-                 info->feature_count, info->output_count, fleet->name, fleet->partition_count, fleet->feature_count,
-                 fleet->output_count);
+        MYR_FAIL(err, BAD_FORMAT, "%s: %u keys, %u features, %u outputs; fleet '%s' has %u, %u, %u", path,
+                 info->keys.column_count, info->feature_count, info->output_count, fleet->name, fleet->partition_count,
+                 fleet->feature_count, fleet->output_count);
     }
     for (uint32_t i = 0; i < info->feature_count; i++) {
         if (strcmp(info->features[i], fleet->features[i]) == 0) continue;
-        MYR_FAIL(err, BAD_FORMAT, "%s: feature %u is '%s', fleet '%s' has '%s'", path, i + 1, info->features[i], fleet->name,
-                 fleet->features[i]);
+        MYR_FAIL(err, BAD_FORMAT, "%s: feature %u is '%s', fleet '%s' has '%s'", path, i + 1, info->features[i],
+                 fleet->name, fleet->features[i]);
     }
     for (uint32_t i = 0; i < info->keys.column_count; i++) {
         if (strcmp(info->keys.columns[i].name, fleet->partition_columns[i]) == 0) continue;
-        MYR_FAIL(err, BAD_FORMAT, "%s: partition column %u is '%s', fleet '%s' has '%s'", path, i + 1, info->keys.columns[i].name,
-                 fleet->name, fleet->partition_columns[i]);
+        MYR_FAIL(err, BAD_FORMAT, "%s: partition column %u is '%s', fleet '%s' has '%s'", path, i + 1,
+                 info->keys.columns[i].name, fleet->name, fleet->partition_columns[i]);
     }
     return MYR_OK;
 }
@@ -55,8 +55,8 @@ static myr_rc open_find_release(myr_workspace *workspace, const myr_fleet_row *r
     if (*number != 0) return MYR_OK;
     myr_rc rc = myr_registry_alias_get(workspace->registry, row->id, FLEET_CHAMPION, number, err);
     if (rc != MYR_NOT_FOUND) return rc;
-    MYR_FAIL(err, NOT_FOUND, "fleet '%s' has no champion: `myriad release create %s` makes a release and promotes it", row->name,
-             row->name);
+    MYR_FAIL(err, NOT_FOUND, "fleet '%s' has no champion: `myriad release create %s` makes a release and promotes it",
+             row->name, row->name);
 }
 
 static myr_rc open_release(myr_workspace *workspace, myr_fleet *fleet, int64_t number, myr_err *err)
@@ -65,8 +65,8 @@ static myr_rc open_release(myr_workspace *workspace, myr_fleet *fleet, int64_t n
     char path[MYR_PATH_BYTES_MAX];
     myr_rc rc = myr_registry_release_get(workspace->registry, fleet->arena, fleet->row.id, number, &release, err);
     if (rc == MYR_NOT_FOUND) {
-        MYR_FAIL(err, NOT_FOUND, "fleet '%s' has no release %lld: `myriad release list %s` shows those it has", fleet->name,
-                 (long long)number, fleet->name);
+        MYR_FAIL(err, NOT_FOUND, "fleet '%s' has no release %lld: `myriad release list %s` shows those it has",
+                 fleet->name, (long long)number, fleet->name);
     }
     MYR_TRY(rc);
     MYR_TRY(myr_path_join(path, sizeof path, workspace->root, release.pack, err));
@@ -77,7 +77,7 @@ static myr_rc open_release(myr_workspace *workspace, myr_fleet *fleet, int64_t n
         MYR_FAIL(err, BAD_FORMAT, "%s: the pack of release %lld, not of %lld", path, (long long)fleet->info->release,
                  (long long)number);
     }
-    MYR_TRY(fleet_check_pack(&fleet->row, fleet->info, path, err));
+    MYR_TRY(myr_fleet_check_pack(&fleet->row, fleet->info, path, err));
     return myr_scorer_new(fleet->pack, &fleet->scorer, err);
 }
 

@@ -1,14 +1,14 @@
 /*
  * Making a release: the newest version of each segment, in one order, into one pack; the registry row last. Models that
  * an earlier pack has are taken over by reference, the others are compiled from their artifacts, a few at a time.
- * One process makes releases of a fleet at a time (a file lock); one that is killed leaves at most files of a number that
- * was never registered, which the next one removes.
+ * One process makes releases of a fleet at a time (a file lock); one that is killed leaves at most files of a number
+ * that was never registered, which the next one removes.
  */
 #include "fleet/release.h"
 
 #include <string.h>
 
-#define RELEASE_LOCK       ".lock"
+#define RELEASE_LOCK ".lock"
 
 /* ---- the lock, and what a killed process left ---- */
 
@@ -48,7 +48,8 @@ static myr_rc release_remove(const release_job *job, const char *name, myr_err *
     return myr_io_unlink(path, err);
 }
 
-/* Remove the files of numbers that no registered release has. Index files first: none may name a blob file that is gone. */
+/* Remove the files of numbers that no registered release has. Index files first: none may name a blob file that is
+ * gone. */
 static myr_rc release_clean(release_job *job, myr_err *err)
 {
     char **names = NULL;
@@ -58,7 +59,8 @@ static myr_rc release_clean(release_job *job, myr_err *err)
     for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; rc == MYR_OK && i < count; i++) {
             bool is_index = myr_str_ends_with(myr_str_of(names[i]), ".index");
-            if (is_index == (pass == 0) && release_number_of(names[i]) >= job->number) rc = release_remove(job, names[i], err);
+            if (is_index == (pass == 0) && release_number_of(names[i]) >= job->number)
+                rc = release_remove(job, names[i], err);
         }
     }
     myr_names_free(names, count);
@@ -120,7 +122,8 @@ static bool release_same_keys(const myr_key_schema *a, const myr_key_schema *b)
 {
     if (a->column_count != b->column_count) return false;
     for (uint32_t k = 0; k < a->column_count; k++) {
-        if (a->columns[k].type != b->columns[k].type || strcmp(a->columns[k].name, b->columns[k].name) != 0) return false;
+        if (a->columns[k].type != b->columns[k].type || strcmp(a->columns[k].name, b->columns[k].name) != 0)
+            return false;
     }
     return true;
 }
@@ -133,7 +136,9 @@ static myr_pack *release_open_fitting(const release_job *job, const myr_release_
     if (myr_path_join(path, sizeof path, job->workspace->root, release->pack, NULL) != MYR_OK) return NULL;
     if (myr_pack_open(path, &pack, NULL) != MYR_OK) return NULL;
     const myr_pack_info *info = myr_pack_get_info(pack);
-    if (fleet_check_pack(&job->fleet, info, path, NULL) == MYR_OK && release_same_keys(&info->keys, &job->info.keys)) return pack;
+    if (myr_fleet_check_pack(&job->fleet, info, path, NULL) == MYR_OK &&
+        release_same_keys(&info->keys, &job->info.keys))
+        return pack;
     myr_pack_close(pack);
     return NULL;
 }
@@ -142,7 +147,8 @@ static myr_pack *release_open_fitting(const release_job *job, const myr_release_
 static void release_find_earlier(release_job *job)
 {
     size_t looked = 0;
-    for (size_t i = job->release_count; i > 0 && job->earlier == NULL && looked < RELEASE_LOOK_BACK_MAX; i--, looked++) {
+    for (size_t i = job->release_count; i > 0 && job->earlier == NULL && looked < RELEASE_LOOK_BACK_MAX;
+         i--, looked++) {
         job->earlier = release_open_fitting(job, &job->releases[i - 1]);
         job->earlier_is_newest = job->earlier != NULL && i == job->release_count;
     }
@@ -172,9 +178,12 @@ static myr_rc release_register(release_job *job, bool promote, myr_err *err)
 {
     myr_registry *registry = job->workspace->registry;
     int64_t *ids = myr_arena_calloc(job->arena, job->model_count, sizeof *ids);
-    char *pack = myr_arena_printf(job->arena, "%s/%s/r%lld.index", FLEET_PACKS, job->fleet.name, (long long)job->number);
-    if (ids == NULL || pack == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to register release %lld", (long long)job->number);
-    for (size_t i = 0; i < job->model_count; i++) ids[i] = job->models[i].id;
+    char *pack =
+        myr_arena_printf(job->arena, "%s/%s/r%lld.index", FLEET_PACKS, job->fleet.name, (long long)job->number);
+    if (ids == NULL || pack == NULL)
+        MYR_FAIL(err, NO_MEMORY, "no memory to register release %lld", (long long)job->number);
+    for (size_t i = 0; i < job->model_count; i++)
+        ids[i] = job->models[i].id;
     myr_release_row row = {.number = job->number, .created_ms = myr_clock_unix_ms(), .pack = pack};
     MYR_TRY(myr_registry_begin(registry, err));
     myr_rc rc = myr_registry_release_add(registry, job->fleet.id, &row, ids, job->model_count, err);
@@ -217,7 +226,7 @@ static myr_rc release_steps(release_job *job, const char *fleet, bool promote, m
 {
     bool is_newest = false;
     MYR_TRY(myr_registry_fleet_get(job->workspace->registry, job->arena, fleet, &job->fleet, err));
-    MYR_TRY(fleet_packs_dir(job->workspace, job->fleet.name, job->dir, sizeof job->dir, err));
+    MYR_TRY(myr_fleet_packs_dir(job->workspace, job->fleet.name, job->dir, sizeof job->dir, err));
     MYR_TRY(release_lock(job, err));
     MYR_TRY(release_gather(job, fleet, err)); /* under the lock: the number is ours until it is registered */
     release_find_earlier(job);
@@ -226,7 +235,7 @@ static myr_rc release_steps(release_job *job, const char *fleet, bool promote, m
     out->promoted = promote;
     if (is_newest) return release_reuse(job, promote, out, err);
     MYR_TRY(release_clean(job, err));
-    MYR_TRY(release_write_pack(job, err));
+    MYR_TRY(myr_fleet_release_write_pack(job, err));
     MYR_TRY(release_pack_bytes(job, job->number, &out->pack_bytes, err));
     MYR_TRY(release_register(job, promote, err));
     out->number = job->number;
@@ -234,7 +243,8 @@ static myr_rc release_steps(release_job *job, const char *fleet, bool promote, m
     return MYR_OK;
 }
 
-myr_rc myr_release_create(myr_workspace *workspace, const char *fleet, bool promote, myr_release_report *out, myr_err *err)
+myr_rc myr_release_create(myr_workspace *workspace, const char *fleet, bool promote, myr_release_report *out,
+                          myr_err *err)
 {
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
     MYR_AUTO(myr_mem) block = myr_calloc(1, sizeof(release_job));

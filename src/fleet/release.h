@@ -27,7 +27,7 @@ typedef struct release_job {
     int64_t new_models;
 } release_job;
 
-myr_rc release_write_pack(release_job *job, myr_err *err);
+myr_rc myr_fleet_release_write_pack(release_job *job, myr_err *err);
 
 static inline void release_file_name(int64_t number, const char *suffix, char out[RELEASE_NAME_BYTES])
 {

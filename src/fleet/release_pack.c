@@ -1,6 +1,7 @@
 /*
- * The pack of a release: models in the order of the registry, so that the same models give the same bytes. A window of a
- * few models is in memory at once: those that must be compiled are compiled in parallel, then all are written in order.
+ * The pack of a release: models in the order of the registry, so that the same models give the same bytes. A window of
+ * a few models is in memory at once: those that must be compiled are compiled in parallel, then all are written in
+ * order.
  */
 #include <string.h>
 
@@ -17,7 +18,8 @@ static myr_rc compile_names(const myr_model_row *model, myr_arena *arena, const 
     *out_count = 0;
     if (model->features[0] == '\0') return MYR_OK;
     size_t count = 1;
-    for (const char *c = model->features; *c != '\0'; c++) count += *c == '\n';
+    for (const char *c = model->features; *c != '\0'; c++)
+        count += *c == '\n';
     const char **names = count <= MYR_FEATURES_MAX ? myr_arena_calloc(arena, count, sizeof *names) : NULL;
     if (names == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %zu feature names", count);
     myr_str rest = myr_str_of(model->features);
@@ -48,8 +50,8 @@ static myr_rc compile_steps(myr_workspace *workspace, const myr_fleet_row *fleet
     return myr_imported_compile(imported, fleet->features, fleet->feature_count, out_bytes, out_size, err);
 }
 
-myr_rc fleet_compile_row(myr_workspace *workspace, const myr_fleet_row *fleet, const myr_model_row *model,
-                         unsigned char **out_bytes, size_t *out_size, myr_err *err)
+myr_rc myr_fleet_compile_row(myr_workspace *workspace, const myr_fleet_row *fleet, const myr_model_row *model,
+                             unsigned char **out_bytes, size_t *out_size, myr_err *err)
 {
     myr_rc rc = compile_steps(workspace, fleet, model, out_bytes, out_size, err);
     if (rc == MYR_OK) return MYR_OK;
@@ -82,7 +84,8 @@ static void slot_find_earlier(const release_job *job, release_slot *slot)
     slot->earlier_idx = MYR_PACK_NONE;
     if (job->earlier == NULL) return;
     uint64_t hash = myr_key_hash(slot->key, slot->key_bytes);
-    if (myr_pack_find(job->earlier, slot->key, slot->key_bytes, hash, &idx, NULL) != MYR_OK || idx == MYR_PACK_NONE) return;
+    if (myr_pack_find(job->earlier, slot->key, slot->key_bytes, hash, &idx, NULL) != MYR_OK || idx == MYR_PACK_NONE)
+        return;
     if (myr_pack_get_entry(job->earlier, idx, &entry, NULL) != MYR_OK || entry.version != slot->model->version) return;
     if (myr_pack_model(job->earlier, idx, &model, NULL) == MYR_OK) slot->earlier_idx = idx;
 }
@@ -103,7 +106,8 @@ static myr_rc slot_compile(void *ctx, size_t item_idx, int thread_idx, myr_err *
     release_window *window = ctx;
     release_slot *slot = &window->slots[item_idx];
     if (slot->earlier_idx != MYR_PACK_NONE) return MYR_OK;
-    return fleet_compile_row(window->job->workspace, &window->job->fleet, slot->model, &slot->bytes, &slot->size_bytes, err);
+    return myr_fleet_compile_row(window->job->workspace, &window->job->fleet, slot->model, &slot->bytes,
+                                 &slot->size_bytes, err);
 }
 
 static myr_rc slot_write(release_job *job, release_slot *slot, myr_pack_writer *writer, myr_err *err)
@@ -112,10 +116,11 @@ static myr_rc slot_write(release_job *job, release_slot *slot, myr_pack_writer *
         myr_rc rc = myr_pack_writer_keep(writer, job->earlier, slot->earlier_idx, slot->model->version, err);
         /* TOO_LARGE: the index names as many files as it may. Compiling anew is how old files come to be forgotten. */
         if (rc != MYR_TOO_LARGE && rc != MYR_BAD_FORMAT) return rc;
-        MYR_TRY(fleet_compile_row(job->workspace, &job->fleet, slot->model, &slot->bytes, &slot->size_bytes, err));
+        MYR_TRY(myr_fleet_compile_row(job->workspace, &job->fleet, slot->model, &slot->bytes, &slot->size_bytes, err));
     }
     job->new_models++;
-    return myr_pack_writer_add(writer, slot->key, slot->key_bytes, slot->model->version, slot->bytes, slot->size_bytes, err);
+    return myr_pack_writer_add(writer, slot->key, slot->key_bytes, slot->model->version, slot->bytes, slot->size_bytes,
+                               err);
 }
 
 static myr_rc window_run(release_window *window, size_t first, myr_pack_writer *writer, myr_err *err)
@@ -139,7 +144,7 @@ static void window_clear(release_window *window)
     }
 }
 
-myr_rc release_write_pack(release_job *job, myr_err *err)
+myr_rc myr_fleet_release_write_pack(release_job *job, myr_err *err)
 {
     char name[RELEASE_NAME_BYTES];
     MYR_AUTO(myr_pack_writer_ptr) writer = NULL;

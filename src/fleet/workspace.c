@@ -82,18 +82,21 @@ myr_rc myr_workspace_find(const char *dir, char *out_root, size_t out_bytes, myr
     if (dir != NULL) {
         MYR_TRY(workspace_has(dir, FLEET_CONFIG, false, &has, err));
         if (has) return workspace_copy_root(dir, out_root, out_bytes, err);
-        MYR_FAIL(err, NOT_FOUND, "%.100s is no workspace, it has no %s: type `myriad init %.80s`", dir, FLEET_CONFIG, dir);
+        MYR_FAIL(err, NOT_FOUND, "%.100s is no workspace, it has no %s: type `myriad init %.80s`", dir, FLEET_CONFIG,
+                 dir);
     }
     char at[MYR_PATH_BYTES_MAX];
     if (getcwd(at, sizeof at) == NULL) {
         int error = errno;
-        return myr_err_set(err, myr_rc_from_errno(error), __FILE__, __LINE__, "the current directory: %s", strerror(error));
+        return myr_err_set(err, myr_rc_from_errno(error), __FILE__, __LINE__, "the current directory: %s",
+                           strerror(error));
     }
     do {
         MYR_TRY(workspace_has(at, FLEET_CONFIG, false, &has, err));
         if (has) return workspace_copy_root(at, out_root, out_bytes, err);
     } while (workspace_go_up(at));
-    MYR_FAIL(err, NOT_FOUND, "no workspace here or above: type `myriad init DIR`, then go there or use --workspace DIR");
+    MYR_FAIL(err, NOT_FOUND,
+             "no workspace here or above: type `myriad init DIR`, then go there or use --workspace DIR");
 }
 
 myr_rc myr_workspace_open(const char *root, myr_workspace **out, myr_err *err)
@@ -119,7 +122,7 @@ void myr_workspace_close(myr_workspace *workspace)
     myr_free(workspace);
 }
 
-myr_rc fleet_packs_dir(const myr_workspace *workspace, const char *fleet, char *out, size_t out_bytes, myr_err *err)
+myr_rc myr_fleet_packs_dir(const myr_workspace *workspace, const char *fleet, char *out, size_t out_bytes, myr_err *err)
 {
     char packs[MYR_PATH_BYTES_MAX];
     MYR_ASSERT(myr_name_is_valid(myr_str_of(fleet))); /* it came out of the registry */

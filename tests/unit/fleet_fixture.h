@@ -27,7 +27,8 @@ typedef struct fixture_items {
 
 TESTING_UNUSED static void fixture_items_drop(fixture_items *list)
 {
-    for (size_t i = 0; i < list->count; i++) myr_buf_fini(&list->texts[i]);
+    for (size_t i = 0; i < list->count; i++)
+        myr_buf_fini(&list->texts[i]);
 }
 
 TESTING_UNUSED static myr_fleet_item *fixture_add(fixture_items *list, const char *segment, double intercept)
@@ -37,7 +38,11 @@ TESTING_UNUSED static myr_fleet_item *fixture_add(fixture_items *list, const cha
     myr_buf *text = &list->texts[list->count];
     myr_linear_format(fixture_features, 2, intercept, weights, NULL, text);
     myr_fleet_item *item = &list->items[list->count++];
-    *item = (myr_fleet_item){.name = "made", .data = text->data, .size_bytes = text->size, .segment = segment, .algorithm = "ridge",
+    *item = (myr_fleet_item){.name = "made",
+                             .data = text->data,
+                             .size_bytes = text->size,
+                             .segment = segment,
+                             .algorithm = "ridge",
                              .baseline = (double)NAN};
     return item;
 }
@@ -46,11 +51,16 @@ TESTING_UNUSED static myr_fleet_item *fixture_add(fixture_items *list, const cha
 static const char fixture_two_outputs[] =
     "tree\nversion=v4\nnum_class=2\nnum_tree_per_iteration=2\nlabel_index=0\nmax_feature_idx=1\n"
     "objective=multiclass num_class:2\nfeature_names=price deal\nfeature_infos=none none\n\n"
-    "Tree=0\nnum_leaves=1\nnum_cat=0\nsplit_feature=\nsplit_gain=\nthreshold=\ndecision_type=\nleft_child=\nright_child=\n"
-    "leaf_value=0\nleaf_weight=\nleaf_count=\ninternal_value=\ninternal_weight=\ninternal_count=\nis_linear=0\nshrinkage=1\n\n\n"
-    "Tree=1\nnum_leaves=1\nnum_cat=0\nsplit_feature=\nsplit_gain=\nthreshold=\ndecision_type=\nleft_child=\nright_child=\n"
-    "leaf_value=0\nleaf_weight=\nleaf_count=\ninternal_value=\ninternal_weight=\ninternal_count=\nis_linear=0\nshrinkage=1\n\n\n"
-    "end of trees\n\nfeature_importances:\n\nparameters:\n[boosting: gbdt]\nend of parameters\n\npandas_categorical:null\n";
+    "Tree=0\nnum_leaves=1\nnum_cat=0\nsplit_feature=\nsplit_gain=\nthreshold=\ndecision_type=\nleft_child=\nright_"
+    "child=\n"
+    "leaf_value=0\nleaf_weight=\nleaf_count=\ninternal_value=\ninternal_weight=\ninternal_count=\nis_linear="
+    "0\nshrinkage=1\n\n\n"
+    "Tree=1\nnum_leaves=1\nnum_cat=0\nsplit_feature=\nsplit_gain=\nthreshold=\ndecision_type=\nleft_child=\nright_"
+    "child=\n"
+    "leaf_value=0\nleaf_weight=\nleaf_count=\ninternal_value=\ninternal_weight=\ninternal_count=\nis_linear="
+    "0\nshrinkage=1\n\n\n"
+    "end of trees\n\nfeature_importances:\n\nparameters:\n[boosting: gbdt]\nend of "
+    "parameters\n\npandas_categorical:null\n";
 
 TESTING_UNUSED static void fixture_root(char root[TESTING_PATH_BYTES])
 {
@@ -72,12 +82,13 @@ TESTING_UNUSED static myr_workspace *fixture_workspace(void)
     return workspace;
 }
 
-TESTING_UNUSED static myr_rc fixture_import(myr_workspace *workspace, const char *fleet, fixture_items *list, size_t *out_item,
-                                            myr_err *err)
+TESTING_UNUSED static myr_rc fixture_import(myr_workspace *workspace, const char *fleet, fixture_items *list,
+                                            size_t *out_item, myr_err *err)
 {
     myr_fleet_def def = {.name = fleet};
     size_t item = 0;
-    return myr_fleet_import(workspace, &def, list->items, list->count, NULL, NULL, out_item != NULL ? out_item : &item, err);
+    return myr_fleet_import(workspace, &def, list->items, list->count, NULL, NULL, out_item != NULL ? out_item : &item,
+                            err);
 }
 
 /* Import models "segment:intercept;segment:intercept" and give the items for a look at what came back. */

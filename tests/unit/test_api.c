@@ -129,8 +129,12 @@ TEST(api_scores_a_pack)
         features[i][1] = 2;
         features[i][2] = -1e9;
     }
-    myr_models_rows rows = {.struct_size = sizeof rows, .row_count = 6, .model_idx = MYR_MODELS_BY_KEY, .key_texts = keys,
-                            .features = features[0], .row_stride = 3};
+    myr_models_rows rows = {.struct_size = sizeof rows,
+                            .row_count = 6,
+                            .model_idx = MYR_MODELS_BY_KEY,
+                            .key_texts = keys,
+                            .features = features[0],
+                            .row_stride = 3};
     double values[6];
     uint8_t levels[6], statuses[6];
     EXPECT_RC(myr_models_score(models, &rows, values, levels, statuses, &err), OK, &err);
@@ -145,7 +149,8 @@ TEST(api_scores_a_pack)
     EXPECT_RC(myr_models_find(models, "brand=a", &rows.model_idx, &err), OK, &err);
     rows.key_texts = NULL; /* one model for all: no keys are needed */
     EXPECT_RC(myr_models_score(models, &rows, values, levels, statuses, &err), OK, &err);
-    for (int i = 0; i < 6; i++) EXPECT(values[i] == 101 + i && levels[i] == 2 && statuses[i] == 0);
+    for (int i = 0; i < 6; i++)
+        EXPECT(values[i] == 101 + i && levels[i] == 2 && statuses[i] == 0);
     rows.row_stride = 0;
     static const double dense[] = {1, 2, 3, 4};
     rows.features = dense;
@@ -173,7 +178,10 @@ TEST(api_scores_many_rows)
         keys[2 * i + 1] = "a";
         features[2 * i] = i * 0.1;
     }
-    myr_models_rows rows = {.struct_size = sizeof rows, .row_count = COUNT, .model_idx = MYR_MODELS_BY_KEY, .key_texts = keys,
+    myr_models_rows rows = {.struct_size = sizeof rows,
+                            .row_count = COUNT,
+                            .model_idx = MYR_MODELS_BY_KEY,
+                            .key_texts = keys,
                             .features = features};
     EXPECT_RC(myr_models_score(models, &rows, values, levels, NULL, &err), OK, &err);
     for (int i = 0; i < COUNT; i++) {
@@ -183,7 +191,8 @@ TEST(api_scores_many_rows)
     rows.row_count = 1;
     EXPECT_RC(myr_models_score(models, &rows, values, levels, NULL, &err), OK, &err);
     int64_t before = myr_mem_alloc_count();
-    for (int i = 0; i < 100; i++) EXPECT_RC(myr_models_score(models, &rows, values, levels, NULL, &err), OK, &err);
+    for (int i = 0; i < 100; i++)
+        EXPECT_RC(myr_models_score(models, &rows, values, levels, NULL, &err), OK, &err);
     EXPECT_INT(myr_mem_alloc_count() - before, 0); /* warm */
     myr_models_close(models);
 }
@@ -197,7 +206,8 @@ TEST(api_scores_a_model_file)
     myr_models_info info = {.struct_size = sizeof info};
     EXPECT_RC(myr_models_get_info(models, &info, &err), OK, &err);
     EXPECT_STR(info.fleet, "");
-    EXPECT(info.release == 0 && info.model_count == 1 && info.key_count == 0 && info.feature_count == 2 && info.output_count == 1);
+    EXPECT(info.release == 0 && info.model_count == 1 && info.key_count == 0 && info.feature_count == 2 &&
+           info.output_count == 1);
     EXPECT_STR(myr_models_feature_name(models, 0), "price");
     EXPECT(myr_models_key_name(models, 0) == NULL);
     uint32_t idx = 99;
@@ -207,7 +217,10 @@ TEST(api_scores_a_model_file)
     static const double features[] = {1, 2, 99, 3, 4, 99};
     double values[2];
     uint8_t levels[2] = {9, 9}, statuses[2] = {9, 9};
-    myr_models_rows rows = {.struct_size = sizeof rows, .row_count = 2, .model_idx = MYR_MODELS_BY_KEY, .features = features,
+    myr_models_rows rows = {.struct_size = sizeof rows,
+                            .row_count = 2,
+                            .model_idx = MYR_MODELS_BY_KEY,
+                            .features = features,
                             .row_stride = 3};
     EXPECT_RC(myr_models_score(models, &rows, values, levels, statuses, &err), OK, &err);
     EXPECT(values[0] == 7 && values[1] == 10);
@@ -228,10 +241,14 @@ TEST(api_refuses_bad_calls)
     static const double features[2];
     const char *keys[2] = {"2", "a"};
     double value = 77;
-    const myr_models_rows good = {.struct_size = sizeof good, .row_count = 1, .model_idx = MYR_MODELS_BY_KEY, .key_texts = keys,
+    const myr_models_rows good = {.struct_size = sizeof good,
+                                  .row_count = 1,
+                                  .model_idx = MYR_MODELS_BY_KEY,
+                                  .key_texts = keys,
                                   .features = features};
     myr_models_rows bad[8];
-    for (size_t i = 0; i < MYR_COUNT_OF(bad); i++) bad[i] = good;
+    for (size_t i = 0; i < MYR_COUNT_OF(bad); i++)
+        bad[i] = good;
     bad[0].struct_size = 0;
     bad[1].struct_size = sizeof good - 1;
     bad[2].row_count = -1;
@@ -301,9 +318,13 @@ static void *api_caller_body(void *arg)
     const char *keys[2] = {"2", "a"};
     for (int i = 0; i < 2000; i++) {
         double features[2] = {i, 0}, value = 0;
-        myr_models_rows rows = {.struct_size = sizeof rows, .row_count = 1, .model_idx = MYR_MODELS_BY_KEY, .key_texts = keys,
+        myr_models_rows rows = {.struct_size = sizeof rows,
+                                .row_count = 1,
+                                .model_idx = MYR_MODELS_BY_KEY,
+                                .key_texts = keys,
                                 .features = features};
-        if (myr_models_score(caller->models, &rows, &value, NULL, NULL, NULL) != MYR_OK || value != 10 + i) caller->failed++;
+        if (myr_models_score(caller->models, &rows, &value, NULL, NULL, NULL) != MYR_OK || value != 10 + i)
+            caller->failed++;
     }
     return NULL;
 }
@@ -320,8 +341,10 @@ TEST(api_calls_may_overlap)
         callers[i] = (api_caller){models, 0};
         EXPECT_RC(myr_thread_start(&threads[i], "api", api_caller_body, &callers[i], &err), OK, &err);
     }
-    for (int i = 0; i < 4; i++) myr_thread_join(threads[i]);
-    for (int i = 0; i < 4; i++) EXPECT_INT(callers[i].failed, 0);
+    for (int i = 0; i < 4; i++)
+        myr_thread_join(threads[i]);
+    for (int i = 0; i < 4; i++)
+        EXPECT_INT(callers[i].failed, 0);
     myr_models_close(models);
 }
 
@@ -332,12 +355,14 @@ TEST(api_survives_each_failed_allocation)
     write_model(5, file);
     const char *paths[] = {pack, file};
     for (int k = 0; k < 2; k++) {
-        FAIL_EACH_ALLOC(nth)
-        {
+        FAIL_EACH_ALLOC (nth) {
             myr_models *models = NULL;
             const char *keys[2] = {"2", "a"};
             double features[2] = {1, 2}, value = 77;
-            myr_models_rows rows = {.struct_size = sizeof rows, .row_count = 1, .model_idx = MYR_MODELS_BY_KEY, .key_texts = keys,
+            myr_models_rows rows = {.struct_size = sizeof rows,
+                                    .row_count = 1,
+                                    .model_idx = MYR_MODELS_BY_KEY,
+                                    .key_texts = keys,
                                     .features = features};
             myr_rc rc = (myr_rc)myr_models_open(paths[k], &models, NULL);
             EXPECT((rc == MYR_OK) == (models != NULL));

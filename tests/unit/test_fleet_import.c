@@ -35,7 +35,8 @@ TEST(workspace_is_made_once)
 
 TEST(workspace_is_found_from_below)
 {
-    char root[TESTING_PATH_BYTES], found[MYR_PATH_BYTES_MAX], small[4], before[MYR_PATH_BYTES_MAX], deep[TESTING_PATH_BYTES + 40];
+    char root[TESTING_PATH_BYTES], found[MYR_PATH_BYTES_MAX], small[4], before[MYR_PATH_BYTES_MAX],
+        deep[TESTING_PATH_BYTES + 40];
     myr_err err = {0};
     fixture_root(root);
     EXPECT_RC(myr_workspace_find(root, found, sizeof found, &err), NOT_FOUND, &err);
@@ -110,8 +111,9 @@ static void expect_models(myr_workspace *workspace, const char *fleet, const cha
     myr_err err = {0};
     myr_model_row *rows = NULL;
     size_t count = 0;
-    EXPECT_RC(myr_registry_models(workspace->registry, arena, fleet_row(workspace, arena, fleet).id, NULL, &rows, &count, &err), OK,
-              &err);
+    EXPECT_RC(myr_registry_models(workspace->registry, arena, fleet_row(workspace, arena, fleet).id, NULL, &rows,
+                                  &count, &err),
+              OK, &err);
     char text[2000] = "";
     size_t at = 0;
     for (size_t i = 0; i < count; i++) {
@@ -148,10 +150,12 @@ TEST(import_makes_the_fleet_from_its_items)
     int64_t progress[2] = {0, 0};
     size_t item = 0;
     myr_fleet_def def = {.name = "oj", .target = "logmove", .target_transform = "log"};
-    EXPECT_RC(myr_fleet_import(workspace, &def, list.items, list.count, note_progress, progress, &item, &err), OK, &err);
+    EXPECT_RC(myr_fleet_import(workspace, &def, list.items, list.count, note_progress, progress, &item, &err), OK,
+              &err);
     EXPECT_INT(progress[0], 5);
     EXPECT_INT(progress[1], 5);
-    for (size_t i = 0; i < list.count; i++) EXPECT(list.items[i].out_version == 1 && !list.items[i].out_reused);
+    for (size_t i = 0; i < list.count; i++)
+        EXPECT(list.items[i].out_version == 1 && !list.items[i].out_reused);
     myr_fleet_row row = fleet_row(workspace, arena, "oj");
     EXPECT_INT(row.partition_count, 2);
     EXPECT_STR(row.partition_columns[0], "store");
@@ -202,7 +206,8 @@ TEST(import_again_reuses)
     EXPECT_RC(fixture_import(workspace, "oj", &list, NULL, &err), OK, &err);
     EXPECT(!list.items[0].out_reused);
     expect_models(workspace, "oj",
-                  "store=2,brand=1/1;store=2,brand=1/2;store=2,brand=1/3;store=2,brand=1/4;store=2,brand=1/5;brand=1/1;brand=1/2;/1;");
+                  "store=2,brand=1/1;store=2,brand=1/2;store=2,brand=1/3;store=2,brand=1/4;store=2,brand=1/5;brand=1/"
+                  "1;brand=1/2;/1;");
 }
 
 TEST(import_takes_files_and_other_names)
@@ -217,7 +222,11 @@ TEST(import_takes_files_and_other_names)
     static const char *const names[] = {"cost", "promo"};
     myr_fleet_item *item = fixture_add(&list, "brand=1", 1);
     EXPECT_RC(myr_file_write(path, item->data, item->size_bytes, &err), OK, &err);
-    *item = (myr_fleet_item){.name = "m.json", .path = path, .segment = "brand=1", .features = names, .feature_count = 2,
+    *item = (myr_fleet_item){.name = "m.json",
+                             .path = path,
+                             .segment = "brand=1",
+                             .features = names,
+                             .feature_count = 2,
                              .baseline = (double)NAN};
     EXPECT_RC(fixture_import(workspace, "x", &list, NULL, &err), OK, &err);
     myr_fleet_row row = fleet_row(workspace, arena, "x");
@@ -348,15 +357,21 @@ TEST(import_keeps_to_what_the_fleet_is)
         EXPECT_HAS(err.message, "another fleet name");
         EXPECT_INT(item, 1); /* not about an item */
     }
-    myr_fleet_def same = {.name = "oj", .partition_columns = fixture_columns, .partition_count = 2, .features = fixture_features,
-                          .feature_count = 2, .target = "", .target_transform = ""};
+    myr_fleet_def same = {.name = "oj",
+                          .partition_columns = fixture_columns,
+                          .partition_count = 2,
+                          .features = fixture_features,
+                          .feature_count = 2,
+                          .target = "",
+                          .target_transform = ""};
     EXPECT_RC(myr_fleet_import(workspace, &same, list.items, 1, NULL, NULL, &item, &err), OK, &err);
     myr_fleet_def nameless[] = {{.name = NULL}, {.name = ""}, {.name = "../x"}};
     for (size_t i = 0; i < MYR_COUNT_OF(nameless); i++) {
         EXPECT_RC(myr_fleet_import(workspace, &nameless[i], list.items, 1, NULL, NULL, &item, &err), BAD_INPUT, &err);
     }
     EXPECT_RC(myr_fleet_import(workspace, &same, list.items, 0, NULL, NULL, &item, &err), BAD_INPUT, &err);
-    EXPECT_RC(myr_fleet_import(workspace, &same, list.items, MYR_PACK_MODELS_MAX + 1, NULL, NULL, &item, &err), TOO_LARGE, &err);
+    EXPECT_RC(myr_fleet_import(workspace, &same, list.items, MYR_PACK_MODELS_MAX + 1, NULL, NULL, &item, &err),
+              TOO_LARGE, &err);
     expect_models(workspace, "oj", "store=2,brand=1/1;brand=1/1;");
 }
 
@@ -380,7 +395,8 @@ TEST(import_heals_a_damaged_artifact)
     myr_model_row model = {0};
     myr_release_report report = {0};
     char path[MYR_PATH_BYTES_MAX + 100];
-    EXPECT_RC(myr_registry_model_get(workspace->registry, arena, fleet_row(workspace, arena, "oj").id, "brand=1", 1, &model, &err),
+    EXPECT_RC(myr_registry_model_get(workspace->registry, arena, fleet_row(workspace, arena, "oj").id, "brand=1", 1,
+                                     &model, &err),
               OK, &err);
     snprintf(path, sizeof path, "%s/artifacts/%.2s/%s", workspace->root, model.artifact, model.artifact + 2);
     EXPECT_RC(myr_file_write(path, "damaged", 7, &err), OK, &err);
@@ -394,8 +410,7 @@ TEST(import_heals_a_damaged_artifact)
 
 TEST(import_survives_each_failed_allocation)
 {
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         MYR_AUTO(fixture_items) list = {.count = 0};
         TESTING_NO_FAULTS();
         fixture_add(&list, "store=2,brand=1", 5);

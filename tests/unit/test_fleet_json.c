@@ -37,7 +37,8 @@ static void json_world_make(json_world *w, size_t cap_bytes)
     EXPECT_RC(myr_fleet_import(w->workspace, &def, list.items, list.count, NULL, NULL, &item, &err), OK, &err);
     fixture_release(w->workspace, "oj");
     EXPECT_RC(myr_fleet_open(w->workspace, "oj", 0, &w->fleet, &err), OK, &err);
-    EXPECT(w->fleet->info->keys.columns[0].type == MYR_KEY_INT64 && w->fleet->info->keys.columns[1].type == MYR_KEY_BYTES);
+    EXPECT(w->fleet->info->keys.columns[0].type == MYR_KEY_INT64 &&
+           w->fleet->info->keys.columns[1].type == MYR_KEY_BYTES);
     w->scratch = myr_score_scratch_new();
     w->arena = myr_arena_new(cap_bytes);
     EXPECT(w->scratch != NULL && w->arena != NULL);
@@ -99,12 +100,14 @@ TEST(json_answers_in_the_order_given)
 {
     MYR_AUTO(json_world) w = {0};
     json_world_make(&w, 0);
-    EXPECT_STR(json_answers(&w, "{\"store\":2,\"brand\":\"a b\",\"price\":1,\"deal\":2},"
-                                "{\"brand\":\"q\\\"q\",\"price\":0.1,\"deal\":0,\"store\":77},"
-                                "{\"store\":2,\"brand\":\"none\",\"price\":1,\"deal\":1}"),
-               "{\"prediction\":7,\"model\":\"oj@store=2,brand=a b\",\"model_version\":1,\"level\":\"segment\",\"status\":\"ok\"},"
-               "{\"prediction\":6.1,\"model\":\"oj@brand=q\\\"q\",\"model_version\":1,\"level\":\"parent\",\"status\":\"ok\"},"
-               "{\"prediction\":null,\"model\":null,\"model_version\":null,\"level\":\"none\",\"status\":\"no_model\"}");
+    EXPECT_STR(
+        json_answers(&w, "{\"store\":2,\"brand\":\"a b\",\"price\":1,\"deal\":2},"
+                         "{\"brand\":\"q\\\"q\",\"price\":0.1,\"deal\":0,\"store\":77},"
+                         "{\"store\":2,\"brand\":\"none\",\"price\":1,\"deal\":1}"),
+        "{\"prediction\":7,\"model\":\"oj@store=2,brand=a "
+        "b\",\"model_version\":1,\"level\":\"segment\",\"status\":\"ok\"},"
+        "{\"prediction\":6.1,\"model\":\"oj@brand=q\\\"q\",\"model_version\":1,\"level\":\"parent\",\"status\":\"ok\"},"
+        "{\"prediction\":null,\"model\":null,\"model_version\":null,\"level\":\"none\",\"status\":\"no_model\"}");
     EXPECT_STR(json_answers(&w, ""), "");
 }
 
@@ -121,17 +124,20 @@ TEST(json_keys_have_one_meaning)
         }
     }
     EXPECT_HAS(json_answers(&w, "{\"store\":2,\"brand\":2.5,\"price\":0,\"deal\":0}"), "oj@store=2,brand=2.5");
-    EXPECT_HAS(json_answers(&w, "{\"store\":9007199254740993,\"brand\":\"x\",\"price\":0,\"deal\":0}"), "\"prediction\":93");
+    EXPECT_HAS(json_answers(&w, "{\"store\":9007199254740993,\"brand\":\"x\",\"price\":0,\"deal\":0}"),
+               "\"prediction\":93");
     EXPECT_HAS(json_answers(&w, "{\"store\":9007199254740992,\"brand\":\"x\",\"price\":0,\"deal\":0}"), "no_model");
     static const char *const bad[] = {"2.5", "\"x\"", "\"\"", "18446744073709551615", "1e300", "\"2,brand=2\""};
     for (size_t i = 0; i < MYR_COUNT_OF(bad); i++) { /* a status of its row, and of no other */
         char rows[300];
-        snprintf(rows, sizeof rows, "{\"store\":%s,\"brand\":2,\"price\":0,\"deal\":0},{\"store\":2,\"brand\":2,\"price\":0,\"deal\":0}",
+        snprintf(rows, sizeof rows,
+                 "{\"store\":%s,\"brand\":2,\"price\":0,\"deal\":0},{\"store\":2,\"brand\":2,\"price\":0,\"deal\":0}",
                  bad[i]);
         EXPECT_HAS(json_answers(&w, rows), "\"status\":\"bad_key\"},{\"prediction\":20");
     }
     static const char *const absent[] = {"{\"store\":null,\"brand\":\"q\\\"q\"}", "{\"brand\":\"q\\\"q\"}"};
-    for (size_t i = 0; i < MYR_COUNT_OF(absent); i++) EXPECT_HAS(json_answers(&w, absent[i]), "\"level\":\"parent\"");
+    for (size_t i = 0; i < MYR_COUNT_OF(absent); i++)
+        EXPECT_HAS(json_answers(&w, absent[i]), "\"level\":\"parent\"");
     expect_bad(&w, "{\"store\":2},{\"store\":true}", "row 1: 'store' is a true");
     expect_bad(&w, "{\"brand\":[2]}", "row 0: 'brand' is an array");
     expect_bad(&w, "{\"brand\":{}}", "row 0: 'brand' is an object");
@@ -144,8 +150,17 @@ TEST(json_features_are_numbers)
     struct {
         const char *price;
         const char *prediction;
-    } good[] = {{"3", "23"},  {"-3", "17"},    {"0.25", "20.25"},   {"\"4\"", "24"}, {"\"1e2\"", "120"}, {"true", "21"},
-                {"false", "20"}, {"null", "null"}, {"\"nan\"", "null"}, {"\"inf\"", "null"}, {"18446744073709551615", "1.8446744073709552e+19"}};
+    } good[] = {{"3", "23"},
+                {"-3", "17"},
+                {"0.25", "20.25"},
+                {"\"4\"", "24"},
+                {"\"1e2\"", "120"},
+                {"true", "21"},
+                {"false", "20"},
+                {"null", "null"},
+                {"\"nan\"", "null"},
+                {"\"inf\"", "null"},
+                {"18446744073709551615", "1.8446744073709552e+19"}};
     for (size_t i = 0; i < MYR_COUNT_OF(good); i++) {
         char row[200], wanted[100];
         snprintf(row, sizeof row, "{\"store\":2,\"brand\":2,\"deal\":0,\"price\":%s}", good[i].price);
@@ -153,8 +168,10 @@ TEST(json_features_are_numbers)
         EXPECT_HAS(json_answers(&w, row), wanted);
         EXPECT_HAS(w.out.data, "\"status\":\"ok\"");
     }
-    EXPECT_HAS(json_answers(&w, "{\"store\":2,\"brand\":2,\"deal\":0}"), "\"prediction\":null"); /* missing: NaN into a linear model */
-    EXPECT_HAS(json_answers(&w, "{\"brand\":\"big\",\"deal\":0,\"price\":1.7e308}"), "\"prediction\":null"); /* infinite */
+    EXPECT_HAS(json_answers(&w, "{\"store\":2,\"brand\":2,\"deal\":0}"),
+               "\"prediction\":null"); /* missing: NaN into a linear model */
+    EXPECT_HAS(json_answers(&w, "{\"brand\":\"big\",\"deal\":0,\"price\":1.7e308}"),
+               "\"prediction\":null"); /* infinite */
     expect_bad(&w, "{\"price\":1},{\"price\":\"dear\"}", "row 1: 'price' is \"dear\", not a number");
     expect_bad(&w, "{\"price\":\"\"}", "row 0");
     expect_bad(&w, "{\"price\":\" 1\"}", "row 0");
@@ -174,7 +191,8 @@ TEST(json_fields_must_be_known_and_once)
     expect_bad(&w, "{\"store\":1},{\"store\":null,\"store\":2}", "row 1: 'store' is given twice");
     expect_bad(&w, "3", "row 0 is not a JSON object");
     expect_bad(&w, "{},[]", "row 1 is not a JSON object");
-    EXPECT_HAS(json_answers(&w, "{\"store\":2,\"brand\":2,\"price\":1,\"deal\":0,\"sales\":[\"anything\"]}"), "21"); /* the target */
+    EXPECT_HAS(json_answers(&w, "{\"store\":2,\"brand\":2,\"price\":1,\"deal\":0,\"sales\":[\"anything\"]}"),
+               "21");                                                        /* the target */
     EXPECT_HAS(json_answers(&w, "{\"price\":1},{\"price\":1}"), "no_model"); /* once per row is once */
     static char text[20000];
     int size = snprintf(text, sizeof text, "[{\"");
@@ -207,8 +225,11 @@ TEST(json_several_outputs_are_an_array)
     myr_err err = {0};
     size_t at = 0;
     MYR_AUTO(fixture_items) list = {.count = 1};
-    list.items[0] = (myr_fleet_item){.name = "two", .data = fixture_two_outputs, .size_bytes = strlen(fixture_two_outputs),
-                                     .segment = "", .baseline = (double)NAN};
+    list.items[0] = (myr_fleet_item){.name = "two",
+                                     .data = fixture_two_outputs,
+                                     .size_bytes = strlen(fixture_two_outputs),
+                                     .segment = "",
+                                     .baseline = (double)NAN};
     w.workspace = fixture_workspace();
     EXPECT_RC(fixture_import(w.workspace, "two", &list, &at, &err), OK, &err);
     fixture_release(w.workspace, "two");
@@ -216,8 +237,9 @@ TEST(json_several_outputs_are_an_array)
     EXPECT_INT(w.fleet->info->output_count, 2);
     w.scratch = myr_score_scratch_new();
     w.arena = myr_arena_new(0);
-    EXPECT_STR(json_answers(&w, "{\"price\":1,\"deal\":4}"),
-               "{\"prediction\":[0.5,0.5],\"model\":\"two@\",\"model_version\":1,\"level\":\"global\",\"status\":\"ok\"}");
+    EXPECT_STR(
+        json_answers(&w, "{\"price\":1,\"deal\":4}"),
+        "{\"prediction\":[0.5,0.5],\"model\":\"two@\",\"model_version\":1,\"level\":\"global\",\"status\":\"ok\"}");
 }
 
 TEST(json_limits)
@@ -228,7 +250,8 @@ TEST(json_limits)
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
     yyjson_doc *doc = json_parse("{}");
     yyjson_val **objects = myr_arena_calloc(arena, MYR_JSON_ROWS_MAX + 1, sizeof *objects);
-    for (size_t i = 0; i <= MYR_JSON_ROWS_MAX; i++) objects[i] = yyjson_doc_get_root(doc);
+    for (size_t i = 0; i <= MYR_JSON_ROWS_MAX; i++)
+        objects[i] = yyjson_doc_get_root(doc);
     myr_json_rows rows = {.rows = {.row_count = -7}};
     EXPECT_RC(myr_fleet_decode_rows(w.fleet, objects, MYR_JSON_ROWS_MAX + 1, w.arena, &rows, &err), TOO_LARGE, &err);
     EXPECT_INT(rows.rows.row_count, -7);
@@ -245,10 +268,12 @@ TEST(json_warm_call_allocates_nothing)
 {
     MYR_AUTO(json_world) w = {0};
     json_world_make(&w, 1 << 20);
-    yyjson_doc *doc = json_parse("[{\"store\":2,\"brand\":2,\"price\":0.1,\"deal\":3},{\"store\":2.0,\"brand\":2.5,\"price\":\"7\"},"
-                                 "{\"brand\":\"q\\\"q\",\"price\":1e-300},{\"store\":\"x\",\"brand\":\"none\"},{\"store\":true}]");
-    yyjson_doc *good = json_parse("[{\"store\":2,\"brand\":2,\"price\":0.1,\"deal\":3},{\"store\":2.0,\"brand\":2.5,\"price\":\"7\"},"
-                                  "{\"brand\":\"q\\\"q\",\"price\":1e-300},{\"store\":\"x\",\"brand\":\"none\"}]");
+    yyjson_doc *doc =
+        json_parse("[{\"store\":2,\"brand\":2,\"price\":0.1,\"deal\":3},{\"store\":2.0,\"brand\":2.5,\"price\":\"7\"},"
+                   "{\"brand\":\"q\\\"q\",\"price\":1e-300},{\"store\":\"x\",\"brand\":\"none\"},{\"store\":true}]");
+    yyjson_doc *good =
+        json_parse("[{\"store\":2,\"brand\":2,\"price\":0.1,\"deal\":3},{\"store\":2.0,\"brand\":2.5,\"price\":\"7\"},"
+                   "{\"brand\":\"q\\\"q\",\"price\":1e-300},{\"store\":\"x\",\"brand\":\"none\"}]");
     myr_err err = {0};
     EXPECT_RC(json_run(&w, good, &err), OK, &err);
     EXPECT_RC(json_run(&w, doc, &err), BAD_INPUT, &err);
@@ -266,10 +291,11 @@ TEST(json_survives_each_failed_allocation)
 {
     MYR_AUTO(json_world) w = {0};
     json_world_make(&w, 0);
-    yyjson_doc *doc = json_parse("[{\"store\":2,\"brand\":2.5,\"price\":0.1,\"deal\":3},{\"brand\":\"q\\\"q\",\"price\":1}]");
-    FAIL_EACH_ALLOC(nth)
-    {
-        json_world cold = {.workspace = w.workspace, .fleet = w.fleet, .scratch = myr_score_scratch_new(), .arena = myr_arena_new(0)};
+    yyjson_doc *doc =
+        json_parse("[{\"store\":2,\"brand\":2.5,\"price\":0.1,\"deal\":3},{\"brand\":\"q\\\"q\",\"price\":1}]");
+    FAIL_EACH_ALLOC (nth) {
+        json_world cold = {
+            .workspace = w.workspace, .fleet = w.fleet, .scratch = myr_score_scratch_new(), .arena = myr_arena_new(0)};
         myr_rc rc = MYR_NO_MEMORY;
         if (cold.scratch != NULL && cold.arena != NULL) rc = json_run(&cold, doc, NULL);
         TESTING_NO_FAULTS();

@@ -189,7 +189,8 @@ TEST(release_is_deterministic)
     for (int round = 0; round < 2; round++) {
         MYR_AUTO(myr_workspace_ptr) workspace = fixture_workspace();
         /* in another order the second time, and in two imports */
-        fixture_bring(workspace, "oj", round == 0 ? "store=2,brand=1:5;store=10,brand=1:6;brand=1:7;:8" : "store=10,brand=1:6;:8");
+        fixture_bring(workspace, "oj",
+                      round == 0 ? "store=2,brand=1:5;store=10,brand=1:6;brand=1:7;:8" : "store=10,brand=1:6;:8");
         if (round == 1) fixture_bring(workspace, "oj", "brand=1:7;store=2,brand=1:5");
         fixture_release(workspace, "oj");
         char path[TESTING_PATH_BYTES + 200];
@@ -258,7 +259,7 @@ TEST(release_full_disk_leaves_the_old_one)
             EXPECT(answer(workspace, 0, "2", "1") == champion); /* the old release still serves */
             continue;
         }
-        int64_t calls = testing_fault.calls; /* what the checks below do is not part of the round */
+        int64_t calls = testing_fault.calls;              /* what the checks below do is not part of the round */
         EXPECT(answer(workspace, 0, "2", "1") == wanted); /* the failed call was one that may fail */
         champion = wanted++;
         char text[64];
@@ -291,7 +292,8 @@ TEST(release_removes_what_a_killed_one_left)
     EXPECT(has_pack("oj", 1, ".index") && has_pack("oj", 1, ".blobs"));
 }
 
-/* Kill the process at its n-th file call, for each n: the workspace opens, the champion serves, the next release works. */
+/* Kill the process at its n-th file call, for each n: the workspace opens, the champion serves, the next release works.
+ */
 static int kill_at(void *ctx, myr_io_op op, const char *path)
 {
     (void)op;
@@ -344,7 +346,8 @@ TEST(release_survives_kill_at_each_file_call)
         myr_release_row *rows = NULL;
         size_t count = 0;
         EXPECT_RC(myr_registry_releases(workspace->registry, arena, 1, &rows, &count, &err), OK, &err);
-        for (size_t i = 0; i < count; i++) EXPECT(has_pack("oj", rows[i].number, ".index"));
+        for (size_t i = 0; i < count; i++)
+            EXPECT(has_pack("oj", rows[i].number, ".index"));
     }
     fixture_bring(workspace, "oj", "store=2,brand=1:1");
     fixture_release(workspace, "oj");
@@ -405,7 +408,8 @@ TEST(release_heals_a_damaged_pack)
     myr_release_report report = fixture_release(workspace, "oj");
     EXPECT_INT(report.number, 2);
     EXPECT(!report.reused && report.new_models >= 1 && report.new_models < 3); /* the sound ones are kept */
-    EXPECT(answer(workspace, 0, "2", "1") == 5 && answer(workspace, 0, "3", "1") == 6 && answer(workspace, 0, "3", "3") == 7);
+    EXPECT(answer(workspace, 0, "2", "1") == 5 && answer(workspace, 0, "3", "1") == 6 &&
+           answer(workspace, 0, "3", "3") == 7);
     pack_path("oj", 2, ".index", path);
     EXPECT_RC(myr_file_write(path, "garbage", 7, &err), OK, &err);
     myr_fleet *fleet = NULL;
@@ -443,8 +447,7 @@ TEST(release_survives_each_failed_allocation)
     fixture_bring(workspace, "oj", three);
     fixture_release(workspace, "oj");
     fixture_bring(workspace, "oj", "brand=1:60");
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         myr_release_report report = {.number = -1};
         myr_fleet *fleet = NULL;
         myr_rc rc = myr_release_create(workspace, "oj", true, &report, NULL);
