@@ -54,7 +54,10 @@ if(TARGET myr_api)
                         LINK_DEPENDS ${CMAKE_SOURCE_DIR}/src/api/libmyriad.map)
   target_link_libraries(myriad_shared PRIVATE myr_api)
   target_link_options(myriad_shared PRIVATE -Wl,--version-script=${CMAKE_SOURCE_DIR}/src/api/libmyriad.map
-                      -Wl,--exclude-libs,ALL -Wl,--no-undefined -Wl,-z,defs)
+                      -Wl,--exclude-libs,ALL)
+  if(NOT MYR_SANITIZE) # clang leaves the sanitizer's functions to the program that loads the library
+    target_link_options(myriad_shared PRIVATE -Wl,--no-undefined -Wl,-z,defs)
+  endif()
 endif()
 
 if(EXISTS ${CMAKE_SOURCE_DIR}/src/cli/main.c AND TARGET myr_cli)
