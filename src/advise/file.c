@@ -140,6 +140,7 @@ static myr_rc question_options(const myr_spec *spec, const myr_spec_node *map, m
 {
     const myr_spec_node *list = NULL;
     MYR_TRY(file_list(spec, map, "options", MYR_ADVISE_OPTIONS_MAX, &list, err));
+    MYR_ASSERT(list != NULL);
     bool has_band = false;
     for (uint32_t i = 0; i < list->count; i++) {
         MYR_TRY(question_option(spec, list->items[i], question, err));
@@ -198,6 +199,7 @@ static myr_rc end_next(const myr_spec *spec, const myr_spec_node *map, myr_advis
     const myr_spec_node *list = NULL;
     if (myr_spec_find(map, "next") == NULL) return MYR_OK;
     MYR_TRY(file_list(spec, map, "next", MYR_ADVISE_NEXT_MAX, &list, err));
+    MYR_ASSERT(list != NULL);
     for (uint32_t i = 0; i < list->count; i++) {
         myr_advise_next *next = &end->next[i];
         MYR_TRY(myr_spec_check_keys(spec, list->items[i], known, err));
@@ -215,6 +217,7 @@ static myr_rc file_ends(const myr_spec *spec, const myr_spec_node *root, const c
     static const char *const known[] = {"name", "title", "text", "next", NULL};
     const myr_spec_node *list = NULL;
     MYR_TRY(file_list(spec, root, key, MYR_ADVISE_OPTIONS_MAX, &list, err));
+    MYR_ASSERT(list != NULL);
     for (uint32_t i = 0; i < list->count; i++) {
         const myr_spec_node *map = list->items[i];
         MYR_TRY(myr_spec_check_keys(spec, map, known, err));
@@ -254,6 +257,7 @@ static myr_rc file_read(myr_advise_trees *trees, myr_err *err)
     MYR_TRY(myr_advise_read_text(spec, root, "title", true, MYR_ADVISE_TITLE_BYTES_MAX, &trees->title, err));
     MYR_TRY(myr_advise_read_text(spec, root, "source", true, MYR_ADVISE_TEXT_BYTES_MAX, &trees->source, err));
     MYR_TRY(file_list(spec, root, "questions", MYR_ADVISE_QUESTIONS_MAX, &questions, err));
+    MYR_ASSERT(questions != NULL);
     for (uint32_t i = 0; i < questions->count; i++) {
         MYR_TRY(file_question(trees, questions->items[i], err));
     }

@@ -24,6 +24,11 @@ typedef struct measure_table {
     myr_arena *arena;
     int64_t row_count;
     myr_col keys[MYR_PARTITION_COLUMNS_MAX];
+    struct { /* the cells of `keys`, to write */
+        uint8_t *valid;
+        int64_t *i64;
+        myr_str *text;
+    } cells[MYR_PARTITION_COLUMNS_MAX];
     myr_col *features;
     double **values;
     uint8_t *statuses;
@@ -47,19 +52,17 @@ static double measure_quantile(const double *sorted, int64_t count, double share
 static myr_rc measure_key_cell(measure_table *t, uint32_t col_idx, int64_t row_idx, const char *value, size_t size,
                                myr_err *err)
 {
-    myr_col *col = &t->keys[col_idx];
-    uint8_t *valid = (uint8_t *)(uintptr_t)col->valid; /* ours, const only to readers */
-    valid[row_idx] = 1;
-    if (col->type == MYR_COL_INT64) {
+    t->cells[col_idx].valid[row_idx] = 1;
+    if (t->keys[col_idx].type == MYR_COL_INT64) {
         int64_t number = 0;
         bool is_number = myr_parse_int64(myr_str_make(value, size), &number);
         MYR_ASSERT(is_number); /* the pack wrote it */
-        ((int64_t *)(uintptr_t)col->data.i64)[row_idx] = number;
+        t->cells[col_idx].i64[row_idx] = number;
         return MYR_OK;
     }
     char *copy = myr_arena_strndup(t->arena, value, size);
     if (copy == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
-    ((myr_str *)(uintptr_t)col->data.text)[row_idx] = myr_str_make(copy, size);
+    t->cells[col_idx].text[row_idx] = myr_str_make(copy, size);
     return MYR_OK;
 }
 
@@ -82,11 +85,15 @@ static myr_rc measure_keys(measure_table *t, myr_err *err)
     for (uint32_t i = 0; i < schema->column_count; i++) {
         bool is_int = schema->columns[i].type == MYR_KEY_INT64;
         t->keys[i] = (myr_col){.name = schema->columns[i].name, .type = is_int ? MYR_COL_INT64 : MYR_COL_TEXT};
-        t->keys[i].valid = myr_arena_calloc(t->arena, rows, 1);
         void *data = myr_arena_calloc(t->arena, rows, is_int ? sizeof(int64_t) : sizeof(myr_str));
-        if (t->keys[i].valid == NULL || data == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
-        if (is_int) t->keys[i].data.i64 = data;
-        if (!is_int) t->keys[i].data.text = data;
+        t->cells[i].valid = myr_arena_calloc(t->arena, rows, 1);
+        if (t->cells[i].valid == NULL || data == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+        t->keys[i].valid = t->cells[i].valid;
+        if (is_int) {
+            t->keys[i].data.i64 = t->cells[i].i64 = data;
+        } else {
+            t->keys[i].data.text = t->cells[i].text = data;
+        }
     }
     uint64_t models = t->fleet->info->model_count;
     for (int64_t r = 0; r < t->row_count; r++) {

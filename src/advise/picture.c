@@ -38,20 +38,20 @@ double myr_picture_text_width(myr_str text, double font_size, bool bold)
     return width;
 }
 
-/* How many bytes of `text` fit: up to a blank if there is one, else up to a character; at least one character. */
+/* How many bytes of `text` fit: up to a blank or after a dash if there is one, else any character; at least one. */
 static size_t picture_fit(myr_str text, double width, double font_size, bool bold)
 {
     double used = 0;
-    size_t last_blank = 0, end = 0;
+    size_t last_break = 0, end = 0;
     while (end < text.size) {
         used += picture_char_width(text.data[end], font_size, bold);
         if (used > width && end > 0 && !picture_is_inside(text.data[end])) break;
-        if (text.data[end] == ' ') last_blank = end;
+        if (text.data[end] == ' ') last_break = end;
         end++;
+        if (text.data[end - 1] == '-') last_break = end;
     }
-    if (end == text.size) return end;
-    if (text.data[end] == ' ') return end;
-    return last_blank > 0 ? last_blank : end;
+    if (end == text.size || text.data[end] == ' ') return end;
+    return last_break > 0 ? last_break : end;
 }
 
 uint32_t myr_picture_wrap(const char *text, double width, double font_size, bool bold,

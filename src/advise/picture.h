@@ -12,7 +12,7 @@
 #define PICTURE_BOX_WIDTH  232.0
 #define PICTURE_BOX_PAD    12.0
 #define PICTURE_TICK_WIDTH 22.0 /* kept free at the right of each box */
-#define PICTURE_COLUMN_GAP 190.0
+#define PICTURE_COLUMN_GAP 204.0
 #define PICTURE_ELBOW      18.0 /* from a box to where its ways part */
 #define PICTURE_ARROW      14.0 /* kept free before the next box */
 #define PICTURE_ROW_GAP    14.0

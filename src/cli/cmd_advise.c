@@ -11,7 +11,6 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 
-static const char ADVISE_PICTURE[] = "advise.svg"; /* where --explain without a name draws */
 #define ADVISE_WORDS_MAX 128
 
 typedef struct advise_args {
@@ -74,7 +73,8 @@ static const char *advise_find_trees(int argc, char **argv)
 }
 
 /* `--explain` may stand without a name: then the next word is a flag or there is none. */
-static myr_rc advise_words(int argc, char **argv, const char *out_words[ADVISE_WORDS_MAX], int *out_count, myr_err *err)
+static myr_rc advise_words(int argc, char **argv, char *picture, char *out_words[ADVISE_WORDS_MAX], int *out_count,
+                           myr_err *err)
 {
     int count = 0;
     for (int i = 0; i < argc; i++) {
@@ -82,7 +82,7 @@ static myr_rc advise_words(int argc, char **argv, const char *out_words[ADVISE_W
             MYR_FAIL(err, TOO_LARGE, "myriad advise: more than %d words", ADVISE_WORDS_MAX - 2);
         out_words[count++] = argv[i];
         if (strcmp(argv[i], "--explain") != 0) continue;
-        if (i + 1 == argc || strncmp(argv[i + 1], "--", 2) == 0) out_words[count++] = ADVISE_PICTURE;
+        if (i + 1 == argc || strncmp(argv[i + 1], "--", 2) == 0) out_words[count++] = picture;
     }
     *out_count = count;
     return MYR_OK;
@@ -229,16 +229,16 @@ myr_rc myr_cmd_advise(int argc, char **argv, myr_err *err)
     advise_args a = {0};
     advise_rows rows = {0};
     myr_cli cli = {0};
-    const char *words[ADVISE_WORDS_MAX];
+    char *words[ADVISE_WORDS_MAX], picture[] = "advise.svg"; /* where --explain without a name draws */
     int word_count = 0;
-    MYR_TRY(advise_words(argc, argv, words, &word_count, err));
+    MYR_TRY(advise_words(argc, argv, picture, words, &word_count, err));
     MYR_TRY(myr_advise_load(advise_find_trees(argc, argv), &trees, err));
     myr_rc rc = advise_rows_fill(&rows, &a, trees, err);
     if (rc == MYR_OK) {
         rc = myr_cli_parse("advise", "batch or real time, and on what: questions, two trees, the way and why",
                            "myriad advise --how-often nightly --how-soon 4h --batch-size large --compute little "
                            "--operation one-machine",
-                           rows.rows, rows.count, word_count, (char **)(uintptr_t)words, &cli, err);
+                           rows.rows, rows.count, word_count, words, &cli, err);
     }
     if (rc == MYR_OK && !cli.done) rc = advise_parsed(&a, &cli, trees, err);
     advise_rows_fini(&rows);
