@@ -126,10 +126,13 @@ static myr_rc slot_write(release_job *job, release_slot *slot, myr_pack_writer *
 static myr_rc window_run(release_window *window, size_t first, myr_pack_writer *writer, myr_err *err)
 {
     release_job *job = window->job;
+    size_t compiled = 0;
     for (size_t i = 0; i < window->count; i++) {
         MYR_TRY(slot_fill(job, &job->models[first + i], &window->slots[i], err));
+        if (window->slots[i].earlier_idx == MYR_PACK_NONE) compiled++;
     }
-    MYR_TRY(myr_parallel(myr_cpu_count(), window->count, slot_compile, window, err));
+    /* Most windows of a nightly release are kept whole: no threads for those. */
+    if (compiled > 0) MYR_TRY(myr_parallel(myr_cpu_count(), window->count, slot_compile, window, err));
     for (size_t i = 0; i < window->count; i++) {
         MYR_TRY(slot_write(job, &window->slots[i], writer, err));
     }
