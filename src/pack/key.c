@@ -116,7 +116,7 @@ static myr_rc key_value_from_double(myr_key_type type, const char *name, double 
     }
     char text[MYR_DOUBLE_TEXT_BYTES];
     size_t size = myr_format_double(value, text);
-    MYR_ASSERT(size <= MYR_KEY_SCRATCH_BYTES && size <= sizeof text);
+    MYR_ASSERT(size < MYR_KEY_SCRATCH_BYTES);
     if (type == MYR_KEY_INT64) {
         MYR_FAIL(err, BAD_INPUT, "partition column '%s' is %s, %.*s is not an integer of 64 bits", name,
                  key_type_names[type], (int)size, text);
