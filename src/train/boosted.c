@@ -197,6 +197,7 @@ static myr_rc boosted_params(boosted_run *run, const myr_train_sample *sample, c
 {
     /* `exact` is quicker than building histograms for a hundred rows, `hist` for many; both were measured. */
     int method = (int)values[BOOSTED_METHOD];
+    MYR_ASSERT(method >= 0 && method < 3);
     if (method == 0) method = sample->is_leaf ? 1 : 2;
     MYR_TRY(boosted_set(run, "nthread", "1"));
     MYR_TRY(boosted_set(run, "verbosity", "0"));
@@ -208,9 +209,10 @@ static myr_rc boosted_params(boosted_run *run, const myr_train_sample *sample, c
         if (i == BOOSTED_MAX_BIN && method != 2) continue;
         MYR_TRY(boosted_set_number(run, boosted_settings[i].name, values[i]));
     }
-    return boosted_check(run, run->xgboost->XGBoosterSetStrFeatureInfo(run->booster, "feature_name",
-                                                                       (const char **)(uintptr_t)sample->features,
-                                                                       sample->feature_count));
+    const char **names; /* the call reads them, but its type does not say so */
+    memcpy(&names, &sample->features, sizeof names);
+    return boosted_check(
+        run, run->xgboost->XGBoosterSetStrFeatureInfo(run->booster, "feature_name", names, sample->feature_count));
 }
 
 static myr_rc boosted_fit(const myr_train_sample *sample, const double *values, myr_train_scratch *scratch,

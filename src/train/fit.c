@@ -16,12 +16,14 @@ static myr_rc fit_rows(const myr_train_table *t, const myr_train_segment *s, dou
     uint32_t *rows = myr_train_room_take(&scratch->rows, s->count, sizeof *rows);
     double *sorted = myr_train_room_take(&scratch->sorted, s->count, sizeof *sorted);
     if (rows == NULL || sorted == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %u rows", s->count);
+    MYR_ASSERT(s->level < t->level_count && s->first + s->count <= t->order_count);
     const uint32_t *order = t->orders[s->level] + s->first;
     uint32_t count = 0;
     for (uint32_t i = 0; i < s->count; i++) {
         if (t->states[order[i]] == MYR_TRAIN_ROW_FIT && t->time[order[i]] <= end) rows[count++] = order[i];
     }
     uint32_t kept = count;
+    MYR_ASSERT(count <= s->count);
     if (t->plan->cleans)
         kept = myr_train_clean(t->target, t->plan->clean_limit, t->plan->clean_share, rows, count, sorted);
     *out_count = kept;
@@ -86,14 +88,14 @@ myr_rc myr_train_predict(const myr_train_table *table, const myr_buf *artifact, 
     double *predicted = myr_train_room_take(&scratch->predicted, count, sizeof *predicted);
     if (x == NULL || predicted == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %u rows", count);
     MYR_AUTO(myr_imported_ptr) imported = NULL;
-    MYR_AUTO(myr_mem) bytes = NULL;
     unsigned char *compiled = NULL;
     size_t size = 0;
     const myr_model *model = NULL;
     myr_model_info info;
     MYR_TRY(myr_import("a trained model", artifact->data, artifact->size, NULL, 0, &imported, err));
     MYR_TRY(myr_imported_compile(imported, table->plan->features, p, &compiled, &size, err));
-    bytes = compiled;
+    MYR_AUTO(myr_mem) owned = compiled;
+    (void)owned;
     MYR_TRY(myr_model_check(compiled, size, &model, err));
     myr_model_get_info(model, &info);
     MYR_ASSERT(info.output_count == 1 && info.column_count == p);
@@ -146,6 +148,7 @@ static myr_rc fit_window(const myr_train_table *t, myr_train_segment *s, uint32_
         trials->sse[c] += sse;
     }
     trials->rows += judged;
+    MYR_ASSERT(s->window_count < plan->window_count);
     s->window_count++;
     return MYR_OK;
 }
@@ -208,6 +211,7 @@ static myr_rc fit_test(const myr_train_table *t, myr_train_segment *s, myr_train
         double error = s->baseline - t->target[rows[i]];
         s->baseline_sse += error * error;
     }
+    MYR_ASSERT(count <= s->count);
     s->test_rows = count;
     return MYR_OK;
 }

@@ -119,6 +119,7 @@ static void ridge_sum(ridge_work *w)
 static myr_rc ridge_solve(ridge_work *w, double lambda, myr_err *err)
 {
     size_t q = w->used_count;
+    MYR_ASSERT(q > 0 && q <= w->sample->feature_count);
     for (int turn = 0; turn<LINEAR_SOLVES_MAX; turn++, lambda = lambda> 0 ? lambda * 10 : 1e-9) {
         memcpy(w->factor, w->gram, q * q * sizeof *w->gram);
         memcpy(w->solved, w->right, q * sizeof *w->right);
@@ -133,6 +134,7 @@ static myr_rc ridge_fit(const myr_train_sample *sample, const double *values, my
                         myr_err *err)
 {
     ridge_work w;
+    MYR_ASSERT(sample->row_count > 0 && values[0] >= 0);
     MYR_TRY(ridge_start(sample, scratch, &w, err));
     w.y_mean = myr_train_average(sample->y, sample->row_count);
     ridge_standardise(&w);

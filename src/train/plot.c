@@ -110,9 +110,20 @@ static myr_rc plot_load(plot_panel *p, myr_arena *arena, myr_train_scratch *scra
     return MYR_OK;
 }
 
+/* Room for steps that still move a number of this size: axes are walked by adding. */
+static void plot_widen(double *low, double *high)
+{
+    double least = fmax(1e-6 * fmax(fabs(*low), fabs(*high)), 1e-30);
+    if (*high > 1e300) *high = 1e300;
+    if (*high - *low >= least) return;
+    *low -= least / 2;
+    *high += least / 2;
+}
+
 /* Axes that hold the actual values; a prediction far outside is cut off rather than flattening everything else. */
 static void plot_range(plot_panel *p)
 {
+    MYR_ASSERT(p->count > 0);
     double low = INFINITY, high = -INFINITY;
     for (uint32_t i = 0; i < p->count; i++) {
         low = fmin(low, p->actual[i]);
@@ -129,16 +140,17 @@ static void plot_range(plot_panel *p)
         bottom = isfinite(low) ? low - 1 : 0;
         top = bottom + 2;
     }
+    plot_widen(&bottom, &top);
     double step = plot_step(top - bottom, 5);
     p->y_min = floor(bottom / step) * step;
     p->y_max = ceil(top * (1 + 1e-9) / step) * step;
-    if (!(p->y_max > p->y_min)) p->y_max = p->y_min + step;
-    double first = p->t->time[p->rows[0]];
-    double last = p->t->time[p->rows[p->count - 1]];
-    double side = (last - first) / 50;
-    if (!(side > 0)) side = 1;
-    p->x_min = first - side;
-    p->x_max = last + side;
+    plot_widen(&p->y_min, &p->y_max);
+    p->x_min = p->t->time[p->rows[0]];
+    p->x_max = p->t->time[p->rows[p->count - 1]];
+    double side = p->x_max > p->x_min ? (p->x_max - p->x_min) / 50 : 1;
+    p->x_min -= side;
+    p->x_max += side;
+    plot_widen(&p->x_min, &p->x_max);
 }
 
 /* ---- drawing ---- */
@@ -238,6 +250,7 @@ static void plot_title(const plot_panel *p)
 static void plot_panel_draw(plot_panel *p, uint32_t idx)
 {
     plot_range(p);
+    MYR_ASSERT(p->x_max > p->x_min && p->y_max > p->y_min);
     plot_test_region(p);
     plot_axes(p);
     plot_title(p);
@@ -309,8 +322,9 @@ myr_rc myr_train_plot_write(const myr_train_table *table, const char *path, myr_
     for (uint32_t i = 0; i < PLOT_PANELS; i++) {
         plot_panel panel = {.t = table, .s = plot_choose(table, i), .out = &out};
         if (panel.s == NULL) break;
-        panel.left = 90 + i % 2 * (PLOT_PANEL_WIDTH + 110);
-        panel.top = 115 + i / 2 * (PLOT_PANEL_HEIGHT + 120);
+        uint32_t across = i % 2, down = i / 2;
+        panel.left = 90 + across * (PLOT_PANEL_WIDTH + 110);
+        panel.top = 115 + down * (PLOT_PANEL_HEIGHT + 120);
         MYR_TRY(plot_load(&panel, arena, scratch, err));
         if (panel.count > 0) plot_panel_draw(&panel, i);
     }

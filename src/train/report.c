@@ -70,6 +70,7 @@ static bool report_loses(const myr_train_segment *s)
 
 static void report_win(const myr_train_table *table, const myr_train_segment *s, myr_train_report *report)
 {
+    MYR_ASSERT(s->winner <= table->plan->candidate_count);
     const char *name = table->plan->candidates[s->winner].algorithm->name;
     for (uint32_t i = 0; i < report->win_count; i++) {
         if (strcmp(report->wins[i].algorithm, name) == 0) report->wins[i].wins++;

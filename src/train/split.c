@@ -66,7 +66,7 @@ static void split_mark_keyless(split_work *w)
 {
     myr_train_table *t = w->t;
     for (uint32_t i = 0; i < t->row_count; i++) {
-        bool is_whole = isfinite(t->time[i]);
+        bool is_whole = fabs(t->time[i]) <= MYR_TRAIN_VALUE_MAX;
         for (uint32_t k = 0; k < t->plan->partition_count; k++)
             is_whole = is_whole && !myr_col_is_null(&t->keys[k], i);
         t->states[i] = is_whole ? MYR_TRAIN_ROW_FIT : MYR_TRAIN_ROW_OUT;
@@ -94,6 +94,7 @@ static int split_by_level(const void *a, const void *b, void *ctx)
 static void split_sort(split_work *w, uint32_t level)
 {
     uint32_t columns = w->t->plan->partition_count;
+    MYR_ASSERT(level < w->t->level_count && columns <= MYR_PARTITION_COLUMNS_MAX);
     for (uint32_t k = 0; k < columns; k++)
         w->sequence[k] = level + k < columns ? level + k : level + k - columns;
     qsort_r(w->t->orders[level], w->t->order_count, sizeof(uint32_t), split_by_level, w);
@@ -103,6 +104,7 @@ static void split_sort(split_work *w, uint32_t level)
 static uint32_t split_run(const split_work *w, uint32_t level, uint32_t first)
 {
     const uint32_t *order = w->t->orders[level];
+    MYR_ASSERT(first < w->t->order_count);
     uint32_t end = first + 1;
     for (; end < w->t->order_count; end++) {
         for (uint32_t k = level; k < w->t->plan->partition_count; k++) {
@@ -135,6 +137,7 @@ static void split_states(split_work *w)
     for (uint32_t i = 0; i < t->order_count; i++) {
         if (t->states[order[i]] != MYR_TRAIN_ROW_OUT) order[kept++] = order[i];
     }
+    MYR_ASSERT(kept >= t->test_count && kept <= t->order_count);
     t->order_count = kept;
     t->out_count = t->row_count - kept;
 }

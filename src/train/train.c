@@ -145,6 +145,7 @@ static myr_rc train_register(train_run *run, myr_err *err)
                                .feature_count = plan->feature_count,
                                .target = plan->target,
                                .target_transform = plan->transform};
+    MYR_ASSERT(count > 0 && count <= t->segment_count);
     size_t failed = 0;
     myr_rc rc = myr_fleet_import(run->workspace, &def, items, count, train_register_progress, run, &failed, err);
     if (rc != MYR_OK) return failed < count ? myr_err_prefix(err, rc, "segment '%.120s': ", items[failed].segment) : rc;

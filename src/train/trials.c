@@ -96,7 +96,7 @@ static myr_rc trials_settings(const myr_spec *spec, const myr_spec_node *map, tr
 {
     const myr_train_algorithm *a = grid->algorithm;
     const char *names[MYR_TRAIN_SETTINGS_MAX + 1] = {0};
-    MYR_ASSERT(a->setting_count <= MYR_TRAIN_SETTINGS_MAX);
+    MYR_ASSERT(a != NULL && a->setting_count <= MYR_TRAIN_SETTINGS_MAX);
     for (uint32_t s = 0; s < a->setting_count; s++) {
         names[s] = a->settings[s].name;
         grid->counts[s] = 1;
@@ -127,6 +127,7 @@ static myr_rc trials_expand(const myr_spec *spec, const myr_spec_node *node, con
         *candidate = (myr_train_candidate){.algorithm = grid->algorithm, .given = grid->given};
         for (uint32_t s = 0; s < settings; s++)
             candidate->values[s] = grid->values[s][at[s]];
+        MYR_ASSERT(settings <= MYR_TRAIN_SETTINGS_MAX);
         uint32_t turning = settings;
         while (turning > 0 && ++at[turning - 1] == grid->counts[turning - 1])
             at[--turning] = 0;

@@ -303,6 +303,61 @@ TEST(missing_features_and_odd_keys)
     myr_free(text);
 }
 
+TEST(a_key_value_has_a_limit)
+{
+    static char value[MYR_KEY_VALUE_BYTES_MAX + 1];
+    memset(value, 'k', sizeof value);
+    for (size_t size = MYR_KEY_VALUE_BYTES_MAX; size <= MYR_KEY_VALUE_BYTES_MAX + 1; size++) {
+        myr_train_report report;
+        myr_err err = {0};
+        char path[MYR_PATH_BYTES_MAX];
+        fixture_fill(1, 1, 40, 0.1);
+        for (int64_t i = 0; i < fixture.count; i++)
+            fixture.brand[i] = myr_str_make(value, size);
+        fixture_spec(FIXTURE_SPEC);
+        fixture_write(fixture_path("t.parquet", path));
+        if (size <= MYR_KEY_VALUE_BYTES_MAX) {
+            EXPECT_RC(fixture_train("w", 1, &report, &err), OK, &err);
+        } else {
+            EXPECT_RC(fixture_train("w", 1, &report, &err), BAD_INPUT, &err);
+            EXPECT_HAS(err.message, "'brand' has a value of 257 bytes, at most 256");
+        }
+    }
+}
+
+/* Numbers that leave no room between ticks, or none above them. */
+TEST(a_picture_of_absurd_numbers)
+{
+    static const struct {
+        double y, step, week;
+        const char *transform;
+    } cases[] = {
+        {1e38, 0, 0, "none"}, {-1e38, 0, 1e38, "none"}, {1e18, 64, 1e17, "none"}, {1e-310, 1e-312, 1e-300, "none"},
+        {0, 0, 1e15, "log"},  {709, 0.01, 0, "log"},    {1e30, 1, 0, "log"},      {-800, 1, 0, "log"}};
+    for (size_t c = 0; c < MYR_COUNT_OF(cases); c++) {
+        char spec[1024], name[16];
+        myr_train_report report;
+        fixture_fill(1, 1, 60, 0);
+        for (int64_t i = 0; i < fixture.count; i++) {
+            fixture.y[i] = cases[c].y + cases[c].step * (double)(i % 5);
+            fixture.week[i] += cases[c].week;
+        }
+        snprintf(
+            spec, sizeof spec,
+            "fleet: f\ndata: t.parquet\npartition: [store, brand]\ntarget: {column: y, transform: %s}\ntime: week\n"
+            "features: [x1]\ntest: {last: 8}\ntrials: [mean]\n",
+            cases[c].transform);
+        fixture_spec(spec);
+        snprintf(name, sizeof name, "w%zu", c);
+        fixture_trained(name, 1, &report);
+        char *text = fixture_read(report.plot_path);
+        EXPECT_HAS(text, "</svg>");
+        EXPECT(strstr(text, "nan") == NULL && strstr(text, "inf") == NULL);
+        EXPECT(strlen(text) < 100000);
+        myr_free(text);
+    }
+}
+
 /* ---- no leak ---- */
 
 /* Targets of the test set: another order, and two values that would bend any fit, limit or mean that saw them. */

@@ -168,6 +168,39 @@ TEST(limits_of_a_spec)
             "t.yaml:9", "more than 64 candidates");
 }
 
+/* `count` items, each from `item` with its number, between head and tail: accepted up to the limit. */
+static void limited(const char *head, const char *item, const char *tail, int limit, const char *words)
+{
+    for (int count = limit; count <= limit + 1; count++) {
+        MYR_AUTO(myr_buf) text = {0};
+        myr_train_plan *plan = NULL;
+        myr_err err = {0};
+        myr_buf_puts(&text, head);
+        for (int i = 0; i < count; i++) {
+            const char *mark = strchr(item, '#');
+            myr_buf_append(&text, item, (size_t)(mark - item));
+            myr_buf_printf(&text, "%d%s, ", i, mark + 1);
+        }
+        myr_buf_puts(&text, tail);
+        myr_rc rc = load(text.data, &plan, &err);
+        EXPECT_INT(rc, count == limit ? MYR_OK : MYR_BAD_INPUT);
+        if (rc != MYR_OK) EXPECT_HAS(err.message, words);
+        myr_train_plan_free(plan);
+    }
+}
+
+TEST(limits_of_lists)
+{
+    limited("fleet: f\ndata: t\ntarget: y\ntime: w\ntest: {last: 1}\ntrials: [mean]\nfeatures: [", "x#", "]\n",
+            MYR_TRAIN_FEATURES_MAX, "at most 4096");
+    limited(FIXTURE_SPEC "tags: {", "t#: v", "}\n", MYR_TAGS_MAX - 2, "at most 62");
+    myr_train_plan *plan = NULL;
+    myr_err err = {0};
+    EXPECT_RC(load(FIXTURE_SPEC "validation: {windows: 100}\n", &plan, &err), OK, &err); /* 101 is refused above */
+    EXPECT_INT(plan->window_count, MYR_TRAIN_WINDOWS_MAX);
+    myr_train_plan_free(plan);
+}
+
 TEST(an_absent_xgboost_says_what_to_do)
 {
     myr_train_xgboost *xgboost = NULL;
