@@ -102,10 +102,13 @@ static void facts_runs(const myr_advise_facts *f, myr_buf *out)
         myr_buf_puts(out, "  runs             none of this fleet is recorded yet: rows of a run cannot be measured\n");
         return;
     }
-    myr_buf_printf(
-        out, "  last run         %s rows in %.3g s; over the last %u completed runs the median is %s rows in %.3g s\n",
-        myr_format_count(f->run_rows, rows, sizeof rows), (double)f->run_ms / 1e3, f->run_count,
-        myr_format_count(f->run_rows_median, median, sizeof median), (double)f->run_ms_median / 1e3);
+    myr_buf_printf(out, "  last run         %s rows in %.3g s", myr_format_count(f->run_rows, rows, sizeof rows),
+                   (double)f->run_ms / 1e3);
+    if (f->run_count > 1) {
+        myr_buf_printf(out, "; median of the last %u completed runs: %s rows in %.3g s", f->run_count,
+                       myr_format_count(f->run_rows_median, median, sizeof median), (double)f->run_ms_median / 1e3);
+    }
+    myr_buf_putc(out, '\n');
     myr_buf_puts(out, "                   (as recorded in the registry when each run ended)\n");
 }
 

@@ -164,16 +164,27 @@ static myr_rc advise_measure(const myr_cli *cli, const char *fleet, myr_advise_f
     return myr_advise_measure_fleet(workspace, fleet, out, err);
 }
 
-static myr_rc advise_explain(const advise_args *a, const myr_cli *cli, const myr_advise_report *report, myr_buf *out,
-                             myr_err *err)
+/* advice NULL: no way is marked. */
+static myr_rc advise_explain(const advise_args *a, const myr_cli *cli, const myr_advise_trees *trees,
+                             const myr_advice *advice, myr_buf *out, myr_err *err)
 {
     MYR_AUTO(myr_buf) svg = {0};
-    MYR_TRY(myr_advise_svg(report->trees, report->advice, &svg, err));
+    MYR_TRY(myr_advise_svg(trees, advice, &svg, err));
     MYR_TRY(myr_file_write(a->explain, svg.data, svg.size, err));
     if (cli->json) return MYR_OK;
     myr_buf_putc(out, '\n');
-    myr_advise_tree_text(report->trees, report->advice, out);
+    myr_advise_tree_text(trees, advice, out);
     myr_buf_printf(out, "\ndrawn: %s\n", a->explain);
+    return myr_buf_check(out, err);
+}
+
+/* `--check`: what is in the files; with --explain also drawn. */
+static myr_rc advise_check(const advise_args *a, const myr_cli *cli, const myr_advise_trees *trees, myr_err *err)
+{
+    MYR_AUTO(myr_buf) out = {0};
+    if (a->explain != NULL) MYR_TRY(advise_explain(a, cli, trees, NULL, &out, err));
+    advise_print_check(cli, trees);
+    fputs(out.data != NULL ? out.data : "", stdout);
     return MYR_OK;
 }
 
@@ -198,7 +209,7 @@ static myr_rc advise_run(const advise_args *a, const myr_cli *cli, const myr_adv
     } else {
         myr_advise_text(&report, &out);
     }
-    if (a->explain != NULL) MYR_TRY(advise_explain(a, cli, &report, &out, err));
+    if (a->explain != NULL) MYR_TRY(advise_explain(a, cli, trees, &advice, &out, err));
     MYR_TRY(myr_buf_check(&out, err));
     fputs(out.data, stdout);
     return MYR_OK;
@@ -213,12 +224,7 @@ static myr_rc advise_parsed(const advise_args *a, const myr_cli *cli, const myr_
                  a->explain);
     }
     MYR_TRY(myr_advise_products_load(a->products, trees, &products, err));
-    myr_rc rc = MYR_OK;
-    if (a->check) {
-        advise_print_check(cli, trees);
-    } else {
-        rc = advise_run(a, cli, trees, products, err);
-    }
+    myr_rc rc = a->check ? advise_check(a, cli, trees, err) : advise_run(a, cli, trees, products, err);
     myr_advise_products_free(products);
     return rc;
 }

@@ -138,9 +138,9 @@ def test_trees_of_ones_own(myriad):
     said = myriad.run("advise", "--trees", "mine.yaml", *[f"--{w}" for w in words]).stdout
     assert "Where: Our cluster" in said
     assert "unknown option --operation" in myriad.fails("advise", "--trees", "mine.yaml", "--operation", "none")[1]
-    (myriad.cwd / "mine.yaml").write_text(mine.replace("{when: device, place: edge, because: The table is scored where it lies.}", "", 1)
-                                          if "{when: device, place: edge, because: The table is scored where it lies.}" in mine
-                                          else re.sub(r"        - \{when: device, place: edge, because: .The table.*\n", "", mine))
+    cut = re.sub(r"        - \{when: device, place: edge, because: .The table.*\n", "", mine)
+    assert cut != mine
+    (myriad.cwd / "mine.yaml").write_text(cut)
     code, message = myriad.fails("advise", "--trees", "mine.yaml", "--check")
     assert code == 65 and re.search(r"mine\.yaml:\d+:\d+: node 'batch-upkeep' has no branch for device of 'upkeep'", message)
     assert myriad.fails("advise", "--trees", "absent.yaml")[0] == 66
@@ -166,6 +166,12 @@ def test_explain_without_a_name_and_with_a_wrong_one(myriad):
     assert "must end in .svg" in message
     assert (myriad.cwd / "answers.yaml").read_text() == "how-often: nightly\n"
     assert myriad.fails("advise", *NIGHTLY, "--explain", "no/such/dir/x.svg")[0] != 0
+
+
+def test_trees_are_drawn_without_a_way(myriad):
+    said = myriad.run("advise", "--check", "--explain", "plain.svg").stdout
+    assert "4320 combinations" in said and "drawn: plain.svg" in said and "[*]" not in said
+    assert 'class="took"' not in (myriad.cwd / "plain.svg").read_text()
 
 
 def test_too_many_words(myriad):

@@ -1,10 +1,12 @@
 """`myriad advise --fleet`: what is measured is measured, and it says how; what cannot be measured is asked for."""
 import json
+import os
 import re
 
 import pytest
 
 from conftest import linear
+from test_advise_dialogue import PROMPT, Terminal, plain
 
 FEATURES = ["price", "deal"]
 
@@ -62,12 +64,28 @@ def test_the_text_says_how(fleet):
     for words in ("Measured on oj, release 1", "models           42", "median of 9 rounds", "made-up feature values", "99th percentile",
                   "without network and JSON", "last run         100 rows", "no history of requests is stored yet", "which is mapped"):
         assert words in said, words
+    assert "median of the last" not in said
+    rows(fleet, 200)
+    said = fleet.run("advise", "--fleet", "oj", "--how-often", "nightly", "--how-soon", "4h", "--operation", "one-machine").stdout
+    assert "last run         200 rows" in said and "median of the last 2 completed runs" in said
 
 
 def test_flags_win_over_what_is_measured(fleet):
     answer = fleet.json("advise", "--fleet", "oj", "--how-often", "on-demand", "--how-soon", "at-once", "--latency", "2s", "--compute", "gpu",
                         "--operation", "kubernetes")
     assert answer["verdict"] == "batch-with-fall-through" and answer["answers"]["latency"]["from"] == "--latency"
+
+
+def test_in_a_terminal_only_the_rest_is_asked(fleet):
+    rows(fleet, 2000)
+    t = Terminal(fleet, "--fleet", "oj")
+    said = plain(t.read(PROMPT))
+    assert "latency: low (measured" in said and "batch-size: large (measured" in said and "compute: little (measured" in said
+    assert "2. How soon" in plain(t.answer("on-demand\n"))
+    assert "3. What may keeping it up" in plain(t.answer("at-once\n"))
+    os.write(t.leader, b"redundant\n")
+    code, rest = t.end()
+    assert code == 0 and "Verdict: Real time" in plain(rest)
 
 
 def test_the_next_commands_work_as_they_are(fleet):
