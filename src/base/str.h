@@ -48,7 +48,9 @@ void myr_buf_putc(myr_buf *buf, char c);
 void myr_buf_printf(myr_buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void myr_buf_json_string(myr_buf *buf, myr_str text); /* with quotes, escaped; invalid UTF-8 becomes U+FFFD */
 void myr_buf_double(myr_buf *buf, double value); /* shortest text that reads back to the same bits; nan, inf, -inf */
-void myr_buf_json_double(myr_buf *buf, double value); /* the same for JSON: null if not finite, -0.0 with its sign */
+/* The same for JSON: null if not finite, -0.0 with its sign, and from 2^53 on a point or exponent: a reader that keeps
+ * integers apart must not take the shortest digits of a double for an integer, which may be another number. */
+void myr_buf_json_double(myr_buf *buf, double value);
 void myr_buf_clear(myr_buf *buf);
 myr_rc myr_buf_check(const myr_buf *buf, myr_err *err); /* NO_MEMORY if an append failed */
 char *myr_buf_take(myr_buf *buf); /* the text is the caller's (myr_free); the buffer is empty again */
@@ -82,7 +84,10 @@ void myr_percent_encode(myr_buf *out, myr_str text, const char *reserved);
 /* Decode once. False on a bad escape; *out then holds what was decoded before it. */
 bool myr_percent_decode(myr_buf *out, myr_str text);
 
-/* The nearest of the NULL-terminated `known` names by edit distance (at most a third of the length), or NULL. */
+/*
+ * The nearest of the NULL-terminated `known` names, case aside, or NULL. A swap of neighbours is one edit; allowed are 0
+ * of 2 letters, 1 of 3 or 4, 2 from 5 on, a third of the longer name if that is more.
+ */
 const char *myr_nearest(const char *name, const char *const *known);
 /* A name people type: [A-Za-z0-9][A-Za-z0-9._-]*, 1..MYR_NAME_BYTES_MAX bytes. */
 bool myr_name_is_valid(myr_str name);
