@@ -40,12 +40,12 @@ def summary(demo):
         "POST /v2/models/oj/infer": json.loads((demo / "infer.json").read_text().splitlines()[-1])["outputs"][0]["data"][0],
         "myriad predict": json.loads((demo / "predict.json").read_text().splitlines()[-1])["prediction"],
     }
-    totals = report["totals"]
+    models = report["models"]
     lines = [
-        ("segments", f"{totals['segments']} models of store and brand, {totals['parents']} of brand, {totals['globals']} for all"),
-        ("winners", ", ".join(f"{name} {count}" for name, count in totals["wins"].items())),
-        ("error", f"RMSE {totals['rmse']:.4f} on the test set, {totals['rmse'] / totals['baseline_rmse']:.3f} of the baseline's "
-                  f"{totals['baseline_rmse']:.4f}; {totals['segments_worse']} segments lose against it"),
+        ("segments", f"{models['segments']} models of store and brand, {models['parents']} of brand, {models['global']} for all"),
+        ("winners", ", ".join(f"{name} {count}" for name, count in report["wins"].items())),
+        ("error", f"RMSE {report['test_rmse']:.4f} on the test set, {report['ratio']:.3f} of the baseline's "
+                  f"{report['baseline_test_rmse']:.4f}; {report['segments_worse']} segments lose against it"),
         ("batch", f"{run['rows']:,} rows scored"),
         ("same number", "one row by " + ", ".join(answers)),
         ("", " = ".join(repr(value) for value in answers.values())),

@@ -11,6 +11,7 @@ typedef struct args_state {
     const myr_cli_arg *args;
     size_t arg_count;
     uint32_t positional_count;
+    uint64_t given; /* bit per row: it stood already */
     myr_cli *cli;
 } args_state;
 
@@ -77,8 +78,8 @@ static myr_rc args_store(const args_state *s, const myr_cli_arg *arg, const char
 {
     switch (arg->type) {
     case MYR_CLI_INT:
-        if (myr_parse_int64(myr_str_of(value), arg->slot) && *(int64_t *)arg->slot >= 0) return MYR_OK;
-        MYR_FAIL(err, BAD_USAGE, "myriad %s: %s '%s' is not a whole number of 0 or more", s->command, arg->name, value);
+        if (myr_parse_int64(myr_str_of(value), arg->slot) && *(int64_t *)arg->slot >= 1) return MYR_OK;
+        MYR_FAIL(err, BAD_USAGE, "myriad %s: %s '%s' is not a whole number of 1 or more", s->command, arg->name, value);
     case MYR_CLI_BYTES:
         if (myr_parse_bytes(myr_str_of(value), arg->slot)) return MYR_OK;
         MYR_FAIL(err, BAD_USAGE, "myriad %s: %s '%s' is not a size such as 512MiB", s->command, arg->name, value);
@@ -95,6 +96,18 @@ static myr_rc args_store(const args_state *s, const myr_cli_arg *arg, const char
         *(const char **)arg->slot = value;
         return MYR_OK;
     }
+}
+
+/* A flag that stands twice would drop its first value in silence; only a LIST may. */
+static myr_rc args_once(args_state *s, const myr_cli_arg *arg, myr_err *err)
+{
+    size_t idx = (size_t)(arg - s->args);
+    MYR_ASSERT(idx < s->arg_count && s->arg_count <= 64);
+    if (arg->type != MYR_CLI_LIST && (s->given >> idx & 1) != 0) {
+        MYR_FAIL(err, BAD_USAGE, "myriad %s: %s is given twice: once is enough", s->command, arg->name);
+    }
+    s->given |= 1ULL << idx;
+    return MYR_OK;
 }
 
 /* An option of a table, by its full name or the part after the dot. */
@@ -157,6 +170,7 @@ static myr_rc args_flag(args_state *s, const char *word, const char *next, bool 
         s->cli->workspace = value;
         return MYR_OK;
     }
+    MYR_TRY(args_once(s, arg, err));
     return args_store(s, arg, value, err);
 }
 

@@ -17,7 +17,8 @@ extern const size_t myr_command_count;
 
 /* The command that the words name and how many words its name took, or NULL. */
 const myr_command *myr_command_find(int argc, char **argv, int *out_words);
-/* Every command with its summary; what `myriad help` prints. */
-void myr_command_list(myr_buf *out);
+/* The commands with their summaries: those of a group ("model"), if it is one (then true), else all. group may be NULL.
+ */
+bool myr_command_list(const char *group, myr_buf *out);
 
 #endif

@@ -84,6 +84,7 @@ static myr_rc list_fleet(myr_registry *registry, myr_arena *arena, const myr_fle
     MYR_TRY(myr_registry_models(registry, arena, fleet->id, &filter, &rows, &row_count, err));
     for (size_t i = 0; i < row_count; i++, (*count)++) {
         if (!json) {
+            if (*count == 0) printf("%-36s %7s  %-10s %10s  %s\n", "model", "version", "algorithm", "rmse", "tags");
             model_line(fleet->name, &rows[i], stdout);
             continue;
         }
@@ -110,7 +111,6 @@ static myr_rc list_run(const myr_cli *cli, const list_args *a, myr_err *err)
     } else {
         MYR_TRY(myr_registry_fleets(workspace->registry, arena, &fleets, &fleet_count, err));
     }
-    if (!cli->json) printf("%-36s %7s  %-10s %10s  %s\n", "model", "version", "algorithm", "rmse", "tags");
     for (size_t i = 0; i < fleet_count; i++) {
         MYR_TRY(list_fleet(workspace->registry, arena, &fleets[i], a, cli->json, &count, err));
     }
@@ -153,26 +153,40 @@ static void show_signature(const myr_fleet_row *fleet, myr_buf *out)
     myr_buf_printf(out, "],\"outputs\":%u}", fleet->output_count);
 }
 
+/* One line, if there is something to say. */
+static void show_line(const char *label, const char *value)
+{
+    if (value[0] != '\0') printf("%-12s %s\n", label, value);
+}
+
+static void show_words(const char *label, const char *const *words, uint32_t count)
+{
+    printf("%-12s", label);
+    for (uint32_t i = 0; i < count; i++) {
+        printf(" %s", words[i]);
+    }
+    printf("\n");
+}
+
 static void show_print(const myr_fleet_row *fleet, const myr_model_row *row)
 {
     char time[MYR_TIME_TEXT_BYTES], size[32], rmse[32];
-    printf("model        %s@%s\nversion      %lld of %s\nalgorithm    %s (%s)\n", fleet->name, row->segment,
-           (long long)row->version, myr_format_time(row->created_ms, time), row->algorithm, row->format);
-    printf("objective    %s\nartifact     %s, %s\nfingerprint  %s\nsource       %s\n", row->objective, row->artifact,
-           myr_format_bytes(row->artifact_bytes, size, sizeof size), row->fingerprint, row->source);
-    printf("rmse         %s\nbaseline     %.6g\nkeys        ", model_rmse(row, rmse, sizeof rmse), row->baseline);
-    for (uint32_t i = 0; i < fleet->partition_count; i++) {
-        printf(" %s", fleet->partition_columns[i]);
-    }
-    printf("\nfeatures    ");
-    for (uint32_t i = 0; i < fleet->feature_count; i++) {
-        printf(" %s", fleet->features[i]);
-    }
-    printf("\noutputs      %u\ntags        ", fleet->output_count);
+    printf("%-12s %s@%s\n%-12s %lld of %s\n", "model", fleet->name, row->segment, "version", (long long)row->version,
+           myr_format_time(row->created_ms, time));
+    printf("%-12s %s (%s)\n", "algorithm", row->algorithm, row->format);
+    show_line("objective", row->objective);
+    printf("%-12s %s, %s\n", "artifact", row->artifact, myr_format_bytes(row->artifact_bytes, size, sizeof size));
+    show_line("fingerprint", row->fingerprint);
+    show_line("source", row->source);
+    printf("%-12s %s in validation\n", "rmse", model_rmse(row, rmse, sizeof rmse));
+    if (!isnan(row->baseline)) printf("%-12s the mean model answers %.6g\n", "baseline", row->baseline);
+    show_words("keys", fleet->partition_columns, fleet->partition_count);
+    show_words("features", fleet->features, fleet->feature_count);
+    printf("%-12s %u\n%-12s", "outputs", fleet->output_count, "tags");
     for (uint32_t i = 0; i < row->tag_count; i++) {
         printf(" %s=%s", row->tags[i].key, row->tags[i].value);
     }
-    printf("\nmetrics      %s\n", row->metrics);
+    printf("\n%-12s %s\n", "metrics", row->metrics);
 }
 
 static myr_rc show_run(const myr_cli *cli, const char *name, int64_t version, myr_err *err)

@@ -78,6 +78,17 @@ static myr_rc plan_target(const myr_spec *spec, const myr_spec_node *root, myr_t
     return MYR_OK;
 }
 
+/* A relative path none of whose parts is `..`; "" is none at all. */
+static bool plan_stays_below(const char *path)
+{
+    myr_str rest = myr_str_of(path), part;
+    if (path[0] == '/') return false;
+    while (myr_str_split(&rest, '/', &part)) {
+        if (myr_str_is(part, "..")) return false;
+    }
+    return true;
+}
+
 static myr_rc plan_split(const myr_spec *spec, const myr_spec_node *root, myr_train_plan *plan, myr_err *err)
 {
     static const char *const test_keys[] = {"last", "write", NULL};
@@ -88,6 +99,10 @@ static myr_rc plan_split(const myr_spec *spec, const myr_spec_node *root, myr_tr
     MYR_TRY(myr_spec_check_keys(spec, test, test_keys, err));
     MYR_TRY(myr_spec_double(spec, test, "last", true, 1e-9, PLAN_NUMBER_MAX, &plan->test_last, err));
     MYR_TRY(myr_spec_text(spec, test, "write", false, &plan->test_write, err));
+    if (!plan_stays_below(plan->test_write)) {
+        return myr_spec_fail(spec, myr_spec_find(test, "write"), err,
+                             "'write' must be a path below the workspace, such as data/test.csv, without '..'");
+    }
     plan->window_size = plan->test_last;
     if (validation == NULL) return MYR_OK;
     int64_t windows = plan->window_count;

@@ -145,9 +145,12 @@ static void report_segment(const myr_train_table *table, const myr_train_segment
     myr_buf_printf(out, ",\"loses\":%s}", report_loses(s) ? "true" : "false");
 }
 
-static void report_totals(const myr_train_report *r, myr_buf *out)
+static void report_totals(const myr_train_report *r, const char *test_file, myr_buf *out)
 {
-    myr_buf_printf(out, "{\n\"fleet\":\"%s\",\n\"release\":%lld,\n", r->fleet, (long long)r->release.number);
+    myr_buf_printf(out, "{\n\"fleet\":\"%s\",\n\"release\":%lld,\n\"test_file\":", r->fleet,
+                   (long long)r->release.number);
+    myr_buf_json_string(out, myr_str_of(test_file));
+    myr_buf_puts(out, ",\n");
     myr_buf_printf(out, "\"rows\":{\"read\":%lld,\"train\":%lld,\"test\":%lld,\"anomalous\":%lld,\"unusable\":%lld},\n",
                    (long long)r->rows_read, (long long)r->rows_train, (long long)r->rows_test,
                    (long long)r->rows_anomalous, (long long)r->rows_unusable);
@@ -171,7 +174,7 @@ myr_rc myr_train_report_write(const myr_train_table *table, const myr_train_repo
 {
     MYR_AUTO(myr_buf) out = {0};
     const char *comma = "";
-    report_totals(report, &out);
+    report_totals(report, table->plan->test_write, &out);
     myr_buf_puts(&out, "\"worse\":[");
     for (uint32_t i = 0; i < table->segment_count; i++) {
         if (table->segments[i].level != 0 || !report_loses(&table->segments[i])) continue;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <yyjson.h>
+
 #include <cblas.h>
 
 #include "train/internal.h"
@@ -158,34 +160,57 @@ static myr_rc train_register(train_run *run, myr_err *err)
 
 /* ---- files ---- */
 
-static myr_rc train_output_path(const train_run *run, const char *name, char out[MYR_PATH_BYTES_MAX], myr_err *err)
+static myr_rc train_report_path(const train_run *run, const char *suffix, char out[MYR_PATH_BYTES_MAX], myr_err *err)
 {
-    if (name[0] != '/') return myr_path_join(out, MYR_PATH_BYTES_MAX, run->workspace->root, name, err);
-    if (strlen(name) >= MYR_PATH_BYTES_MAX) MYR_FAIL(err, BAD_INPUT, "the path of the test rows is too long");
-    snprintf(out, MYR_PATH_BYTES_MAX, "%s", name);
-    return MYR_OK;
+    char name[MYR_NAME_BYTES_MAX + 32];
+    snprintf(name, sizeof name, "reports/%s-%s", run->plan->fleet, suffix);
+    return myr_path_join(out, MYR_PATH_BYTES_MAX, run->workspace->root, name, err);
 }
 
+/* Whether the last report of this fleet says that it wrote the file of test rows that stands there now. */
+static bool train_wrote_test_file(const train_run *run)
+{
+    char path[MYR_PATH_BYTES_MAX], *text = NULL;
+    size_t size_bytes = 0;
+    if (train_report_path(run, "train.json", path, NULL) != MYR_OK) return false;
+    if (myr_file_read(path, MYR_FILE_BYTES_MAX, &text, &size_bytes, NULL) != MYR_OK) return false;
+    yyjson_doc *doc = yyjson_read(text, size_bytes, 0);
+    const char *file = yyjson_get_str(yyjson_obj_get(yyjson_doc_get_root(doc), "test_file"));
+    bool is_ours = file != NULL && strcmp(file, run->plan->test_write) == 0;
+    yyjson_doc_free(doc);
+    myr_free(text);
+    return is_ours;
+}
+
+/* Before any work: the test rows replace an earlier training's, never a file of someone else. */
+static myr_rc train_check_test_file(train_run *run, myr_err *err)
+{
+    char *path = run->report->test_path;
+    if (run->plan->test_write[0] == '\0') return MYR_OK;
+    MYR_TRY(myr_path_join(path, MYR_PATH_BYTES_MAX, run->workspace->root, run->plan->test_write, err));
+    if (!myr_io_exists(path) || train_wrote_test_file(run)) return MYR_OK;
+    MYR_FAIL(err, EXISTS,
+             "%s exists and is not the test rows of an earlier training of '%s': give test.write another name", path,
+             run->plan->fleet);
+}
+
+/* After the report, which says whose file it is: a training that is killed between the two can be run again. */
 static myr_rc train_write_test(train_run *run, myr_err *err)
 {
     if (run->plan->test_write[0] == '\0') return MYR_OK;
     train_tell(run, "write", 0, 0);
-    MYR_TRY(train_output_path(run, run->plan->test_write, run->report->test_path, err));
     return myr_train_table_write_test(run->table, run->report->test_path, err);
 }
 
 static myr_rc train_write_reports(train_run *run, myr_err *err)
 {
     char dir[MYR_PATH_BYTES_MAX];
-    char name[MYR_NAME_BYTES_MAX + 32];
     train_tell(run, "report", 0, 0);
-    MYR_TRY(train_output_path(run, "reports", dir, err));
+    MYR_TRY(myr_path_join(dir, sizeof dir, run->workspace->root, "reports", err));
     MYR_TRY(myr_io_mkdirs(dir, err));
-    snprintf(name, sizeof name, "%s-segments.svg", run->plan->fleet);
-    MYR_TRY(myr_path_join(run->report->plot_path, MYR_PATH_BYTES_MAX, dir, name, err));
+    MYR_TRY(train_report_path(run, "segments.svg", run->report->plot_path, err));
     MYR_TRY(myr_train_plot_write(run->table, run->report->plot_path, &run->scratches[0], err));
-    snprintf(name, sizeof name, "%s-train.json", run->plan->fleet);
-    MYR_TRY(myr_path_join(run->report->report_path, MYR_PATH_BYTES_MAX, dir, name, err));
+    MYR_TRY(train_report_path(run, "train.json", run->report->report_path, err));
     return myr_train_report_write(run->table, run->report, run->report->report_path, err);
 }
 
@@ -195,15 +220,16 @@ static myr_rc train_steps(train_run *run, const char *spec_path, int threads, my
 {
     MYR_TRY(train_open(run, spec_path, threads, err));
     snprintf(run->report->fleet, sizeof run->report->fleet, "%s", run->plan->fleet);
+    MYR_TRY(train_check_test_file(run, err));
     train_tell(run, "read", 0, 0);
     MYR_TRY(myr_train_table_load(run->plan, run->threads, &run->table, err));
     MYR_TRY(train_fit_all(run, err));
     myr_train_report_sum(run->table, run->report);
-    MYR_TRY(train_write_test(run, err));
     MYR_TRY(train_register(run, err));
     train_tell(run, "release", 0, 0);
     MYR_TRY(myr_release_create(run->workspace, run->plan->fleet, true, &run->report->release, err));
-    return train_write_reports(run, err);
+    MYR_TRY(train_write_reports(run, err));
+    return train_write_test(run, err);
 }
 
 myr_rc myr_train(myr_workspace *workspace, const char *spec_path, int threads, myr_train_progress progress,

@@ -90,7 +90,8 @@ def test_keys_by_text_and_number_name_the_same_segment(fleet):
     answers = [fleet.json("predict", "oj", "--row", json.dumps({"store": store, "brand": 1, "price": 1, "deal": 0, "feat": 2}))
                for store in (2, 2.0, "2")]
     assert answers[0] == answers[1] == answers[2] and answers[0]["model"] == "oj@store=2,brand=1"
-    assert fleet.json("predict", "oj", "--row", '{"store":2.5,"brand":1,"price":1,"deal":0,"feat":2}')["status"] == "bad_key"
+    bad = fleet.run("predict", "oj", "--json", "--row", '{"store":2.5,"brand":1,"price":1,"deal":0,"feat":2}', ok=False)
+    assert bad.returncode == 65 and json.loads(bad.stdout)["status"] == "bad_key" and "key" in bad.stderr
     assert fleet.json("predict", "oj", "--row", '{"store":null,"brand":1,"price":1,"deal":0,"feat":2}')["level"] == "parent"
 
 
@@ -228,6 +229,10 @@ BAD_CALLS = [
     (["batch", "run", "--fleet", "oj", "--input", "rows.parquet"], "--output"),
     (["batch", "run", "--fleet", "oj", "--input", "absent.parquet", "--output", "o"], "absent.parquet"),
     (["batch", "run", "--fleet", "oj", "--inputt", "x"], "did you mean --input"),
+    (["batch", "run", "--fleet", "oj", "--input", "a.csv", "--input", "b.csv", "--output", "o"], "--input is given twice"),
+    (["predict", "oj", "--row", "{}", "--release", "0"], "1 or more"),
+    (["model", "list", "--tag", "no-equals"], "no-equals"),
+    (["model", "bogus"], "unknown command 'model bogus'"),
     (["serve", "--listen", "nonsense"], "listen"),
     (["serve", "--lissen", "127.0.0.1:0"], "--lissen"),
     (["nonsense"], "unknown command"),
@@ -271,6 +276,18 @@ def test_every_command_has_help_with_an_example(myriad):
     for command in listed:
         text = myriad.run(*command.split(), "--help").stdout
         assert f"Usage: myriad {command}" in text and "Example:\n  myriad " in text and "--json" in text
+
+
+def test_help_of_a_group_and_by_word(myriad):
+    for words in (["model"], ["model", "--help"]):
+        text = myriad.run(*words).stdout
+        assert "model import" in text and "serve" not in text
+    assert myriad.run("help", "batch", "run").stdout == myriad.run("batch", "run", "--help").stdout
+
+
+def test_show_leaves_out_what_is_not_known(fleet):
+    text = fleet.run("model", "show", "oj@brand=1").stdout
+    assert "nan" not in text and "fingerprint" not in text and "baseline" not in text
 
 
 def test_results_that_cannot_be_written_are_a_failure(workspace):

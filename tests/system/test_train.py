@@ -226,3 +226,24 @@ def test_a_kill_leaves_all_or_nothing(juice, tmp_path_factory):
         if releases[0]["release"] == 1:
             assert hashlib.sha256(b"".join(f.read_bytes() for f in sorted((home / "packs/oj").glob("r1.*")))).hexdigest() == expected
     assert 0 in outcomes
+
+
+def test_the_test_file_replaces_only_its_own(juice):
+    """A spec that would write its test rows over the table, or out of the workspace, is stopped before any work."""
+    before = (juice.cwd / "oj.csv").read_bytes()
+    (juice.cwd / "over.yaml").write_text(SPEC.replace("data/oj-test.parquet", "oj.csv"))
+    _, message = juice.fails("train", "over.yaml")
+    assert "oj.csv" in message and "test.write" in message
+    assert (juice.cwd / "oj.csv").read_bytes() == before
+    for out in ("../out.csv", "/tmp/out.csv", "data/../../out.csv"):
+        (juice.cwd / "out.yaml").write_text(SPEC.replace("data/oj-test.parquet", out))
+        _, message = juice.fails("train", "out.yaml")
+        assert "out.yaml:7:" in message and "below the workspace" in message
+    assert juice.json("model", "list") == []
+
+
+def test_rows_that_cannot_be_used_are_counted(juice, table):
+    table.assign(logmove=table.logmove.where(table.week != 100)).to_csv(juice.cwd / "oj.csv", index=False)
+    lost = int((table.week == 100).sum())
+    assert juice.json("train", "train.yaml")["rows_unusable"] == lost
+    assert f"{lost} rows: without key or time" in juice.run("train", "train.yaml").stdout
