@@ -48,15 +48,18 @@ typedef struct myr_fleet_item {
     const myr_tag *tags;
     uint32_t tag_count;
     int64_t out_version; /* given back */
-    bool out_reused;     /* given back: the newest version of the segment is this very artifact; nothing was added */
+    const char *out_segment; /* given back if the definition has an out_arena: the canonical text */
+    bool out_reused;         /* given back: the newest version of the segment is this very artifact; nothing was added */
 } myr_fleet_item;
 typedef struct myr_fleet_def {
     const char *name;
-    const char *const *partition_columns; /* NULL: of the existing fleet, or from the items' segments */
+    /* NULL: of the existing fleet, or from the items' segments. A fleet with only a global model gets them here. */
+    const char *const *partition_columns;
     uint32_t partition_count;
     const char *const *features; /* NULL: of the existing fleet, or the first item's */
     uint32_t feature_count;
     const char *target, *target_transform; /* NULL = "" */
+    myr_arena *out_arena;                  /* NULL, or where the items' out_segment goes */
 } myr_fleet_def;
 /*
  * Import all items or none: each file is read, checked, compiled against the fleet's signature (features matched by

@@ -208,10 +208,21 @@ static bool import_same_names(const char *const *a, uint32_t a_count, const char
     return true;
 }
 
+static myr_rc import_register_partition(import_job *job, myr_err *err)
+{
+    myr_fleet_row *fleet = &job->fleet;
+    myr_rc rc = myr_registry_fleet_partition(job->workspace->registry, fleet->id, fleet->partition_columns,
+                                             fleet->partition_count, err);
+    if (rc != MYR_CONFLICT) return rc;
+    MYR_FAIL(err, CONFLICT, "fleet '%s' got its partition columns from another process meanwhile: run it again",
+             fleet->name);
+}
+
 /* The fleet's row, inside the transaction: another process may have made it since the plan. */
 static myr_rc import_register_fleet(import_job *job, myr_arena *scratch, myr_err *err)
 {
     myr_fleet_row *fleet = &job->fleet;
+    if (job->sets_partition) return import_register_partition(job, err);
     if (!job->is_new) return MYR_OK;
     myr_rc rc = myr_registry_fleet_add(job->workspace->registry, fleet, &fleet->id, err);
     if (rc != MYR_EXISTS) return rc;
@@ -286,9 +297,23 @@ myr_rc myr_fleet_import_register(import_job *job, myr_err *err)
 
 /* ---- all of it ---- */
 
+static myr_rc import_copy_segments(const import_job *job, const char ***out, myr_err *err)
+{
+    const char **segments = myr_arena_calloc(job->arena, job->item_count, sizeof *segments);
+    for (size_t i = 0; segments != NULL && i < job->item_count; i++) {
+        const char *text = job->items[i].segment;
+        segments[i] = myr_arena_strndup(job->def->out_arena, text, strlen(text));
+        if (segments[i] == NULL) segments = NULL;
+    }
+    if (segments == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the names of %zu segments", job->item_count);
+    *out = segments;
+    return MYR_OK;
+}
+
 static myr_rc import_steps(import_job *job, myr_err *err)
 {
     MYR_TRY(myr_fleet_import_plan(job, err));
+    if (job->def->out_arena != NULL) MYR_TRY(import_copy_segments(job, &job->out_segments, err));
     MYR_TRY(myr_fleet_import_check_all(job, err));
     MYR_TRY(myr_fleet_import_store_all(job, err));
     return myr_fleet_import_register(job, err);
@@ -323,6 +348,7 @@ myr_rc myr_fleet_import(myr_workspace *workspace, const myr_fleet_def *def, myr_
     for (size_t i = 0; i < item_count; i++) {
         items[i].out_version = job.items[i].version;
         items[i].out_reused = job.items[i].is_reused;
+        if (job.out_segments != NULL) items[i].out_segment = job.out_segments[i];
     }
     return MYR_OK;
 }

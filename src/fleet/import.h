@@ -26,10 +26,12 @@ typedef struct import_job {
     const myr_fleet_def *def;
     const myr_fleet_item *given;
     import_item *items;
+    const char **out_segments; /* in the caller's arena; NULL: not asked for */
     size_t item_count;
     myr_arena *arena;    /* guarded by lock while threads run */
     myr_fleet_row fleet; /* existing, or to be made (id 0) */
     bool is_new;
+    bool sets_partition; /* an existing fleet that gets its partition columns now */
     myr_progress progress;
     void *progress_ctx;
     myr_mutex lock;     /* guards arena, done, failed_* */

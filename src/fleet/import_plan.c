@@ -1,6 +1,7 @@
 /*
  * The plan of an import: which fleet, which partition columns, which signature, and the canonical segment of each item.
- * What an existing fleet has is fixed; what is new comes from the definition, else from the items.
+ * What an existing fleet has is fixed; what is new comes from the definition, else from the items. A fleet that has only
+ * a global model has no partition columns: the first keyed import gives them.
  */
 #include <string.h>
 
@@ -37,7 +38,8 @@ static myr_rc plan_check_names(const char *fleet, const char *what, const char *
 
 static myr_rc plan_check_existing(const myr_fleet_row *fleet, const myr_fleet_def *def, myr_err *err)
 {
-    if (def->partition_columns != NULL) {
+    /* A fleet without any gets them now. */
+    if (def->partition_columns != NULL && fleet->partition_count > 0) {
         MYR_TRY(plan_check_names(fleet->name, "partition column", fleet->partition_columns, fleet->partition_count,
                                  def->partition_columns, def->partition_count, err));
     }
@@ -56,7 +58,7 @@ static myr_rc plan_check_existing(const myr_fleet_row *fleet, const myr_fleet_de
     return MYR_OK;
 }
 
-/* ---- partition columns of a new fleet ---- */
+/* ---- partition columns of a fleet that has none ---- */
 
 /* As written in the first item that has the most parts. */
 static myr_rc plan_columns_from_items(import_job *job, myr_err *err)
@@ -76,6 +78,16 @@ static myr_rc plan_columns_from_items(import_job *job, myr_err *err)
     }
     job->fleet.partition_columns = names;
     job->fleet.partition_count = most.part_count;
+    return MYR_OK;
+}
+
+static myr_rc plan_columns(import_job *job, myr_err *err)
+{
+    job->fleet.partition_columns = job->def->partition_columns;
+    job->fleet.partition_count = job->def->partition_columns != NULL ? job->def->partition_count : 0;
+    if (job->def->partition_columns == NULL) MYR_TRY(plan_columns_from_items(job, err));
+    for (uint32_t i = 0; i < job->fleet.partition_count; i++)
+        MYR_TRY(myr_registry_check_partition(job->fleet.partition_columns[i], err));
     return MYR_OK;
 }
 
@@ -114,13 +126,11 @@ static myr_rc plan_new_fleet(import_job *job, myr_err *err)
     job->is_new = true;
     job->fleet = (myr_fleet_row){
         .name = def->name,
-        .partition_columns = def->partition_columns,
-        .partition_count = def->partition_count,
         .target = def->target != NULL ? def->target : "",
         .target_transform = def->target_transform != NULL ? def->target_transform : "",
         .created_ms = myr_clock_unix_ms(),
     };
-    if (def->partition_columns == NULL) MYR_TRY(plan_columns_from_items(job, err));
+    MYR_TRY(plan_columns(job, err));
     myr_rc rc = plan_signature(job, err);
     if (rc != MYR_OK) job->failed_item = 0;
     return rc;
@@ -193,6 +203,10 @@ myr_rc myr_fleet_import_plan(import_job *job, myr_err *err)
         return rc;
     } else {
         MYR_TRY(plan_check_existing(&job->fleet, job->def, err));
+        if (job->fleet.partition_count == 0) {
+            MYR_TRY(plan_columns(job, err));
+            job->sets_partition = job->fleet.partition_count > 0;
+        }
     }
     return plan_items(job, err);
 }

@@ -11,8 +11,9 @@ myr_rc myr_fleet_check_pack(const myr_fleet_row *fleet, const myr_pack_info *inf
     if (strcmp(info->fleet, fleet->name) != 0) {
         MYR_FAIL(err, BAD_FORMAT, "%s: a pack of fleet '%s', not of '%s'", path, info->fleet, fleet->name);
     }
+    bool has_keys = info->keys.column_count > 0; /* none: released before the first keyed model came */
     if (info->feature_count != fleet->feature_count || info->output_count != fleet->output_count ||
-        info->keys.column_count != fleet->partition_count) {
+        (has_keys && info->keys.column_count != fleet->partition_count)) {
         MYR_FAIL(err, BAD_FORMAT, "%s: %u keys, %u features, %u outputs; fleet '%s' has %u, %u, %u", path,
                  info->keys.column_count, info->feature_count, info->output_count, fleet->name, fleet->partition_count,
                  fleet->feature_count, fleet->output_count);

@@ -4,9 +4,12 @@
  */
 #include "pack/key.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "pack/pack_format.h"
+
+#define SEGMENT_LIST_BYTES 120 /* of the columns that a message names */
 
 /* What must not stand raw in a name or a value, apart from the comma that has already split the parts. */
 static bool segment_byte_is_raw(unsigned char c)
@@ -129,8 +132,21 @@ static myr_rc segment_unknown(const char *name, const char *const *columns, uint
     if (column_count == 0) {
         MYR_FAIL(err, BAD_INPUT, "'%s' is not a partition column: this fleet has none, its one segment is \"\"", name);
     }
-    MYR_FAIL(err, BAD_INPUT, "'%s' is not a partition column; %s '%s'", name,
-             nearest != NULL ? "did you mean" : "the first one is", nearest != NULL ? nearest : columns[0]);
+    char list[SEGMENT_LIST_BYTES];
+    size_t used = 0;
+    for (uint32_t i = 0; i < column_count; i++) {
+        int size = snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", columns[i]);
+        MYR_ASSERT(size > 0);
+        if (used + (size_t)size >= sizeof list) { /* long names: the rest is left off */
+            list[used] = '\0';
+            break;
+        }
+        used += (size_t)size;
+    }
+    if (nearest != NULL) {
+        MYR_FAIL(err, BAD_INPUT, "'%.60s' is not a partition column (%s): did you mean '%s'?", name, list, nearest);
+    }
+    MYR_FAIL(err, BAD_INPUT, "'%.60s' is not a partition column; they are %s", name, list);
 }
 
 myr_rc myr_pack_segment_order(const myr_segment *segment, const char *const *columns, uint32_t column_count,

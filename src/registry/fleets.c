@@ -1,8 +1,9 @@
 /*
  * Fleets: one row each, and one row per partition column and feature. A fleet's signature never changes: everything
- * that was compiled against it stays right.
+ * that was compiled against it stays right. Partition columns are given once, at the latest with the first keyed model.
  */
 #include <string.h>
+#include <strings.h>
 
 #include "registry/internal.h"
 
@@ -25,11 +26,42 @@ static myr_rc fleet_check_columns(const char *const *names, uint32_t count, uint
     return MYR_OK;
 }
 
+/* `prediction_` and digits: one of several outputs. */
+static bool fleet_is_output(const char *name)
+{
+    static const char prefix[] = "prediction_";
+    if (strncasecmp(name, prefix, sizeof prefix - 1) != 0) return false;
+    const char *digits = name + sizeof prefix - 1;
+    return digits[0] != '\0' && digits[strspn(digits, "0123456789")] == '\0';
+}
+
+/* The one list of names that batch writes (src/batch/plan.c): a key of the same name could never be scored. */
+myr_rc myr_registry_check_partition(const char *name, myr_err *err)
+{
+    static const char *const reserved[] = {"prediction", "model", "model_version", "level", "status"};
+    MYR_TRY(myr_registry_check_column(name, "partition column", err));
+    bool is_reserved = fleet_is_output(name);
+    for (size_t i = 0; !is_reserved && i < MYR_COUNT_OF(reserved); i++)
+        is_reserved = strcasecmp(name, reserved[i]) == 0;
+    if (!is_reserved) return MYR_OK;
+    MYR_FAIL(err, BAD_INPUT,
+             "partition column '%s': batch writes a column of that name (prediction, model, model_version, level and "
+             "status are its own): give the key another name",
+             name);
+}
+
+static myr_rc fleet_check_partition(const char *const *columns, uint32_t count, myr_err *err)
+{
+    MYR_TRY(fleet_check_columns(columns, count, MYR_PARTITION_COLUMNS_MAX, "partition column", err));
+    for (uint32_t i = 0; i < count; i++)
+        MYR_TRY(myr_registry_check_partition(columns[i], err));
+    return MYR_OK;
+}
+
 static myr_rc fleet_check(const myr_fleet_row *row, myr_err *err)
 {
     MYR_TRY(myr_registry_check_name(row->name, "fleet name", err));
-    MYR_TRY(fleet_check_columns(row->partition_columns, row->partition_count, MYR_PARTITION_COLUMNS_MAX,
-                                "partition column", err));
+    MYR_TRY(fleet_check_partition(row->partition_columns, row->partition_count, err));
     MYR_TRY(fleet_check_columns(row->features, row->feature_count, MYR_FEATURES_MAX, "feature", err));
     if (row->output_count == 0 || row->output_count > MYR_OUTPUTS_MAX) {
         MYR_FAIL(err, BAD_INPUT, "fleet '%s' has %u outputs, 1 to %d are allowed", row->name, row->output_count,
@@ -85,6 +117,30 @@ myr_rc myr_registry_fleet_add(myr_registry *registry, const myr_fleet_row *row, 
     MYR_TRY(myr_registry_leave(registry, is_own, fleet_insert(registry, row, &fleet_id, err), err));
     *out_id = fleet_id;
     return MYR_OK;
+}
+
+static myr_rc fleet_set_partition(myr_registry *registry, int64_t fleet_id, const char *const *columns, uint32_t count,
+                                  myr_err *err)
+{
+    MYR_AUTO(myr_stmt_ptr) stmt = NULL;
+    bool has_row = false;
+    MYR_TRY(
+        myr_db_prepare(registry->db, "SELECT 1 FROM fleet_column WHERE fleet_id = ?1 AND kind = ?2", &stmt, err));
+    myr_stmt_bind_int64(stmt, 1, fleet_id);
+    myr_stmt_bind_int64(stmt, 2, KIND_PARTITION);
+    MYR_TRY(myr_stmt_step(stmt, &has_row, err));
+    if (has_row) MYR_FAIL(err, CONFLICT, "fleet %lld has partition columns already", (long long)fleet_id);
+    return fleet_add_columns(registry, fleet_id, KIND_PARTITION, columns, count, err);
+}
+
+myr_rc myr_registry_fleet_partition(myr_registry *registry, int64_t fleet_id, const char *const *columns,
+                                    uint32_t column_count, myr_err *err)
+{
+    MYR_TRY(fleet_check_partition(columns, column_count, err));
+    bool is_own = false;
+    MYR_TRY(myr_registry_enter(registry, &is_own, err));
+    return myr_registry_leave(registry, is_own, fleet_set_partition(registry, fleet_id, columns, column_count, err),
+                              err);
 }
 
 /* ---- reading ---- */

@@ -42,6 +42,15 @@ typedef struct myr_fleet_row {
     int64_t created_ms;
 } myr_fleet_row;
 myr_rc myr_registry_fleet_add(myr_registry *registry, const myr_fleet_row *row, int64_t *out_id, myr_err *err);
+/*
+ * A fleet that has no partition columns yet (only a global model) gets them, once. CONFLICT: it has some; BAD_INPUT as
+ * for myr_registry_fleet_add.
+ */
+myr_rc myr_registry_fleet_partition(myr_registry *registry, int64_t fleet_id, const char *const *columns,
+                                    uint32_t column_count, myr_err *err);
+/* Whether a fleet may have this partition column: BAD_INPUT for a bad name, and for those a batch writes beside the
+ * keys (prediction, prediction_0 …, model, model_version, level, status; case aside, as in SQL). */
+myr_rc myr_registry_check_partition(const char *name, myr_err *err);
 /* NOT_FOUND names the nearest fleet. */
 myr_rc myr_registry_fleet_get(myr_registry *registry, myr_arena *arena, const char *name, myr_fleet_row *out,
                               myr_err *err);

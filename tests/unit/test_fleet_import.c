@@ -375,6 +375,101 @@ TEST(import_keeps_to_what_the_fleet_is)
     expect_models(workspace, "oj", "store=2,brand=1/1;brand=1/1;");
 }
 
+static void refuse_reserved(const char *segment, const char *part)
+{
+    MYR_AUTO(myr_workspace_ptr) workspace = fixture_workspace();
+    MYR_AUTO(fixture_items) list = {.count = 0};
+    myr_err err = {0};
+    fixture_add(&list, segment, 6);
+    EXPECT_RC(fixture_import(workspace, "oj", &list, NULL, &err), BAD_INPUT, &err);
+    EXPECT_HAS(err.message, part);
+    EXPECT_HAS(err.message, "batch"); /* says whose word it is */
+}
+
+TEST(import_refuses_columns_that_a_batch_writes)
+{
+    refuse_reserved("prediction=1", "'prediction'");
+    refuse_reserved("store=1,prediction_0=1", "'prediction_0'");
+    refuse_reserved("prediction_1023=1", "'prediction_1023'");
+    refuse_reserved("model=1", "'model'");
+    refuse_reserved("model_version=1", "'model_version'");
+    refuse_reserved("level=1", "'level'");
+    refuse_reserved("Status=1", "'Status'"); /* SQL does not tell case apart */
+    MYR_AUTO(myr_workspace_ptr) workspace = fixture_workspace();
+    fixture_bring(workspace, "near", "prediction_x=1,prediction_=2,models=3,levels=4:5");
+    expect_models(workspace, "near", "prediction_x=1,prediction_=2,models=3,levels=4/1;");
+}
+
+TEST(import_gives_the_canonical_segment)
+{
+    MYR_AUTO(myr_workspace_ptr) workspace = fixture_workspace();
+    MYR_AUTO(fixture_items) list = {.count = 0};
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    myr_err err = {0};
+    fixture_bring(workspace, "oj", "store=1,brand=2:5");
+    fixture_add(&list, "brand=%41,store=", 6);
+    fixture_add(&list, "", 7);
+    myr_fleet_def def = {.name = "oj", .out_arena = arena};
+    EXPECT_RC(myr_fleet_import(workspace, &def, list.items, list.count, NULL, NULL, NULL, &err), OK, &err);
+    EXPECT_STR(list.items[0].out_segment, "store=,brand=A");
+    EXPECT_STR(list.items[1].out_segment, "");
+    def.out_arena = NULL; /* not asked for: as it was */
+    list.items[0].out_segment = NULL;
+    EXPECT_RC(myr_fleet_import(workspace, &def, list.items, 1, NULL, NULL, NULL, &err), OK, &err);
+    EXPECT(list.items[0].out_segment == NULL);
+}
+
+TEST(import_of_keys_after_the_global_model)
+{
+    MYR_AUTO(myr_workspace_ptr) workspace = fixture_workspace();
+    MYR_AUTO(myr_fleet_ptr) before = NULL, after = NULL;
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    MYR_AUTO(fixture_items) list = {.count = 0};
+    myr_err err = {0};
+    uint8_t status = 0;
+    fixture_bring(workspace, "oj", ":1");
+    fixture_release(workspace, "oj");
+    fixture_bring(workspace, "oj", ":1"); /* still none */
+    EXPECT_INT(fleet_row(workspace, arena, "oj").partition_count, 0);
+    fixture_bring(workspace, "oj", "brand=1:2;store=2,brand=1:3");
+    myr_fleet_row row = fleet_row(workspace, arena, "oj");
+    EXPECT_INT(row.partition_count, 2);
+    EXPECT_STR(row.partition_columns[0], "store");
+    EXPECT_STR(row.partition_columns[1], "brand");
+    expect_models(workspace, "oj", "store=2,brand=1/1;brand=1/1;/1;");
+    /* The release that was made before still answers, as it was. */
+    EXPECT_RC(myr_fleet_open(workspace, "oj", 0, &before, &err), OK, &err);
+    EXPECT_INT(before->info->keys.column_count, 0);
+    fixture_release(workspace, "oj");
+    EXPECT_RC(myr_fleet_open(workspace, "oj", 0, &after, &err), OK, &err);
+    EXPECT(fixture_score(after, "2", "1", 0, &status) == 3);
+    EXPECT(fixture_score(after, "9", "1", 0, &status) == 2);
+    EXPECT(fixture_score(after, "9", "9", 0, &status) == 1);
+    /* From now on they are fixed. */
+    fixture_add(&list, "shop=1", 6);
+    EXPECT_RC(fixture_import(workspace, "oj", &list, NULL, &err), BAD_INPUT, &err);
+    EXPECT_HAS(err.message, "'shop' is not a partition column");
+    EXPECT_HAS(err.message, "store, brand"); /* all of them */
+    static const char *const three[] = {"store", "brand", "shop"};
+    myr_fleet_def more = {.name = "oj", .partition_columns = three, .partition_count = 3};
+    EXPECT_RC(myr_fleet_import(workspace, &more, list.items, 1, NULL, NULL, NULL, &err), BAD_INPUT, &err);
+    EXPECT_HAS(err.message, "another fleet name");
+}
+
+TEST(import_sets_columns_by_the_definition)
+{
+    MYR_AUTO(myr_workspace_ptr) workspace = fixture_workspace();
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    MYR_AUTO(fixture_items) list = {.count = 0};
+    myr_err err = {0};
+    fixture_bring(workspace, "oj", ":1");
+    fixture_add(&list, "brand=1", 6);
+    myr_fleet_def def = {.name = "oj", .partition_columns = fixture_columns, .partition_count = 2};
+    EXPECT_RC(myr_fleet_import(workspace, &def, list.items, 1, NULL, NULL, NULL, &err), OK, &err);
+    EXPECT_INT(fleet_row(workspace, arena, "oj").partition_count, 2);
+    expect_models(workspace, "oj", "brand=1/1;/1;");
+}
+
 TEST(import_partition_limit)
 {
     MYR_AUTO(myr_workspace_ptr) workspace = fixture_workspace();

@@ -100,6 +100,28 @@ TEST(registry_bad_fleets_are_refused)
     myr_registry_close(registry);
 }
 
+TEST(registry_partition_columns_are_set_once)
+{
+    myr_registry *registry = fixture_open();
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    myr_err err = {0};
+    int64_t id = 0;
+    myr_fleet_row row = fixture_fleet("oj");
+    row.partition_count = 0;
+    EXPECT_RC(myr_registry_fleet_add(registry, &row, &id, &err), OK, &err);
+    static const char *const reserved[] = {"store", "level"};
+    EXPECT_RC(myr_registry_fleet_partition(registry, id, reserved, 2, &err), BAD_INPUT, &err);
+    static const char *const twice[] = {"store", "store"};
+    EXPECT_RC(myr_registry_fleet_partition(registry, id, twice, 2, &err), BAD_INPUT, &err);
+    EXPECT_RC(myr_registry_fleet_partition(registry, id, fixture_partition, 2, &err), OK, &err);
+    EXPECT_RC(myr_registry_fleet_partition(registry, id, fixture_partition, 2, &err), CONFLICT, &err);
+    EXPECT_RC(myr_registry_fleet_get(registry, arena, "oj", &row, &err), OK, &err);
+    EXPECT_INT(row.partition_count, 2);
+    EXPECT_STR(row.partition_columns[1], fixture_partition[1]);
+    EXPECT_INT(row.feature_count, 3);
+    myr_registry_close(registry);
+}
+
 TEST(registry_limits_of_a_fleet)
 {
     myr_registry *registry = fixture_open();
