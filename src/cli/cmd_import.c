@@ -60,7 +60,7 @@ static void import_print(const myr_cli *cli, const char *fleet, const myr_manife
         if (manifest->count == 1) printf(",\"version\":%lld", (long long)manifest->items[0].out_version);
         printf("}\n");
     } else if (manifest->count == 1) {
-        printf("%s %s@%s version %lld%s\n", reused > 0 ? "kept" : "imported", fleet, manifest->items[0].segment,
+        printf("%s %s@%s version %lld%s\n", reused > 0 ? "kept" : "imported", fleet, manifest->items[0].out_segment,
                (long long)manifest->items[0].out_version, reused > 0 ? ": the same model is there already" : "");
     } else {
         printf("imported %zu models into %s, %zu as they were\n", manifest->count - reused, fleet, reused);
@@ -107,8 +107,11 @@ static myr_rc import_run(const myr_cli *cli, const import_args *a, myr_err *err)
     MYR_TRY(import_items(arena, a, &manifest, err));
     MYR_AUTO(myr_workspace_ptr) workspace = NULL;
     MYR_TRY(myr_cli_workspace(cli, &workspace, err));
-    myr_fleet_def def = {
-        .name = a->fleet, .partition_columns = manifest.columns, .partition_count = manifest.column_count};
+    if (a->manifest != NULL) MYR_TRY(myr_manifest_match(workspace, a->fleet, a->manifest, arena, &manifest, err));
+    myr_fleet_def def = {.name = a->fleet,
+                         .partition_columns = manifest.columns,
+                         .partition_count = manifest.column_count,
+                         .out_arena = arena};
     myr_bar bar;
     myr_bar_start(&bar, "models");
     size_t bad = 0;

@@ -88,6 +88,8 @@ static myr_rc manifest_header(manifest_reader *r, manifest_row *header, uint32_t
             MYR_FAIL(err, BAD_INPUT, "%s:1: column %u '%.60s' is not a name: give path and the partition columns",
                      r->path, i + 1, header->cells[i]);
         } else {
+            myr_rc rc = myr_registry_check_partition(header->cells[i], err);
+            if (rc != MYR_OK) return myr_err_prefix(err, rc, "%s:1: ", r->path);
             columns[out->column_count++] = header->cells[i];
         }
     }
@@ -124,8 +126,11 @@ static myr_rc manifest_item(manifest_reader *r, const manifest_row *header, cons
     const char *file = row->cells[path_idx];
     if (file[0] == '\0') MYR_FAIL(err, BAD_INPUT, "%s:%d: the path is empty", r->path, r->line);
     char dir[MYR_PATH_BYTES_MAX], full[MYR_PATH_BYTES_MAX];
+    while (file[0] == '.' && file[1] == '/')
+        file += 2; /* messages name the shortest way */
+    if (file[0] == '\0') MYR_FAIL(err, BAD_INPUT, "%s:%d: the path is a directory", r->path, r->line);
     myr_path_dir(r->path, dir, sizeof dir);
-    if (file[0] != '/') {
+    if (file[0] != '/' && strcmp(dir, ".") != 0) {
         MYR_TRY(myr_path_join(full, sizeof full, dir, file, err));
         file = myr_arena_strndup(r->arena, full, strlen(full));
         if (file == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
@@ -175,5 +180,34 @@ myr_rc myr_manifest_read(myr_arena *arena, const char *path, myr_manifest *out, 
     myr_free(text);
     MYR_TRY(rc);
     *out = manifest;
+    return MYR_OK;
+}
+
+myr_rc myr_manifest_match(myr_workspace *workspace, const char *fleet, const char *path, myr_arena *arena,
+                          myr_manifest *manifest, myr_err *err)
+{
+    myr_fleet_row row;
+    myr_err own = {0};
+    myr_rc rc = myr_registry_fleet_get(workspace->registry, arena, fleet, &row, &own);
+    if (rc == MYR_NOT_FOUND) return MYR_OK; /* it will be made, with the columns as they stand here */
+    if (rc != MYR_OK) {
+        if (err != NULL) *err = own;
+        return rc;
+    }
+    if (row.partition_count == 0) return MYR_OK; /* it gets them now */
+    for (uint32_t i = 0; i < manifest->column_count; i++) {
+        bool is_known = false;
+        for (uint32_t k = 0; k < row.partition_count; k++)
+            is_known = is_known || strcmp(manifest->columns[i], row.partition_columns[k]) == 0;
+        if (is_known) continue;
+        MYR_AUTO(myr_buf) list = {0};
+        for (uint32_t k = 0; k < row.partition_count; k++)
+            myr_buf_printf(&list, "%s%s", k > 0 ? ", " : "", row.partition_columns[k]);
+        MYR_TRY(myr_buf_check(&list, err));
+        MYR_FAIL(err, BAD_INPUT, "%s:1: column '%.60s' is no partition column of fleet '%.60s': it has %.100s", path,
+                 manifest->columns[i], fleet, list.data);
+    }
+    manifest->columns = NULL;
+    manifest->column_count = 0;
     return MYR_OK;
 }

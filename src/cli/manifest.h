@@ -21,5 +21,11 @@ typedef struct myr_manifest {
  * the manifest's directory. Everything is in the arena. BAD_INPUT "models.csv:3: …".
  */
 myr_rc myr_manifest_read(myr_arena *arena, const char *path, myr_manifest *out, myr_err *err);
+/*
+ * Fit the columns to a fleet that exists and has keys: by name, so their order is free and some may be absent; the
+ * fleet's order counts (`columns` becomes NULL). A column that the fleet lacks is BAD_INPUT, "models.csv:1: …".
+ */
+myr_rc myr_manifest_match(myr_workspace *workspace, const char *fleet, const char *path, myr_arena *arena,
+                          myr_manifest *manifest, myr_err *err);
 
 #endif

@@ -196,6 +196,9 @@ BAD_MANIFESTS = {
     "segment twice": ("path,store\nm.json,1\nm.json,1\n", "models.csv:3"),
     "open quote": ('path,store\n"m.json,1\n', "models.csv:2"),
     "no models": ("path,store\n", "no models"),
+    "a column that batch writes": ("path,store,level\nm.json,1,2\n", "models.csv:1: partition column 'level'"),
+    "a directory": ("path,store\n./,1\n", "models.csv:2"),
+    "tidy path": ("path,store\nm.json,1\n././absent.json,2\n", "models.csv:3: cannot open absent.json:"),
 }
 
 
@@ -208,6 +211,30 @@ def test_a_bad_manifest_changes_nothing(workspace, case):
     _, message = workspace.fails("model", "import", "--manifest", "models.csv", "--fleet", "f")
     assert part in message, message
     assert workspace.json("model", "list") == []
+
+
+def test_manifest_columns_match_by_name(workspace):
+    for i in range(5):
+        (workspace.cwd / f"m{i}.json").write_text(linear(["a"], i))
+    (workspace.cwd / "1.csv").write_text("path,store,brand\nm1.json,1,2\n")
+    (workspace.cwd / "2.csv").write_text("brand,path,store\n3,m2.json,1\n,m3.json,\n")
+    (workspace.cwd / "3.csv").write_text("brand,path\n7,m4.json\n")
+    (workspace.cwd / "4.csv").write_text("store,shop,path\n1,,m4.json\n")
+    (workspace.cwd / "0.csv").write_text("path\nm0.json\n")
+    workspace.run("model", "import", "--manifest", "0.csv", "--fleet", "f")  # no keys yet: the next one gives them
+    for name in ["1.csv", "2.csv", "3.csv"]:
+        workspace.run("model", "import", "--manifest", name, "--fleet", "f")
+    names = {row["name"] for row in workspace.json("model", "list")}
+    assert names == {"f@store=1,brand=2", "f@store=1,brand=3", "f@brand=7", "f@"}
+    _, message = workspace.fails("model", "import", "--manifest", "4.csv", "--fleet", "f")
+    assert "4.csv:1: column 'shop'" in message and "store, brand" in message
+
+
+def test_import_says_the_canonical_segment(workspace):
+    (workspace.cwd / "m.json").write_text(linear(["a"], 5))
+    workspace.run("model", "import", "m.json", "--fleet", "f", "--segment", "store=1,brand=2")
+    said = workspace.run("model", "import", "m.json", "--fleet", "f", "--segment", "brand=%41,store=").stdout
+    assert said.startswith("imported f@store=,brand=A version 1"), said
 
 
 BAD_CALLS = [
