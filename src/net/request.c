@@ -119,11 +119,16 @@ static enum MHD_Result req_refuse(myr_req *req, int status, bool close, const ch
     return myr_net_send(req);
 }
 
+/* The limit as one would set it: 8 MiB, not 8.4 MB. */
 static enum MHD_Result req_refuse_too_large(myr_req *req, bool close)
 {
-    char text[96];
-    const char *message = myr_arena_printf(req->arena, "the request body is larger than the limit of %s",
-                                           myr_format_bytes(req->server->opts.body_bytes_max, text, sizeof text));
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB"};
+    int64_t count = req->server->opts.body_bytes_max;
+    size_t unit = 0;
+    for (; unit + 1 < MYR_COUNT_OF(units) && count % 1024 == 0; unit++)
+        count /= 1024;
+    const char *message = myr_arena_printf(req->arena, "the request body is larger than the limit of %lld %s",
+                                           (long long)count, units[unit]);
     return req_refuse(req, 413, close, message != NULL ? message : "the request body is too large");
 }
 

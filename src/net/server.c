@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define SERVER_CONN_BYTES        (16u << 10) /* libmicrohttpd's memory of one connection; it zeroes all of it per request */
@@ -201,6 +202,11 @@ void myr_http_stop(myr_http_server *server, int64_t drain_ms)
     atomic_store(&server->is_draining, true);
     int fd = MHD_quiesce_daemon(server->daemon);
     MYR_ASSERT(fd == server->listen_fd);
+    /*
+     * A socket that still listens would take clients in that nobody answers. Shut down, not closed: a loop that is just
+     * about to accept must not meet the number in other hands.
+     */
+    MYR_IGNORE(shutdown(fd, SHUT_RDWR));
     server_wait_zero(&server->in_flight, deadline_ns);
     /*
      * From here no request falls asleep: a loop raises deferred_count before it reads is_hurrying, we raise is_hurrying

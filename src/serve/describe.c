@@ -22,19 +22,37 @@ myr_rc myr_serve_fleet_find(serve_call *call, myr_str name, serve_fleet **out, m
     return MYR_OK;
 }
 
+/* The release that serves, by its number as we write it. */
+static myr_rc target_check_version(const serve_fleet *fleet, myr_str name, const myr_str *version, myr_err *err)
+{
+    int64_t number;
+    if (!myr_is_canonical_int64(*version, &number) || number < 0) {
+        MYR_FAIL(err, BAD_INPUT, "version '" MYR_STR_FMT "' is not a number: digits without a leading zero",
+                 MYR_STR_ARG(*version));
+    }
+    return number == fleet->fleet->release ? MYR_OK : target_fail(name, version, err);
+}
+
+/* The one name of a model, however it was asked for. Written where the answer goes, which stays warm, then copied. */
+static myr_rc target_name(serve_call *call, const serve_fleet *fleet, uint32_t model_idx, myr_str *out, myr_err *err)
+{
+    size_t start = call->out->size;
+    MYR_TRY(myr_score_model_name(fleet->fleet->scorer, model_idx, call->out, err));
+    size_t size = call->out->size - start;
+    char *name = myr_arena_strndup(call->arena, call->out->data + start, size);
+    call->out->size = start;
+    if (name == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the name of a model");
+    *out = myr_str_make(name, size);
+    return MYR_OK;
+}
+
 myr_rc myr_serve_target_find(serve_call *call, myr_str name, const myr_str *version, serve_target *out, myr_err *err)
 {
     const char *at = name.size > 0 ? memchr(name.data, '@', name.size) : NULL;
     myr_str fleet_name = myr_str_make(name.data, at != NULL ? (size_t)(at - name.data) : name.size);
     serve_fleet *fleet = myr_serve_snapshot_find(call->snapshot, fleet_name);
     if (fleet == NULL) return target_fail(name, NULL, err);
-    if (version != NULL) {
-        uint64_t number;
-        if (!myr_parse_uint64(*version, &number)) {
-            MYR_FAIL(err, BAD_INPUT, "version '" MYR_STR_FMT "' is not a number", MYR_STR_ARG(*version));
-        }
-        if (number != (uint64_t)fleet->fleet->release) return target_fail(name, version, err);
-    }
+    if (version != NULL) MYR_TRY(target_check_version(fleet, name, version, err));
     uint32_t model_idx = MYR_PACK_NONE;
     if (at != NULL) {
         myr_str segment = myr_str_make(at + 1, name.size - fleet_name.size - 1);
@@ -45,6 +63,7 @@ myr_rc myr_serve_target_find(serve_call *call, myr_str name, const myr_str *vers
             if (err != NULL) *err = why;
             return rc;
         }
+        MYR_TRY(target_name(call, fleet, model_idx, &name, err));
     }
     *out = (serve_target){fleet, model_idx, name};
     return MYR_OK;

@@ -153,7 +153,7 @@ int64_t myr_serve_score_rows(yyjson_val *body);
 typedef struct serve_target {
     serve_fleet *fleet;
     uint32_t model_idx; /* MYR_PACK_NONE: the whole fleet, chosen by key */
-    myr_str name;       /* as asked for */
+    myr_str name;       /* canonical */
 } serve_target;
 /* A fleet by its name alone; NOT_FOUND in the same words. */
 myr_rc myr_serve_fleet_find(serve_call *call, myr_str name, serve_fleet **out, myr_err *err);
