@@ -194,6 +194,16 @@ static myr_rc spec_events(spec_parser *p, myr_err *err)
     }
 }
 
+/* No document (an empty file, only comments) is what `null` is. */
+static myr_rc spec_null_root(myr_spec *spec, myr_err *err)
+{
+    myr_spec_node *node = myr_arena_calloc(spec->arena, 1, sizeof *node);
+    if (node == NULL) MYR_FAIL(err, NO_MEMORY, "%s: out of memory", spec->name);
+    *node = (myr_spec_node){.kind = MYR_SPEC_SCALAR, .line = 1, .column = 1, .text = "", .is_null = true};
+    spec->root = node;
+    return MYR_OK;
+}
+
 myr_rc myr_spec_read(myr_spec *spec, const char *text, size_t size_bytes, myr_err *err)
 {
     spec_parser p = {.spec = spec};
@@ -203,6 +213,5 @@ myr_rc myr_spec_read(myr_spec *spec, const char *text, size_t size_bytes, myr_er
     myr_rc rc = spec_events(&p, err);
     yaml_parser_delete(&p.yaml);
     MYR_TRY(rc);
-    if (spec->root == NULL) MYR_FAIL(err, BAD_INPUT, "%s: the file is empty", spec->name);
-    return MYR_OK;
+    return spec->root != NULL ? MYR_OK : spec_null_root(spec, err);
 }
