@@ -1,7 +1,6 @@
 /*
- * A connection: opened with the settings that durability needs (WAL, synchronous=FULL), every SQLite code turned into
- * ours in one place, statements kept by their text. The file of statements is stmt.c, that of schema versions
- * migrate.c.
+ * A connection: every SQLite code turned into ours in one place, with what mends it; transactions. How it is opened is
+ * open.c, statements are stmt.c, schema versions migrate.c.
  */
 #include "db/db.h"
 
@@ -21,6 +20,9 @@ static myr_rc db_rc(int code, int system_errno)
         return MYR_EXISTS;
     case SQLITE_IOERR_NOMEM:
         return MYR_NO_MEMORY;
+    case SQLITE_IOERR_SHMOPEN: /* the shared-memory file could not be given its size; the errno is lost by then */
+    case SQLITE_IOERR_SHMSIZE:
+        return MYR_NO_SPACE;
     default:
         break;
     }
@@ -81,6 +83,17 @@ myr_rc myr_db_fail(const myr_db *db, int code, const char *file, int line, myr_e
         return myr_err_set(err, rc, file, line, "%s: another process has been writing for %d s (%s): try again",
                            db->path, MYR_DB_BUSY_MS / 1000, words);
     }
+    if (rc == MYR_DENIED && db->why_read_only != MYR_OK) rc = db->why_read_only;
+    if (rc == MYR_NO_SPACE) {
+        return myr_err_set(err, rc, file, line, "%s: the disk is full (%s, SQLite code %d): free some space and try again",
+                           db->path, words, code);
+    }
+    if (rc == MYR_DENIED) {
+        return myr_err_set(err, rc, file, line,
+                           "%s: read-only for this user (%s, SQLite code %d): give the right to write the file and its "
+                           "directory, or work as their owner",
+                           db->path, words, code);
+    }
     return myr_err_set(err, rc, file, line, "%s: %s (SQLite code %d)", db->path, words, code);
 }
 
@@ -88,96 +101,6 @@ myr_rc myr_db_exec(myr_db *db, const char *sql, myr_err *err)
 {
     int code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
     return code == SQLITE_OK ? MYR_OK : DB_FAIL(db, code, err);
-}
-
-/* A file of 0 or 1 bytes is an empty database to SQLite; to us it is a database whose content was lost. */
-static myr_rc db_check_file(const char *path, bool create, myr_err *err)
-{
-    if (!myr_io_exists(path)) {
-        if (create) return MYR_OK;
-        MYR_FAIL(err, NOT_FOUND, "%s: no such database", path);
-    }
-    if (myr_io_is_dir(path)) MYR_FAIL(err, BAD_FORMAT, "%s: a directory, not a database", path);
-    int64_t size_bytes = 0;
-    MYR_TRY(myr_io_size(path, &size_bytes, err));
-    if (size_bytes < DB_FILE_BYTES_MIN && !create) {
-        MYR_FAIL(err, BAD_FORMAT, "%s: a file of %lld bytes is not a database", path, (long long)size_bytes);
-    }
-    return MYR_OK;
-}
-
-/* Two processes that switch a new file to WAL at once: SQLite does not wait here, so we do. */
-static myr_rc db_set_wal(myr_db *db, myr_err *err)
-{
-    for (int waited_ms = 0;; waited_ms += DB_WAL_WAIT_MS) {
-        int code = sqlite3_exec(db->handle, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);
-        if (code == SQLITE_OK) break;
-        if ((code & 0xff) != SQLITE_BUSY || waited_ms >= MYR_DB_BUSY_MS) return DB_FAIL(db, code, err);
-        sqlite3_sleep(DB_WAL_WAIT_MS);
-    }
-    myr_stmt *stmt = NULL;
-    bool has_row = false;
-    MYR_TRY(myr_db_prepare(db, "PRAGMA journal_mode", &stmt, err));
-    MYR_TRY(myr_stmt_step(stmt, &has_row, err));
-    bool is_wal = has_row && myr_str_is(myr_stmt_text(stmt, 0), "wal");
-    myr_stmt_reset(stmt);
-    if (!is_wal) MYR_FAIL(err, UNSUPPORTED, "%s: the file system does not let SQLite keep a write-ahead log", db->path);
-    return MYR_OK;
-}
-
-static myr_rc db_configure(myr_db *db, myr_err *err)
-{
-    sqlite3_busy_timeout(db->handle, MYR_DB_BUSY_MS);
-    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL); /* SQL cannot damage the file */
-    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DML, 0, NULL); /* a misspelt column is an error, not a string */
-    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
-    MYR_TRY(myr_db_exec(db, "PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON", err));
-    /* OFF is the negative control of the power-cut test: it must lose data. */
-    MYR_TRY(myr_db_exec(db, myr_io_syncs() ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=OFF", err));
-    if (sqlite3_db_readonly(db->handle, "main") == 1) {
-        MYR_FAIL(err, DENIED, "%s: the database is read-only for this user", db->path);
-    }
-    return db_set_wal(db, err);
-}
-
-myr_rc myr_db_open(const char *path, bool create, myr_db **out, myr_err *err)
-{
-    MYR_TRY(db_check_file(path, create, err));
-    myr_db *db = myr_calloc(1, sizeof *db);
-    if (db == NULL) MYR_FAIL(err, NO_MEMORY, "%s: no memory to open the database", path);
-    db->path = myr_strdup(path);
-    db->by_text = myr_map_new();
-    myr_rc rc = MYR_OK;
-    if (db->path == NULL || db->by_text == NULL) {
-        rc = MYR_ERROR(err, NO_MEMORY, "%s: no memory to open the database", path);
-    } else {
-        int flags =
-            SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | (create ? SQLITE_OPEN_CREATE : 0);
-        int code = sqlite3_open_v2(path, &db->handle, flags, NULL);
-        if (db->handle == NULL) {
-            rc = MYR_ERROR(err, NO_MEMORY, "%s: no memory to open the database", path);
-        } else {
-            rc = code == SQLITE_OK ? db_configure(db, err) : DB_FAIL(db, code, err);
-        }
-    }
-    if (rc != MYR_OK) {
-        myr_db_close(db);
-        return rc;
-    }
-    *out = db;
-    return MYR_OK;
-}
-
-void myr_db_close(myr_db *db)
-{
-    if (db == NULL) return;
-    myr_db_drop_statements(db);
-    int code = sqlite3_close(db->handle); /* rolls an open transaction back; NULL accepted */
-    MYR_ASSERT(code == SQLITE_OK);        /* anything else: a statement of ours is left open */
-    myr_map_free(db->by_text);
-    myr_free(db->path);
-    myr_free(db);
 }
 
 bool myr_db_in_transaction(const myr_db *db)
@@ -188,6 +111,7 @@ bool myr_db_in_transaction(const myr_db *db)
 myr_rc myr_db_begin(myr_db *db, myr_err *err)
 {
     MYR_ASSERT(!myr_db_in_transaction(db));
+    if (db->why_read_only != MYR_OK) return DB_FAIL(db, SQLITE_READONLY, err); /* SQLite says so at the first write only */
     return myr_db_exec(db, "BEGIN IMMEDIATE", err);
 }
 
@@ -214,7 +138,14 @@ int64_t myr_db_last_id(myr_db *db)
     return sqlite3_last_insert_rowid(db->handle);
 }
 
+#define DB_REOPEN_STEP (1LL << 32) /* more than SQLite counts up between two looks */
+
+/* SQLite does not look at a file that it was told will not change, so we do. */
 myr_rc myr_db_data_version(myr_db *db, int64_t *out, myr_err *err)
 {
-    return myr_db_pragma_int64(db, "PRAGMA data_version", out, err);
+    if (db->is_immutable) MYR_TRY(myr_db_follow(db, err));
+    int64_t number = 0;
+    MYR_TRY(myr_db_pragma_int64(db, "PRAGMA data_version", &number, err));
+    *out = number + db->reopen_count * DB_REOPEN_STEP;
+    return MYR_OK;
 }

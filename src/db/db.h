@@ -14,8 +14,12 @@
 typedef struct myr_db myr_db;
 typedef struct myr_stmt myr_stmt;
 
-myr_rc myr_db_open(const char *path, bool create, myr_db **out, myr_err *err); /* NOT_FOUND if absent and !create */
-void myr_db_close(myr_db *db);                                                 /* NULL accepted */
+/*
+ * NOT_FOUND if absent and !create. One that may not be written, or has no disk space left for it, opens all the same to
+ * be read (unless `create`): writes are DENIED or NO_SPACE then.
+ */
+myr_rc myr_db_open(const char *path, bool create, myr_db **out, myr_err *err);
+void myr_db_close(myr_db *db); /* NULL accepted */
 myr_rc myr_db_exec(myr_db *db, const char *sql, myr_err *err); /* one or more statements without values */
 
 /* Transactions: BEGIN IMMEDIATE. myr_db_rollback is fine when none is open. */
@@ -51,7 +55,8 @@ int64_t myr_db_last_id(myr_db *db);
  * BAD_FORMAT.
  */
 myr_rc myr_db_migrate(myr_db *db, const char *const *migrations, int count, myr_err *err);
-/* A number that changes when another connection commits. */
+/* A number that changes when another connection commits (for a reader without the right to lock: checkpoints). No
+ * statement may be in use. */
 myr_rc myr_db_data_version(myr_db *db, int64_t *out, myr_err *err);
 
 #endif

@@ -2,6 +2,8 @@
 #include "testing.h"
 
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -476,6 +478,153 @@ TEST(db_data_version_moves_when_others_commit)
     EXPECT(after != before);
     myr_db_close(mine);
     myr_db_close(other);
+}
+
+/* ---- a directory that cannot be written ---- */
+
+/* As a user whom file modes bind, which root is not. */
+static bool become_nobody(void)
+{
+    return geteuid() != 0 || (setgid(65534) == 0 && setuid(65534) == 0);
+}
+
+static void make_read_only(const char *path, bool is_read_only)
+{
+    char dir[TESTING_PATH_BYTES];
+    myr_path_dir(path, dir, sizeof dir);
+    EXPECT_INT(chmod(dir, is_read_only ? 0555 : 0755), 0);
+    EXPECT_INT(chmod(path, is_read_only ? 0444 : 0644), 0);
+}
+
+/* Opens, reads one row, fails to write with `rc` and a message that has `part`. 0 = all that. */
+static int child_only_reads(const char *path, myr_rc rc, const char *part)
+{
+    myr_db *db = NULL;
+    myr_stmt *stmt = NULL;
+    bool has_row = false;
+    myr_err err = {0};
+    if (myr_db_open(path, false, &db, &err) != MYR_OK || myr_db_migrate(db, migrations_one, 1, &err) != MYR_OK) {
+        print_error("%s\n", err.message);
+        return 1;
+    }
+    if (myr_db_prepare(db, "SELECT name FROM item", &stmt, &err) != MYR_OK ||
+        myr_stmt_step(stmt, &has_row, &err) != MYR_OK || !has_row) {
+        print_error("%s\n", err.message);
+        return 2;
+    }
+    if (!myr_str_is(myr_stmt_text(stmt, 0), "there")) return 3;
+    myr_stmt_reset(stmt);
+    int64_t number = 0;
+    if (myr_db_data_version(db, &number, &err) != MYR_OK) return 4;
+    for (int i = 0; i < 2; i++) {
+        myr_rc got = i == 0 ? db_add(db, "more", &err) : myr_db_begin(db, &err);
+        if (got == rc && strstr(err.message, part) != NULL && strstr(err.message, path) != NULL) continue;
+        print_error("%s: %s\n", myr_rc_name(got), err.message);
+        return 5;
+    }
+    myr_db_close(db);
+    return 0;
+}
+
+static int child_reads_read_only(const char *path)
+{
+    return become_nobody() ? child_only_reads(path, MYR_DENIED, "read-only") : 9;
+}
+
+TEST(db_read_only_is_read)
+{
+    char path[TESTING_PATH_BYTES];
+    db_path(path);
+    myr_err err = {0};
+    myr_db *db = db_make(path);
+    EXPECT_RC(db_add(db, "there", &err), OK, &err);
+    make_read_only(path, true);
+    EXPECT_INT(child_join(child_start(child_reads_read_only, path)), 0); /* beside a writer that has it open */
+    make_read_only(path, false);
+    myr_db_close(db);
+    make_read_only(path, true);
+    EXPECT_INT(child_join(child_start(child_reads_read_only, path)), 0); /* alone */
+    make_read_only(path, false);
+}
+
+static int child_refuses_a_log(const char *path)
+{
+    myr_db *db = NULL;
+    myr_err err = {0};
+    if (!become_nobody()) return 9;
+    myr_rc rc = myr_db_open(path, false, &db, &err);
+    if (rc == MYR_DENIED && strstr(err.message, "-wal") != NULL) return 0;
+    print_error("%s: %s\n", myr_rc_name(rc), err.message);
+    return 1;
+}
+
+/* What a killed writer committed is in the log: leaving it out would be reading an old state in silence. */
+TEST(db_read_only_with_a_log_is_refused)
+{
+    char path[TESTING_PATH_BYTES], shm[TESTING_PATH_BYTES + 8];
+    db_path(path);
+    myr_db_close(db_make(path));
+    EXPECT_INT(child_join(child_start(child_dies_inside, path)), 1000);
+    snprintf(shm, sizeof shm, "%s-shm", path);
+    EXPECT_INT(unlink(shm), 0); /* as after a restart of the machine from a copy */
+    make_read_only(path, true);
+    EXPECT_INT(child_join(child_start(child_refuses_a_log, path)), 0);
+    make_read_only(path, false);
+}
+
+static int child_reads_full(const char *path)
+{
+    struct rlimit none = {0, 0};
+    signal(SIGXFSZ, SIG_IGN);
+    if (setrlimit(RLIMIT_FSIZE, &none) != 0) return 9; /* no file may grow: what a full disk does */
+    return child_only_reads(path, MYR_NO_SPACE, "disk is full");
+}
+
+TEST(db_on_a_full_disk_is_read)
+{
+    char path[TESTING_PATH_BYTES];
+    db_path(path);
+    myr_err err = {0};
+    myr_db *db = db_make(path);
+    EXPECT_RC(db_add(db, "there", &err), OK, &err);
+    myr_db_close(db);
+    EXPECT_INT(child_join(child_start(child_reads_full, path)), 0);
+}
+
+static int child_follows(const char *path)
+{
+    myr_db *db = NULL;
+    int64_t before = 0, after = 0;
+    if (!become_nobody() || myr_db_open(path, false, &db, NULL) != MYR_OK) return 1;
+    if (db_number(db, "SELECT count(*) FROM item") != 0 || myr_db_data_version(db, &before, NULL) != MYR_OK) return 2;
+    if (myr_db_data_version(db, &after, NULL) != MYR_OK || after != before) return 3;
+    char go[TESTING_PATH_BYTES + 8];
+    snprintf(go, sizeof go, "%s-go", path);
+    for (int i = 0; i < 500 && !myr_io_exists(go); i++)
+        myr_clock_sleep_ms(10);
+    if (myr_db_data_version(db, &after, NULL) != MYR_OK || after == before) return 4;
+    if (db_number(db, "SELECT count(*) FROM item") != 1) return 5;
+    myr_db_close(db);
+    return 0;
+}
+
+/* A server without the right to write sees what others committed, once their log is in the file. */
+TEST(db_read_only_follows_the_file)
+{
+    char path[TESTING_PATH_BYTES], go[TESTING_PATH_BYTES + 8];
+    db_path(path);
+    myr_err err = {0};
+    myr_db_close(db_make(path));
+    make_read_only(path, true);
+    pid_t child = child_start(child_follows, path);
+    usleep(300000);
+    make_read_only(path, false);
+    myr_db *db = db_make(path);
+    EXPECT_RC(db_add(db, "new", &err), OK, &err);
+    myr_db_close(db);
+    snprintf(go, sizeof go, "%s-go", path);
+    EXPECT_RC(myr_file_write(go, "", 0, &err), OK, &err);
+    EXPECT_INT(child_join(child), 0);
 }
 
 TEST(db_full_file_is_no_space_and_rolls_back)
