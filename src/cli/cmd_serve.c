@@ -1,4 +1,6 @@
 /* `myriad serve`: the server in the foreground, until SIGTERM or SIGINT. */
+#include <errno.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,13 +9,36 @@
 #include "cli/commands.h"
 #include "serve/serve.h"
 
-/* Blocks the signals that end the server, so that its threads inherit that and only main waits for them. */
-static void serve_block_signals(sigset_t *out)
+/*
+ * SIGTERM and SIGINT end the server. A handler and not a blocked mask with sigwait: OpenBLAS starts threads before
+ * main, and a signal that meets one of them, unblocked and without a handler, would end the process in the middle of
+ * its answers.
+ */
+static sem_t serve_end;
+static volatile sig_atomic_t serve_end_signal;
+
+static void serve_on_signal(int number)
 {
-    (void)sigemptyset(out);
-    (void)sigaddset(out, SIGTERM);
-    (void)sigaddset(out, SIGINT);
-    (void)sigprocmask(SIG_BLOCK, out, NULL);
+    serve_end_signal = number;
+    (void)sem_post(&serve_end);
+}
+
+static void serve_catch_signals(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = serve_on_signal;
+    (void)sigemptyset(&action.sa_mask);
+    (void)sem_init(&serve_end, 0, 0);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGINT, &action, NULL);
+}
+
+static void serve_wait_for_signal(void)
+{
+    while (sem_wait(&serve_end) != 0) {
+        MYR_ASSERT(errno == EINTR);
+    }
 }
 
 static void serve_announce(const myr_server *server, const myr_serve_opts *opts, bool json)
@@ -32,15 +57,13 @@ static void serve_announce(const myr_server *server, const myr_serve_opts *opts,
 
 static myr_rc serve_run(const char *root, const myr_serve_opts *opts, bool json, myr_err *err)
 {
-    sigset_t ends;
-    serve_block_signals(&ends);
+    serve_catch_signals();
     myr_server *server = NULL;
     MYR_TRY(myr_server_start(root, opts, &server, err));
     serve_announce(server, opts, json);
-    int number = 0;
-    (void)sigwait(&ends, &number);
+    serve_wait_for_signal();
     myr_server_stop(server); /* what is in flight is answered */
-    myr_log(MYR_LOG_INFO, "cli", "stopped", "signal", number == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
+    myr_log(MYR_LOG_INFO, "cli", "stopped", "signal", serve_end_signal == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
     return MYR_OK;
 }
 

@@ -126,6 +126,19 @@ _Noreturn static void server_on_panic(void *ctx, const char *file, unsigned int 
     myr_assert_fail("libmicrohttpd panics", __FILE__, __LINE__);
 }
 
+/*
+ * While draining, who comes is closed at once. MHD_quiesce_daemon would be the other way: it takes the listening socket
+ * out of each loop's epoll set while a loop may be doing the same, and libmicrohttpd 1.0.1 panics when it loses that
+ * race.
+ */
+static enum MHD_Result server_on_accept(void *cls, const struct sockaddr *address, socklen_t address_bytes)
+{
+    const myr_http_server *server = cls;
+    (void)address;
+    (void)address_bytes;
+    return atomic_load(&server->is_draining) ? MHD_NO : MHD_YES;
+}
+
 static myr_rc server_start_daemon(myr_http_server *server, myr_err *err)
 {
     MHD_set_panic_func(server_on_panic, NULL);
@@ -134,8 +147,8 @@ static myr_rc server_start_daemon(myr_http_server *server, myr_err *err)
     unsigned limit = (unsigned)conns_max;
     if (limit < (unsigned)server->opts.loop_count) limit = (unsigned)server->opts.loop_count; /* split between them */
     server->daemon =
-        MHD_start_daemon(flags, 0, NULL, NULL, myr_net_on_access, server, MHD_OPTION_EXTERNAL_LOGGER, server_on_log,
-                         NULL, /* first: it gets the messages about the others */
+        MHD_start_daemon(flags, 0, server_on_accept, server, myr_net_on_access, server, MHD_OPTION_EXTERNAL_LOGGER,
+                         server_on_log, NULL, /* first: it gets the messages about the others */
                          MHD_OPTION_LISTEN_SOCKET, server->listen_fd, MHD_OPTION_THREAD_POOL_SIZE,
                          server->opts.loop_count > 1 ? (unsigned)server->opts.loop_count : 0u,
                          MHD_OPTION_CONNECTION_LIMIT, limit, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
@@ -200,13 +213,6 @@ void myr_http_stop(myr_http_server *server, int64_t drain_ms)
     MYR_ASSERT(server_thread_here == NULL); /* never from a handler */
     int64_t deadline_ns = myr_clock_mono_ns() + drain_ms * 1000000;
     atomic_store(&server->is_draining, true);
-    int fd = MHD_quiesce_daemon(server->daemon);
-    MYR_ASSERT(fd == server->listen_fd);
-    /*
-     * A socket that still listens would take clients in that nobody answers. Shut down, not closed: a loop that is just
-     * about to accept must not meet the number in other hands.
-     */
-    MYR_IGNORE(shutdown(fd, SHUT_RDWR));
     server_wait_zero(&server->in_flight, deadline_ns);
     /*
      * From here no request falls asleep: a loop raises deferred_count before it reads is_hurrying, we raise is_hurrying
@@ -217,7 +223,8 @@ void myr_http_stop(myr_http_server *server, int64_t drain_ms)
     if (atomic_load(&server->in_flight) > 0) {
         server_wait_zero(&server->in_flight, myr_clock_mono_ns() + SERVER_LAST_WORDS_MS_MAX * 1000000LL);
     }
-    MHD_stop_daemon(server->daemon);
+    MHD_stop_daemon(server->daemon); /* closes the listening socket */
     server->daemon = NULL;
+    server->listen_fd = -1;
     server_free(server);
 }
