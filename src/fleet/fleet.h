@@ -81,7 +81,11 @@ typedef struct myr_release_report {
     bool reused; /* the newest release has exactly these versions: none was made */
     bool promoted;
 } myr_release_report;
-/* From the newest version of each segment. The pack is written first, the registry row last. NOT_FOUND: no models. */
+#define MYR_RELEASE_WAIT_MS 10000 /* how long one waits for another process that makes a release of the fleet */
+/*
+ * From the newest version of each segment. The pack is written first, the registry row last. NOT_FOUND: no models; BUSY:
+ * another process was still making one after MYR_RELEASE_WAIT_MS.
+ */
 myr_rc myr_release_create(myr_workspace *workspace, const char *fleet, bool promote, myr_release_report *out,
                           myr_err *err);
 myr_rc myr_release_promote(myr_workspace *workspace, const char *fleet, int64_t number, myr_err *err);

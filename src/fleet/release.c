@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-#define RELEASE_LOCK ".lock"
+#define RELEASE_LOCK         ".lock"
+#define RELEASE_LOCK_LOOK_MS 50
 
 /* ---- the lock, and what a killed process left ---- */
 
@@ -23,10 +24,17 @@ static myr_rc release_lock(release_job *job, myr_err *err)
         MYR_TRY(myr_io_sync_dir(packs, err));
     }
     MYR_TRY(myr_path_join(path, sizeof path, job->dir, RELEASE_LOCK, err));
-    myr_rc rc = myr_io_lock(path, &job->lock, err);
-    if (rc != MYR_BUSY) return rc;
-    MYR_FAIL(err, BUSY, "another process is making a release of '%s' (%.100s is locked): try again when it is done",
-             job->fleet.name, path);
+    for (int waited_ms = 0;; waited_ms += RELEASE_LOCK_LOOK_MS) {
+        myr_err own = {0};
+        myr_rc rc = myr_io_lock(path, &job->lock, &own);
+        if (rc != MYR_OK && rc != MYR_BUSY && err != NULL) *err = own;
+        if (rc != MYR_BUSY) return rc;
+        if (waited_ms >= MYR_RELEASE_WAIT_MS) break;
+        myr_clock_sleep_ms(RELEASE_LOCK_LOOK_MS);
+    }
+    MYR_FAIL(err, BUSY,
+             "another process is making a release of '%s' (%.100s is locked, waited %d s): try again when it is done",
+             job->fleet.name, path, MYR_RELEASE_WAIT_MS / 1000);
 }
 
 /* The number of `r12.index`, `r12.blobs`, `r12.index.tmp`…; 0 if it is no such name. */

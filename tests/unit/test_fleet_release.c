@@ -355,6 +355,45 @@ TEST(release_survives_kill_at_each_file_call)
     myr_workspace_close(workspace);
 }
 
+/* Another process that has the lock of `oj`, until told (or, hold_ms >= 0, for so long). */
+typedef struct holder {
+    pid_t pid;
+    int ready[2], done[2];
+} holder;
+
+static void holder_start(holder *h, int hold_ms)
+{
+    char path[TESTING_PATH_BYTES + 200], root[TESTING_PATH_BYTES];
+    fixture_root(root);
+    snprintf(path, sizeof path, "%s/packs/oj/.lock", root);
+    EXPECT(pipe(h->ready) == 0 && pipe(h->done) == 0);
+    fflush(NULL);
+    h->pid = fork();
+    if (h->pid == 0) {
+        myr_fd lock = -1;
+        char byte = 0;
+        if (myr_io_lock(path, &lock, NULL) != MYR_OK || write(h->ready[1], "r", 1) != 1) _exit(1);
+        if (hold_ms >= 0) {
+            usleep((useconds_t)hold_ms * 1000);
+            _exit(0);
+        }
+        _exit(read(h->done[0], &byte, 1) == 1 ? 0 : 2);
+    }
+    char byte = 0;
+    EXPECT(h->pid > 0 && read(h->ready[0], &byte, 1) == 1);
+}
+
+static void holder_join(holder *h)
+{
+    EXPECT(write(h->done[1], "d", 1) == 1);
+    int status = 0;
+    EXPECT(waitpid(h->pid, &status, 0) == h->pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    for (int i = 0; i < 2; i++) {
+        close(h->ready[i]);
+        close(h->done[i]);
+    }
+}
+
 TEST(release_is_busy_while_another_is_made)
 {
     MYR_AUTO(myr_workspace_ptr) workspace = fixture_workspace();
@@ -362,32 +401,29 @@ TEST(release_is_busy_while_another_is_made)
     fixture_bring(workspace, "oj", three);
     fixture_release(workspace, "oj");
     fixture_bring(workspace, "oj", "brand=1:60");
-    char path[TESTING_PATH_BYTES + 200], root[TESTING_PATH_BYTES];
-    fixture_root(root);
-    snprintf(path, sizeof path, "%s/packs/oj/.lock", root);
-    int ready[2], done[2];
-    EXPECT(pipe(ready) == 0 && pipe(done) == 0);
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) {
-        myr_fd lock = -1;
-        char byte = 0;
-        if (myr_io_lock(path, &lock, NULL) != MYR_OK || write(ready[1], "r", 1) != 1) _exit(1);
-        _exit(read(done[0], &byte, 1) == 1 ? 0 : 2);
-    }
-    char byte = 0;
-    EXPECT(read(ready[0], &byte, 1) == 1);
+    holder h;
+    holder_start(&h, -1);
     myr_release_report report = {0};
+    myr_clock_freeze(1000); /* waiting takes no time in the test, but is counted */
+    int64_t start_ns = myr_clock_mono_ns();
     EXPECT_RC(myr_release_create(workspace, "oj", true, &report, &err), BUSY, &err);
     EXPECT_HAS(err.message, "another process is making a release of 'oj'");
-    EXPECT(write(done[1], "d", 1) == 1);
-    int status = 0;
-    EXPECT(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    for (int i = 0; i < 2; i++) {
-        close(ready[i]);
-        close(done[i]);
-    }
+    EXPECT_INT((myr_clock_mono_ns() - start_ns) / 1000000, MYR_RELEASE_WAIT_MS);
+    myr_clock_release();
+    holder_join(&h);
     EXPECT_INT(fixture_release(workspace, "oj").number, 2); /* the lock went with its owner */
+}
+
+TEST(release_waits_for_another)
+{
+    MYR_AUTO(myr_workspace_ptr) workspace = fixture_workspace();
+    fixture_bring(workspace, "oj", three);
+    fixture_release(workspace, "oj");
+    fixture_bring(workspace, "oj", "brand=1:60");
+    holder h;
+    holder_start(&h, 300);
+    EXPECT_INT(fixture_release(workspace, "oj").number, 2);
+    holder_join(&h);
 }
 
 /* A damaged pack: opening says so; the next release is made anew from the artifacts. */
