@@ -5,14 +5,20 @@
  */
 #include "store/store.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define STORE_SUBDIRS   256 /* the first byte of the hash */
 #define STORE_TMP_TRIES 100 /* temporary names that killed processes may have left */
+/* Temporary files of dead processes are removed when they are older: a number that is free here may be that of a process
+ * on another machine or in another container that shares the directory. */
+#define STORE_TMP_AGE_MS (10 * 60 * 1000)
 
 /* Any thread: the lock guards what is not yet synced. */
 struct myr_store {
@@ -21,6 +27,7 @@ struct myr_store {
     bool is_failed; /* a directory sync failed: what it lost is not known, so this handle promises nothing any more */
     bool is_root_dirty;
     bool is_dirty[STORE_SUBDIRS];
+    bool is_swept[STORE_SUBDIRS];
 };
 
 typedef struct store_path {
@@ -105,6 +112,47 @@ static void store_mark(myr_store *store, unsigned subdir_idx, bool is_new_subdir
     myr_mutex_unlock(&store->lock);
 }
 
+/* ---- what killed processes left ---- */
+
+/* `tmp-<pid>-<n>`, as store_open_tmp makes them; 0 if it is no such name. */
+static int64_t store_tmp_pid(const char *name)
+{
+    myr_str rest = myr_str_of(name), pid_text;
+    int64_t pid = 0, number = 0;
+    if (!myr_str_starts_with(rest, "tmp-")) return 0;
+    rest = myr_str_make(rest.data + 4, rest.size - 4);
+    if (!myr_str_split(&rest, '-', &pid_text) || rest.data == NULL) return 0;
+    if (!myr_is_canonical_int64(pid_text, &pid) || !myr_is_canonical_int64(rest, &number)) return 0;
+    return pid > 0 && pid <= INT32_MAX ? pid : 0;
+}
+
+static bool store_is_left(const char *path, int64_t pid)
+{
+    struct stat st;
+    if (kill((pid_t)pid, 0) == 0 || errno != ESRCH) return false;
+    return stat(path, &st) == 0 && myr_clock_unix_ms() - (int64_t)st.st_mtim.tv_sec * 1000 > STORE_TMP_AGE_MS;
+}
+
+/* Once per directory and handle, when it is first written to: an import that is done again comes by the same ones. A
+ * failure costs disk space only, and the next one tries again. */
+static void store_sweep(myr_store *store, const store_path *path)
+{
+    myr_mutex_lock(&store->lock);
+    bool is_swept = store->is_swept[path->subdir_idx];
+    store->is_swept[path->subdir_idx] = true;
+    myr_mutex_unlock(&store->lock);
+    char **names = NULL;
+    size_t count = 0;
+    if (is_swept || myr_io_list(path->subdir, &names, &count, NULL) != MYR_OK) return;
+    for (size_t i = 0; i < count; i++) {
+        char tmp[MYR_PATH_BYTES_MAX];
+        int64_t pid = store_tmp_pid(names[i]);
+        if (pid == 0 || myr_path_join(tmp, sizeof tmp, path->subdir, names[i], NULL) != MYR_OK) continue;
+        if (store_is_left(tmp, pid)) MYR_IGNORE(myr_io_unlink(tmp, NULL)); /* best effort */
+    }
+    myr_names_free(names, count);
+}
+
 static myr_rc store_open_tmp(const store_path *path, char tmp[MYR_PATH_BYTES_MAX], myr_fd *out_fd, myr_err *err)
 {
     static atomic_uint counter;
@@ -164,6 +212,7 @@ myr_rc myr_store_put(myr_store *store, const void *data, size_t size_bytes, char
     MYR_TRY(store_path_of(store, hex, &path, err));
     bool is_new_subdir = !myr_io_is_dir(path.subdir);
     if (is_new_subdir) MYR_TRY(myr_io_mkdirs(path.subdir, err));
+    store_sweep(store, &path);
     if (!store_has(&path, hex, size_bytes)) MYR_TRY(store_write(&path, data, size_bytes, err));
     /* Also when it was there: whoever put it may have been killed before its sync. */
     store_mark(store, path.subdir_idx, is_new_subdir);

@@ -123,6 +123,48 @@ static int count_writes(void *ctx, myr_io_op op, const char *path)
     return 0;
 }
 
+/* What killed processes left goes when its directory is next written to; what may still be written stays. */
+TEST(store_sweeps_what_the_dead_left)
+{
+    myr_store *store = store_make();
+    char dir[TESTING_PATH_BYTES], hex[MYR_SHA256_HEX_BYTES];
+    myr_err err = {0};
+    store_dir(dir);
+    pid_t pid = fork();
+    if (pid == 0) _exit(0);
+    EXPECT(pid > 0 && waitpid(pid, NULL, 0) == pid); /* a number that no process has now */
+    char name[8][40];
+    static const bool stays[8] = {false, false, true, true, true, true, true, true};
+    snprintf(name[0], sizeof name[0], "2c/tmp-%ld-0", (long)pid);
+    snprintf(name[1], sizeof name[1], "2c/tmp-%ld-17", (long)pid);
+    snprintf(name[2], sizeof name[2], "2c/tmp-%ld-3", (long)getpid()); /* alive */
+    snprintf(name[3], sizeof name[3], "2c/tmp-%ld-", (long)pid);       /* not our names */
+    snprintf(name[4], sizeof name[4], "2c/tmp-%ld-x", (long)pid);
+    snprintf(name[5], sizeof name[5], "2c/tmp-0%ld-1", (long)pid);
+    snprintf(name[6], sizeof name[6], "2c/tmp-0-1"); /* kill(0, …) would mean us all */
+    snprintf(name[7], sizeof name[7], "ff/tmp-%ld-1", (long)pid); /* another directory's turn */
+    char path[8][TESTING_PATH_BYTES + 48];
+    for (int i = 0; i < 8; i++) {
+        char parent[TESTING_PATH_BYTES + 48];
+        snprintf(path[i], sizeof path[i], "%s/%s", dir, name[i]);
+        myr_path_dir(path[i], parent, sizeof parent);
+        EXPECT_RC(myr_io_mkdirs(parent, &err), OK, &err);
+        EXPECT_RC(myr_file_write(path[i], "half", 4, &err), OK, &err);
+    }
+    EXPECT_RC(myr_store_put(store, "hello", 5, hex, &err), OK, &err);
+    for (int i = 0; i < 8; i++)
+        EXPECT(myr_io_exists(path[i])); /* young: it may be of a process on another machine */
+    myr_store_close(store);
+    store = store_make();
+    myr_clock_freeze(myr_clock_unix_ms() + 3600000);
+    EXPECT_RC(myr_store_put(store, "hello", 5, hex, &err), OK, &err);
+    for (int i = 0; i < 8; i++) {
+        if (myr_io_exists(path[i]) != stays[i]) fail_msg("%s", path[i]);
+    }
+    expect_hello(store);
+    myr_store_close(store);
+}
+
 TEST(store_put_again_writes_nothing)
 {
     myr_store *store = store_make();
