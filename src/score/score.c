@@ -172,7 +172,7 @@ static void score_scatter(const score_call *call, const uint32_t *order, uint32_
         double *column = call->out->values[k] + call->first_row;
         const double *value = call->scratch->values + k;
         for (uint32_t i = 0; i < row_count; i++, value += output_count) {
-            column[order[i]] = *value;
+            column[order[i]] = score_plain(*value);
         }
     }
 }

@@ -36,7 +36,7 @@ typedef struct myr_score_rows {
 
 /* Where answers go: the caller's arrays of row_count; model_idxs, levels and statuses may be NULL. */
 typedef struct myr_score_out {
-    double *const *values; /* output_count columns; NaN where the status is not ok */
+    double *const *values; /* output_count columns; NaN (never with a sign) where the status is not ok */
     uint32_t *model_idxs;  /* MYR_PACK_NONE where there is none */
     uint8_t *levels;       /* myr_level */
     uint8_t *statuses;     /* myr_row_status */

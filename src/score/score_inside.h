@@ -2,6 +2,8 @@
 #ifndef MYR_SCORE_INSIDE_H
 #define MYR_SCORE_INSIDE_H
 
+#include <math.h>
+
 #include "score/score.h"
 
 #define SCORE_CHUNK_ROWS    65536 /* rows that are grouped together: bounds the working memory */
@@ -44,6 +46,12 @@ struct myr_score_scratch {
     double *values; /* what the kernel gives, row-major */
     size_t value_room;
 };
+
+/* The one NaN that answers have, without a sign: a batch would else write -nan for what a processor makes of 0/0. */
+static inline double score_plain(double value)
+{
+    return isnan(value) ? (double)NAN : value;
+}
 
 /* score_resolve.c: the model of one row, or a code. */
 uint32_t myr_score_resolve_row(const myr_scorer *scorer, const myr_col *keys, int64_t row_idx);

@@ -217,6 +217,19 @@ TEST(missing_features_are_nan)
     EXPECT(values[0][0][1] == 3 + 2);           /* and take the default way: right */
 }
 
+/* What 0/0 gives on x86 has its sign bit set, which some writers print as -nan. */
+TEST(a_nan_has_no_sign)
+{
+    uint64_t bits = 0xfff8000000000000u, plain = 0;
+    double in[4] = {1.5, 0, -(double)INFINITY, -0.0}, out[4];
+    memcpy(&in[1], &bits, sizeof bits);
+    for (int i = 0; i < 4; i++)
+        out[i] = score_plain(in[i]);
+    memcpy(&plain, &out[1], sizeof plain);
+    EXPECT(plain == 0x7ff8000000000000u);
+    EXPECT(out[0] == 1.5 && out[2] == in[2] && out[3] == 0 && signbit(out[3]) != 0);
+}
+
 TEST(fixed_model_ignores_keys)
 {
     MYR_AUTO(bench) b = {0};
