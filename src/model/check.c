@@ -41,7 +41,7 @@ static myr_rc check_enums(const model_header *h, myr_err *err)
         MYR_FAIL(err, BAD_FORMAT, "model: flags 0x%x are not known", h->flags);
     }
     if ((h->flags & MODEL_LANES) != 0) {
-        if (h->kind != MYR_MODEL_TREES || (h->flags & MODEL_SPECIAL) != 0) {
+        if (h->kind != MYR_MODEL_TREES) {
             MYR_FAIL(err, BAD_FORMAT, "model: kind %u, flags 0x%x: only trees lie in lanes", h->kind, h->flags);
         }
     } else if ((h->numeric_columns | h->set_columns | h->key_blocks | h->low_count | h->book_count) != 0 || h->entry_bytes != 0) {

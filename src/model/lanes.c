@@ -46,7 +46,7 @@ static void lanes_open(const model_header *h, const unsigned char *bytes, lanes_
                       .sets = (const lanes_set *)(bytes + m.sets_at),
                       .outputs = h->margin_count > 1 ? (const uint16_t *)(bytes + m.outputs_at) : NULL,
                       .low_codes = h->book_count > 0 ? bytes + m.lows_at : NULL,
-                      .lows = (const uint32_t *)(bytes + (h->book_count > 0 ? m.book_at : m.lows_at)),
+                      .lows = h->calc == MYR_CALC_F32 ? NULL : (const uint32_t *)(bytes + (h->book_count > 0 ? m.book_at : m.lows_at)),
                       .entries = bytes + m.entries_at,
                       .leaves = bytes + m.leaves_at,
                       .words = (const uint32_t *)(bytes + m.words_at),

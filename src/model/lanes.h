@@ -52,6 +52,7 @@
 #define LANES_KEY_PAD INT32_MAX  /* behind the last key: above every number's key */
 #define LANES_MARK 0x4c47        /* of a group */
 #define LANES_TAIL 64            /* zeros behind the entries */
+#define LANES_REACH ((LANES_BLOCK + 2) * LANES_BLOCK * sizeof(int32_t)) /* how far a search may stray behind damaged keys */
 #define LANES_RANK_LAST (LANES_RANKS_MAX - 1 - 128)
 #define LANES_LEFT (-128)        /* bin that goes left at every split */
 #define LANES_RIGHT 127          /* bin that goes right at every split */
@@ -118,7 +119,8 @@ static inline lanes_map lanes_map_of(const model_header *h)
     m.leaves_end = m.leaves_at + (uint64_t)h->item_count * (h->calc == MYR_CALC_F32 ? sizeof(float) : sizeof(double));
     m.words_at = lanes_round(m.leaves_end);
     m.words_end = m.words_at + (uint64_t)h->word_count * sizeof(uint32_t);
-    m.size = model_round_up(m.words_end);
+    uint64_t reach = m.columns_at + LANES_REACH;
+    m.size = model_round_up(m.words_end > reach ? m.words_end : reach);
     return m;
 }
 
@@ -161,7 +163,7 @@ typedef struct lanes_view {
     const lanes_set *sets;
     const uint16_t *outputs; /* NULL with one margin */
     const uint8_t *low_codes; /* with a book */
-    const uint32_t *lows;     /* the book, or the lows themselves */
+    const uint32_t *lows;     /* the book, or the lows themselves; NULL in F32 models */
     const unsigned char *entries;
     const void *leaves;
     const uint32_t *words;

@@ -11,62 +11,117 @@
 #define MANY_TARGET AVX2
 #include "model/lanes_many.h"
 
+#define QUANTISE_ROWS 4 /* searched side by side */
+
 /* ---- bins ---- */
 
-/* How many of the sixteen keys are below. */
-AVX2 static inline uint32_t quantise_count(const int32_t *keys, __m256i key)
+/* Twice the number of the sixteen keys that are below. */
+AVX2 static inline __attribute__((always_inline)) uint32_t quantise_below(const int32_t *keys, __m256i key)
 {
     __m256i low = _mm256_cmpgt_epi32(key, _mm256_loadu_si256((const __m256i *)(const void *)keys));
     __m256i high = _mm256_cmpgt_epi32(key, _mm256_loadu_si256((const __m256i *)(const void *)(keys + 8)));
-    return (uint32_t)_mm_popcnt_u32((unsigned)_mm256_movemask_epi8(_mm256_packs_epi32(low, high))) / 2;
+    return (uint32_t)_mm_popcnt_u32((unsigned)_mm256_movemask_epi8(_mm256_packs_epi32(low, high)));
 }
 
-AVX2 static inline uint32_t quantise_rank(const quantise_column *q, int32_t key)
+/* Four values as lanes_order has them, NaN as zero; *odd gets the sign of each NaN. */
+AVX2 static inline __attribute__((always_inline)) __m256i quantise_order(__m256d x, __m256d *odd)
 {
-    __m256i keys = _mm256_set1_epi32(key);
-    uint32_t block = 0;
-    if (q->pivots != NULL) {
-        block = quantise_count(q->pivots, keys);
-        block = block < q->last_block ? block : q->last_block;
-    }
-    return block * LANES_BLOCK + quantise_count(q->keys + block * LANES_BLOCK, keys);
+    __m256d is_nan = _mm256_cmp_pd(x, x, _CMP_UNORD_Q);
+    *odd = _mm256_or_pd(*odd, is_nan);
+    __m256i bits = _mm256_castpd_si256(_mm256_add_pd(_mm256_andnot_pd(is_nan, x), _mm256_setzero_pd()));
+    __m256i negative = _mm256_cmpgt_epi64(_mm256_setzero_si256(), bits);
+    return _mm256_xor_si256(bits, _mm256_srli_epi64(negative, 1));
 }
 
-AVX2 static inline __attribute__((always_inline)) uint32_t quantise_column_avx2(const lanes_view *v, uint32_t j, const double *rows,
-                                                                               size_t row_stride, size_t row_count, int8_t *bins,
-                                                                               size_t column_step, size_t row_step, bool single)
+/* The same for floats: the keys in the upper halves. */
+AVX2 static inline __attribute__((always_inline)) __m256i quantise_order_float(__m256d x, __m256d *odd)
 {
-    quantise_column q = quantise_open(v, j);
-    uint32_t same = quantise_same(v, j);
-    int8_t *out = bins + j * column_step;
-    const lanes_column *columns = &v->columns[j];
-    bool plain = same == 1 && (columns->flags & LANES_ZERO) == 0;
-    int8_t missing_bin = columns->missing_bin;
-    for (size_t i = 0; i < row_count; i++, out += row_step) {
-        double x = rows[i * row_stride + q.feature];
-        if (single) x = (double)(float)x;
-        int64_t order = lanes_order(isnan(x) ? 0.0 : x, single);
-        uint32_t rank = quantise_rank(&q, (int32_t)(order >> 32));
-        if (!single) rank = quantise_ties(v, &q, rank, (int32_t)(order >> 32), (uint32_t)order);
-        int8_t bin = (int8_t)((int)rank - 128);
-        if (plain) {
-            *out = isnan(x) ? missing_bin : bin;
-            continue;
-        }
-        for (uint32_t k = 0; k < same; k++) {
-            out[k * column_step] = quantise_is_missing(x, (columns[k].flags & LANES_ZERO) != 0) ? columns[k].missing_bin : bin;
+    __m256d is_nan = _mm256_cmp_pd(x, x, _CMP_UNORD_Q);
+    *odd = _mm256_or_pd(*odd, is_nan);
+    __m128 narrow = _mm_add_ps(_mm256_cvtpd_ps(_mm256_andnot_pd(is_nan, x)), _mm_setzero_ps());
+    __m128i bits = _mm_castps_si128(narrow);
+    bits = _mm_xor_si128(bits, _mm_srli_epi32(_mm_srai_epi32(bits, 31), 1));
+    return _mm256_slli_epi64(_mm256_cvtepu32_epi64(bits), 32);
+}
+
+/* The numeric columns' values of one row, as orders; true if one is missing. */
+AVX2 static inline __attribute__((always_inline)) bool quantise_orders(const lanes_view *v, const double *row, bool single,
+                                                                      int64_t orders[LANES_COLUMNS_MAX])
+{
+    __m256d odd = _mm256_setzero_pd();
+    uint32_t count = v->h->numeric_columns;
+    for (uint32_t j = 0; j < count; j += 4) {
+        const lanes_column *c = &v->columns[j];
+        double a = row[c[0].feature];
+        double b = j + 1 < count ? row[c[1].feature] : 0.0;
+        double d = j + 2 < count ? row[c[2].feature] : 0.0;
+        double e = j + 3 < count ? row[c[3].feature] : 0.0;
+        __m256d x = _mm256_setr_pd(a, b, d, e);
+        _mm256_storeu_si256((__m256i *)(void *)(orders + j), single ? quantise_order_float(x, &odd) : quantise_order(x, &odd));
+    }
+    return _mm256_movemask_pd(odd) != 0;
+}
+
+/* One value in one column. */
+AVX2 static inline __attribute__((always_inline)) uint32_t quantise_rank(const lanes_view *v, const lanes_column *column,
+                                                                        const int32_t *keys, const int64_t *order, bool single)
+{
+    __m256i key = _mm256_set1_epi32(((const int32_t *)(const void *)order)[1]);
+    uint32_t rank = 0;
+    if (column->rank_count >= LANES_BLOCK) {
+        rank = quantise_below(keys, key) * (LANES_BLOCK / 2);
+        keys += LANES_BLOCK;
+    }
+    rank += quantise_below(keys + rank, key) / 2;
+    if (!single && __builtin_expect(keys[rank] == ((const int32_t *)(const void *)order)[1], 0)) {
+        rank = quantise_ties(v, column, keys, rank, *order);
+    }
+    return rank;
+}
+
+/* All numeric columns of row_count rows (a constant). */
+AVX2 static inline __attribute__((always_inline)) void quantise_block(const lanes_view *v, const double *rows, size_t row_stride,
+                                                                     unsigned row_count, int8_t *bins, size_t column_step,
+                                                                     size_t row_step, bool single)
+{
+    int64_t orders[QUANTISE_ROWS][LANES_COLUMNS_MAX];
+    bool odd = (v->h->flags & MODEL_SPECIAL) != 0;
+    for (unsigned i = 0; i < row_count; i++) {
+        odd |= quantise_orders(v, rows + i * row_stride, single, orders[i]);
+    }
+    int8_t *out = bins;
+    for (uint32_t j = 0; j < v->h->numeric_columns; j++, out += column_step) {
+        lanes_column column;
+        memcpy(&column, &v->columns[j], sizeof column);
+        const int32_t *keys = v->keys + (size_t)column.key_block * LANES_BLOCK;
+        LANES_UNROLL
+        for (unsigned i = 0; i < row_count; i++) {
+            out[i * row_step] = (int8_t)(uint8_t)(quantise_rank(v, &column, keys, &orders[i][j], single) - 128u);
         }
     }
-    return same;
+    if (odd) myr_lanes_quantise_missing(v, rows, row_stride, row_count, bins, column_step, row_step);
+}
+
+AVX2 static inline __attribute__((always_inline)) void quantise_rows(const lanes_view *v, const double *rows, size_t row_stride,
+                                                                    size_t row_count, int8_t *bins, size_t column_step,
+                                                                    size_t row_step, bool single)
+{
+    size_t i = 0;
+    for (; i + QUANTISE_ROWS <= row_count; i += QUANTISE_ROWS) {
+        quantise_block(v, rows + i * row_stride, row_stride, QUANTISE_ROWS, bins + i * row_step, column_step, row_step, single);
+    }
+    for (; i < row_count; i++) {
+        quantise_block(v, rows + i * row_stride, row_stride, 1, bins + i * row_step, column_step, row_step, single);
+    }
 }
 
 AVX2 static void quantise_avx2(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, int8_t *bins,
                                size_t column_step, size_t row_step)
 {
-    bool single = v->h->calc == MYR_CALC_F32;
-    for (uint32_t j = 0; j < v->h->numeric_columns;) {
-        j += single ? quantise_column_avx2(v, j, rows, row_stride, row_count, bins, column_step, row_step, true)
-                    : quantise_column_avx2(v, j, rows, row_stride, row_count, bins, column_step, row_step, false);
+    if (v->h->calc == MYR_CALC_F32) {
+        quantise_rows(v, rows, row_stride, row_count, bins, column_step, row_step, true);
+    } else {
+        quantise_rows(v, rows, row_stride, row_count, bins, column_step, row_step, false);
     }
     if (v->h->set_columns > 0) myr_lanes_quantise_sets(v, rows, row_stride, row_count, bins, column_step, row_step);
 }
@@ -110,12 +165,14 @@ AVX2 static inline __attribute__((always_inline)) void few_half(const lanes_grou
     __m256i kept[LANES_ROWS_FEW];
     __m256i base[LANES_ROWS_FEW];
     size_t lanes = g->tree_count;
+    LANES_UNROLL
     for (unsigned r = 0; r < row_count; r++) {
         kept[r] = base[r] = _mm256_setzero_si256();
     }
     for (unsigned b = 0; b < g->byte_count; b++) {
         __m256i keep[LANES_ROWS_FEW];
         const unsigned char *end = entries + 3 * lanes * g->positions[b];
+        LANES_UNROLL
         for (unsigned r = 0; r < row_count; r++) {
             keep[r] = _mm256_set1_epi8(-1);
         }
@@ -123,17 +180,20 @@ AVX2 static inline __attribute__((always_inline)) void few_half(const lanes_grou
             __m256i columns = few_load(entries);
             __m256i ranks = few_load(entries + lanes);
             __m256i clears = few_load(entries + 2 * lanes);
+            LANES_UNROLL
             for (unsigned r = 0; r < row_count; r++) {
                 __m256i right = _mm256_cmpgt_epi8(few_pick(&rows[r], columns, table_count), ranks);
                 keep[r] = _mm256_andnot_si256(_mm256_and_si256(right, clears), keep[r]);
             }
         }
+        LANES_UNROLL
         for (unsigned r = 0; r < row_count; r++) {
             __m256i none = _mm256_cmpeq_epi8(kept[r], _mm256_setzero_si256());
             kept[r] = _mm256_or_si256(kept[r], _mm256_and_si256(keep[r], none));
             base[r] = _mm256_blendv_epi8(base[r], _mm256_set1_epi8((char)(8 * b)), none);
         }
     }
+    LANES_UNROLL
     for (unsigned r = 0; r < row_count; r++) {
         _mm256_storeu_si256((__m256i *)(void *)(leaf_numbers + r * LANES_TREES), _mm256_add_epi8(base[r], few_lowest(kept[r])));
     }
@@ -144,6 +204,7 @@ AVX2 static inline __attribute__((always_inline)) void few_groups(const lanes_vi
 {
     few_row rows[LANES_ROWS_FEW];
     uint8_t leaf_numbers[LANES_ROWS_FEW * LANES_TREES];
+    LANES_UNROLL
     for (unsigned r = 0; r < row_count; r++) {
         for (unsigned t = 0; t < table_count; t++) {
             const void *table = bins + r * LANES_FEW_COLUMNS + 16 * t;
@@ -154,12 +215,13 @@ AVX2 static inline __attribute__((always_inline)) void few_groups(const lanes_vi
         lanes_group g;
         if (!lanes_group_read(v, first / LANES_TREES, &g)) continue;
         lanes_parts parts = lanes_parts_of(v, &g);
-        few_half(&g, parts.entries, rows, row_count, table_count, leaf_numbers);
-        if (g.tree_count > 32) {
-            few_half(&g, parts.entries + 32, rows, row_count, table_count, leaf_numbers + 32);
-        }
-        for (unsigned r = 0; r < row_count; r++) {
-            lanes_add_few(v, &g, parts.firsts, first, leaf_numbers + r * LANES_TREES, margins + r * v->h->margin_count);
+        for (uint32_t lane = 0; lane < g.tree_count; lane += 32) { /* the sums of a half go on beside the next one's bits */
+            uint32_t end = g.tree_count < lane + 32 ? g.tree_count : lane + 32;
+            few_half(&g, parts.entries + lane, rows, row_count, table_count, leaf_numbers + lane);
+            LANES_UNROLL
+            for (unsigned r = 0; r < row_count; r++) {
+                lanes_add_few(v, &g, parts.firsts, first, lane, end, leaf_numbers + r * LANES_TREES, margins + r * v->h->margin_count);
+            }
         }
     }
 }

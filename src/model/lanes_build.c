@@ -71,6 +71,7 @@ static bool build_add_column(build_ctx *c, uint16_t feature, uint32_t low_first,
     column->flags = (uint8_t)((zero ? LANES_ZERO : 0) | (same ? LANES_SAME : 0));
     column->missing_bin = (int8_t)missing_bin;
     column->low_first = low_first;
+    if (zero) c->h.flags |= MODEL_SPECIAL;
     if (same) {
         column->key_block = column[-1].key_block;
     } else {

@@ -68,9 +68,11 @@ static myr_rc lcheck_columns(const lcheck_ctx *c)
     const lanes_column *columns = (const lanes_column *)(c->bytes + c->map.columns_at);
     uint32_t blocks = 0;
     uint32_t lows = 0;
+    unsigned flags = 0;
     for (uint32_t j = 0; j < c->h->numeric_columns; j++) {
         const lanes_column *column = &columns[j];
         bool same = (column->flags & LANES_SAME) != 0;
+        flags |= column->flags;
         if (column->feature >= c->h->column_count) {
             MYR_FAIL(c->err, BAD_FORMAT, "model: byte column %u: column %u of %u", j, column->feature, c->h->column_count);
         }
@@ -95,6 +97,9 @@ static myr_rc lcheck_columns(const lcheck_ctx *c)
         MYR_TRY(lcheck_keys(c, column, j));
         blocks += block_count;
         lows += column->rank_count;
+    }
+    if (((flags & LANES_ZERO) != 0) != ((c->h->flags & MODEL_SPECIAL) != 0)) {
+        MYR_FAIL(c->err, BAD_FORMAT, "model: flags 0x%x do not fit its columns", c->h->flags);
     }
     if (blocks != c->h->key_blocks || (c->h->calc == MYR_CALC_F64 ? lows : 0) != c->h->low_count) {
         MYR_FAIL(c->err, BAD_FORMAT, "model: %u key blocks and %u lows, %u and %u used", c->h->key_blocks, c->h->low_count, blocks, lows);

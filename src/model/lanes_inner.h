@@ -6,46 +6,23 @@
 
 #include "model/lanes.h"
 
-/* A numeric column read once, so that what was bounded stays so. */
-typedef struct quantise_column {
-    const int32_t *pivots; /* NULL with one block */
-    const int32_t *keys;
-    uint32_t rank_count, last_block, low_first, feature;
-} quantise_column;
-
-static inline quantise_column quantise_open(const lanes_view *v, uint32_t j)
-{
-    lanes_column column;
-    memcpy(&column, &v->columns[j], sizeof column);
-    const int32_t *keys = v->keys + (size_t)column.key_block * LANES_BLOCK;
-    uint32_t last_block = column.rank_count / LANES_BLOCK;
-    return (quantise_column){.pivots = last_block > 0 ? keys : NULL,
-                             .keys = last_block > 0 ? keys + LANES_BLOCK : keys,
-                             .rank_count = column.rank_count,
-                             .last_block = last_block,
-                             .low_first = column.low_first,
-                             .feature = column.feature};
-}
-
-/* How many columns from j on have the same thresholds. */
-static inline uint32_t quantise_same(const lanes_view *v, uint32_t j)
-{
-    uint32_t count = 1;
-    while (j + count < v->h->numeric_columns && (v->columns[j + count].flags & LANES_SAME) != 0) {
-        count++;
-    }
-    return count;
-}
+/* Loops over registers must be unrolled, or the registers live in memory. */
+#if defined(__clang__)
+#define LANES_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define LANES_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 static inline uint32_t quantise_low(const lanes_view *v, uint32_t low_idx)
 {
     return v->low_codes != NULL ? v->lows[v->low_codes[low_idx]] : v->lows[low_idx];
 }
 
-/* Thresholds with the value's key: the lower halves below its own count too. */
-static inline uint32_t quantise_ties(const lanes_view *v, const quantise_column *q, uint32_t rank, int32_t key, uint32_t low)
+/* Thresholds with the value's key: the lower halves below its own count too. Rare, so a loop. */
+static inline uint32_t quantise_ties(const lanes_view *v, const lanes_column *column, const int32_t *keys, uint32_t rank, int64_t order)
 {
-    while (rank < q->rank_count && q->keys[rank] == key && quantise_low(v, q->low_first + rank) < low) {
+    while (rank < column->rank_count && keys[rank] == (int32_t)(order >> 32) &&
+           quantise_low(v, column->low_first + rank) < (uint32_t)order) {
         rank++;
     }
     return rank;
@@ -53,6 +30,10 @@ static inline uint32_t quantise_ties(const lanes_view *v, const quantise_column 
 
 static inline bool quantise_is_missing(double x, bool zero) { return isnan(x) || (zero && x >= -MODEL_ZERO && x <= MODEL_ZERO); }
 
+/* Put the bin of the missing where a row misses something, in the numeric columns. */
+void myr_lanes_quantise_missing(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, int8_t *bins,
+                                size_t column_step, size_t row_step);
+/* The bins of the set columns. */
 void myr_lanes_quantise_sets(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, int8_t *bins,
                              size_t column_step, size_t row_step);
 void myr_lanes_quantise_plain(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, int8_t *bins,
@@ -104,15 +85,15 @@ static inline void lanes_add_many(const lanes_view *v, uint32_t leaves_first, ui
     }
 }
 
-/* All trees of a group for one row, in tree order. */
+/* Trees from..to of a group for one row, in tree order. */
 static inline void lanes_add_few(const lanes_view *v, const lanes_group *g, const uint16_t *firsts, uint32_t tree_first,
-                                 const uint8_t *leaf_numbers, double *margins)
+                                 uint32_t from, uint32_t to, const uint8_t *leaf_numbers, double *margins)
 {
     bool single = v->h->calc == MYR_CALC_F32;
     if (v->outputs == NULL && !single) {
         const double *leaves = (const double *)v->leaves + g->leaves_first;
         double sum = *margins;
-        for (uint32_t k = 0; k < g->tree_count; k++) {
+        for (uint32_t k = from; k < to; k++) {
             sum += leaves[firsts[k] + leaf_numbers[k]];
         }
         *margins = sum;
@@ -121,13 +102,13 @@ static inline void lanes_add_few(const lanes_view *v, const lanes_group *g, cons
     if (v->outputs == NULL) {
         const float *leaves = (const float *)v->leaves + g->leaves_first;
         float sum = (float)*margins;
-        for (uint32_t k = 0; k < g->tree_count; k++) {
+        for (uint32_t k = from; k < to; k++) {
             sum += leaves[firsts[k] + leaf_numbers[k]];
         }
         *margins = (double)sum;
         return;
     }
-    for (uint32_t k = 0; k < g->tree_count; k++) {
+    for (uint32_t k = from; k < to; k++) {
         lanes_add(v, &margins[v->outputs[tree_first + k]], g->leaves_first + firsts[k] + leaf_numbers[k], single);
     }
 }

@@ -19,6 +19,7 @@ typedef int8_t MANY_FN(vector) __attribute__((vector_size(MANY_WIDTH)));
 MANY_TARGET static inline __attribute__((always_inline)) void MANY_FN(byte)(const int8_t *bins, const unsigned char *entry, uint32_t lanes,
                                                                 uint32_t entry_count, unsigned count, MANY_VECTOR keep[])
 {
+    LANES_UNROLL
     for (unsigned r = 0; r < count; r++) {
         keep[r] = (MANY_VECTOR){0} - 1;
     }
@@ -26,6 +27,7 @@ MANY_TARGET static inline __attribute__((always_inline)) void MANY_FN(byte)(cons
         const MANY_VECTOR *column = (const MANY_VECTOR *)(const void *)(bins + (size_t)entry[0] * count * MANY_WIDTH);
         MANY_VECTOR rank = (MANY_VECTOR){0} + (int8_t)entry[lanes];
         MANY_VECTOR clear = (MANY_VECTOR){0} + (int8_t)entry[2 * lanes];
+        LANES_UNROLL
         for (unsigned r = 0; r < count; r++) {
             keep[r] &= ~((column[r] > rank) & clear);
         }
@@ -51,6 +53,7 @@ MANY_TARGET static inline __attribute__((always_inline)) void MANY_FN(tree)(cons
     uint32_t lanes = g->tree_count;
     entries += k;
     MANY_FN(byte)(bins, entries, lanes, counts[k], count, kept);
+    LANES_UNROLL
     for (unsigned r = 0; r < count; r++) {
         base[r] = (MANY_VECTOR){0};
     }
@@ -58,12 +61,14 @@ MANY_TARGET static inline __attribute__((always_inline)) void MANY_FN(tree)(cons
         entries += 3 * (size_t)lanes * g->positions[b - 1];
         MANY_FN(byte)(bins, entries, lanes, counts[b * lanes + k], count, keep);
         MANY_VECTOR here = (MANY_VECTOR){0} + (int8_t)(8 * b);
+        LANES_UNROLL
         for (unsigned r = 0; r < count; r++) {
             MANY_VECTOR none = kept[r] == (MANY_VECTOR){0};
             kept[r] |= keep[r] & none;
             base[r] = (base[r] & ~none) | (here & none);
         }
     }
+    LANES_UNROLL
     for (unsigned r = 0; r < count; r++) {
         MANY_VECTOR number = base[r] | MANY_FN(lowest)(kept[r]);
         memcpy(leaf_numbers + r * MANY_WIDTH, &number, sizeof number);

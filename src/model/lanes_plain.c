@@ -34,7 +34,7 @@ static void few_plain(const lanes_view *v, const int8_t *bins, size_t row_count,
             for (uint32_t k = 0; k < g.tree_count; k++) {
                 leaf_numbers[k] = few_plain_leaf(&g, &parts, bins + i * LANES_FEW_COLUMNS, k);
             }
-            lanes_add_few(v, &g, parts.firsts, first, leaf_numbers, margins + i * v->h->margin_count);
+            lanes_add_few(v, &g, parts.firsts, first, 0, g.tree_count, leaf_numbers, margins + i * v->h->margin_count);
         }
     }
 }

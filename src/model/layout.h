@@ -30,7 +30,7 @@
 
 enum {
     MODEL_AVERAGE = 1, /* header flag: margins are divided by average_over */
-    MODEL_SPECIAL = 2, /* header flag: some node has NODE_ZERO or NODE_CATEGORY */
+    MODEL_SPECIAL = 2, /* header flag: some node has NODE_ZERO or NODE_CATEGORY; some column in lanes LANES_ZERO */
     MODEL_LANES = 4    /* header flag: the trees lie in lanes */
 };
 
