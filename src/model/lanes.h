@@ -50,6 +50,7 @@
 #define LANES_BLOCK 16           /* keys that one step of the search compares */
 #define LANES_BOOK_MAX 256
 #define LANES_KEY_PAD INT32_MAX  /* behind the last key: above every number's key */
+#define LANES_STRIDE 32          /* lanes of a group are rounded up to this */
 #define LANES_MARK 0x4c47        /* of a group */
 #define LANES_TAIL 64            /* zeros behind the entries */
 #define LANES_REACH ((LANES_BLOCK + 2) * LANES_BLOCK * sizeof(int32_t)) /* how far a search may stray behind damaged keys */
@@ -68,7 +69,8 @@ typedef struct lanes_group {
     uint16_t mark;
     uint8_t tree_count, byte_count;
     uint8_t positions[LANES_BYTES_MAX]; /* entries per byte: the most that a tree of the group has */
-    uint8_t pad[20];
+    uint8_t lane_count; /* lanes_stride(tree_count) */
+    uint8_t pad[19];
 } lanes_group;
 
 /* Keys: if rank_count >= LANES_BLOCK one block of pivots (the last key of each block), then the blocks. */
@@ -113,7 +115,7 @@ static inline lanes_map lanes_map_of(const model_header *h)
     m.lows_at = lanes_round(m.outputs_end);
     m.lows_end = m.lows_at + (uint64_t)h->low_count * (h->book_count > 0 ? sizeof(uint8_t) : sizeof(uint32_t));
     m.book_at = lanes_round(m.lows_end);
-    m.entries_at = lanes_round(m.book_at + (uint64_t)h->book_count * sizeof(uint32_t));
+    m.entries_at = model_round_up(m.book_at + (uint64_t)h->book_count * sizeof(uint32_t));
     m.entries_end = m.entries_at + h->entry_bytes;
     m.leaves_at = lanes_round(m.entries_end + LANES_TAIL);
     m.leaves_end = m.leaves_at + (uint64_t)h->item_count * (h->calc == MYR_CALC_F32 ? sizeof(float) : sizeof(double));
@@ -124,6 +126,9 @@ static inline lanes_map lanes_map_of(const model_header *h)
     return m;
 }
 
+/* Bytes from one row of lanes to the next: whole half registers, so that few loads cross a cache line. */
+static inline uint32_t lanes_stride(uint32_t tree_count) { return (tree_count + LANES_STRIDE - 1) / LANES_STRIDE * LANES_STRIDE; }
+
 /* Bytes of a group's part of the entries. */
 static inline uint64_t lanes_group_bytes(const lanes_group *g)
 {
@@ -131,7 +136,7 @@ static inline uint64_t lanes_group_bytes(const lanes_group *g)
     for (unsigned b = 0; b < g->byte_count; b++) {
         positions += g->positions[b];
     }
-    return lanes_round((uint64_t)g->tree_count * (sizeof(uint16_t) + g->byte_count + 3 * positions));
+    return model_round_up((uint64_t)g->lane_count * (sizeof(uint16_t) + g->byte_count + 3 * positions));
 }
 
 /*

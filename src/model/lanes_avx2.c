@@ -164,7 +164,7 @@ AVX2 static inline __attribute__((always_inline)) void few_half(const lanes_grou
 {
     __m256i kept[LANES_ROWS_FEW];
     __m256i base[LANES_ROWS_FEW];
-    size_t lanes = g->tree_count;
+    size_t lanes = g->lane_count;
     LANES_UNROLL
     for (unsigned r = 0; r < row_count; r++) {
         kept[r] = base[r] = _mm256_setzero_si256();

@@ -271,6 +271,7 @@ static bool build_group(const build_ctx *c, uint32_t g, lanes_group *group, uint
     group->entries_at = (uint32_t)*entry_bytes;
     group->leaves_first = *leaf_count;
     group->tree_count = (uint8_t)count;
+    group->lane_count = (uint8_t)lanes_stride(count);
     for (uint32_t k = 0; k < count; k++) {
         build_walk w = {.c = c, .nodes = c->nodes + c->trees[first + k].first};
         build_subtree(&w, 1);
@@ -290,24 +291,24 @@ static void build_write_group(build_ctx *c, uint32_t g)
     const lanes_group *group = (const lanes_group *)(c->bytes + c->map.groups_at) + g;
     unsigned char *at = c->bytes + c->map.entries_at + group->entries_at;
     uint16_t *firsts = (uint16_t *)at;
-    unsigned char *counts = at + group->tree_count * sizeof *firsts;
-    unsigned char *entries = counts + (size_t)group->tree_count * group->byte_count;
+    unsigned char *counts = at + group->lane_count * sizeof *firsts;
+    unsigned char *entries = counts + (size_t)group->lane_count * group->byte_count;
     size_t leaf_bytes = c->h.calc == MYR_CALC_F32 ? sizeof(float) : sizeof(double);
     uint32_t leaf = 0;
     for (uint32_t k = 0; k < group->tree_count; k++) {
         uint32_t t = g * LANES_TREES + k;
-        build_walk w = {.c = c, .nodes = c->nodes + c->trees[t].first, .lane_count = group->tree_count};
+        build_walk w = {.c = c, .nodes = c->nodes + c->trees[t].first, .lane_count = group->lane_count};
         unsigned char *plane = entries + k;
         for (uint32_t b = 0; b < group->byte_count; b++) {
             w.planes[b] = plane;
-            plane += 3 * (size_t)group->tree_count * group->positions[b];
+            plane += 3 * (size_t)group->lane_count * group->positions[b];
         }
         w.leaves = c->bytes + c->map.leaves_at + ((size_t)group->leaves_first + leaf) * leaf_bytes;
         build_subtree(&w, 1);
         firsts[k] = (uint16_t)leaf;
         leaf += w.leaf_count;
         for (uint32_t b = 0; b < group->byte_count; b++) {
-            counts[(size_t)b * group->tree_count + k] = w.counts[b];
+            counts[(size_t)b * group->lane_count + k] = w.counts[b];
         }
         if (c->h.margin_count > 1) ((uint16_t *)(c->bytes + c->map.outputs_at))[t] = (uint16_t)c->trees[t].output;
     }

@@ -148,7 +148,7 @@ static uint32_t lcheck_leaves_of(const uint16_t *firsts, uint32_t tree_count, ui
 static myr_rc lcheck_entries(const lcheck_ctx *c, const lanes_group *g, const unsigned char *counts, const unsigned char *entries,
                              uint32_t positions, const unsigned char *forbidden)
 {
-    uint32_t lanes = g->tree_count;
+    uint32_t lanes = g->lane_count;
     uint32_t most = 0;
     for (uint32_t k = 0; k < lanes; k++) {
         if (counts[k] > most) most = counts[k];
@@ -176,9 +176,17 @@ static myr_rc lcheck_group_entries(const lcheck_ctx *c, const lanes_group *g, ui
     const unsigned char *at = c->bytes + c->map.entries_at + g->entries_at;
     const unsigned char *end = at + lanes_group_bytes(g);
     const uint16_t *firsts = (const uint16_t *)at;
-    const unsigned char *counts = at + g->tree_count * sizeof *firsts;
-    const unsigned char *entries = counts + (size_t)g->tree_count * g->byte_count;
+    const unsigned char *counts = at + g->lane_count * sizeof *firsts;
+    const unsigned char *entries = counts + (size_t)g->lane_count * g->byte_count;
     uint32_t leaves_max = 0;
+    bool padded = false;
+    for (uint32_t k = g->tree_count; k < g->lane_count; k++) {
+        padded |= firsts[k] != 0;
+        for (uint32_t b = 0; b < g->byte_count; b++) {
+            padded |= counts[(size_t)b * g->lane_count + k] != 0;
+        }
+    }
+    if (padded) MYR_FAIL(c->err, BAD_FORMAT, "model: a lane behind the %u trees of a group is not 0", g->tree_count);
     for (uint32_t k = 0; k < g->tree_count; k++) {
         uint32_t leaves = lcheck_leaves_of(firsts, g->tree_count, leaf_count, k);
         if (leaves == 0 || leaves > LANES_LEAVES_MAX || (k == 0 && firsts[k] != 0)) {
@@ -188,13 +196,13 @@ static myr_rc lcheck_group_entries(const lcheck_ctx *c, const lanes_group *g, ui
     }
     if (g->byte_count != (leaves_max + 7) / 8) MYR_FAIL(c->err, BAD_FORMAT, "model: %u bytes for %u leaves", g->byte_count, leaves_max);
     for (uint32_t b = 0; b < g->byte_count; b++) {
-        unsigned char forbidden[LANES_TREES];
+        unsigned char forbidden[LANES_TREES] = {0};
         for (uint32_t k = 0; k < g->tree_count; k++) {
             uint32_t last = lcheck_leaves_of(firsts, g->tree_count, leaf_count, k) - 1;
             forbidden[k] = last >= b * 8 + 8 ? 0 : (unsigned char)(0xffu << (last > b * 8 ? last - b * 8 : 0));
         }
-        MYR_TRY(lcheck_entries(c, g, counts + (size_t)b * g->tree_count, entries, g->positions[b], forbidden));
-        entries += 3 * (size_t)g->tree_count * g->positions[b];
+        MYR_TRY(lcheck_entries(c, g, counts + (size_t)b * g->lane_count, entries, g->positions[b], forbidden));
+        entries += 3 * (size_t)g->lane_count * g->positions[b];
     }
     MYR_ASSERT(entries <= end);
     return lcheck_zeros(c, (uint64_t)(entries - c->bytes), (uint64_t)(end - c->bytes));
@@ -210,7 +218,7 @@ static myr_rc lcheck_groups(const lcheck_ctx *c)
         const lanes_group *g = &groups[i];
         uint32_t trees = c->h->tree_count - i * LANES_TREES;
         uint32_t leaves_end = i + 1 < group_count ? groups[i + 1].leaves_first : c->h->item_count;
-        if (g->mark != LANES_MARK || g->tree_count != (trees < LANES_TREES ? trees : LANES_TREES) || g->byte_count == 0 ||
+        if (g->mark != LANES_MARK || g->tree_count != (trees < LANES_TREES ? trees : LANES_TREES) || g->byte_count == 0 || g->lane_count != lanes_stride(g->tree_count) ||
             g->byte_count > LANES_BYTES_MAX || !lcheck_is_zero(g->pad, sizeof g->pad) ||
             !lcheck_is_zero(g->positions + g->byte_count, LANES_BYTES_MAX - g->byte_count)) {
             MYR_FAIL(c->err, BAD_FORMAT, "model: group %u: mark 0x%x, %u trees, %u bytes, or padding", i, g->mark, g->tree_count,

@@ -42,15 +42,15 @@ void myr_lanes_quantise_plain(const lanes_view *v, const double *rows, size_t ro
 /* Where the parts of a group's entries lie. */
 typedef struct lanes_parts {
     const uint16_t *firsts;
-    const unsigned char *counts;  /* of byte b and tree k at b * tree_count + k */
+    const unsigned char *counts;  /* of byte b and tree k at b * lane_count + k */
     const unsigned char *entries; /* columns of byte 0, entry 0 */
 } lanes_parts;
 
 static inline lanes_parts lanes_parts_of(const lanes_view *v, const lanes_group *g)
 {
     const unsigned char *at = v->entries + g->entries_at;
-    const unsigned char *counts = at + g->tree_count * sizeof(uint16_t);
-    return (lanes_parts){(const uint16_t *)(const void *)at, counts, counts + (size_t)g->tree_count * g->byte_count};
+    const unsigned char *counts = at + g->lane_count * sizeof(uint16_t);
+    return (lanes_parts){(const uint16_t *)(const void *)at, counts, counts + (size_t)g->lane_count * g->byte_count};
 }
 
 /* The sum keeps the library's type: an F32 margin is rounded to float after each tree. */

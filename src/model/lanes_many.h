@@ -50,7 +50,7 @@ MANY_TARGET static inline __attribute__((always_inline)) void MANY_FN(tree)(cons
     MANY_VECTOR kept[MANY_MAX];
     MANY_VECTOR base[MANY_MAX];
     MANY_VECTOR keep[MANY_MAX];
-    uint32_t lanes = g->tree_count;
+    uint32_t lanes = g->lane_count;
     entries += k;
     MANY_FN(byte)(bins, entries, lanes, counts[k], count, kept);
     LANES_UNROLL

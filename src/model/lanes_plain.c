@@ -7,7 +7,7 @@
 /* The leaf of tree k for one row: byte by byte, until one keeps a bit. */
 static uint8_t few_plain_leaf(const lanes_group *g, const lanes_parts *parts, const int8_t *bins, uint32_t k)
 {
-    uint32_t lanes = g->tree_count;
+    uint32_t lanes = g->lane_count;
     const unsigned char *plane = parts->entries + k;
     for (uint32_t b = 0; b < g->byte_count; b++) {
         const unsigned char *entry = plane;
