@@ -199,7 +199,8 @@ static myr_rc lcheck_group_entries(const lcheck_ctx *c, const lanes_group *g, ui
         unsigned char forbidden[LANES_TREES] = {0};
         for (uint32_t k = 0; k < g->tree_count; k++) {
             uint32_t last = lcheck_leaves_of(firsts, g->tree_count, leaf_count, k) - 1;
-            forbidden[k] = last >= b * 8 + 8 ? 0 : (unsigned char)(0xffu << (last > b * 8 ? last - b * 8 : 0));
+            unsigned bits = last >= b * 8 + 8 ? 0 : 0xffu << (last > b * 8 ? last - b * 8 : 0);
+            forbidden[k] = (unsigned char)(bits & 0xffu);
         }
         MYR_TRY(lcheck_entries(c, g, counts + (size_t)b * g->lane_count, entries, g->positions[b], forbidden));
         entries += 3 * (size_t)g->lane_count * g->positions[b];

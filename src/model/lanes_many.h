@@ -12,6 +12,7 @@
 #define MANY_FN(part) MANY_JOIN(MANY_NAME, part)
 
 typedef int8_t MANY_FN(vector) __attribute__((vector_size(MANY_WIDTH)));
+typedef uint8_t MANY_FN(bits) __attribute__((vector_size(MANY_WIDTH)));
 #define MANY_VECTOR MANY_FN(vector)
 #define MANY_MAX (LANES_ROWS_MANY / MANY_WIDTH)
 
@@ -38,7 +39,7 @@ MANY_TARGET static inline __attribute__((always_inline)) void MANY_FN(byte)(cons
 MANY_TARGET static inline __attribute__((always_inline)) MANY_VECTOR MANY_FN(lowest)(MANY_VECTOR bits)
 {
     MANY_VECTOR zero = {0};
-    MANY_VECTOR low = bits & (zero - bits);
+    MANY_VECTOR low = bits & (MANY_VECTOR)((MANY_FN(bits)){0} - (MANY_FN(bits))bits);
     return (((low & (zero + (int8_t)0xaa)) != zero) & (zero + 1)) | (((low & (zero + (int8_t)0xcc)) != zero) & (zero + 2)) |
            (((low & (zero + (int8_t)0xf0)) != zero) & (zero + 4));
 }
