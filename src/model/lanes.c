@@ -6,7 +6,7 @@
 
 #define LANES_FEW_ROWS_MAX 16 /* up to here registers of trees are faster than registers of rows */
 
-static _Atomic(const lanes_kernels *) lanes_chosen;
+static const lanes_kernels *lanes_chosen; /* by atomic loads and stores only */
 
 static const lanes_kernels *lanes_best(void)
 {

@@ -379,20 +379,15 @@ static bool build_trees_fit(const build_ctx *c, bool always)
     return true;
 }
 
-/* What columns need: false if they do not fit. */
-static myr_rc build_sizes(build_ctx *c, lanes_group *groups, uint32_t group_count, bool *fits, myr_err *err)
+/* Columns, groups and sizes: false if they do not fit. */
+static bool build_sizes(build_ctx *c, lanes_group *groups, uint32_t group_count)
 {
     uint64_t entry_bytes = 0;
     uint32_t leaf_count = 0;
-    *fits = build_columns(c);
-    for (uint32_t g = 0; *fits && g < group_count; g++) {
-        *fits = build_group(c, g, &groups[g], &entry_bytes, &leaf_count);
+    if (!build_columns(c)) return false;
+    for (uint32_t g = 0; g < group_count; g++) {
+        if (!build_group(c, g, &groups[g], &entry_bytes, &leaf_count)) return false;
     }
-    if (!*fits) return MYR_OK;
-    MYR_AUTO(myr_mem) book = myr_alloc(((size_t)c->order_count + 1) * sizeof *c->book);
-    if (book == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to lay a model of %u trees in lanes", c->h.tree_count);
-    c->book = book;
-    book = NULL; /* the caller's */
     build_book(c);
     c->h.numeric_columns = (uint16_t)c->numeric;
     c->h.set_columns = (uint16_t)c->set_count;
@@ -400,7 +395,7 @@ static myr_rc build_sizes(build_ctx *c, lanes_group *groups, uint32_t group_coun
     c->h.item_count = leaf_count;
     c->map = lanes_map_of(&c->h);
     c->h.size_bytes = c->map.size;
-    return MYR_OK;
+    return true;
 }
 
 myr_rc myr_lanes_build(const unsigned char *nodes_model, bool always, unsigned char **out_bytes, size_t *out_size, myr_err *err)
@@ -414,18 +409,18 @@ myr_rc myr_lanes_build(const unsigned char *nodes_model, bool always, unsigned c
     MYR_AUTO(myr_mem) splits = myr_calloc(c->node_count, sizeof *c->splits);
     MYR_AUTO(myr_mem) places = myr_calloc(c->node_count, sizeof *c->places);
     MYR_AUTO(myr_mem) orders = myr_calloc(LANES_COLUMNS_MAX * LANES_RANKS_MAX, sizeof *c->orders);
+    MYR_AUTO(myr_mem) book = myr_calloc(LANES_COLUMNS_MAX * LANES_RANKS_MAX, sizeof *c->book);
     MYR_AUTO(myr_mem) groups = myr_calloc(group_count, sizeof(lanes_group));
-    if (splits == NULL || places == NULL || orders == NULL || groups == NULL) {
+    if (splits == NULL || places == NULL || orders == NULL || book == NULL || groups == NULL) {
         MYR_FAIL(err, NO_MEMORY, "no memory to lay a model of %u trees in lanes", c->h.tree_count);
     }
     c->splits = splits;
     c->places = places;
     c->orders = orders;
-    bool fits = false;
-    MYR_TRY(build_sizes(c, groups, group_count, &fits, err));
-    MYR_AUTO(myr_mem) book = c->book;
+    c->book = book;
+    if (!build_sizes(c, groups, group_count)) return MYR_OK;
     size_t nodes_bytes = (size_t)((const model_header *)(const void *)nodes_model)->size_bytes;
-    if (!fits || (!always && c->map.size > 2 * nodes_bytes)) return MYR_OK; /* trees too unlike to stand side by side */
+    if (!always && c->map.size > 2 * nodes_bytes) return MYR_OK; /* trees too unlike to stand side by side */
     MYR_AUTO(myr_mem) bytes = myr_alloc_aligned(MYR_MODEL_ALIGN, c->map.size);
     if (bytes == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a model of %llu bytes", (unsigned long long)c->map.size);
     c->bytes = bytes;

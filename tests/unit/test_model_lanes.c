@@ -52,13 +52,14 @@ TEST(lanes_equal_a_plain_walk_on_random_models)
     for (int k = 0; k < 400; k++) {
         uint32_t features = 1 + dice_roll(&d, k % 5 == 0 ? 60 : 8);
         uint32_t margins = k % 3 == 0 ? 1 + dice_roll(&d, 4) : 1;
-        MYR_AUTO(random_model) m = random_model_sized(&d, k % 2 ? MYR_CALC_F32 : MYR_CALC_F64, features, margins, 1 + dice_roll(&d, 140));
+        MYR_AUTO(random_model) m = random_model_sized(&d, k % 2 ? MYR_CALC_F32 : MYR_CALC_F64, features, margins,
+                                                          1 + dice_roll(&d, k % 4 == 3 ? 140 : 40));
         if (k % 4 == 0) m.desc.average = false;
         MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, features, MODEL_FORM_LANES);
         in_lanes += fixture_in_lanes(&c);
         compare_kernels(&d, &m.desc, &c);
     }
-    EXPECT(in_lanes > 200); /* the others have too many sets */
+    EXPECT(in_lanes > 150); /* the others have too many sets */
 }
 
 /* One feature, `splits` thresholds k + fraction, a chain of single splits per tree. */
