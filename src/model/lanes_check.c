@@ -144,16 +144,42 @@ static uint32_t lcheck_leaves_of(const uint16_t *firsts, uint32_t tree_count, ui
     return (k + 1 < tree_count ? firsts[k + 1] : leaf_count) - firsts[k];
 }
 
-/* One byte of all trees of a group: entries in front, zeros behind them, no leaf cleared from `last` on. */
-static myr_rc lcheck_entries(const lcheck_ctx *c, const lanes_group *g, const unsigned char *counts, const unsigned char *entries,
-                             uint32_t positions, const unsigned char *forbidden)
+typedef uint8_t lcheck_lanes __attribute__((vector_size(LANES_STRIDE)));
+typedef int8_t lcheck_ranks __attribute__((vector_size(LANES_STRIDE)));
+
+static inline void lcheck_load(const unsigned char *from, lcheck_lanes *out) { memcpy(out, from, sizeof *out); }
+
+/* All entries of LANES_STRIDE trees in one byte: this is most of a check, so a register at a time. */
+static bool lcheck_half(const lcheck_ctx *c, const unsigned char *counts, const unsigned char *entries, size_t lanes,
+                        uint32_t positions, const unsigned char *forbidden)
+{
+    lcheck_lanes bad = {0};
+    lcheck_lanes last_column = (lcheck_lanes){0} + (uint8_t)(c->byte_columns - 1);
+    lcheck_ranks last_rank = (lcheck_ranks){0} + (int8_t)LANES_RANK_LAST;
+    lcheck_lanes count;
+    lcheck_lanes never;
+    lcheck_load(counts, &count);
+    lcheck_load(forbidden, &never);
+    for (uint32_t p = 0; p < positions; p++, entries += 3 * lanes) {
+        lcheck_lanes column;
+        lcheck_lanes rank;
+        lcheck_lanes clear;
+        lcheck_load(entries, &column);
+        lcheck_load(entries + lanes, &rank);
+        lcheck_load(entries + 2 * lanes, &clear);
+        lcheck_lanes inside = (lcheck_lanes)(count > (lcheck_lanes){0} + (uint8_t)p);
+        lcheck_lanes wrong = (lcheck_lanes)(column > last_column) | (lcheck_lanes)((lcheck_ranks)rank > last_rank) |
+                             (lcheck_lanes)(clear == (lcheck_lanes){0}) | (clear & never);
+        bad |= (inside & wrong) | (~inside & (column | rank | clear));
+    }
+    return lcheck_is_zero((const unsigned char *)&bad, sizeof bad);
+}
+
+/* The same one by one, for the message. */
+static myr_rc lcheck_name_entry(const lcheck_ctx *c, const lanes_group *g, const unsigned char *counts, const unsigned char *entries,
+                                uint32_t positions, const unsigned char *forbidden)
 {
     uint32_t lanes = g->lane_count;
-    uint32_t most = 0;
-    for (uint32_t k = 0; k < lanes; k++) {
-        if (counts[k] > most) most = counts[k];
-    }
-    if (most != positions) MYR_FAIL(c->err, BAD_FORMAT, "model: %u entries, %u expected", most, positions);
     for (uint32_t p = 0; p < positions; p++, entries += 3 * (size_t)lanes) {
         for (uint32_t k = 0; k < lanes; k++) {
             uint32_t column = entries[k];
@@ -167,7 +193,24 @@ static myr_rc lcheck_entries(const lcheck_ctx *c, const lanes_group *g, const un
             }
         }
     }
-    return MYR_OK;
+    MYR_FAIL(c->err, BAD_FORMAT, "model: a group's entries changed while they were checked");
+}
+
+/* One byte of all trees of a group: entries in front, zeros behind them, no leaf cleared from the tree's last on. */
+static myr_rc lcheck_entries(const lcheck_ctx *c, const lanes_group *g, const unsigned char *counts, const unsigned char *entries,
+                             uint32_t positions, const unsigned char *forbidden)
+{
+    uint32_t most = 0;
+    bool good = true;
+    for (uint32_t k = 0; k < g->tree_count; k++) {
+        if (counts[k] > most) most = counts[k];
+    }
+    if (most != positions) MYR_FAIL(c->err, BAD_FORMAT, "model: %u entries, %u expected", most, positions);
+    if (most > 0 && c->byte_columns == 0) MYR_FAIL(c->err, BAD_FORMAT, "model: entries without a byte column");
+    for (uint32_t k = 0; k < g->lane_count; k += LANES_STRIDE) {
+        good &= lcheck_half(c, counts + k, entries + k, g->lane_count, positions, forbidden + k);
+    }
+    return good ? MYR_OK : lcheck_name_entry(c, g, counts, entries, positions, forbidden);
 }
 
 /* The group's part of the entries section; leaf_count is what the next group's first leaf leaves to it. */

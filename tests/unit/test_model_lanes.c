@@ -311,6 +311,33 @@ TEST(lanes_check_refuses_padding)
     }
 }
 
+/* Every entry is looked at: each kind of lie in each of them is refused, by name. */
+TEST(lanes_check_refuses_lies_of_entries)
+{
+    for (int shape = 0; shape < DAMAGE_SHAPES; shape++) {
+        MYR_AUTO(compiled) c = damage_shape(shape);
+        model_header h;
+        memcpy(&h, c.bytes, sizeof h);
+        lanes_map m = lanes_map_of(&h);
+        const lanes_group *g = (const lanes_group *)(c.bytes + m.groups_at);
+        unsigned char *counts = c.bytes + m.entries_at + g->lane_count * sizeof(uint16_t);
+        unsigned char *entry = counts + (size_t)g->lane_count * g->byte_count;
+        for (unsigned p = 0; p < g->positions[0]; p++, entry += 3 * (size_t)g->lane_count) {
+            for (unsigned k = 0; k < g->lane_count; k++) {
+                static const unsigned char lies[3][2] = {{255, 1}, {127, 1}, {0, 1}}; /* column, rank, clear: inside, behind */
+                for (unsigned plane = 0; plane < 3; plane++) {
+                    unsigned char *at = entry + plane * g->lane_count + k;
+                    unsigned char before = *at;
+                    if (plane == 0 && p < counts[k] && h.numeric_columns + h.set_columns == 256) continue;
+                    *at = lies[plane][p < counts[k] ? 0 : 1];
+                    EXPECT_INT(check_copy(c.bytes, c.size), MYR_BAD_FORMAT);
+                    *at = before;
+                }
+            }
+        }
+    }
+}
+
 /* A mapping may turn to zeros, page by page, after the check. */
 TEST(lanes_survive_zeroed_parts)
 {
