@@ -144,13 +144,15 @@ static uint32_t lcheck_leaves_of(const uint16_t *firsts, uint32_t tree_count, ui
     return (k + 1 < tree_count ? firsts[k + 1] : leaf_count) - firsts[k];
 }
 
-typedef uint8_t lcheck_lanes __attribute__((vector_size(LANES_STRIDE)));
-typedef int8_t lcheck_ranks __attribute__((vector_size(LANES_STRIDE)));
+#define LCHECK_LANES 16 /* a register that every CPU has */
+typedef uint8_t lcheck_lanes __attribute__((vector_size(LCHECK_LANES)));
+typedef int8_t lcheck_ranks __attribute__((vector_size(LCHECK_LANES)));
+_Static_assert(LANES_STRIDE % LCHECK_LANES == 0, "lanes are whole registers");
 
 static inline void lcheck_load(const unsigned char *from, lcheck_lanes *out) { memcpy(out, from, sizeof *out); }
 
-/* All entries of LANES_STRIDE trees in one byte: this is most of a check, so a register at a time. */
-static bool lcheck_half(const lcheck_ctx *c, const unsigned char *counts, const unsigned char *entries, size_t lanes,
+/* All entries of LCHECK_LANES trees in one byte: this is most of a check, so a register at a time. */
+static bool lcheck_part(const lcheck_ctx *c, const unsigned char *counts, const unsigned char *entries, size_t lanes,
                         uint32_t positions, const unsigned char *forbidden)
 {
     lcheck_lanes bad = {0};
@@ -207,8 +209,8 @@ static myr_rc lcheck_entries(const lcheck_ctx *c, const lanes_group *g, const un
     }
     if (most != positions) MYR_FAIL(c->err, BAD_FORMAT, "model: %u entries, %u expected", most, positions);
     if (most > 0 && c->byte_columns == 0) MYR_FAIL(c->err, BAD_FORMAT, "model: entries without a byte column");
-    for (uint32_t k = 0; k < g->lane_count; k += LANES_STRIDE) {
-        good &= lcheck_half(c, counts + k, entries + k, g->lane_count, positions, forbidden + k);
+    for (uint32_t k = 0; k < g->lane_count; k += LCHECK_LANES) {
+        good &= lcheck_part(c, counts + k, entries + k, g->lane_count, positions, forbidden + k);
     }
     return good ? MYR_OK : lcheck_name_entry(c, g, counts, entries, positions, forbidden);
 }
@@ -301,8 +303,11 @@ static myr_rc lcheck_numbers(const lcheck_ctx *c)
     if (bad) MYR_FAIL(c->err, BAD_FORMAT, "model: a tree adds to an output that is none of %u", c->h->margin_count);
     const float *floats = (const float *)(c->bytes + c->map.leaves_at);
     const double *doubles = (const double *)(c->bytes + c->map.leaves_at);
-    for (uint32_t k = 0; k < c->h->item_count; k++) {
-        bad |= single ? isnan(floats[k]) : isnan(doubles[k]);
+    for (uint32_t k = 0; single && k < c->h->item_count; k++) {
+        bad |= isnan(floats[k]);
+    }
+    for (uint32_t k = 0; !single && k < c->h->item_count; k++) {
+        bad |= isnan(doubles[k]);
     }
     if (bad) MYR_FAIL(c->err, BAD_FORMAT, "model: a leaf's value is not a number");
     return MYR_OK;
