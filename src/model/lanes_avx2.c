@@ -226,7 +226,8 @@ AVX2 static inline __attribute__((always_inline)) void few_groups(const lanes_vi
     }
 }
 
-AVX2 static inline __attribute__((always_inline)) void few_tables(const lanes_view *v, const int8_t *bins, unsigned row_count, double *margins)
+AVX2 static inline __attribute__((always_inline)) void few_tables(const lanes_view *v, const int8_t *bins, unsigned row_count,
+                                                                  double *margins)
 {
     if (v->byte_columns <= 16) {
         few_groups(v, bins, row_count, 1, margins);

@@ -264,7 +264,8 @@ static myr_rc lcheck_groups(const lcheck_ctx *c)
         const lanes_group *g = &groups[i];
         uint32_t trees = c->h->tree_count - i * LANES_TREES;
         uint32_t leaves_end = i + 1 < group_count ? groups[i + 1].leaves_first : c->h->item_count;
-        if (g->mark != LANES_MARK || g->tree_count != (trees < LANES_TREES ? trees : LANES_TREES) || g->byte_count == 0 || g->lane_count != lanes_stride(g->tree_count) ||
+        if (g->mark != LANES_MARK || g->tree_count != (trees < LANES_TREES ? trees : LANES_TREES) || g->byte_count == 0 ||
+            g->lane_count != lanes_stride(g->tree_count) ||
             g->byte_count > LANES_BYTES_MAX || !lcheck_is_zero(g->pad, sizeof g->pad) ||
             !lcheck_is_zero(g->positions + g->byte_count, LANES_BYTES_MAX - g->byte_count)) {
             MYR_FAIL(c->err, BAD_FORMAT, "model: group %u: mark 0x%x, %u trees, %u bytes, or padding", i, g->mark, g->tree_count,
