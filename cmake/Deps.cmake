@@ -54,11 +54,14 @@ if(EXISTS ${MYR_DEPS}/yyjson/yyjson.c)
   add_library(dep_yyjson STATIC ${MYR_DEPS}/yyjson/yyjson.c)
   set_target_properties(dep_yyjson PROPERTIES C_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON
                         C_CLANG_TIDY "" EXPORT_COMPILE_COMMANDS OFF)
-  target_compile_options(dep_yyjson PRIVATE -w -O2)
+  target_compile_options(dep_yyjson PRIVATE -w -O2 -g0)
   target_compile_definitions(dep_yyjson PUBLIC yyjson_api=) # its header would mark each function as exported
   target_include_directories(dep_yyjson SYSTEM PUBLIC ${MYR_DEPS}/yyjson)
   if(TARGET myr_flags)
     target_link_libraries(dep_yyjson PRIVATE myr_flags) # -ffp-contract=off and the sanitizers
+    if(MYR_SANITIZE) # its one large file takes minutes under UBSan, which looks for mistakes that are not ours
+      target_compile_options(dep_yyjson PRIVATE -O1 -fno-sanitize=undefined)
+    endif()
   endif()
   add_library(dep::yyjson ALIAS dep_yyjson)
 else()

@@ -7,8 +7,11 @@ set(MYR_FOREIGN_db dep::sqlite3)
 set(MYR_FOREIGN_table dep::duckdb)
 set(MYR_FOREIGN_net dep::microhttpd)
 set(MYR_FOREIGN_train dep::lapacke dep::xgboost_headers ${CMAKE_DL_LIBS})
+# Data files compiled into a directory's library.
+set(MYR_EMBED_advise share/advise/trees.yaml share/advise/products.yaml)
 set(MYR_NEED_DUCKDB table train batch) # without it: the library, and a program that serves but neither trains nor runs batches
 
+include(cmake/Embed.cmake)
 find_package(Threads REQUIRED)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/layers.txt)
 file(STRINGS src/layers.txt layer_lines REGEX "^[a-z]+:")
@@ -41,6 +44,7 @@ foreach(line IN LISTS layer_lines)
   foreach(foreign IN LISTS MYR_FOREIGN_${layer})
     target_link_libraries(myr_${layer} PUBLIC ${foreign})
   endforeach()
+  myr_embed(myr_${layer} ${MYR_EMBED_${layer}})
   list(APPEND MYR_LAYERS ${layer})
 endforeach()
 
@@ -50,7 +54,10 @@ if(TARGET myr_api)
                         LINK_DEPENDS ${CMAKE_SOURCE_DIR}/src/api/libmyriad.map)
   target_link_libraries(myriad_shared PRIVATE myr_api)
   target_link_options(myriad_shared PRIVATE -Wl,--version-script=${CMAKE_SOURCE_DIR}/src/api/libmyriad.map
-                      -Wl,--exclude-libs,ALL -Wl,--no-undefined -Wl,-z,defs)
+                      -Wl,--exclude-libs,ALL)
+  if(NOT MYR_SANITIZE) # clang leaves the sanitizer's functions to the program that loads the library
+    target_link_options(myriad_shared PRIVATE -Wl,--no-undefined -Wl,-z,defs)
+  endif()
 endif()
 
 if(EXISTS ${CMAKE_SOURCE_DIR}/src/cli/main.c AND TARGET myr_cli)

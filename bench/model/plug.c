@@ -1,6 +1,6 @@
 /*
- * What a measuring program calls to time our evaluator beside others: load a LightGBM text model, predict rows of doubles,
- * prefetch a model that comes next. For benchmarks alone; the product reads packs.
+ * What a measuring program calls to time our evaluator beside others: load a LightGBM text model, predict rows of
+ * doubles, prefetch a model that comes next. For benchmarks alone; the product reads packs.
  */
 #include <stdio.h>
 

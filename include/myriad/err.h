@@ -28,9 +28,9 @@ typedef enum myr_rc {
  * Written only when the call fails. 256 bytes, frozen.
  */
 typedef struct myr_err {
-    int32_t rc;       /* a myr_rc */
-    int32_t line;     /* where in myriad's source it was raised */
-    const char *file; /* static string */
+    int32_t rc;                          /* a myr_rc */
+    int32_t line;                        /* where in myriad's source it was raised */
+    const char *file;                    /* static string */
     char message[MYR_ERR_MESSAGE_BYTES]; /* UTF-8, NUL-terminated; names the file, field, value and the mend */
 } myr_err;
 

@@ -36,7 +36,7 @@ typedef struct myr_models_info {
     const char *fleet; /* "" for a single model file */
     int64_t release;
     uint32_t model_count;
-    uint32_t key_count;     /* partition columns */
+    uint32_t key_count; /* partition columns */
     uint32_t feature_count;
     uint32_t output_count;
 } myr_models_info;
@@ -54,10 +54,11 @@ MYR_API int32_t myr_models_find(const myr_models *models, const char *segment, u
 typedef struct myr_models_rows {
     size_t struct_size;
     int64_t row_count;
-    uint32_t model_idx;           /* one model for all rows, or MYR_MODELS_BY_KEY */
-    const char *const *key_texts; /* BY_KEY: row-major, row_count x key_count values as decimal or UTF-8 text; NULL = null */
-    const double *features;       /* row-major, NaN = missing */
-    int64_t row_stride;           /* in doubles; 0 = feature_count */
+    uint32_t model_idx; /* one model for all rows, or MYR_MODELS_BY_KEY */
+    /* BY_KEY: row-major, row_count x key_count values as decimal or UTF-8 text; NULL = null */
+    const char *const *key_texts;
+    const double *features; /* row-major, NaN = missing */
+    int64_t row_stride;     /* in doubles; 0 = feature_count */
 } myr_models_rows;
 
 /*
@@ -65,8 +66,8 @@ typedef struct myr_models_rows {
  * out_statuses (0 ok, 1 no model, 2 bad key, 3 broken model): row_count each, or NULL. Thread: any; calls may overlap.
  * Errors: BAD_INPUT, NO_MEMORY. A row that can't be scored is a status and NaN. Since: 0.1
  */
-MYR_API int32_t myr_models_score(const myr_models *models, const myr_models_rows *rows, double *out_values, uint8_t *out_levels,
-                             uint8_t *out_statuses, myr_err *err);
+MYR_API int32_t myr_models_score(const myr_models *models, const myr_models_rows *rows, double *out_values,
+                                 uint8_t *out_levels, uint8_t *out_statuses, myr_err *err);
 
 #ifdef __cplusplus
 }

@@ -10,7 +10,7 @@
 typedef enum myr_col_type { MYR_COL_DOUBLE, MYR_COL_INT64, MYR_COL_TEXT } myr_col_type;
 
 typedef struct myr_col {
-    const char *name;     /* NUL-terminated */
+    const char *name; /* NUL-terminated */
     myr_col_type type;
     const uint8_t *valid; /* one byte per row, 0 = null; NULL = no null. A null double may also be a NaN */
     union {

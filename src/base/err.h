@@ -23,10 +23,12 @@ bool myr_rc_retryable(myr_rc rc);
 myr_rc myr_err_set(myr_err *err, myr_rc rc, const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
-/* Put words before the message of an error that is passed on ("models.csv:3: …"). Gives back err->rc, or rc if err is NULL. */
+/* Put words before the message of an error that is passed on ("models.csv:3: …"). Gives back err->rc, or rc if err is
+ * NULL. */
 myr_rc myr_err_prefix(myr_err *err, myr_rc rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* The code that an errno means (ENOENT -> NOT_FOUND, ENOSPC/EDQUOT -> NO_SPACE, ENOMEM -> NO_MEMORY, EACCES -> DENIED, …). */
+/* The code that an errno means (ENOENT -> NOT_FOUND, ENOSPC/EDQUOT -> NO_SPACE, ENOMEM -> NO_MEMORY, EACCES -> DENIED,
+ * …). */
 myr_rc myr_rc_from_errno(int error);
 
 /* The only two macros that hide a return. */
@@ -35,10 +37,11 @@ myr_rc myr_rc_from_errno(int error);
         myr_rc try_rc_ = (call);                                                                                       \
         if (try_rc_ != MYR_OK) return try_rc_;                                                                         \
     } while (0)
-#define MYR_FAIL(err, code, ...) return myr_err_set((err), MYR_##code, __FILE__, __LINE__, __VA_ARGS__)
+#define MYR_FAIL(err, code, ...) return MYR_ERROR((err), code, __VA_ARGS__)
 
-/* The same without return, for `goto out` functions: rc = MYR_ERROR(err, IO, "…"); */
-#define MYR_ERROR(err, code, ...) myr_err_set((err), MYR_##code, __FILE__, __LINE__, __VA_ARGS__)
+/* The same without return, for `goto out` functions: rc = MYR_ERROR(err, IO, "…"). A constant, so that the compiler
+ * sees the failure. */
+#define MYR_ERROR(err, code, ...) ((void)myr_err_set((err), MYR_##code, __FILE__, __LINE__, __VA_ARGS__), MYR_##code)
 
 /* A result dropped on purpose; the reason stands beside it. */
 #define MYR_IGNORE(call)                                                                                               \
@@ -54,7 +57,7 @@ _Noreturn void myr_assert_fail(const char *cond, const char *file, int line);
 /* A variable whose type's `_drop` runs at the end of its scope: MYR_AUTO(myr_fd) fd = …; */
 #define MYR_AUTO(type) __attribute__((cleanup(type##_drop))) type
 
-#define MYR_WARN_UNUSED __attribute__((warn_unused_result))
+#define MYR_WARN_UNUSED     __attribute__((warn_unused_result))
 #define MYR_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 #endif

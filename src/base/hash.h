@@ -7,7 +7,7 @@
 
 uint64_t myr_hash64(const void *data, size_t size_bytes, uint64_t seed);
 
-#define MYR_SHA256_BYTES 32
+#define MYR_SHA256_BYTES     32
 #define MYR_SHA256_HEX_BYTES 65 /* with NUL */
 typedef struct myr_sha256 {
     uint32_t state[8];

@@ -17,23 +17,27 @@
 typedef int myr_fd;
 void myr_fd_drop(myr_fd *fd);
 
-/* Read a whole file of at most max_bytes (else TOO_LARGE). *out_data is the caller's (myr_free), NUL added after the end. */
+/* Read a whole file of at most max_bytes (else TOO_LARGE). *out_data is the caller's (myr_free), NUL added after the
+ * end. */
 myr_rc myr_file_read(const char *path, int64_t max_bytes, char **out_data, size_t *out_size, myr_err *err);
 /* Write a file durably and atomically: temporary name beside it, sync, rename, directory sync. */
 myr_rc myr_file_write(const char *path, const void *data, size_t size_bytes, myr_err *err);
 
 myr_rc myr_io_open(const char *path, int flags, int mode, myr_fd *out_fd, myr_err *err); /* O_CLOEXEC added */
-myr_rc myr_io_write(int fd, const char *path, const void *data, size_t size_bytes, myr_err *err); /* all of it; EINTR, short writes */
-myr_rc myr_io_pread(int fd, const char *path, void *data, size_t size_bytes, int64_t offset, myr_err *err); /* all of it, else IO */
+myr_rc myr_io_write(int fd, const char *path, const void *data, size_t size_bytes,
+                    myr_err *err); /* all of it; EINTR, short writes */
+myr_rc myr_io_pread(int fd, const char *path, void *data, size_t size_bytes, int64_t offset,
+                    myr_err *err); /* all of it, else IO */
 myr_rc myr_io_sync(int fd, const char *path, myr_err *err);
 myr_rc myr_io_sync_dir(const char *dir, myr_err *err);
-#define MYR_IO_TREE_DEPTH_MAX 64 /* directories below one another that sync_tree and remove_tree walk; deeper is TOO_LARGE */
+#define MYR_IO_TREE_DEPTH_MAX                                                                                          \
+    64 /* directories below one another that sync_tree and remove_tree walk; deeper is TOO_LARGE */
 myr_rc myr_io_sync_tree(const char *dir, myr_err *err); /* every regular file and directory below, then dir itself */
-myr_rc myr_io_close(myr_fd *fd, const char *path, myr_err *err); /* reports a delayed write error; *fd = -1 */
+myr_rc myr_io_close(myr_fd *fd, const char *path, myr_err *err);      /* reports a delayed write error; *fd = -1 */
 myr_rc myr_io_rename(const char *from, const char *to, myr_err *err); /* the caller syncs the directory */
 /* Swap what two existing names stand for, at once; UNSUPPORTED where the file system cannot. */
 myr_rc myr_io_exchange(const char *a, const char *b, myr_err *err);
-myr_rc myr_io_mkdirs(const char *path, myr_err *err);  /* with parents; existing is fine */
+myr_rc myr_io_mkdirs(const char *path, myr_err *err); /* with parents; existing is fine */
 myr_rc myr_io_unlink(const char *path, myr_err *err);
 myr_rc myr_io_remove_tree(const char *path, myr_err *err); /* does not follow links; absent is fine */
 myr_rc myr_io_size(const char *path, int64_t *out_bytes, myr_err *err);
@@ -49,12 +53,12 @@ typedef struct myr_mapping {
     size_t size;
 } myr_mapping;
 myr_rc myr_io_map(const char *path, myr_mapping *out, myr_err *err); /* an empty file is BAD_FORMAT */
-void myr_io_unmap(myr_mapping *mapping); /* zeroes it; already empty is fine */
+void myr_io_unmap(myr_mapping *mapping);                             /* zeroes it; already empty is fine */
 
 /*
- * Pages of mapped files that were lost under the process (the file shrank) and replaced by zeros. A program's SIGBUS handler
- * counts here (safe in a handler); whoever read from a mapping compares the number before and after, and refuses the result
- * when it moved. Without a handler it stays 0.
+ * Pages of mapped files that were lost under the process (the file shrank) and replaced by zeros. A program's SIGBUS
+ * handler counts here (safe in a handler); whoever read from a mapping compares the number before and after, and
+ * refuses the result when it moved. Without a handler it stays 0.
  */
 void myr_io_map_lose(void);
 uint64_t myr_io_map_losses(void);
@@ -64,7 +68,8 @@ myr_rc myr_io_lock(const char *path, myr_fd *out_fd, myr_err *err);
 
 /* Join with one '/', into the caller's buffer; BAD_INPUT if it does not fit. */
 myr_rc myr_path_join(char *out, size_t out_bytes, const char *dir, const char *name, myr_err *err);
-void myr_path_dir(const char *path, char *out, size_t out_bytes); /* directory part, "." if none, "" if it does not fit */
+void myr_path_dir(const char *path, char *out,
+                  size_t out_bytes); /* directory part, "." if none, "" if it does not fit */
 
 /* Random bytes from the kernel, or from a seeded sequence when a test said so. */
 myr_rc myr_random(void *data, size_t size_bytes, myr_err *err);
@@ -72,15 +77,24 @@ void myr_random_seed(uint64_t seed); /* tests: 0 = the kernel again */
 
 /* ---- fault injection, tests only ---- */
 typedef enum myr_io_op {
-    MYR_IO_OPEN, MYR_IO_READ, MYR_IO_WRITE, MYR_IO_SYNC, MYR_IO_CLOSE, MYR_IO_RENAME, MYR_IO_MKDIR, MYR_IO_UNLINK, MYR_IO_MAP, MYR_IO_STAT
+    MYR_IO_OPEN,
+    MYR_IO_READ,
+    MYR_IO_WRITE,
+    MYR_IO_SYNC,
+    MYR_IO_CLOSE,
+    MYR_IO_RENAME,
+    MYR_IO_MKDIR,
+    MYR_IO_UNLINK,
+    MYR_IO_MAP,
+    MYR_IO_STAT
 } myr_io_op;
 /* Gives 0 to let the call happen, or an errno with which it fails (without happening). */
 typedef int (*myr_io_hook)(void *ctx, myr_io_op op, const char *path);
 void myr_io_set_hook(myr_io_hook hook, void *ctx); /* NULL removes it */
 
 /*
- * Whether syncs reach the disk: false turns myr_io_sync* into no-ops. Only for the negative control of the power-cut test;
- * set by the environment variable MYRIAD_UNSAFE_NO_SYNC=1 at start.
+ * Whether syncs reach the disk: false turns myr_io_sync* into no-ops. Only for the negative control of the power-cut
+ * test; set by the environment variable MYRIAD_UNSAFE_NO_SYNC=1 at start.
  */
 void myr_io_set_sync(bool on);
 bool myr_io_syncs(void);

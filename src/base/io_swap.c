@@ -1,4 +1,5 @@
-/* Two names that change places in one step, so that nobody ever finds neither of them. Linux only; not all file systems. */
+/* Two names that change places in one step, so that nobody ever finds neither of them. Linux only; not all file
+ * systems. */
 #include "base/io.h"
 
 #include <errno.h>

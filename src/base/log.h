@@ -12,7 +12,8 @@ typedef enum myr_log_level { MYR_LOG_DEBUG, MYR_LOG_INFO, MYR_LOG_WARN, MYR_LOG_
 
 void myr_log_set_level(myr_log_level level);
 bool myr_log_is_on(myr_log_level level);
-void myr_log(myr_log_level level, const char *mod, const char *event, ... /* key, value, …, NULL */) __attribute__((sentinel));
+void myr_log(myr_log_level level, const char *mod, const char *event, ... /* key, value, …, NULL */)
+    __attribute__((sentinel));
 void myr_log_err(myr_log_level level, const char *mod, const char *event, const myr_err *err); /* rc, message, source */
 
 #endif

@@ -17,7 +17,10 @@ typedef struct myr_map myr_map;
 myr_map *myr_map_new(void);
 void myr_map_free(myr_map *map); /* NULL accepted */
 typedef myr_map *myr_map_ptr;
-static inline void myr_map_ptr_drop(myr_map_ptr *map) { myr_map_free(*map); }
+static inline void myr_map_ptr_drop(myr_map_ptr *map)
+{
+    myr_map_free(*map);
+}
 myr_rc myr_map_put(myr_map *map, myr_str key, uint64_t value, myr_err *err); /* replaces */
 bool myr_map_find(const myr_map *map, myr_str key, uint64_t *out_value);     /* out_value may be NULL */
 size_t myr_map_count(const myr_map *map);

@@ -27,7 +27,8 @@ myr_metric *myr_metrics_series(myr_metrics *metrics, myr_metric_type type, const
                                const char *labels);
 void myr_metric_add(myr_metric *metric, int64_t amount); /* NULL accepted */
 void myr_metric_set(myr_metric *metric, int64_t value);
-void myr_metric_observe_ns(myr_metric *metric, int64_t duration_ns); /* histogram in seconds, 1-2-5 buckets from 1 us to 10 s */
+void myr_metric_observe_ns(myr_metric *metric,
+                           int64_t duration_ns); /* histogram in seconds, 1-2-5 buckets from 1 us to 10 s */
 int64_t myr_metric_value(const myr_metric *metric);
 void myr_metrics_render(const myr_metrics *metrics, myr_buf *out);
 

@@ -11,8 +11,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#define MYR_OPT_ROWS_MAX 256      /* rows of a table */
-#define MYR_OPT_NAME_BYTES_MAX 64 /* a full name */
+#define MYR_OPT_ROWS_MAX       256 /* rows of a table */
+#define MYR_OPT_NAME_BYTES_MAX 64  /* a full name */
 
 typedef enum myr_opt_type {
     MYR_OPT_TEXT,     /* slot: char[row.max], NUL-terminated */
@@ -42,12 +42,15 @@ typedef struct myr_opt_table {
 
 /* Fill the struct from the defaults. The defaults are ours: a bad one is an assertion. */
 void myr_opt_defaults(myr_opt_table table, void *slots);
-/* Set one option by its full name. `origin` (file:line, environment, flag) stands in the error. BAD_USAGE with the nearest name. */
-myr_rc myr_opt_set(myr_opt_table table, void *slots, const char *name, const char *value, const char *origin, myr_err *err);
+/* Set one option by its full name. `origin` (file:line, environment, flag) stands in the error. BAD_USAGE with the
+ * nearest name. */
+myr_rc myr_opt_set(myr_opt_table table, void *slots, const char *name, const char *value, const char *origin,
+                   myr_err *err);
 /* Apply the environment: MYRIAD_<NAME with . and - as _>. */
 myr_rc myr_opt_environment(myr_opt_table table, void *slots, myr_err *err);
-const myr_opt_row *myr_opt_find(myr_opt_table table, const char *name);         /* full name, or NULL */
-const myr_opt_row *myr_opt_find_short(myr_opt_table table, const char *name);   /* part after the dot, if only one row has it */
-void myr_opt_help(myr_opt_table table, myr_buf *out); /* one paragraph per row */
+const myr_opt_row *myr_opt_find(myr_opt_table table, const char *name); /* full name, or NULL */
+const myr_opt_row *myr_opt_find_short(myr_opt_table table,
+                                      const char *name); /* part after the dot, if only one row has it */
+void myr_opt_help(myr_opt_table table, myr_buf *out);    /* one paragraph per row */
 
 #endif

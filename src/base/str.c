@@ -4,6 +4,7 @@
  */
 #include "base/str.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +12,8 @@
 #include "base/bounds.h"
 #include "base/mem.h"
 
-#define BUF_ROOM_MIN 64
+#define BUF_ROOM_MIN     64
+#define STR_DOUBLE_EXACT 9007199254740992.0 /* 2^53: below it, an integer of any reader is the double */
 
 /* ---- slices ---- */
 
@@ -153,6 +155,20 @@ void myr_buf_double(myr_buf *buf, double value)
     char text[MYR_DOUBLE_TEXT_BYTES];
     size_t size = myr_format_double(value, text);
     myr_buf_append(buf, text, size);
+}
+
+void myr_buf_json_double(myr_buf *buf, double value)
+{
+    if (!isfinite(value)) {
+        myr_buf_puts(buf, "null");
+    } else if (value == 0.0 && signbit(value)) {
+        myr_buf_puts(buf, "-0.0"); /* "-0" is an integer to most readers and would lose its sign */
+    } else {
+        char text[MYR_DOUBLE_TEXT_BYTES];
+        size_t size = myr_format_double(value, text);
+        myr_buf_append(buf, text, size);
+        if (fabs(value) >= STR_DOUBLE_EXACT && strpbrk(text, ".e") == NULL) myr_buf_puts(buf, ".0");
+    }
 }
 
 void myr_buf_clear(myr_buf *buf)

@@ -14,9 +14,12 @@ typedef struct myr_str {
     size_t size;
 } myr_str;
 
-#define MYR_STR_FMT "%.*s"
+#define MYR_STR_FMT    "%.*s"
 #define MYR_STR_ARG(s) (int)((s).size > 200 ? 200 : (s).size), (s).data
-static inline myr_str myr_str_make(const char *data, size_t size) { return (myr_str){data, size}; }
+static inline myr_str myr_str_make(const char *data, size_t size)
+{
+    return (myr_str){data, size};
+}
 myr_str myr_str_of(const char *text); /* NULL gives the empty slice */
 bool myr_str_equal(myr_str a, myr_str b);
 bool myr_str_is(myr_str a, const char *text);
@@ -35,16 +38,22 @@ typedef struct myr_buf {
     bool failed; /* an append ran out of memory: all later appends do nothing; check once at the end */
 } myr_buf;
 void myr_buf_fini(myr_buf *buf);
-static inline void myr_buf_drop(myr_buf *buf) { myr_buf_fini(buf); }
+static inline void myr_buf_drop(myr_buf *buf)
+{
+    myr_buf_fini(buf);
+}
 void myr_buf_append(myr_buf *buf, const void *data, size_t size_bytes);
 void myr_buf_puts(myr_buf *buf, const char *text);
 void myr_buf_putc(myr_buf *buf, char c);
 void myr_buf_printf(myr_buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void myr_buf_json_string(myr_buf *buf, myr_str text); /* with quotes, escaped; invalid UTF-8 becomes U+FFFD */
-void myr_buf_double(myr_buf *buf, double value);       /* shortest text that reads back to the same bits; nan, inf, -inf */
+void myr_buf_double(myr_buf *buf, double value); /* shortest text that reads back to the same bits; nan, inf, -inf */
+/* The same for JSON: null if not finite, -0.0 with its sign, and from 2^53 on a point or exponent: a reader that keeps
+ * integers apart must not take the shortest digits of a double for an integer, which may be another number. */
+void myr_buf_json_double(myr_buf *buf, double value);
 void myr_buf_clear(myr_buf *buf);
 myr_rc myr_buf_check(const myr_buf *buf, myr_err *err); /* NO_MEMORY if an append failed */
-char *myr_buf_take(myr_buf *buf);                       /* the text is the caller's (myr_free); the buffer is empty again */
+char *myr_buf_take(myr_buf *buf); /* the text is the caller's (myr_free); the buffer is empty again */
 
 #define MYR_DOUBLE_DIGITS_MAX 128 /* a longer text is not read as a double: no number that a program wrote is */
 
@@ -55,10 +64,11 @@ char *myr_buf_take(myr_buf *buf);                       /* the text is the calle
 bool myr_parse_int64(myr_str text, int64_t *out);   /* optional sign, digits */
 bool myr_parse_uint64(myr_str text, uint64_t *out); /* digits */
 bool myr_parse_double(myr_str text, double *out);
-bool myr_parse_bool(myr_str text, bool *out);       /* true false yes no on off 1 0 */
-bool myr_parse_bytes(myr_str text, int64_t *out);   /* 8MiB 100kB 1GB 42 */
+bool myr_parse_bool(myr_str text, bool *out);           /* true false yes no on off 1 0 */
+bool myr_parse_bytes(myr_str text, int64_t *out);       /* 8MiB 100kB 1GB 42 */
 bool myr_parse_duration_ms(myr_str text, int64_t *out); /* 250ms 30s 5m 2h 1d; a bare number is seconds */
-/* A canonical integer: "0", or an optional minus and digits without leading zero, within int64 ("-0", "+1", "01" are not). */
+/* A canonical integer: "0", or an optional minus and digits without leading zero, within int64 ("-0", "+1", "01" are
+ * not). */
 bool myr_is_canonical_int64(myr_str text, int64_t *out);
 
 #define MYR_DOUBLE_TEXT_BYTES 32
@@ -74,7 +84,10 @@ void myr_percent_encode(myr_buf *out, myr_str text, const char *reserved);
 /* Decode once. False on a bad escape; *out then holds what was decoded before it. */
 bool myr_percent_decode(myr_buf *out, myr_str text);
 
-/* The nearest of the NULL-terminated `known` names by edit distance (at most a third of the length), or NULL. */
+/*
+ * The nearest of the NULL-terminated `known` names, case aside, or NULL. A swap of neighbours is one edit; allowed are 0
+ * of 2 letters, 1 of 3 or 4, 2 from 5 on, a third of the longer name if that is more.
+ */
 const char *myr_nearest(const char *name, const char *const *known);
 /* A name people type: [A-Za-z0-9][A-Za-z0-9._-]*, 1..MYR_NAME_BYTES_MAX bytes. */
 bool myr_name_is_valid(myr_str name);

@@ -127,23 +127,41 @@ static size_t name_min(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Levenshtein's distance, one row at a time. Both names are at most MYR_NAME_BYTES_MAX long. */
+static char name_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/*
+ * Edits from one name to the other, case aside: a letter changed, added, left out, or two neighbours swapped, which is
+ * the commonest slip of all. Three rows of the table are enough. Both names are at most MYR_NAME_BYTES_MAX long.
+ */
 static size_t name_distance(const char *a, size_t a_bytes, const char *b, size_t b_bytes)
 {
-    size_t row[MYR_NAME_BYTES_MAX + 1];
+    size_t rows[3][MYR_NAME_BYTES_MAX + 1];
     MYR_ASSERT(a_bytes <= MYR_NAME_BYTES_MAX && b_bytes <= MYR_NAME_BYTES_MAX);
     for (size_t j = 0; j <= b_bytes; j++)
-        row[j] = j;
+        rows[0][j] = j;
     for (size_t i = 1; i <= a_bytes; i++) {
-        size_t diagonal = row[0];
+        size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *swapped = rows[(i + 1) % 3];
+        char c = name_lower(a[i - 1]);
         row[0] = i;
         for (size_t j = 1; j <= b_bytes; j++) {
-            size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-            diagonal = row[j];
-            row[j] = name_min(change, name_min(row[j], row[j - 1]) + 1);
+            char d = name_lower(b[j - 1]);
+            row[j] = name_min(above[j - 1] + (c == d ? 0 : 1), name_min(above[j], row[j - 1]) + 1);
+            bool is_swap = i > 1 && j > 1 && c == name_lower(b[j - 2]) && d == name_lower(a[i - 2]);
+            if (is_swap) row[j] = name_min(row[j], swapped[j - 2] + 1);
         }
     }
-    return row[b_bytes];
+    return rows[a_bytes % 3][b_bytes];
+}
+
+/* How many edits still look like the same word: none of 2 letters, 1 of 3 or 4, 2 from 5 on, a third of a long one. */
+static size_t name_distance_max(size_t longer_bytes)
+{
+    if (longer_bytes < 3) return 0;
+    if (longer_bytes < 5) return 1;
+    return longer_bytes / 3 > 2 ? longer_bytes / 3 : 2;
 }
 
 const char *myr_nearest(const char *name, const char *const *known)
@@ -151,13 +169,13 @@ const char *myr_nearest(const char *name, const char *const *known)
     size_t name_bytes = strlen(name);
     if (name_bytes > MYR_NAME_BYTES_MAX) return NULL;
     const char *best = NULL;
-    size_t best_distance = SIZE_MAX;
-    for (; *known != NULL; known++) {
+    size_t best_distance = SIZE_MAX; /* 0: the same but for case */
+    for (; *known != NULL && best_distance > 0; known++) {
         size_t known_bytes = strlen(*known);
         if (known_bytes > MYR_NAME_BYTES_MAX) continue;
         size_t distance = name_distance(name, name_bytes, *known, known_bytes);
         size_t longer = name_bytes > known_bytes ? name_bytes : known_bytes;
-        if (distance <= longer / 3 && distance < best_distance) {
+        if (distance <= name_distance_max(longer) && distance < best_distance) {
             best = *known;
             best_distance = distance;
         }

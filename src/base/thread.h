@@ -9,7 +9,8 @@
 #include "base/err.h"
 
 typedef pthread_t myr_thread;
-myr_rc myr_thread_start(myr_thread *out, const char *name, void *(*body)(void *), void *arg, myr_err *err); /* signals blocked */
+myr_rc myr_thread_start(myr_thread *out, const char *name, void *(*body)(void *), void *arg,
+                        myr_err *err); /* signals blocked */
 void myr_thread_join(myr_thread thread);
 int myr_cpu_count(void); /* processors this process may use, at least 1 */
 

@@ -1,6 +1,6 @@
 /*
- * The face of batch: score a whole table with the right model for each row and publish the result at once: staged beside the
- * output, synced, renamed. A row without a model is a row with a status, never a lost row.
+ * The face of batch: score a whole table with the right model for each row and publish the result at once: staged
+ * beside the output, synced, renamed. A row without a model is a row with a status, never a lost row.
  */
 #ifndef MYR_BATCH_BATCH_H
 #define MYR_BATCH_BATCH_H
@@ -11,15 +11,16 @@
 
 typedef struct myr_batch_opts {
     const char *fleet;
-    int64_t release;             /* 0 = champion */
+    int64_t release; /* 0 = champion */
     const char *input;
-    const char *output;          /* directory; an earlier complete output of ours is replaced, anything else is EXISTS */
-    const char *const *by;       /* columns of the output's directories; NULL-terminated or NULL */
-    const char *const *keep;     /* NULL-terminated or NULL: all input columns that are not features … see docs */
+    const char *output;    /* directory; an earlier complete output of ours is replaced, anything else is EXISTS */
+    const char *const *by; /* columns of the output's directories; NULL-terminated or NULL */
+    const char *const
+        *keep; /* NULL-terminated; NULL: every input column that is neither key nor feature nor named as one we make */
     myr_table_format format;
     int threads;
     int64_t memory_bytes;
-    myr_progress progress;       /* rows done, rows in all (0 = not known); any thread, one call at a time */
+    myr_progress progress; /* rows done, rows in all (0 = not known); any thread, one call at a time */
     void *progress_ctx;
 } myr_batch_opts;
 
@@ -31,7 +32,8 @@ typedef struct myr_batch_report {
     int64_t status_rows[MYR_ROW_STATUS_COUNT];
     int64_t models_used;
     int64_t duration_ms;
-    /* against the actuals, when the input has the fleet's target column: over rows with status ok and a known baseline */
+    /* against the actuals, when the input has the fleet's target column: over rows with status ok and a known baseline
+     */
     int64_t compared_rows;
     double rmse, baseline_rmse;             /* in the target's scale */
     double units_rmse, units_baseline_rmse; /* after exp() if the target is a log; else the same */
@@ -40,6 +42,16 @@ typedef struct myr_batch_report {
     int64_t output_bytes;
 } myr_batch_report;
 
+/*
+ * Score `input` into the directory `output`: partition columns, columns of `by`, kept columns, then prediction (or
+ * prediction_0 …), model, model_version, level, status. Killed anywhere, the output is the old one or the new one.
+ *
+ * Ownership: borrows everything until it returns.
+ * Thread:    the workspace's owner; opts->progress is called on DuckDB's threads, one call at a time.
+ * Errors:    NOT_FOUND fleet, release or input; BAD_INPUT a column is missing, not numeric, or the file is damaged
+ * (file and line named); EXISTS something else is at the output's place; NO_SPACE; NO_MEMORY; IO. Then the output is as
+ * it was.
+ */
 myr_rc myr_batch_run(myr_workspace *workspace, const myr_batch_opts *opts, myr_batch_report *out, myr_err *err);
 
 #endif

@@ -11,6 +11,7 @@ typedef struct args_state {
     const myr_cli_arg *args;
     size_t arg_count;
     uint32_t positional_count;
+    uint64_t given; /* bit per row: it stood already */
     myr_cli *cli;
 } args_state;
 
@@ -68,7 +69,8 @@ static myr_rc args_unknown(const args_state *s, myr_str name, myr_err *err)
     char text[MYR_NAME_BYTES_MAX];
     (void)snprintf(text, sizeof text, MYR_STR_FMT, MYR_STR_ARG(name));
     const char *nearest = myr_nearest(text, known);
-    if (nearest != NULL) MYR_FAIL(err, BAD_USAGE, "myriad %s: unknown option %s: did you mean %s?", s->command, text, nearest);
+    if (nearest != NULL)
+        MYR_FAIL(err, BAD_USAGE, "myriad %s: unknown option %s: did you mean %s?", s->command, text, nearest);
     MYR_FAIL(err, BAD_USAGE, "myriad %s: unknown option %s: see myriad %s --help", s->command, text, s->command);
 }
 
@@ -76,15 +78,16 @@ static myr_rc args_store(const args_state *s, const myr_cli_arg *arg, const char
 {
     switch (arg->type) {
     case MYR_CLI_INT:
-        if (myr_parse_int64(myr_str_of(value), arg->slot) && *(int64_t *)arg->slot >= 0) return MYR_OK;
-        MYR_FAIL(err, BAD_USAGE, "myriad %s: %s '%s' is not a whole number of 0 or more", s->command, arg->name, value);
+        if (myr_parse_int64(myr_str_of(value), arg->slot) && *(int64_t *)arg->slot >= 1) return MYR_OK;
+        MYR_FAIL(err, BAD_USAGE, "myriad %s: %s '%s' is not a whole number of 1 or more", s->command, arg->name, value);
     case MYR_CLI_BYTES:
         if (myr_parse_bytes(myr_str_of(value), arg->slot)) return MYR_OK;
         MYR_FAIL(err, BAD_USAGE, "myriad %s: %s '%s' is not a size such as 512MiB", s->command, arg->name, value);
     case MYR_CLI_LIST: {
         myr_cli_list *list = arg->slot;
         if (list->count == MYR_CLI_LIST_MAX) {
-            MYR_FAIL(err, TOO_LARGE, "myriad %s: %s stands more than %d times", s->command, arg->name, MYR_CLI_LIST_MAX);
+            MYR_FAIL(err, TOO_LARGE, "myriad %s: %s stands more than %d times", s->command, arg->name,
+                     MYR_CLI_LIST_MAX);
         }
         list->items[list->count++] = value;
         return MYR_OK;
@@ -93,6 +96,18 @@ static myr_rc args_store(const args_state *s, const myr_cli_arg *arg, const char
         *(const char **)arg->slot = value;
         return MYR_OK;
     }
+}
+
+/* A flag that stands twice would drop its first value in silence; only a LIST may. */
+static myr_rc args_once(args_state *s, const myr_cli_arg *arg, myr_err *err)
+{
+    size_t idx = (size_t)(arg - s->args);
+    MYR_ASSERT(idx < s->arg_count && s->arg_count <= 64);
+    if (arg->type != MYR_CLI_LIST && (s->given >> idx & 1) != 0) {
+        MYR_FAIL(err, BAD_USAGE, "myriad %s: %s is given twice: once is enough", s->command, arg->name);
+    }
+    s->given |= 1ULL << idx;
+    return MYR_OK;
 }
 
 /* An option of a table, by its full name or the part after the dot. */
@@ -149,11 +164,13 @@ static myr_rc args_flag(args_state *s, const char *word, const char *next, bool 
         MYR_TRY(args_option(s, name, value, &is_option, err));
         return is_option ? MYR_OK : args_unknown(s, name, err);
     }
-    if (value == NULL) MYR_FAIL(err, BAD_USAGE, "myriad %s: " MYR_STR_FMT " needs a value", s->command, MYR_STR_ARG(name));
+    if (value == NULL)
+        MYR_FAIL(err, BAD_USAGE, "myriad %s: " MYR_STR_FMT " needs a value", s->command, MYR_STR_ARG(name));
     if (arg == NULL) {
         s->cli->workspace = value;
         return MYR_OK;
     }
+    MYR_TRY(args_once(s, arg, err));
     return args_store(s, arg, value, err);
 }
 
@@ -179,7 +196,8 @@ static myr_rc args_check_all_given(const args_state *s, myr_err *err)
 myr_rc myr_cli_parse(const char *command, const char *summary, const char *example, const myr_cli_arg *args,
                      size_t arg_count, int argc, char **argv, myr_cli *cli, myr_err *err)
 {
-    args_state s = {.command = command, .summary = summary, .example = example, .args = args, .arg_count = arg_count, .cli = cli};
+    args_state s = {
+        .command = command, .summary = summary, .example = example, .args = args, .arg_count = arg_count, .cli = cli};
     if (args_want_help(argc, argv)) {
         args_help(&s);
         cli->done = true;
@@ -207,7 +225,8 @@ myr_rc myr_cli_commas(myr_arena *arena, const char *text, myr_cli_list *out, myr
     while (text != NULL && myr_str_split(&rest, ',', &part)) {
         part = myr_str_trim(part);
         if (part.size == 0) MYR_FAIL(err, BAD_USAGE, "'%s': a name is missing between the commas", text);
-        if (out->count == MYR_CLI_LIST_MAX) MYR_FAIL(err, TOO_LARGE, "'%.80s…': more than %d names", text, MYR_CLI_LIST_MAX);
+        if (out->count == MYR_CLI_LIST_MAX)
+            MYR_FAIL(err, TOO_LARGE, "'%.80s…': more than %d names", text, MYR_CLI_LIST_MAX);
         const char *name = myr_arena_strndup(arena, part.data, part.size);
         if (name == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
         out->items[out->count++] = name;

@@ -8,8 +8,8 @@
 #include "base/base.h"
 
 typedef struct myr_command {
-    const char *name;    /* "model import" */
-    const char *summary; /* one line for the list of commands */
+    const char *name;                                   /* "model import" */
+    const char *summary;                                /* one line for the list of commands */
     myr_rc (*run)(int argc, char **argv, myr_err *err); /* argv[0] is the first word after the command's name */
 } myr_command;
 extern const myr_command myr_commands[];
@@ -17,7 +17,8 @@ extern const size_t myr_command_count;
 
 /* The command that the words name and how many words its name took, or NULL. */
 const myr_command *myr_command_find(int argc, char **argv, int *out_words);
-/* Every command with its summary; what `myriad help` prints. */
-void myr_command_list(myr_buf *out);
+/* The commands with their summaries: those of a group ("model"), if it is one (then true), else all. group may be NULL.
+ */
+bool myr_command_list(const char *group, myr_buf *out);
 
 #endif

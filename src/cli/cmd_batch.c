@@ -12,12 +12,17 @@ typedef struct batch_args {
     int64_t release, threads, memory_bytes;
 } batch_args;
 
-static void batch_progress(void *ctx, int64_t done, int64_t total) { myr_bar_update(ctx, "scoring", done, total); }
+static void batch_progress(void *ctx, int64_t done, int64_t total)
+{
+    myr_bar_update(ctx, "scoring", done, total);
+}
 
 static myr_rc batch_check(const batch_args *a, myr_err *err)
 {
-    if (a->fleet == NULL) MYR_FAIL(err, BAD_USAGE, "myriad batch run: --fleet is missing: name the fleet whose models score");
-    if (a->input == NULL) MYR_FAIL(err, BAD_USAGE, "myriad batch run: --input is missing: a .parquet or .csv file or a glob");
+    if (a->fleet == NULL)
+        MYR_FAIL(err, BAD_USAGE, "myriad batch run: --fleet is missing: name the fleet whose models score");
+    if (a->input == NULL)
+        MYR_FAIL(err, BAD_USAGE, "myriad batch run: --input is missing: a .parquet or .csv file or a glob");
     if (a->output == NULL) MYR_FAIL(err, BAD_USAGE, "myriad batch run: --output is missing: the directory to make");
     if (strcmp(a->format, "parquet") == 0 || strcmp(a->format, "csv") == 0) return MYR_OK;
     MYR_FAIL(err, BAD_USAGE, "myriad batch run: --format '%s' is not known: parquet or csv", a->format);
@@ -26,7 +31,9 @@ static myr_rc batch_check(const batch_args *a, myr_err *err)
 static void batch_json(const batch_args *a, const myr_batch_report *r)
 {
     MYR_AUTO(myr_buf) out = {0};
-    myr_buf_printf(&out, "{\"run\":%lld,\"fleet\":\"%s\",\"release\":%lld,\"rows\":%lld,\"duration_ms\":%lld,\"models_used\":%lld,\"levels\":{",
+    myr_buf_printf(&out,
+                   "{\"run\":%lld,\"fleet\":\"%s\",\"release\":%lld,\"rows\":%lld,\"duration_ms\":%lld,\"models_used\":"
+                   "%lld,\"levels\":{",
                    (long long)r->run_id, a->fleet, (long long)r->release, (long long)r->rows, (long long)r->duration_ms,
                    (long long)r->models_used);
     for (int i = 0; i < MYR_LEVEL_COUNT; i++) {
@@ -63,16 +70,20 @@ static void batch_print(const batch_args *a, const myr_batch_report *r)
     }
     printf(" none %s\n", myr_format_count(r->level_rows[MYR_LEVEL_NONE], text, sizeof text));
     for (int i = MYR_ROW_OK + 1; i < MYR_ROW_STATUS_COUNT; i++) {
-        if (r->status_rows[i] > 0) printf("not ok    %s rows: %s\n", myr_format_count(r->status_rows[i], text, sizeof text), myr_row_status_name(i));
+        if (r->status_rows[i] > 0)
+            printf("not ok    %s rows: %s\n", myr_format_count(r->status_rows[i], text, sizeof text),
+                   myr_row_status_name(i));
     }
     if (r->compared_rows > 0) {
-        printf("RMSE      %.4f against %.4f of the baseline (ratio %.3f), %s rows with actuals\n", r->rmse, r->baseline_rmse,
-               r->rmse / r->baseline_rmse, myr_format_count(r->compared_rows, text, sizeof text));
+        printf("RMSE      %.4f against %.4f of the baseline (ratio %.3f), %s rows with actuals\n", r->rmse,
+               r->baseline_rmse, r->rmse / r->baseline_rmse, myr_format_count(r->compared_rows, text, sizeof text));
     }
     if (r->compared_rows > 0 && r->has_units) {
-        printf("in units  %.1f against %.1f (ratio %.3f)\n", r->units_rmse, r->units_baseline_rmse, r->units_rmse / r->units_baseline_rmse);
+        printf("in units  %.1f against %.1f (ratio %.3f)\n", r->units_rmse, r->units_baseline_rmse,
+               r->units_rmse / r->units_baseline_rmse);
     }
-    printf("written   %lld files, %s in %s\n", (long long)r->output_files, myr_format_bytes(r->output_bytes, text, sizeof text), a->output);
+    printf("written   %lld files, %s in %s\n", (long long)r->output_files,
+           myr_format_bytes(r->output_bytes, text, sizeof text), a->output);
 }
 
 static myr_rc batch_run(const myr_cli *cli, const batch_args *a, myr_err *err)
@@ -116,7 +127,8 @@ myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err)
         {"--fleet", "F", MYR_CLI_TEXT, &a.fleet, "whose models score"},
         {"--release", "N", MYR_CLI_INT, &a.release, "a release by number (default: champion)"},
         {"--input", "TABLE", MYR_CLI_TEXT, &a.input, ".parquet, .csv or .json files, or a quoted glob of them"},
-        {"--output", "DIR", MYR_CLI_TEXT, &a.output, "made when all rows are scored; an earlier result of ours is replaced"},
+        {"--output", "DIR", MYR_CLI_TEXT, &a.output,
+         "made when all rows are scored; an earlier result of ours is replaced"},
         {"--by", "COL,...", MYR_CLI_TEXT, &a.by, "a directory per value: brand=1/part-….parquet"},
         {"--keep", "COL,...", MYR_CLI_TEXT, &a.keep, "input columns to copy (default: all that are not features)"},
         {"--format", "FORMAT", MYR_CLI_TEXT, &a.format, "parquet (default) or csv"},

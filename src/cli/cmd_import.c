@@ -15,15 +15,19 @@ typedef struct import_args {
 
 static myr_rc import_check(const import_args *a, myr_err *err)
 {
-    if (a->fleet == NULL) MYR_FAIL(err, BAD_USAGE, "myriad model import: --fleet is missing: name the fleet the models belong to");
+    if (a->fleet == NULL)
+        MYR_FAIL(err, BAD_USAGE, "myriad model import: --fleet is missing: name the fleet the models belong to");
     if ((a->file == NULL) == (a->manifest == NULL)) {
         MYR_FAIL(err, BAD_USAGE, "myriad model import: give either one FILE with --segment, or --manifest FILE.csv");
     }
     if (a->file != NULL && a->segment == NULL) {
-        MYR_FAIL(err, BAD_USAGE, "myriad model import: --segment is missing: --segment store=2,brand=1, or --segment \"\" for the global model");
+        MYR_FAIL(err, BAD_USAGE,
+                 "myriad model import: --segment is missing: --segment store=2,brand=1, or --segment \"\" for the "
+                 "global model");
     }
     if (a->manifest != NULL && a->segment != NULL) {
-        MYR_FAIL(err, BAD_USAGE, "myriad model import: --segment does not go with --manifest: its columns name the segments");
+        MYR_FAIL(err, BAD_USAGE,
+                 "myriad model import: --segment does not go with --manifest: its columns name the segments");
     }
     return MYR_OK;
 }
@@ -56,15 +60,18 @@ static void import_print(const myr_cli *cli, const char *fleet, const myr_manife
         if (manifest->count == 1) printf(",\"version\":%lld", (long long)manifest->items[0].out_version);
         printf("}\n");
     } else if (manifest->count == 1) {
-        printf("%s %s%s%s version %lld%s\n", reused > 0 ? "kept" : "imported", fleet, manifest->items[0].segment[0] != '\0' ? "@" : "",
-               manifest->items[0].segment, (long long)manifest->items[0].out_version, reused > 0 ? ": the same model is there already" : "");
+        printf("%s %s@%s version %lld%s\n", reused > 0 ? "kept" : "imported", fleet, manifest->items[0].out_segment,
+               (long long)manifest->items[0].out_version, reused > 0 ? ": the same model is there already" : "");
     } else {
         printf("imported %zu models into %s, %zu as they were\n", manifest->count - reused, fleet, reused);
     }
     if (!cli->json) printf("next: myriad release create %s\n", fleet);
 }
 
-static void import_progress(void *ctx, int64_t done, int64_t total) { myr_bar_update(ctx, "importing", done, total); }
+static void import_progress(void *ctx, int64_t done, int64_t total)
+{
+    myr_bar_update(ctx, "importing", done, total);
+}
 
 static myr_rc import_items(myr_arena *arena, const import_args *a, myr_manifest *out, myr_err *err)
 {
@@ -100,7 +107,11 @@ static myr_rc import_run(const myr_cli *cli, const import_args *a, myr_err *err)
     MYR_TRY(import_items(arena, a, &manifest, err));
     MYR_AUTO(myr_workspace_ptr) workspace = NULL;
     MYR_TRY(myr_cli_workspace(cli, &workspace, err));
-    myr_fleet_def def = {.name = a->fleet, .partition_columns = manifest.columns, .partition_count = manifest.column_count};
+    if (a->manifest != NULL) MYR_TRY(myr_manifest_match(workspace, a->fleet, a->manifest, arena, &manifest, err));
+    myr_fleet_def def = {.name = a->fleet,
+                         .partition_columns = manifest.columns,
+                         .partition_count = manifest.column_count,
+                         .out_arena = arena};
     myr_bar bar;
     myr_bar_start(&bar, "models");
     size_t bad = 0;
@@ -120,8 +131,10 @@ myr_rc myr_cmd_model_import(int argc, char **argv, myr_err *err)
     const myr_cli_arg args[] = {
         {"FILE", NULL, MYR_CLI_POSITIONAL_OPT, &a.file, "a LightGBM text model or an XGBoost .json or .ubj model"},
         {"--fleet", "F", MYR_CLI_TEXT, &a.fleet, "the fleet; made if absent"},
-        {"--segment", "K=V,...", MYR_CLI_TEXT, &a.segment, "store=2,brand=1; brand=1 for a parent; \"\" for the global model"},
-        {"--manifest", "FILE.csv", MYR_CLI_TEXT, &a.manifest, "columns: path and one per partition column; all or nothing"},
+        {"--segment", "K=V,...", MYR_CLI_TEXT, &a.segment,
+         "store=2,brand=1; brand=1 for a parent; \"\" for the global model"},
+        {"--manifest", "FILE.csv", MYR_CLI_TEXT, &a.manifest,
+         "columns: path and one per partition column; all or nothing"},
         {"--tag", "K=V", MYR_CLI_LIST, &a.tags, "repeatable"},
         {"--features", "A,B,...", MYR_CLI_TEXT, &a.features, "names in place of the file's own"},
     };

@@ -21,7 +21,8 @@ myr_rc myr_cmd_init(int argc, char **argv, myr_err *err)
     const char *dir = ".";
     const myr_cli_arg args[] = {{"DIR", NULL, MYR_CLI_POSITIONAL_OPT, &dir, "where (default: here); made if absent"}};
     myr_cli cli = {0};
-    MYR_TRY(myr_cli_parse("init", "make a workspace", "myriad init demo", args, MYR_COUNT_OF(args), argc, argv, &cli, err));
+    MYR_TRY(
+        myr_cli_parse("init", "make a workspace", "myriad init demo", args, MYR_COUNT_OF(args), argc, argv, &cli, err));
     if (cli.done) return MYR_OK;
     MYR_AUTO(myr_buf) config = {0};
     init_config(&config);
@@ -34,6 +35,8 @@ myr_rc myr_cmd_init(int argc, char **argv, myr_err *err)
         printf("{\"workspace\":%s,\"made\":%s}\n", text.data != NULL ? text.data : "\"\"", made ? "true" : "false");
         return MYR_OK;
     }
-    printf(made ? "made workspace %s (myriad.yaml, registry.db, artifacts/, packs/)\n" : "workspace %s is there already: kept\n", dir);
+    printf(made ? "made workspace %s (myriad.yaml, registry.db, artifacts/, packs/)\n"
+                : "workspace %s is there already: kept\n",
+           dir);
     return MYR_OK;
 }

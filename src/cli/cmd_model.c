@@ -10,9 +10,7 @@
 
 static void model_name(const char *fleet, const char *segment, myr_buf *out)
 {
-    myr_buf_puts(out, fleet);
-    if (segment[0] != '\0') myr_buf_putc(out, '@');
-    myr_buf_puts(out, segment);
+    myr_buf_printf(out, "%s@%s", fleet, segment); /* `oj@` is the global model, `oj` the fleet */
 }
 
 static void json_field(myr_buf *out, const char *name, const char *value)
@@ -77,8 +75,8 @@ typedef struct list_args {
     bool all_versions;
 } list_args;
 
-static myr_rc list_fleet(myr_registry *registry, myr_arena *arena, const myr_fleet_row *fleet, const list_args *a, bool json,
-                         size_t *count, myr_err *err)
+static myr_rc list_fleet(myr_registry *registry, myr_arena *arena, const myr_fleet_row *fleet, const list_args *a,
+                         bool json, size_t *count, myr_err *err)
 {
     myr_model_filter filter = {.segment_part = a->segment, .tag = a->tag, .newest_only = !a->all_versions};
     myr_model_row *rows = NULL;
@@ -86,6 +84,7 @@ static myr_rc list_fleet(myr_registry *registry, myr_arena *arena, const myr_fle
     MYR_TRY(myr_registry_models(registry, arena, fleet->id, &filter, &rows, &row_count, err));
     for (size_t i = 0; i < row_count; i++, (*count)++) {
         if (!json) {
+            if (*count == 0) printf("%-36s %7s  %-10s %10s  %s\n", "model", "version", "algorithm", "rmse", "tags");
             model_line(fleet->name, &rows[i], stdout);
             continue;
         }
@@ -112,7 +111,6 @@ static myr_rc list_run(const myr_cli *cli, const list_args *a, myr_err *err)
     } else {
         MYR_TRY(myr_registry_fleets(workspace->registry, arena, &fleets, &fleet_count, err));
     }
-    if (!cli->json) printf("%-36s %7s  %-10s %10s  %s\n", "model", "version", "algorithm", "rmse", "tags");
     for (size_t i = 0; i < fleet_count; i++) {
         MYR_TRY(list_fleet(workspace->registry, arena, &fleets[i], a, cli->json, &count, err));
     }
@@ -134,8 +132,9 @@ myr_rc myr_cmd_model_list(int argc, char **argv, myr_err *err)
         {"--all-versions", NULL, MYR_CLI_FLAG, &a.all_versions, "older versions too"},
     };
     myr_cli cli = {0};
-    MYR_TRY(myr_cli_parse("model list", "models with version, algorithm, error, tags", "myriad model list --fleet oj --segment brand=1",
-                          args, MYR_COUNT_OF(args), argc, argv, &cli, err));
+    MYR_TRY(myr_cli_parse("model list", "models with version, algorithm, error, tags",
+                          "myriad model list --fleet oj --segment brand=1", args, MYR_COUNT_OF(args), argc, argv, &cli,
+                          err));
     return cli.done ? MYR_OK : list_run(&cli, &a, err);
 }
 
@@ -154,26 +153,40 @@ static void show_signature(const myr_fleet_row *fleet, myr_buf *out)
     myr_buf_printf(out, "],\"outputs\":%u}", fleet->output_count);
 }
 
+/* One line, if there is something to say. */
+static void show_line(const char *label, const char *value)
+{
+    if (value[0] != '\0') printf("%-12s %s\n", label, value);
+}
+
+static void show_words(const char *label, const char *const *words, uint32_t count)
+{
+    printf("%-12s", label);
+    for (uint32_t i = 0; i < count; i++) {
+        printf(" %s", words[i]);
+    }
+    printf("\n");
+}
+
 static void show_print(const myr_fleet_row *fleet, const myr_model_row *row)
 {
     char time[MYR_TIME_TEXT_BYTES], size[32], rmse[32];
-    printf("model        %s%s%s\nversion      %lld of %s\nalgorithm    %s (%s)\n", fleet->name, row->segment[0] != '\0' ? "@" : "",
-           row->segment, (long long)row->version, myr_format_time(row->created_ms, time), row->algorithm, row->format);
-    printf("objective    %s\nartifact     %s, %s\nfingerprint  %s\nsource       %s\n", row->objective, row->artifact,
-           myr_format_bytes(row->artifact_bytes, size, sizeof size), row->fingerprint, row->source);
-    printf("rmse         %s\nbaseline     %.6g\nkeys        ", model_rmse(row, rmse, sizeof rmse), row->baseline);
-    for (uint32_t i = 0; i < fleet->partition_count; i++) {
-        printf(" %s", fleet->partition_columns[i]);
-    }
-    printf("\nfeatures    ");
-    for (uint32_t i = 0; i < fleet->feature_count; i++) {
-        printf(" %s", fleet->features[i]);
-    }
-    printf("\noutputs      %u\ntags        ", fleet->output_count);
+    printf("%-12s %s@%s\n%-12s %lld of %s\n", "model", fleet->name, row->segment, "version", (long long)row->version,
+           myr_format_time(row->created_ms, time));
+    printf("%-12s %s (%s)\n", "algorithm", row->algorithm, row->format);
+    show_line("objective", row->objective);
+    printf("%-12s %s, %s\n", "artifact", row->artifact, myr_format_bytes(row->artifact_bytes, size, sizeof size));
+    show_line("fingerprint", row->fingerprint);
+    show_line("source", row->source);
+    printf("%-12s %s in validation\n", "rmse", model_rmse(row, rmse, sizeof rmse));
+    if (!isnan(row->baseline)) printf("%-12s the mean model answers %.6g\n", "baseline", row->baseline);
+    show_words("keys", fleet->partition_columns, fleet->partition_count);
+    show_words("features", fleet->features, fleet->feature_count);
+    printf("%-12s %u\n%-12s", "outputs", fleet->output_count, "tags");
     for (uint32_t i = 0; i < row->tag_count; i++) {
         printf(" %s=%s", row->tags[i].key, row->tags[i].value);
     }
-    printf("\nmetrics      %s\n", row->metrics);
+    printf("\n%-12s %s\n", "metrics", row->metrics);
 }
 
 static myr_rc show_run(const myr_cli *cli, const char *name, int64_t version, myr_err *err)
@@ -192,7 +205,8 @@ static myr_rc show_run(const myr_cli *cli, const char *name, int64_t version, my
     MYR_TRY(myr_registry_fleet_get(workspace->registry, arena, fleet_name, &fleet, err));
     MYR_TRY(myr_segment_parse(myr_str_of(at != NULL ? at + 1 : ""), &segment, err));
     MYR_TRY(myr_segment_format(&segment, fleet.partition_columns, fleet.partition_count, &canonical, err));
-    MYR_TRY(myr_registry_model_get(workspace->registry, arena, fleet.id, canonical.data != NULL ? canonical.data : "", version, &row, err));
+    MYR_TRY(myr_registry_model_get(workspace->registry, arena, fleet.id, canonical.data != NULL ? canonical.data : "",
+                                   version, &row, err));
     if (!cli->json) {
         show_print(&fleet, &row);
         return MYR_OK;
@@ -213,11 +227,12 @@ myr_rc myr_cmd_model_show(int argc, char **argv, myr_err *err)
     const char *name = NULL;
     int64_t version = 0;
     const myr_cli_arg args[] = {
-        {"MODEL", NULL, MYR_CLI_POSITIONAL, &name, "oj@store=2,brand=1; oj alone is the global model"},
+        {"MODEL", NULL, MYR_CLI_POSITIONAL, &name, "oj@store=2,brand=1; oj@ is the global model"},
         {"--version", "N", MYR_CLI_INT, &version, "default: the newest"},
     };
     myr_cli cli = {0};
     MYR_TRY(myr_cli_parse("model show", "one model in full: signature, trials, metrics, versions",
-                          "myriad model show oj@store=2,brand=1 --json", args, MYR_COUNT_OF(args), argc, argv, &cli, err));
+                          "myriad model show oj@store=2,brand=1 --json", args, MYR_COUNT_OF(args), argc, argv, &cli,
+                          err));
     return cli.done ? MYR_OK : show_run(&cli, name, version, err);
 }

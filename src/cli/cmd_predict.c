@@ -1,6 +1,7 @@
 /* `myriad predict F --row JSON`: one answer, without a server, by the same path as batch and REST. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <yyjson.h>
 
@@ -20,19 +21,52 @@ static myr_rc predict_score(const myr_fleet *fleet, yyjson_val *row, myr_buf *ou
 }
 
 /* The answer for people, from the answer for machines. */
-static myr_rc predict_print(const myr_buf *json, myr_err *err)
+static void predict_print(yyjson_val *answer)
+{
+    char *prediction = yyjson_val_write(yyjson_obj_get(answer, "prediction"), 0, NULL);
+    const char *model = yyjson_get_str(yyjson_obj_get(answer, "model"));
+    if (model != NULL) {
+        printf("prediction %s\nmodel      %s, version %lld\n", prediction != NULL ? prediction : "null", model,
+               (long long)yyjson_get_sint(yyjson_obj_get(answer, "model_version")));
+    }
+    printf("level      %s\nstatus     %s\n", yyjson_get_str(yyjson_obj_get(answer, "level")),
+           yyjson_get_str(yyjson_obj_get(answer, "status")));
+    free(prediction); /* yyjson allocated it */
+}
+
+/* A row that could not be scored is this command's failure: it had no other row. */
+static myr_rc predict_check(const char *fleet, yyjson_val *answer, myr_err *err)
+{
+    const char *status = yyjson_get_str(yyjson_obj_get(answer, "status"));
+    if (status == NULL) MYR_FAIL(err, INTERNAL, "the answer has no status");
+    if (strcmp(status, "ok") == 0) return MYR_OK;
+    if (strcmp(status, "no_model") == 0) {
+        MYR_FAIL(err, NOT_FOUND,
+                 "%s has no model for this row, nor a parent or global one: see myriad model list --fleet %s", fleet,
+                 fleet);
+    }
+    if (strcmp(status, "bad_key") == 0) {
+        MYR_FAIL(err, BAD_INPUT,
+                 "a key of the row is not of its column's type: see the segments of myriad model list --fleet %s",
+                 fleet);
+    }
+    MYR_FAIL(err, BAD_FORMAT,
+             "the model of this row is damaged (%s): make the release again with myriad release create %s", status,
+             fleet);
+}
+
+static myr_rc predict_show(const myr_cli *cli, const char *fleet, const myr_buf *json, myr_err *err)
 {
     yyjson_doc *doc = yyjson_read(json->data, json->size, 0);
     if (doc == NULL) MYR_FAIL(err, INTERNAL, "the answer is not JSON: %s", json->data);
-    yyjson_val *root = yyjson_doc_get_root(doc);
-    char *prediction = yyjson_val_write(yyjson_obj_get(root, "prediction"), 0, NULL);
-    const char *model = yyjson_get_str(yyjson_obj_get(root, "model"));
-    printf("prediction %s\nmodel      %s, version %lld\nlevel      %s\nstatus     %s\n", prediction != NULL ? prediction : "null",
-           model != NULL ? model : "none", (long long)yyjson_get_sint(yyjson_obj_get(root, "model_version")),
-           yyjson_get_str(yyjson_obj_get(root, "level")), yyjson_get_str(yyjson_obj_get(root, "status")));
-    free(prediction); /* yyjson allocated it */
+    if (cli->json) {
+        puts(json->data);
+    } else {
+        predict_print(yyjson_doc_get_root(doc));
+    }
+    myr_rc rc = predict_check(fleet, yyjson_doc_get_root(doc), err);
     yyjson_doc_free(doc);
-    return MYR_OK;
+    return rc;
 }
 
 static myr_rc predict_run(const myr_cli *cli, const char *name, int64_t release, const char *row, myr_err *err)
@@ -44,14 +78,14 @@ static myr_rc predict_run(const myr_cli *cli, const char *name, int64_t release,
     myr_str text = myr_str_of(row);
     yyjson_read_err json_err;
     yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)text.data, text.size, 0, NULL, &json_err);
-    if (doc == NULL) MYR_FAIL(err, BAD_INPUT, "--row: byte %zu: %s: give a JSON object like '{\"store\":2}'", json_err.pos, json_err.msg);
+    if (doc == NULL)
+        MYR_FAIL(err, BAD_INPUT, "--row: byte %zu: %s: give a JSON object like '{\"store\":2}'", json_err.pos,
+                 json_err.msg);
     MYR_AUTO(myr_buf) out = {0};
     myr_rc rc = predict_score(fleet, yyjson_doc_get_root(doc), &out, err);
     yyjson_doc_free(doc);
     MYR_TRY(rc);
-    if (!cli->json) return predict_print(&out, err);
-    puts(out.data);
-    return MYR_OK;
+    return predict_show(cli, name, &out, err);
 }
 
 myr_rc myr_cmd_predict(int argc, char **argv, myr_err *err)

@@ -12,15 +12,16 @@ static myr_rc release_create(const myr_cli *cli, const char *fleet, bool promote
     myr_release_report r = {0};
     MYR_TRY(myr_release_create(workspace, fleet, promote, &r, err));
     if (cli->json) {
-        printf("{\"fleet\":\"%s\",\"release\":%lld,\"models\":%lld,\"new_models\":%lld,\"pack_bytes\":%lld,\"reused\":%s,\"promoted\":%s}\n",
+        printf("{\"fleet\":\"%s\",\"release\":%lld,\"models\":%lld,\"new_models\":%lld,\"pack_bytes\":%lld,\"reused\":%"
+               "s,\"promoted\":%s}\n",
                fleet, (long long)r.number, (long long)r.model_count, (long long)r.new_models, (long long)r.pack_bytes,
                r.reused ? "true" : "false", r.promoted ? "true" : "false");
         return MYR_OK;
     }
     char size[32];
-    printf("%s release %lld: %lld models%s, %lld written, pack %s%s\n", fleet, (long long)r.number, (long long)r.model_count,
-           r.reused ? " (as it was: nothing changed)" : "", (long long)r.new_models, myr_format_bytes(r.pack_bytes, size, sizeof size),
-           r.promoted ? "; champion" : "");
+    printf("%s release %lld: %lld models%s, %lld written, pack %s%s\n", fleet, (long long)r.number,
+           (long long)r.model_count, r.reused ? " (as it was: nothing changed)" : "", (long long)r.new_models,
+           myr_format_bytes(r.pack_bytes, size, sizeof size), r.promoted ? "; champion" : "");
     if (!promote) printf("next: myriad release promote %s %lld\n", fleet, (long long)r.number);
     return MYR_OK;
 }
@@ -34,8 +35,8 @@ myr_rc myr_cmd_release_create(int argc, char **argv, myr_err *err)
         {"--no-promote", NULL, MYR_CLI_FLAG, &stay, "leave champion where it is"},
     };
     myr_cli cli = {0};
-    MYR_TRY(myr_cli_parse("release create", "make a release of the newest versions and promote it", "myriad release create oj", args,
-                          MYR_COUNT_OF(args), argc, argv, &cli, err));
+    MYR_TRY(myr_cli_parse("release create", "make a release of the newest versions and promote it",
+                          "myriad release create oj", args, MYR_COUNT_OF(args), argc, argv, &cli, err));
     return cli.done ? MYR_OK : release_create(&cli, fleet, !stay, err);
 }
 
@@ -47,8 +48,9 @@ static void release_print(const myr_release_row *row, bool json, bool is_first)
         printf("%7lld  %8lld  %s  %s\n", (long long)row->number, (long long)row->model_count, time, row->aliases);
         return;
     }
-    printf("%s{\"release\":%lld,\"models\":%lld,\"created\":\"%s\",\"pack\":\"%s\",\"aliases\":\"%s\"}", is_first ? "[\n" : ",\n",
-           (long long)row->number, (long long)row->model_count, time, row->pack, row->aliases);
+    printf("%s{\"release\":%lld,\"models\":%lld,\"created\":\"%s\",\"pack\":\"%s\",\"aliases\":\"%s\"}",
+           is_first ? "[\n" : ",\n", (long long)row->number, (long long)row->model_count, time, row->pack,
+           row->aliases);
 }
 
 static myr_rc release_list(const myr_cli *cli, const char *name, myr_err *err)
@@ -84,7 +86,8 @@ static myr_rc release_promote(const myr_cli *cli, const char *fleet, const char 
 {
     int64_t number = 0;
     if (!myr_parse_int64(myr_str_of(number_text), &number) || number < 1) {
-        MYR_FAIL(err, BAD_USAGE, "myriad release promote: '%s' is not a release number: see myriad release list %s", number_text, fleet);
+        MYR_FAIL(err, BAD_USAGE, "myriad release promote: '%s' is not a release number: see myriad release list %s",
+                 number_text, fleet);
     }
     MYR_AUTO(myr_workspace_ptr) workspace = NULL;
     MYR_TRY(myr_cli_workspace(cli, &workspace, err));
@@ -105,7 +108,7 @@ myr_rc myr_cmd_release_promote(int argc, char **argv, myr_err *err)
         {"N", NULL, MYR_CLI_POSITIONAL, &number, "the release's number"},
     };
     myr_cli cli = {0};
-    MYR_TRY(myr_cli_parse("release promote", "let champion point to a release", "myriad release promote oj 3", args, MYR_COUNT_OF(args),
-                          argc, argv, &cli, err));
+    MYR_TRY(myr_cli_parse("release promote", "let champion point to a release", "myriad release promote oj 3", args,
+                          MYR_COUNT_OF(args), argc, argv, &cli, err));
     return cli.done ? MYR_OK : release_promote(&cli, fleet, number, err);
 }

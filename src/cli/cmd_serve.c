@@ -66,8 +66,8 @@ myr_rc myr_cmd_serve(int argc, char **argv, myr_err *err)
     myr_cli_options options = {.table = myr_serve_opt_table, .slots = &opts};
     const myr_cli_arg args[] = {{"options", NULL, MYR_CLI_OPTIONS, &options, ""}};
     myr_cli cli = {0};
-    MYR_TRY(myr_cli_parse("serve", "answer over REST: scoring, discovery, metrics", "myriad serve --listen 127.0.0.1:8080", args,
-                          MYR_COUNT_OF(args), argc, argv, &cli, err));
+    MYR_TRY(myr_cli_parse("serve", "answer over REST: scoring, discovery, metrics",
+                          "myriad serve --listen 127.0.0.1:8080", args, MYR_COUNT_OF(args), argc, argv, &cli, err));
     if (cli.done) return MYR_OK;
     char root[MYR_PATH_BYTES_MAX];
     MYR_TRY(myr_workspace_find(cli.workspace, root, sizeof root, err));

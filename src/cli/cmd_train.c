@@ -14,11 +14,16 @@ static void train_progress(void *ctx, const char *stage, int64_t done, int64_t t
 static void train_json(const myr_train_report *r)
 {
     MYR_AUTO(myr_buf) out = {0};
-    myr_buf_printf(&out, "{\"fleet\":\"%s\",\"rows_read\":%lld,\"rows_train\":%lld,\"rows_test\":%lld,\"rows_anomalous\":%lld,", r->fleet,
-                   (long long)r->rows_read, (long long)r->rows_train, (long long)r->rows_test, (long long)r->rows_anomalous);
-    myr_buf_printf(&out, "\"segments\":%lld,\"parents\":%lld,\"globals\":%lld,\"models_added\":%lld,\"models_reused\":%lld,\"wins\":{",
-                   (long long)r->segments, (long long)r->parents, (long long)r->globals, (long long)r->models_added,
-                   (long long)r->models_reused);
+    myr_buf_printf(&out,
+                   "{\"fleet\":\"%s\",\"rows_read\":%lld,\"rows_train\":%lld,\"rows_test\":%lld,\"rows_anomalous\":%"
+                   "lld,\"rows_unusable\":%lld,",
+                   r->fleet, (long long)r->rows_read, (long long)r->rows_train, (long long)r->rows_test,
+                   (long long)r->rows_anomalous, (long long)r->rows_unusable);
+    myr_buf_printf(
+        &out,
+        "\"segments\":%lld,\"parents\":%lld,\"globals\":%lld,\"models_added\":%lld,\"models_reused\":%lld,\"wins\":{",
+        (long long)r->segments, (long long)r->parents, (long long)r->globals, (long long)r->models_added,
+        (long long)r->models_reused);
     for (uint32_t i = 0; i < r->win_count; i++) {
         myr_buf_printf(&out, "%s\"%s\":%lld", i > 0 ? "," : "", r->wins[i].algorithm, (long long)r->wins[i].wins);
     }
@@ -30,8 +35,9 @@ static void train_json(const myr_train_report *r)
     myr_buf_json_string(&out, myr_str_of(r->test_path));
     myr_buf_puts(&out, ",\"report_path\":");
     myr_buf_json_string(&out, myr_str_of(r->report_path));
-    myr_buf_printf(&out, ",\"duration_ms\":%lld,\"release\":%lld,\"release_reused\":%s,\"pack_bytes\":%lld}\n", (long long)r->duration_ms,
-                   (long long)r->release.number, r->release.reused ? "true" : "false", (long long)r->release.pack_bytes);
+    myr_buf_printf(&out, ",\"duration_ms\":%lld,\"release\":%lld,\"release_reused\":%s,\"pack_bytes\":%lld}\n",
+                   (long long)r->duration_ms, (long long)r->release.number, r->release.reused ? "true" : "false",
+                   (long long)r->release.pack_bytes);
     fputs(out.data != NULL ? out.data : "", stdout);
 }
 
@@ -41,18 +47,25 @@ static void train_print(const myr_train_report *r)
     printf("read      %s rows: %s to learn from, %s in the test set, %s left out as anomalies\n",
            myr_format_count(r->rows_read, a, sizeof a), myr_format_count(r->rows_train, b, sizeof b),
            myr_format_count(r->rows_test, c, sizeof c), myr_format_count(r->rows_anomalous, d, sizeof d));
-    printf("models    %lld segments, %lld parents, %lld global: %lld added, %lld as they were\n", (long long)r->segments,
-           (long long)r->parents, (long long)r->globals, (long long)r->models_added, (long long)r->models_reused);
+    if (r->rows_unusable > 0) {
+        printf("unusable  %s rows: without key or time, or without a finite target\n",
+               myr_format_count(r->rows_unusable, a, sizeof a));
+    }
+    printf("models    %lld segments, %lld parents, %lld global: %lld added, %lld as they were\n",
+           (long long)r->segments, (long long)r->parents, (long long)r->globals, (long long)r->models_added,
+           (long long)r->models_reused);
     printf("winners  ");
     for (uint32_t i = 0; i < r->win_count; i++) {
         printf("%s %s %lld", i > 0 ? "," : "", r->wins[i].algorithm, (long long)r->wins[i].wins);
     }
-    printf("\ntest      RMSE %.4f, baseline %.4f (ratio %.3f); %lld of %lld segments lose against the baseline\n", r->rmse,
-           r->baseline_rmse, r->rmse / r->baseline_rmse, (long long)r->segments_worse, (long long)r->segments);
-    printf("release   %s %lld%s, pack %s\n", r->fleet, (long long)r->release.number, r->release.reused ? " (as it was)" : "",
-           myr_format_bytes(r->release.pack_bytes, a, sizeof a));
+    printf("\ntest      RMSE %.4f, baseline %.4f", r->rmse, r->baseline_rmse);
+    if (r->baseline_rmse > 0) printf(" (ratio %.3f)", r->rmse / r->baseline_rmse);
+    printf("; %lld of %lld segments lose against the baseline\n", (long long)r->segments_worse, (long long)r->segments);
+    printf("release   %s %lld%s, pack %s\n", r->fleet, (long long)r->release.number,
+           r->release.reused ? " (as it was)" : "", myr_format_bytes(r->release.pack_bytes, a, sizeof a));
     if (r->test_path[0] != '\0') printf("test rows %s\n", r->test_path);
-    printf("report    %s\ntook      %.1f s\n", r->report_path, (double)r->duration_ms / 1000);
+    printf("picture   %s\nreport    %s\ntook      %.1f s\n", r->plot_path, r->report_path,
+           (double)r->duration_ms / 1000);
 }
 
 myr_rc myr_cmd_train(int argc, char **argv, myr_err *err)

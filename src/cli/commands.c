@@ -26,6 +26,7 @@ const myr_command myr_commands[] = {
     {"batch run", "score a table with the right model for each row", myr_cmd_batch_run},
     {"predict", "score one row, without a server", myr_cmd_predict},
     {"serve", "answer over REST: scoring, discovery, metrics", myr_cmd_serve},
+    {"advise", "batch or real time, and on what: questions, two trees, the way and why", myr_cmd_advise},
 };
 const size_t myr_command_count = MYR_COUNT_OF(myr_commands);
 
@@ -49,11 +50,24 @@ const myr_command *myr_command_find(int argc, char **argv, int *out_words)
     return NULL;
 }
 
-void myr_command_list(myr_buf *out)
+static bool command_is_of(const myr_command *command, const char *group)
 {
-    myr_buf_puts(out, "myriad: machine-learning inference for fleets of models\n\nUsage: myriad COMMAND [arguments]\n\n");
+    size_t size = strlen(group);
+    return strncmp(command->name, group, size) == 0 && (command->name[size] == ' ' || command->name[size] == '\0');
+}
+
+bool myr_command_list(const char *group, myr_buf *out)
+{
+    bool is_known = false;
+    for (size_t i = 0; i < myr_command_count && group != NULL; i++) {
+        is_known = is_known || command_is_of(&myr_commands[i], group);
+    }
+    myr_buf_puts(out,
+                 "myriad: machine-learning inference for fleets of models\n\nUsage: myriad COMMAND [arguments]\n\n");
     for (size_t i = 0; i < myr_command_count; i++) {
+        if (is_known && !command_is_of(&myr_commands[i], group)) continue;
         myr_buf_printf(out, "  %-16s %s\n", myr_commands[i].name, myr_commands[i].summary);
     }
     myr_buf_puts(out, "\nEvery command has --help with an example, and --json. Begin with: myriad init demo\n");
+    return is_known;
 }

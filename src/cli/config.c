@@ -19,7 +19,8 @@ static myr_rc config_section(const myr_spec *spec, const char *section, const my
     if (map->kind != MYR_SPEC_MAP) return myr_spec_fail(spec, map, err, "'%s' must be a map of options", section);
     for (uint32_t i = 0; i < map->count; i++) {
         const myr_spec_node *value = map->items[i];
-        if (value->kind != MYR_SPEC_SCALAR) return myr_spec_fail(spec, value, err, "an option's value must be a plain word");
+        if (value->kind != MYR_SPEC_SCALAR)
+            return myr_spec_fail(spec, value, err, "an option's value must be a plain word");
         char name[MYR_NAME_BYTES_MAX], origin[MYR_PATH_BYTES_MAX + 32];
         (void)snprintf(name, sizeof name, "%s.%s", section, map->keys[i]->text);
         (void)snprintf(origin, sizeof origin, "%s:%d", myr_spec_name(spec), value->line);

@@ -18,11 +18,10 @@ static void guard_on_bus(int number, siginfo_t *info, void *context)
 {
     (void)context;
     uintptr_t page = (uintptr_t)info->si_addr & ~(guard_page_bytes - 1);
-    bool is_file = info->si_code == BUS_ADRERR;
-    if (is_file && mmap((void *)page, guard_page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
-                       MAP_FAILED) {
-        myr_io_map_lose();
-        return;
+    if (info->si_code == BUS_ADRERR) {
+        myr_io_map_lose(); /* first: no reader may see zeros while the count says that nothing was lost */
+        void *zeros = mmap((void *)page, guard_page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        if (zeros != MAP_FAILED) return;
     }
     (void)signal(number, SIG_DFL); /* not ours: the same access faults again and ends the process */
 }

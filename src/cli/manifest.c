@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "cli/manifest.h"
-#include "pack/key.h"
 
 enum { MANIFEST_CELLS_MAX = MYR_PARTITION_COLUMNS_MAX + 1, MANIFEST_CELL_BYTES_MAX = MYR_PATH_BYTES_MAX };
 
@@ -38,7 +37,8 @@ static myr_rc manifest_cell(manifest_reader *r, const char **out, myr_err *err)
             break;
         }
         if (c == '\n') r->next_line++;
-        if (size == sizeof cell) MYR_FAIL(err, TOO_LARGE, "%s:%d: a cell is longer than %zu bytes", r->path, r->line, sizeof cell);
+        if (size == sizeof cell)
+            MYR_FAIL(err, TOO_LARGE, "%s:%d: a cell is longer than %zu bytes", r->path, r->line, sizeof cell);
         cell[size++] = c;
     }
     if (quoted && r->at == r->end) MYR_FAIL(err, BAD_INPUT, "%s:%d: a quote is not closed", r->path, r->line);
@@ -74,7 +74,8 @@ static myr_rc manifest_row_read(manifest_reader *r, manifest_row *out, myr_err *
 }
 
 /* Which column is `path`; the others are partition columns in their order. */
-static myr_rc manifest_header(manifest_reader *r, manifest_row *header, uint32_t *out_path, myr_manifest *out, myr_err *err)
+static myr_rc manifest_header(manifest_reader *r, manifest_row *header, uint32_t *out_path, myr_manifest *out,
+                              myr_err *err)
 {
     MYR_TRY(manifest_row_read(r, header, err));
     const char **columns = myr_arena_calloc(r->arena, MANIFEST_CELLS_MAX, sizeof *columns);
@@ -84,19 +85,22 @@ static myr_rc manifest_header(manifest_reader *r, manifest_row *header, uint32_t
         if (strcmp(header->cells[i], "path") == 0 && *out_path == UINT32_MAX) {
             *out_path = i;
         } else if (!myr_name_is_valid(myr_str_of(header->cells[i]))) {
-            MYR_FAIL(err, BAD_INPUT, "%s:1: column %u '%.60s' is not a name: give path and the partition columns", r->path, i + 1,
-                     header->cells[i]);
+            MYR_FAIL(err, BAD_INPUT, "%s:1: column %u '%.60s' is not a name: give path and the partition columns",
+                     r->path, i + 1, header->cells[i]);
         } else {
+            myr_rc rc = myr_registry_check_partition(header->cells[i], err);
+            if (rc != MYR_OK) return myr_err_prefix(err, rc, "%s:1: ", r->path);
             columns[out->column_count++] = header->cells[i];
         }
     }
-    if (*out_path == UINT32_MAX) MYR_FAIL(err, BAD_INPUT, "%s:1: no column 'path': the first line names the columns, path among them", r->path);
+    if (*out_path == UINT32_MAX)
+        MYR_FAIL(err, BAD_INPUT, "%s:1: no column 'path': the first line names the columns, path among them", r->path);
     out->columns = columns;
     return MYR_OK;
 }
 
-static myr_rc manifest_segment(manifest_reader *r, const manifest_row *header, const manifest_row *row, uint32_t path_idx,
-                               const char **out, myr_err *err)
+static myr_rc manifest_segment(manifest_reader *r, const manifest_row *header, const manifest_row *row,
+                               uint32_t path_idx, const char **out, myr_err *err)
 {
     MYR_AUTO(myr_buf) text = {0};
     for (uint32_t i = 0; i < row->count; i++) {
@@ -116,13 +120,17 @@ static myr_rc manifest_item(manifest_reader *r, const manifest_row *header, cons
                             myr_fleet_item *out, myr_err *err)
 {
     if (row->count != header->count) {
-        MYR_FAIL(err, BAD_INPUT, "%s:%d: %u columns where the first line has %u", r->path, r->line, row->count, header->count);
+        MYR_FAIL(err, BAD_INPUT, "%s:%d: %u columns where the first line has %u", r->path, r->line, row->count,
+                 header->count);
     }
     const char *file = row->cells[path_idx];
     if (file[0] == '\0') MYR_FAIL(err, BAD_INPUT, "%s:%d: the path is empty", r->path, r->line);
     char dir[MYR_PATH_BYTES_MAX], full[MYR_PATH_BYTES_MAX];
+    while (file[0] == '.' && file[1] == '/')
+        file += 2; /* messages name the shortest way */
+    if (file[0] == '\0') MYR_FAIL(err, BAD_INPUT, "%s:%d: the path is a directory", r->path, r->line);
     myr_path_dir(r->path, dir, sizeof dir);
-    if (file[0] != '/') {
+    if (file[0] != '/' && strcmp(dir, ".") != 0) {
         MYR_TRY(myr_path_join(full, sizeof full, dir, file, err));
         file = myr_arena_strndup(r->arena, full, strlen(full));
         if (file == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
@@ -131,7 +139,8 @@ static myr_rc manifest_item(manifest_reader *r, const manifest_row *header, cons
     return manifest_segment(r, header, row, path_idx, &out->segment, err);
 }
 
-static myr_rc manifest_items(manifest_reader *r, const manifest_row *header, uint32_t path_idx, myr_manifest *out, myr_err *err)
+static myr_rc manifest_items(manifest_reader *r, const manifest_row *header, uint32_t path_idx, myr_manifest *out,
+                             myr_err *err)
 {
     size_t room = 0;
     while (r->at < r->end) {
@@ -151,7 +160,8 @@ static myr_rc manifest_items(manifest_reader *r, const manifest_row *header, uin
         MYR_TRY(manifest_item(r, header, &row, path_idx, &out->items[out->count], err));
         out->lines[out->count++] = r->line;
     }
-    if (out->count == 0) MYR_FAIL(err, BAD_INPUT, "%s: no models: a line per model is missing below the first", r->path);
+    if (out->count == 0)
+        MYR_FAIL(err, BAD_INPUT, "%s: no models: a line per model is missing below the first", r->path);
     return MYR_OK;
 }
 
@@ -170,5 +180,34 @@ myr_rc myr_manifest_read(myr_arena *arena, const char *path, myr_manifest *out, 
     myr_free(text);
     MYR_TRY(rc);
     *out = manifest;
+    return MYR_OK;
+}
+
+myr_rc myr_manifest_match(myr_workspace *workspace, const char *fleet, const char *path, myr_arena *arena,
+                          myr_manifest *manifest, myr_err *err)
+{
+    myr_fleet_row row;
+    myr_err own = {0};
+    myr_rc rc = myr_registry_fleet_get(workspace->registry, arena, fleet, &row, &own);
+    if (rc == MYR_NOT_FOUND) return MYR_OK; /* it will be made, with the columns as they stand here */
+    if (rc != MYR_OK) {
+        if (err != NULL) *err = own;
+        return rc;
+    }
+    if (row.partition_count == 0) return MYR_OK; /* it gets them now */
+    for (uint32_t i = 0; i < manifest->column_count; i++) {
+        bool is_known = false;
+        for (uint32_t k = 0; k < row.partition_count; k++)
+            is_known = is_known || strcmp(manifest->columns[i], row.partition_columns[k]) == 0;
+        if (is_known) continue;
+        MYR_AUTO(myr_buf) list = {0};
+        for (uint32_t k = 0; k < row.partition_count; k++)
+            myr_buf_printf(&list, "%s%s", k > 0 ? ", " : "", row.partition_columns[k]);
+        MYR_TRY(myr_buf_check(&list, err));
+        MYR_FAIL(err, BAD_INPUT, "%s:1: column '%.60s' is no partition column of fleet '%.60s': it has %.100s", path,
+                 manifest->columns[i], fleet, list.data);
+    }
+    manifest->columns = NULL;
+    manifest->column_count = 0;
     return MYR_OK;
 }

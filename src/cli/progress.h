@@ -5,11 +5,11 @@
 #include "base/base.h"
 
 typedef struct myr_bar {
-    bool is_on;         /* standard error is a terminal */
+    bool is_on; /* standard error is a terminal */
     bool is_shown;
     int64_t started_ns, drawn_ns;
     char stage[32];
-    const char *unit;   /* "rows" */
+    const char *unit; /* "rows" */
 } myr_bar;
 
 void myr_bar_start(myr_bar *bar, const char *unit);

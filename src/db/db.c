@@ -1,6 +1,7 @@
 /*
- * A connection: opened with the settings that durability needs (WAL, synchronous=FULL), every SQLite code turned into ours
- * in one place, statements kept by their text. The file of statements is stmt.c, that of schema versions migrate.c.
+ * A connection: opened with the settings that durability needs (WAL, synchronous=FULL), every SQLite code turned into
+ * ours in one place, statements kept by their text. The file of statements is stmt.c, that of schema versions
+ * migrate.c.
  */
 #include "db/db.h"
 
@@ -9,44 +10,62 @@
 
 #include "db/internal.h"
 
-/* What SQLite's (extended) code means to us. `system_errno`: what the operating system said last, for the codes that wrap it. */
+/* What SQLite's (extended) code means to us. `system_errno`: what the operating system said last, for the codes that
+ * wrap it. */
 static myr_rc db_rc(int code, int system_errno)
 {
     switch (code) {
     case SQLITE_CONSTRAINT_UNIQUE:
     case SQLITE_CONSTRAINT_PRIMARYKEY:
-    case SQLITE_CONSTRAINT_ROWID: return MYR_EXISTS;
-    case SQLITE_IOERR_NOMEM: return MYR_NO_MEMORY;
-    default: break;
+    case SQLITE_CONSTRAINT_ROWID:
+        return MYR_EXISTS;
+    case SQLITE_IOERR_NOMEM:
+        return MYR_NO_MEMORY;
+    default:
+        break;
     }
     switch (code & 0xff) {
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: return MYR_BUSY;
-    case SQLITE_FULL: return MYR_NO_SPACE;
+    case SQLITE_LOCKED:
+        return MYR_BUSY;
+    case SQLITE_FULL:
+        return MYR_NO_SPACE;
     case SQLITE_NOTADB:
-    case SQLITE_CORRUPT: return MYR_BAD_FORMAT;
-    case SQLITE_NOMEM: return MYR_NO_MEMORY;
-    case SQLITE_TOOBIG: return MYR_TOO_LARGE;
+    case SQLITE_CORRUPT:
+        return MYR_BAD_FORMAT;
+    case SQLITE_NOMEM:
+        return MYR_NO_MEMORY;
+    case SQLITE_TOOBIG:
+        return MYR_TOO_LARGE;
     case SQLITE_READONLY:
     case SQLITE_PERM:
-    case SQLITE_AUTH: return MYR_DENIED;
+    case SQLITE_AUTH:
+        return MYR_DENIED;
     case SQLITE_CONSTRAINT:
-    case SQLITE_MISMATCH: return MYR_BAD_INPUT;
-    case SQLITE_INTERRUPT: return MYR_CANCELLED;
+    case SQLITE_MISMATCH:
+        return MYR_BAD_INPUT;
+    case SQLITE_INTERRUPT:
+        return MYR_CANCELLED;
     case SQLITE_IOERR:
-    case SQLITE_CANTOPEN: break; /* below: the operating system knows more */
-    default: return MYR_INTERNAL; /* SQL that does not fit the schema, misuse: ours */
+    case SQLITE_CANTOPEN:
+        break; /* below: the operating system knows more */
+    default:
+        return MYR_INTERNAL; /* SQL that does not fit the schema, misuse: ours */
     }
     /* A full disk under the shared-memory file or a quota comes as IOERR; a missing directory as CANTOPEN. */
     switch (system_errno) {
     case ENOSPC:
-    case EDQUOT: return MYR_NO_SPACE;
+    case EDQUOT:
+        return MYR_NO_SPACE;
     case ENOENT:
-    case ENOTDIR: return MYR_NOT_FOUND;
+    case ENOTDIR:
+        return MYR_NOT_FOUND;
     case EACCES:
     case EPERM:
-    case EROFS: return MYR_DENIED;
-    default: return MYR_IO;
+    case EROFS:
+        return MYR_DENIED;
+    default:
+        return MYR_IO;
     }
 }
 
@@ -59,8 +78,8 @@ myr_rc myr_db_fail(const myr_db *db, int code, const char *file, int line, myr_e
     const char *words = is_current ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code);
     myr_rc rc = db_rc(code, sqlite3_system_errno(db->handle));
     if (rc == MYR_BUSY) {
-        return myr_err_set(err, rc, file, line, "%s: another process has been writing for %d s (%s): try again", db->path,
-                           MYR_DB_BUSY_MS / 1000, words);
+        return myr_err_set(err, rc, file, line, "%s: another process has been writing for %d s (%s): try again",
+                           db->path, MYR_DB_BUSY_MS / 1000, words);
     }
     return myr_err_set(err, rc, file, line, "%s: %s (SQLite code %d)", db->path, words, code);
 }
@@ -128,12 +147,13 @@ myr_rc myr_db_open(const char *path, bool create, myr_db **out, myr_err *err)
     myr_db *db = myr_calloc(1, sizeof *db);
     if (db == NULL) MYR_FAIL(err, NO_MEMORY, "%s: no memory to open the database", path);
     db->path = myr_strdup(path);
-    db->statements = myr_map_new();
+    db->by_text = myr_map_new();
     myr_rc rc = MYR_OK;
-    if (db->path == NULL || db->statements == NULL) {
+    if (db->path == NULL || db->by_text == NULL) {
         rc = MYR_ERROR(err, NO_MEMORY, "%s: no memory to open the database", path);
     } else {
-        int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | (create ? SQLITE_OPEN_CREATE : 0);
+        int flags =
+            SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | (create ? SQLITE_OPEN_CREATE : 0);
         int code = sqlite3_open_v2(path, &db->handle, flags, NULL);
         if (db->handle == NULL) {
             rc = MYR_ERROR(err, NO_MEMORY, "%s: no memory to open the database", path);
@@ -155,12 +175,15 @@ void myr_db_close(myr_db *db)
     myr_db_drop_statements(db);
     int code = sqlite3_close(db->handle); /* rolls an open transaction back; NULL accepted */
     MYR_ASSERT(code == SQLITE_OK);        /* anything else: a statement of ours is left open */
-    myr_map_free(db->statements);
+    myr_map_free(db->by_text);
     myr_free(db->path);
     myr_free(db);
 }
 
-bool myr_db_in_transaction(const myr_db *db) { return sqlite3_get_autocommit(db->handle) == 0; }
+bool myr_db_in_transaction(const myr_db *db)
+{
+    return sqlite3_get_autocommit(db->handle) == 0;
+}
 
 myr_rc myr_db_begin(myr_db *db, myr_err *err)
 {
@@ -182,9 +205,16 @@ void myr_db_rollback(myr_db *db)
 {
     if (!myr_db_in_transaction(db)) return;
     myr_db_reset_statements(db); /* a read that was left half-way would hold the rollback up */
-    MYR_IGNORE(sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL)); /* if it fails, closing or the next open rolls back */
+    MYR_IGNORE(
+        sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL)); /* if it fails, closing or the next open rolls back */
 }
 
-int64_t myr_db_last_id(myr_db *db) { return sqlite3_last_insert_rowid(db->handle); }
+int64_t myr_db_last_id(myr_db *db)
+{
+    return sqlite3_last_insert_rowid(db->handle);
+}
 
-myr_rc myr_db_data_version(myr_db *db, int64_t *out, myr_err *err) { return myr_db_pragma_int64(db, "PRAGMA data_version", out, err); }
+myr_rc myr_db_data_version(myr_db *db, int64_t *out, myr_err *err)
+{
+    return myr_db_pragma_int64(db, "PRAGMA data_version", out, err);
+}

@@ -8,15 +8,15 @@
 
 #include "base/base.h"
 
-#define MYR_DB_BUSY_MS 5000       /* how long a call waits for another process's transaction */
-#define MYR_DB_STATEMENTS_MAX 256 /* different statements of one connection */
+#define MYR_DB_BUSY_MS        5000 /* how long a call waits for another process's transaction */
+#define MYR_DB_STATEMENTS_MAX 256  /* different statements of one connection */
 
 typedef struct myr_db myr_db;
 typedef struct myr_stmt myr_stmt;
 
 myr_rc myr_db_open(const char *path, bool create, myr_db **out, myr_err *err); /* NOT_FOUND if absent and !create */
 void myr_db_close(myr_db *db);                                                 /* NULL accepted */
-myr_rc myr_db_exec(myr_db *db, const char *sql, myr_err *err);                 /* one or more statements without values */
+myr_rc myr_db_exec(myr_db *db, const char *sql, myr_err *err); /* one or more statements without values */
 
 /* Transactions: BEGIN IMMEDIATE. myr_db_rollback is fine when none is open. */
 myr_rc myr_db_begin(myr_db *db, myr_err *err);
@@ -28,7 +28,7 @@ bool myr_db_in_transaction(const myr_db *db); /* false again after an error that
 myr_rc myr_db_prepare(myr_db *db, const char *sql, myr_stmt **out, myr_err *err);
 void myr_stmt_bind_int64(myr_stmt *stmt, int position, int64_t value); /* positions from 1 */
 void myr_stmt_bind_double(myr_stmt *stmt, int position, double value);
-void myr_stmt_bind_text(myr_stmt *stmt, int position, myr_str value);  /* copied; data == NULL binds NULL */
+void myr_stmt_bind_text(myr_stmt *stmt, int position, myr_str value); /* copied; data == NULL binds NULL */
 void myr_stmt_bind_blob(myr_stmt *stmt, int position, const void *data, size_t size_bytes);
 myr_rc myr_stmt_step(myr_stmt *stmt, bool *out_has_row, myr_err *err); /* a failed bind is reported here */
 myr_rc myr_stmt_run(myr_stmt *stmt, myr_err *err);                     /* step to the end, reset */
@@ -39,15 +39,16 @@ static inline void myr_stmt_ptr_drop(myr_stmt_ptr *stmt)
 {
     if (*stmt != NULL) myr_stmt_reset(*stmt);
 }
-int64_t myr_stmt_int64(myr_stmt *stmt, int column);                    /* columns from 0 */
+int64_t myr_stmt_int64(myr_stmt *stmt, int column); /* columns from 0 */
 double myr_stmt_double(myr_stmt *stmt, int column);
-myr_str myr_stmt_text(myr_stmt *stmt, int column);                     /* valid until the next step; NULL: data == NULL */
+myr_str myr_stmt_text(myr_stmt *stmt, int column); /* valid until the next step; NULL: data == NULL */
 bool myr_stmt_is_null(myr_stmt *stmt, int column);
 int64_t myr_db_last_id(myr_db *db);
 
 /*
  * Bring the schema up to date: migrations[i] leads from version i to i + 1; each runs in a transaction.
- * A database newer than `count` is UNSUPPORTED, by version, before anything is touched; one that is not ours is BAD_FORMAT.
+ * A database newer than `count` is UNSUPPORTED, by version, before anything is touched; one that is not ours is
+ * BAD_FORMAT.
  */
 myr_rc myr_db_migrate(myr_db *db, const char *const *migrations, int count, myr_err *err);
 /* A number that changes when another connection commits. */

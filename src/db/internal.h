@@ -1,4 +1,5 @@
-/* What the files of db share: the connection, and the one way an SQLite code becomes an error. Not for other directories. */
+/* What the files of db share: the connection, and the one way an SQLite code becomes an error. Not for other
+ * directories. */
 #ifndef MYR_DB_INTERNAL_H
 #define MYR_DB_INTERNAL_H
 
@@ -12,7 +13,9 @@
 struct myr_db {
     sqlite3 *handle;
     char *path;
-    myr_map *statements; /* SQL text -> address of a myr_stmt */
+    myr_map *by_text; /* SQL text -> index in statements */
+    myr_stmt *statements[MYR_DB_STATEMENTS_MAX];
+    size_t statement_count;
 };
 
 struct myr_stmt {

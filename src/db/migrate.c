@@ -1,6 +1,6 @@
 /*
- * Schema versions: the number stands in the file (user_version) and moves by one in the same transaction as the change it
- * names. Another number (application_id) says that the file is ours at all.
+ * Schema versions: the number stands in the file (user_version) and moves by one in the same transaction as the change
+ * it names. Another number (application_id) says that the file is ours at all.
  */
 #include <stdio.h>
 
@@ -27,8 +27,8 @@ static myr_rc migrate_check(myr_db *db, int count, int64_t *out_version, myr_err
     MYR_TRY(myr_db_pragma_int64(db, "PRAGMA user_version", &version, err));
     MYR_TRY(migrate_check_owner(db, version, err));
     if (version > count) {
-        MYR_FAIL(err, UNSUPPORTED, "%s: its schema is version %lld, this program knows up to %d: use a newer myriad", db->path,
-                 (long long)version, count);
+        MYR_FAIL(err, UNSUPPORTED, "%s: its schema is version %lld, this program knows up to %d: use a newer myriad",
+                 db->path, (long long)version, count);
     }
     if (version < 0) MYR_FAIL(err, BAD_FORMAT, "%s: its schema version is %lld", db->path, (long long)version);
     *out_version = version;

@@ -6,33 +6,25 @@
 
 #include "db/internal.h"
 
-static myr_stmt *stmt_of(uint64_t value) { return (myr_stmt *)(uintptr_t)value; }
-
 void myr_db_reset_statements(myr_db *db)
 {
-    size_t cursor = 0;
-    myr_str sql;
-    uint64_t value = 0;
-    while (myr_map_next(db->statements, &cursor, &sql, &value)) {
-        sqlite3_reset(stmt_of(value)->handle);
-    }
+    for (size_t i = 0; i < db->statement_count; i++)
+        sqlite3_reset(db->statements[i]->handle);
 }
 
 void myr_db_drop_statements(myr_db *db)
 {
-    size_t cursor = 0;
-    myr_str sql;
-    uint64_t value = 0;
-    while (db->statements != NULL && myr_map_next(db->statements, &cursor, &sql, &value)) {
-        sqlite3_finalize(stmt_of(value)->handle);
-        myr_free(stmt_of(value));
+    for (size_t i = 0; i < db->statement_count; i++) {
+        sqlite3_finalize(db->statements[i]->handle);
+        myr_free(db->statements[i]);
     }
+    db->statement_count = 0;
 }
 
 /* Compile and keep. */
 static myr_rc stmt_make(myr_db *db, const char *sql, myr_stmt **out, myr_err *err)
 {
-    if (myr_map_count(db->statements) >= MYR_DB_STATEMENTS_MAX) {
+    if (db->statement_count == MYR_DB_STATEMENTS_MAX) {
         MYR_FAIL(err, TOO_LARGE, "%s: more than %d different statements", db->path, MYR_DB_STATEMENTS_MAX);
     }
     myr_stmt *stmt = myr_calloc(1, sizeof *stmt);
@@ -43,24 +35,25 @@ static myr_rc stmt_make(myr_db *db, const char *sql, myr_stmt **out, myr_err *er
     myr_rc rc = code == SQLITE_OK ? MYR_OK : DB_FAIL(db, code, err);
     if (rc == MYR_OK) {
         MYR_ASSERT(stmt->handle != NULL && rest != NULL && rest[0] == '\0'); /* exactly one statement */
-        rc = myr_map_put(db->statements, myr_str_of(sql), (uint64_t)(uintptr_t)stmt, err);
+        rc = myr_map_put(db->by_text, myr_str_of(sql), db->statement_count, err);
     }
     if (rc != MYR_OK) {
         sqlite3_finalize(stmt->handle);
         myr_free(stmt);
         return rc;
     }
+    db->statements[db->statement_count++] = stmt;
     *out = stmt;
     return MYR_OK;
 }
 
 myr_rc myr_db_prepare(myr_db *db, const char *sql, myr_stmt **out, myr_err *err)
 {
-    uint64_t value = 0;
-    if (!myr_map_find(db->statements, myr_str_of(sql), &value)) return stmt_make(db, sql, out, err);
-    myr_stmt *stmt = stmt_of(value);
-    myr_stmt_reset(stmt);
-    *out = stmt;
+    uint64_t idx = 0;
+    if (!myr_map_find(db->by_text, myr_str_of(sql), &idx)) return stmt_make(db, sql, out, err);
+    MYR_ASSERT(idx < db->statement_count);
+    myr_stmt_reset(db->statements[idx]);
+    *out = db->statements[idx];
     return MYR_OK;
 }
 
@@ -124,14 +117,21 @@ myr_rc myr_stmt_run(myr_stmt *stmt, myr_err *err)
 {
     bool has_row = true;
     myr_rc rc = MYR_OK;
-    while (rc == MYR_OK && has_row) rc = myr_stmt_step(stmt, &has_row, err);
+    while (rc == MYR_OK && has_row)
+        rc = myr_stmt_step(stmt, &has_row, err);
     myr_stmt_reset(stmt);
     return rc;
 }
 
-int64_t myr_stmt_int64(myr_stmt *stmt, int column) { return sqlite3_column_int64(stmt->handle, column); }
+int64_t myr_stmt_int64(myr_stmt *stmt, int column)
+{
+    return sqlite3_column_int64(stmt->handle, column);
+}
 
-double myr_stmt_double(myr_stmt *stmt, int column) { return sqlite3_column_double(stmt->handle, column); }
+double myr_stmt_double(myr_stmt *stmt, int column)
+{
+    return sqlite3_column_double(stmt->handle, column);
+}
 
 myr_str myr_stmt_text(myr_stmt *stmt, int column)
 {
@@ -140,7 +140,10 @@ myr_str myr_stmt_text(myr_stmt *stmt, int column)
     return myr_str_make(text, text == NULL ? 0 : (size_t)sqlite3_column_bytes(stmt->handle, column));
 }
 
-bool myr_stmt_is_null(myr_stmt *stmt, int column) { return sqlite3_column_type(stmt->handle, column) == SQLITE_NULL; }
+bool myr_stmt_is_null(myr_stmt *stmt, int column)
+{
+    return sqlite3_column_type(stmt->handle, column) == SQLITE_NULL;
+}
 
 myr_rc myr_db_pragma_int64(myr_db *db, const char *sql, int64_t *out, myr_err *err)
 {

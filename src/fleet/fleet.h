@@ -1,6 +1,6 @@
 /*
- * The face of fleet: a workspace; models brought in; releases built; an opened fleet (pack + scorer) that batch, serve and
- * predict hold.
+ * The face of fleet: a workspace; models brought in; releases built; an opened fleet (pack + scorer) that batch, serve
+ * and predict hold.
  *
  * A workspace is a directory: myriad.yaml, registry.db, artifacts/, packs/<fleet>/r<number>.index + .blobs.
  */
@@ -19,47 +19,54 @@ typedef struct myr_workspace {
     myr_store *store;
 } myr_workspace;
 
-/* Make one: directories, registry, myriad.yaml with every option explained. Existing and complete: *out_made = false. */
+/* Make one: directories, registry, myriad.yaml with every option explained. Complete already: *out_made = false. */
 myr_rc myr_workspace_init(const char *dir, const char *config_text, bool *out_made, myr_err *err);
 /* The nearest parent of the current directory with myriad.yaml, or `dir` if given. NOT_FOUND says what to type. */
 myr_rc myr_workspace_find(const char *dir, char *out_root, size_t out_bytes, myr_err *err);
 myr_rc myr_workspace_open(const char *root, myr_workspace **out, myr_err *err);
 void myr_workspace_close(myr_workspace *workspace); /* NULL accepted */
 typedef myr_workspace *myr_workspace_ptr;
-static inline void myr_workspace_ptr_drop(myr_workspace_ptr *workspace) { myr_workspace_close(*workspace); }
+static inline void myr_workspace_ptr_drop(myr_workspace_ptr *workspace)
+{
+    myr_workspace_close(*workspace);
+}
 
 /* ---- bringing models in ---- */
 typedef struct myr_fleet_item {
-    const char *name;       /* for messages: the file, or "trained" */
-    const void *data;       /* model bytes; NULL: read the file `path` */
+    const char *name; /* for messages: the file, or "trained" */
+    const void *data; /* model bytes; NULL: read the file `path` */
     size_t size_bytes;
     const char *path;
-    const char *segment;    /* text, any order of parts; "" = global */
+    const char *segment;         /* text, any order of parts; "" = global */
     const char *const *features; /* names that replace the file's, or NULL */
     uint32_t feature_count;
-    const char *algorithm;  /* NULL: from the import */
-    const char *metrics;    /* JSON or NULL */
+    const char *algorithm;   /* NULL: from the import */
+    const char *metrics;     /* JSON or NULL */
     const char *fingerprint; /* or NULL */
-    const char *source;     /* or NULL: path */
-    double baseline;        /* NaN if not known */
+    const char *source;      /* or NULL: path */
+    double baseline;         /* NaN if not known */
     const myr_tag *tags;
     uint32_t tag_count;
-    int64_t out_version;    /* given back */
-    bool out_reused;        /* given back: the newest version of the segment is this very artifact; nothing was added */
+    int64_t out_version; /* given back */
+    const char *out_segment; /* given back if the definition has an out_arena: the canonical text */
+    bool out_reused;         /* given back: the newest version of the segment is this very artifact; nothing was added */
 } myr_fleet_item;
 typedef struct myr_fleet_def {
     const char *name;
-    const char *const *partition_columns; /* NULL: of the existing fleet, or from the items' segments */
+    /* NULL: of the existing fleet, or from the items' segments. A fleet with only a global model gets them here. */
+    const char *const *partition_columns;
     uint32_t partition_count;
-    const char *const *features;          /* NULL: of the existing fleet, or the first item's */
+    const char *const *features; /* NULL: of the existing fleet, or the first item's */
     uint32_t feature_count;
     const char *target, *target_transform; /* NULL = "" */
+    myr_arena *out_arena;                  /* NULL, or where the items' out_segment goes */
 } myr_fleet_def;
 /*
- * Import all items or none: each file is read, checked, compiled against the fleet's signature (features matched by name;
- * a feature the signature lacks, or another number of outputs, is BAD_INPUT) and registered. The fleet is made if absent.
- * An item identical to the newest version of its segment (same artifact, tags, algorithm) is reused, not added.
- * progress(ctx, done, total) may be NULL. Errors name item and cause ("models.csv:3: …" is the caller's prefix: *out_item).
+ * Import all items or none: each file is read, checked, compiled against the fleet's signature (features matched by
+ * name; a feature the signature lacks, or another number of outputs, is BAD_INPUT) and registered. The fleet is made if
+ * absent. An item identical to the newest version of its segment (same artifact, tags, algorithm) is reused, not added.
+ * progress(ctx, done, total) may be NULL. Errors name item and cause ("models.csv:3: …" is the caller's prefix:
+ * *out_item).
  */
 typedef void (*myr_progress)(void *ctx, int64_t done, int64_t total);
 myr_rc myr_fleet_import(myr_workspace *workspace, const myr_fleet_def *def, myr_fleet_item *items, size_t item_count,
@@ -71,14 +78,16 @@ typedef struct myr_release_report {
     int64_t model_count;
     int64_t new_models; /* bytes written; the others are kept from an earlier pack */
     int64_t pack_bytes;
-    bool reused;        /* the newest release has exactly these versions: none was made */
+    bool reused; /* the newest release has exactly these versions: none was made */
     bool promoted;
 } myr_release_report;
 /* From the newest version of each segment. The pack is written first, the registry row last. NOT_FOUND: no models. */
-myr_rc myr_release_create(myr_workspace *workspace, const char *fleet, bool promote, myr_release_report *out, myr_err *err);
+myr_rc myr_release_create(myr_workspace *workspace, const char *fleet, bool promote, myr_release_report *out,
+                          myr_err *err);
 myr_rc myr_release_promote(myr_workspace *workspace, const char *fleet, int64_t number, myr_err *err);
 
 /* ---- an opened fleet ---- */
+/* Immutable after open: any thread. */
 typedef struct myr_fleet {
     char name[MYR_NAME_BYTES_MAX + 1];
     int64_t release;
@@ -86,31 +95,47 @@ typedef struct myr_fleet {
     myr_scorer *scorer;
     const myr_pack_info *info; /* the pack's */
     myr_arena *arena;
-    myr_fleet_row row;         /* the registry's */
-} myr_fleet; /* immutable after open: any thread */
+    myr_fleet_row row; /* the registry's */
+    myr_map *fields;   /* name of a key or feature -> where it goes (fleet's own) */
+} myr_fleet;
 
 /* release 0 = the alias `champion`. NOT_FOUND says what to type. */
 myr_rc myr_fleet_open(myr_workspace *workspace, const char *name, int64_t release, myr_fleet **out, myr_err *err);
 void myr_fleet_close(myr_fleet *fleet); /* NULL accepted */
 typedef myr_fleet *myr_fleet_ptr;
-static inline void myr_fleet_ptr_drop(myr_fleet_ptr *fleet) { myr_fleet_close(*fleet); }
+static inline void myr_fleet_ptr_drop(myr_fleet_ptr *fleet)
+{
+    myr_fleet_close(*fleet);
+}
 /* The model index of a segment text; NOT_FOUND names the nearest use. */
 myr_rc myr_fleet_find_segment(const myr_fleet *fleet, myr_str segment, uint32_t *out_model_idx, myr_err *err);
 
 /* ---- rows as JSON objects: what predict and POST …/score read ---- */
+#define MYR_JSON_ROWS_MAX 1000000 /* of one call */
 struct yyjson_val;
+typedef int64_t myr_row_counts[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT];
 typedef struct myr_json_rows {
-    myr_score_rows rows; /* columns in the arena */
+    myr_score_rows rows; /* columns in the arena; texts of keys point into the JSON document */
+    /* NULL (decode sets that), or where myr_fleet_score_json adds the rows by level and status */
+    myr_row_counts *counts;
 } myr_json_rows;
 /*
  * Decode an array of `count` JSON objects into key and feature columns, in `arena`. Numbers, booleans (0/1), null, and
  * numeric strings are features; keys by DESIGN.md section 2. A missing feature is null. BAD_INPUT names row and field:
- * an unknown field (with the nearest known one) unless it is the target, a value of the wrong type.
+ * an unknown field (with the nearest known one) unless it is the target, a value of the wrong type, a field given
+ * twice. A key of the wrong value (2.5 or "x" for an INT64 column) is the status of its row, not an error. Warm: no
+ * heap.
+ * Errors: BAD_INPUT; TOO_LARGE: more than MYR_JSON_ROWS_MAX rows, or the arena's cap; NO_MEMORY.
  */
 myr_rc myr_fleet_decode_rows(const myr_fleet *fleet, struct yyjson_val *const *objects, size_t count, myr_arena *arena,
                              myr_json_rows *out, myr_err *err);
-/* Score them into arena arrays and append one JSON object per row: {"prediction":…,"model":…,"model_version":…,"level":…,"status":…}. */
-myr_rc myr_fleet_score_json(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_json_rows *rows, myr_arena *arena,
-                            myr_buf *out, myr_err *err);
+/*
+ * Score them into arena arrays and append one JSON object per row, commas between them:
+ * {"prediction":…,"model":…,"model_version":…,"level":…,"status":…}. Several outputs: prediction is an array. A row
+ * that was not scored, NaN and infinities are null. Set rows->rows.fixed_model to score all rows with one model. Warm
+ * (arena, scratch and *out used before for as much): no heap. On failure *out is as it was.
+ */
+myr_rc myr_fleet_score_json(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_json_rows *rows,
+                            myr_arena *arena, myr_buf *out, myr_err *err);
 
 #endif

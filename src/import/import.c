@@ -33,7 +33,8 @@ static bool import_json_string(const myr_import_src *src, size_t *at, myr_str *o
     return false;
 }
 
-/* Look at the keys of the outermost object alone: "learner" is XGBoost's, "format" is ours. No checks: the readers do. */
+/* Look at the keys of the outermost object alone: "learner" is XGBoost's, "format" is ours. No checks: the readers do.
+ */
 static bool import_detect_json(const myr_import_src *src, myr_format *out)
 {
     size_t depth = 0;
@@ -85,7 +86,8 @@ static myr_rc import_detect(const myr_import_src *src, myr_format *out, myr_err 
 {
     if (src->size == 0) MYR_FAIL(err, BAD_FORMAT, "%s: the file is empty", src->name);
     size_t at = 0;
-    while (at < src->size && (src->data[at] == ' ' || src->data[at] == '\n' || src->data[at] == '\r' || src->data[at] == '\t')) {
+    while (at < src->size &&
+           (src->data[at] == ' ' || src->data[at] == '\n' || src->data[at] == '\r' || src->data[at] == '\t')) {
         at++;
     }
     myr_str rest = myr_str_make(src->data + at, src->size - at);
@@ -100,7 +102,8 @@ static myr_rc import_detect(const myr_import_src *src, myr_format *out, myr_err 
     }
     if (rest.size > 0 && rest.data[0] == '{') {
         if (import_detect_json(src, out)) return MYR_OK;
-        MYR_FAIL(err, BAD_FORMAT, "%s: JSON, but its outermost object has neither \"learner\" (XGBoost) nor \"format\" (linear)",
+        MYR_FAIL(err, BAD_FORMAT,
+                 "%s: JSON, but its outermost object has neither \"learner\" (XGBoost) nor \"format\" (linear)",
                  src->name);
     }
     MYR_FAIL(err, BAD_FORMAT, "%s: not a model file: %s", src->name, import_known_stranger(src));
@@ -182,10 +185,13 @@ static myr_rc import_settle_names(const char *name, const char *const *names, ui
 static myr_rc import_read(const myr_import_src *src, myr_imported *out, myr_err *err)
 {
     switch (out->format) {
-    case MYR_FORMAT_LIGHTGBM: return myr_import_lightgbm(src, out, err);
+    case MYR_FORMAT_LIGHTGBM:
+        return myr_import_lightgbm(src, out, err);
     case MYR_FORMAT_XGBOOST_JSON:
-    case MYR_FORMAT_XGBOOST_UBJ: return myr_import_xgboost(src, out, err);
-    case MYR_FORMAT_LINEAR: return myr_import_linear(src, out, err);
+    case MYR_FORMAT_XGBOOST_UBJ:
+        return myr_import_xgboost(src, out, err);
+    case MYR_FORMAT_LINEAR:
+        return myr_import_linear(src, out, err);
     }
     MYR_FAIL(err, INTERNAL, "%s: format %d", src->name, (int)out->format);
 }
@@ -222,8 +228,8 @@ void myr_imported_free(myr_imported *imported)
 
 /* ---- tied to columns ---- */
 
-static myr_rc import_no_column(const myr_imported *imported, uint32_t j, const char *const *columns, uint32_t column_count,
-                               myr_err *err)
+static myr_rc import_no_column(const myr_imported *imported, uint32_t j, const char *const *columns,
+                               uint32_t column_count, myr_err *err)
 {
     const char *feature = imported->feature_names[j];
     MYR_AUTO(myr_mem) block = myr_calloc((size_t)column_count + 1, sizeof(const char *));

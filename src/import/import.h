@@ -10,10 +10,16 @@
 #include "base/base.h"
 #include "model/model.h"
 
-typedef enum myr_format { MYR_FORMAT_LIGHTGBM, MYR_FORMAT_XGBOOST_JSON, MYR_FORMAT_XGBOOST_UBJ, MYR_FORMAT_LINEAR } myr_format;
+typedef enum myr_format {
+    MYR_FORMAT_LIGHTGBM,
+    MYR_FORMAT_XGBOOST_JSON,
+    MYR_FORMAT_XGBOOST_UBJ,
+    MYR_FORMAT_LINEAR
+} myr_format;
 const char *myr_format_name(myr_format format); /* "lightgbm", "xgboost-json", "xgboost-ubj", "linear" */
 
-#define MYR_IMPORT_DEPTH_MAX 64 /* nesting of JSON and UBJSON */
+#define MYR_IMPORT_DEPTH_MAX 64         /* nesting of JSON and UBJSON */
+#define MYR_LINEAR_BYTES_MAX (16 << 20) /* a linear model file: parsed JSON takes up to 16 times its text */
 
 typedef struct myr_imported {
     myr_arena *arena; /* owns everything below */
@@ -36,7 +42,10 @@ myr_rc myr_import(const char *name, const void *data, size_t size_bytes, const c
                   uint32_t feature_count, myr_imported **out, myr_err *err);
 void myr_imported_free(myr_imported *imported); /* NULL accepted */
 typedef myr_imported *myr_imported_ptr;
-static inline void myr_imported_ptr_drop(myr_imported_ptr *imported) { myr_imported_free(*imported); }
+static inline void myr_imported_ptr_drop(myr_imported_ptr *imported)
+{
+    myr_imported_free(*imported);
+}
 
 /*
  * Compile for rows whose columns are `columns` (the fleet's signature): features are matched by name.
@@ -45,7 +54,8 @@ static inline void myr_imported_ptr_drop(myr_imported_ptr *imported) { myr_impor
 myr_rc myr_imported_compile(const myr_imported *imported, const char *const *columns, uint32_t column_count,
                             unsigned char **out_bytes, size_t *out_size, myr_err *err);
 
-/* Write the linear format (what the trainer registers for `mean` and `ridge`). fills may be NULL. Text appended to *out. */
+/* Write the linear format (what the trainer registers for `mean` and `ridge`). fills may be NULL. Text appended to
+ * *out. */
 void myr_linear_format(const char *const *features, uint32_t feature_count, double intercept, const double *weights,
                        const double *fills, myr_buf *out);
 

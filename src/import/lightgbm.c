@@ -25,9 +25,17 @@ typedef enum head_field {
     HEAD_COUNT
 } head_field;
 
-static const char *const head_names[HEAD_COUNT] = {
-    "version",       "num_class",  "num_tree_per_iteration", "max_feature_idx",      "objective",    "average_output",
-    "feature_names", "tree_sizes", "label_index",            "monotone_constraints", "feature_infos"};
+static const char *const head_names[HEAD_COUNT] = {"version",
+                                                   "num_class",
+                                                   "num_tree_per_iteration",
+                                                   "max_feature_idx",
+                                                   "objective",
+                                                   "average_output",
+                                                   "feature_names",
+                                                   "tree_sizes",
+                                                   "label_index",
+                                                   "monotone_constraints",
+                                                   "feature_infos"};
 
 typedef struct lightgbm_ctx {
     myr_lightgbm_reader reader;
@@ -106,7 +114,8 @@ static myr_rc lightgbm_put_head(lightgbm_ctx *c, myr_str line)
     if (field == HEAD_COUNT || pair == (field == HEAD_AVERAGE_OUTPUT)) {
         MYR_FAIL(c->err, BAD_FORMAT, "%s:%u: not a line of the head: %.*s", c->file, c->reader.line, MYR_STR_ARG(line));
     }
-    if (c->seen[field]) MYR_FAIL(c->err, BAD_FORMAT, "%s:%u: %s comes twice", c->file, c->reader.line, head_names[field]);
+    if (c->seen[field])
+        MYR_FAIL(c->err, BAD_FORMAT, "%s:%u: %s comes twice", c->file, c->reader.line, head_names[field]);
     c->seen[field] = true;
     c->head[field] = value;
     return MYR_OK;
@@ -145,7 +154,8 @@ static myr_rc lightgbm_head_number(lightgbm_ctx *c, head_field field, int64_t mi
                  MYR_STR_ARG(c->head[field]), (long long)min);
     }
     if (value > max) {
-        MYR_FAIL(c->err, TOO_LARGE, "%s: %s is %lld, at most %lld", c->file, head_names[field], (long long)value, (long long)max);
+        MYR_FAIL(c->err, TOO_LARGE, "%s: %s is %lld, at most %lld", c->file, head_names[field], (long long)value,
+                 (long long)max);
     }
     *out = (uint32_t)value;
     return MYR_OK;
@@ -169,7 +179,8 @@ static myr_rc lightgbm_names(lightgbm_ctx *c)
         count++; /* a file has at most MYR_FILE_BYTES_MAX bytes */
     }
     if (count != out->feature_count) {
-        MYR_FAIL(c->err, BAD_FORMAT, "%s: %u feature_names, but max_feature_idx is %u", c->file, count, out->feature_count - 1);
+        MYR_FAIL(c->err, BAD_FORMAT, "%s: %u feature_names, but max_feature_idx is %u", c->file, count,
+                 out->feature_count - 1);
     }
     out->feature_names = myr_arena_calloc(out->arena, (size_t)count + 1, sizeof *out->feature_names);
     if (out->feature_names == NULL) MYR_FAIL(c->err, NO_MEMORY, "%s: no memory for %u names", c->file, count);
@@ -235,9 +246,12 @@ static bool lightgbm_decimal(myr_str text, double *out)
     }
     double scale = 1.0;
     unsigned left = (unsigned)exponent;
-    for (; left >= 50; left -= 50) scale *= 1E50;
-    for (; left >= 8; left -= 8) scale *= 1E8;
-    for (; left > 0; left--) scale *= 10.0;
+    for (; left >= 50; left -= 50)
+        scale *= 1E50;
+    for (; left >= 8; left -= 8)
+        scale *= 1E8;
+    for (; left > 0; left--)
+        scale *= 10.0;
     *out = is_down ? value / scale : value * scale;
     return at == text.size;
 }
@@ -289,9 +303,11 @@ static myr_rc lightgbm_objective_words(lightgbm_ctx *c, const lightgbm_objective
         bool has_value = myr_str_split(&value, ':', &key) && value.data != NULL;
         if (objective->may_be_sqrt && myr_str_is(word, "sqrt")) d->transform = MYR_TRANSFORM_SIGNED_SQUARE;
         if (has_value && objective->has_sigmoid && myr_str_is(key, "sigmoid")) {
-            has_sigmoid = lightgbm_decimal(value, &d->transform_param) && d->transform_param > 0 && isfinite(d->transform_param);
+            has_sigmoid =
+                lightgbm_decimal(value, &d->transform_param) && d->transform_param > 0 && isfinite(d->transform_param);
         }
-        if (has_value && objective->has_classes && myr_str_is(key, "num_class") && !myr_parse_int64(value, &classes)) classes = -1;
+        if (has_value && objective->has_classes && myr_str_is(key, "num_class") && !myr_parse_int64(value, &classes))
+            classes = -1;
     }
     if (objective->has_sigmoid && !has_sigmoid) {
         MYR_FAIL(c->err, BAD_FORMAT, "%s: objective is %.*s, which needs sigmoid: and a number above 0", c->file,
@@ -316,7 +332,8 @@ static myr_rc lightgbm_objective_of(lightgbm_ctx *c)
     const lightgbm_objective *objective = lightgbm_find_objective(name);
     if (objective == NULL) MYR_FAIL(c->err, UNSUPPORTED, "%s: objective %.*s is not known", c->file, MYR_STR_ARG(name));
     if (!objective->has_classes && c->num_class != 1) {
-        MYR_FAIL(c->err, BAD_FORMAT, "%s: objective is %s, but num_class is %u", c->file, objective->name, c->num_class);
+        MYR_FAIL(c->err, BAD_FORMAT, "%s: objective is %s, but num_class is %u", c->file, objective->name,
+                 c->num_class);
     }
     d->transform = objective->transform;
     d->transform_param = d->transform == MYR_TRANSFORM_SIGMOID ? 1.0 : 0.0; /* cross_entropy names none */
@@ -335,7 +352,8 @@ static myr_rc lightgbm_head(lightgbm_ctx *c)
         MYR_TRY(lightgbm_head_number(c, HEAD_TREES_PER_ITERATION, 1, MYR_OUTPUTS_MAX, &per_iteration));
     }
     if (per_iteration != c->num_class) {
-        MYR_FAIL(c->err, BAD_FORMAT, "%s: num_tree_per_iteration is %u, but num_class is %u", c->file, per_iteration, c->num_class);
+        MYR_FAIL(c->err, BAD_FORMAT, "%s: num_tree_per_iteration is %u, but num_class is %u", c->file, per_iteration,
+                 c->num_class);
     }
     MYR_TRY(lightgbm_head_number(c, HEAD_MAX_FEATURE_IDX, 0, MYR_FEATURES_MAX - 1, &max_feature));
     c->out->feature_count = max_feature + 1;
@@ -352,7 +370,8 @@ static myr_rc lightgbm_more_trees(lightgbm_ctx *c)
     if (c->tree_count >= MYR_TREES_MAX) MYR_FAIL(c->err, TOO_LARGE, "%s: more than %d trees", c->file, MYR_TREES_MAX);
     uint32_t room = c->tree_room == 0 ? LIGHTGBM_TREES_FIRST_ROOM : c->tree_room * 2;
     if (room > MYR_TREES_MAX) room = MYR_TREES_MAX;
-    void *trees = myr_arena_realloc(c->reader.arena, c->trees, c->tree_room * sizeof *c->trees, room * sizeof *c->trees);
+    void *trees =
+        myr_arena_realloc(c->reader.arena, c->trees, c->tree_room * sizeof *c->trees, room * sizeof *c->trees);
     if (trees == NULL) MYR_FAIL(c->err, NO_MEMORY, "%s: no memory for %u trees", c->file, room);
     c->trees = trees;
     c->tree_room = room;
@@ -369,10 +388,11 @@ static myr_rc lightgbm_check_place(lightgbm_ctx *c, myr_str *sizes, size_t *expe
         MYR_FAIL(c->err, BAD_FORMAT, "%s: tree %u begins at byte %zu, by tree_sizes at %zu", c->file, c->tree_count,
                  c->reader.begin, *expected);
     }
-    if (!myr_lightgbm_token(sizes, &token)) MYR_FAIL(c->err, BAD_FORMAT, "%s: tree %u has no tree_sizes", c->file, c->tree_count);
+    if (!myr_lightgbm_token(sizes, &token))
+        MYR_FAIL(c->err, BAD_FORMAT, "%s: tree %u has no tree_sizes", c->file, c->tree_count);
     if (!myr_parse_uint64(token, &size) || size > c->reader.src->size - *expected) {
-        MYR_FAIL(c->err, BAD_FORMAT, "%s: tree_sizes of tree %u is %.*s, but %zu bytes are left", c->file, c->tree_count,
-                 MYR_STR_ARG(token), c->reader.src->size - *expected);
+        MYR_FAIL(c->err, BAD_FORMAT, "%s: tree_sizes of tree %u is %.*s, but %zu bytes are left", c->file,
+                 c->tree_count, MYR_STR_ARG(token), c->reader.src->size - *expected);
     }
     *expected += (size_t)size;
     return MYR_OK;
@@ -383,7 +403,8 @@ static myr_rc lightgbm_one_tree(lightgbm_ctx *c, myr_str line)
     uint64_t number;
     myr_str text = myr_str_make(line.data + 5, line.size - 5); /* behind "Tree=" */
     if (!myr_parse_uint64(text, &number) || number != c->tree_count) {
-        MYR_FAIL(c->err, BAD_FORMAT, "%s:%u: tree %.*s, expected %u", c->file, c->reader.line, MYR_STR_ARG(text), c->tree_count);
+        MYR_FAIL(c->err, BAD_FORMAT, "%s:%u: tree %.*s, expected %u", c->file, c->reader.line, MYR_STR_ARG(text),
+                 c->tree_count);
     }
     MYR_TRY(lightgbm_more_trees(c));
     MYR_TRY(myr_lightgbm_tree(&c->reader, c->tree_count, &c->trees[c->tree_count]));
@@ -399,10 +420,12 @@ static myr_rc lightgbm_check_end(lightgbm_ctx *c, myr_str sizes, size_t expected
         MYR_FAIL(c->err, BAD_FORMAT, "%s: tree_sizes has more than the file's %u trees", c->file, c->tree_count);
     }
     if (c->seen[HEAD_TREE_SIZES] && c->tree_count > 0 && c->reader.begin != expected) {
-        MYR_FAIL(c->err, BAD_FORMAT, "%s: the trees end at byte %zu, by tree_sizes at %zu", c->file, c->reader.begin, expected);
+        MYR_FAIL(c->err, BAD_FORMAT, "%s: the trees end at byte %zu, by tree_sizes at %zu", c->file, c->reader.begin,
+                 expected);
     }
     if (c->tree_count % c->num_class != 0) {
-        MYR_FAIL(c->err, BAD_FORMAT, "%s: %u trees are not a multiple of num_class, %u", c->file, c->tree_count, c->num_class);
+        MYR_FAIL(c->err, BAD_FORMAT, "%s: %u trees are not a multiple of num_class, %u", c->file, c->tree_count,
+                 c->num_class);
     }
     if (c->seen[HEAD_AVERAGE_OUTPUT] && c->tree_count == 0) {
         MYR_FAIL(c->err, BAD_FORMAT, "%s: average_output without a tree", c->file);
@@ -432,7 +455,8 @@ static myr_rc lightgbm_trees(lightgbm_ctx *c)
 
 myr_rc myr_import_lightgbm(const myr_import_src *src, myr_imported *out, myr_err *err)
 {
-    lightgbm_ctx c = {.reader = {.src = src, .arena = out->arena, .err = err}, .file = src->name, .out = out, .err = err};
+    lightgbm_ctx c = {
+        .reader = {.src = src, .arena = out->arena, .err = err}, .file = src->name, .out = out, .err = err};
     MYR_TRY(lightgbm_head(&c));
     MYR_TRY(lightgbm_trees(&c));
     myr_str objective = c.seen[HEAD_OBJECTIVE] ? c.head[HEAD_OBJECTIVE] : myr_str_of("");

@@ -38,9 +38,9 @@ typedef enum tree_field {
 } tree_field;
 
 static const char *const tree_field_names[FIELD_COUNT] = {
-    "num_leaves",     "num_cat",       "split_feature", "threshold",  "decision_type",   "left_child",
-    "right_child",    "leaf_value",    "cat_boundaries", "cat_threshold", "is_linear",   "leaf_const",
-    "num_features",   "leaf_features", "leaf_coeff",    "split_gain", "leaf_weight",     "leaf_count",
+    "num_leaves",     "num_cat",         "split_feature",  "threshold",     "decision_type", "left_child",
+    "right_child",    "leaf_value",      "cat_boundaries", "cat_threshold", "is_linear",     "leaf_const",
+    "num_features",   "leaf_features",   "leaf_coeff",     "split_gain",    "leaf_weight",   "leaf_count",
     "internal_value", "internal_weight", "internal_count", "shrinkage"};
 
 typedef struct tree_ctx {
@@ -70,8 +70,10 @@ static myr_rc tree_put_field(tree_ctx *c, myr_str line)
     while (field < FIELD_COUNT && !myr_str_is(key, tree_field_names[field])) {
         field++;
     }
-    if (field == FIELD_COUNT) TREE_FAIL(c, BAD_FORMAT, "line %u: field %.*s is not known", c->reader->line, MYR_STR_ARG(key));
-    if (c->seen[field]) TREE_FAIL(c, BAD_FORMAT, "line %u: field %s comes twice", c->reader->line, tree_field_names[field]);
+    if (field == FIELD_COUNT)
+        TREE_FAIL(c, BAD_FORMAT, "line %u: field %.*s is not known", c->reader->line, MYR_STR_ARG(key));
+    if (c->seen[field])
+        TREE_FAIL(c, BAD_FORMAT, "line %u: field %s comes twice", c->reader->line, tree_field_names[field]);
     c->seen[field] = true;
     c->fields[field] = value;
     return MYR_OK;
@@ -121,15 +123,16 @@ static myr_rc tree_count_tokens(tree_ctx *c, tree_field field, uint64_t count)
 }
 
 /* The idx-th value of a field whose tokens were counted. */
-static myr_rc tree_next_int(tree_ctx *c, tree_field field, uint32_t idx, myr_str *rest, int64_t min, int64_t max, int64_t *out)
+static myr_rc tree_next_int(tree_ctx *c, tree_field field, uint32_t idx, myr_str *rest, int64_t min, int64_t max,
+                            int64_t *out)
 {
     myr_str token = {0};
     int64_t value;
     bool there = myr_lightgbm_token(rest, &token);
     MYR_ASSERT(there);
     if (!myr_parse_int64(token, &value) || value < min || value > max) {
-        TREE_FAIL(c, BAD_FORMAT, "%s of node %u is %.*s, not %lld to %lld", tree_field_names[field], idx, MYR_STR_ARG(token),
-                  (long long)min, (long long)max);
+        TREE_FAIL(c, BAD_FORMAT, "%s of node %u is %.*s, not %lld to %lld", tree_field_names[field], idx,
+                  MYR_STR_ARG(token), (long long)min, (long long)max);
     }
     *out = value;
     return MYR_OK;
@@ -185,7 +188,8 @@ static double tree_threshold_outside_zero(double threshold)
 static myr_rc tree_set_of(tree_ctx *c, uint32_t node, double threshold, const uint32_t *boundaries, myr_split *out)
 {
     if (!(threshold >= 0 && threshold < (double)c->num_cat) || threshold != trunc(threshold)) {
-        TREE_FAIL(c, BAD_FORMAT, "threshold of categorical node %u is %g, not one of its %u sets", node, threshold, c->num_cat);
+        TREE_FAIL(c, BAD_FORMAT, "threshold of categorical node %u is %g, not one of its %u sets", node, threshold,
+                  c->num_cat);
     }
     uint32_t set = (uint32_t)threshold;
     out->is_category = 1;
@@ -208,7 +212,8 @@ static myr_rc tree_split(tree_ctx *c, uint32_t node, myr_str rests[FIELD_COUNT],
     int64_t decision;
     int64_t left;
     int64_t right;
-    MYR_TRY(tree_next_int(c, FIELD_SPLIT_FEATURE, node, &rests[FIELD_SPLIT_FEATURE], 0, (int64_t)c->reader->feature_count - 1, &feature));
+    MYR_TRY(tree_next_int(c, FIELD_SPLIT_FEATURE, node, &rests[FIELD_SPLIT_FEATURE], 0,
+                          (int64_t)c->reader->feature_count - 1, &feature));
     MYR_TRY(tree_next_int(c, FIELD_DECISION_TYPE, node, &rests[FIELD_DECISION_TYPE], 0, DECISION_MAX, &decision));
     int64_t leaf_min = ~(int64_t)(c->tree.leaf_count - 1);
     int64_t split_max = (int64_t)c->tree.split_count - 1;
@@ -295,11 +300,12 @@ static myr_rc tree_splits(tree_ctx *c)
         words += tree->splits[node].category_count;
     }
     if (categorical != c->num_cat) {
-        TREE_FAIL(c, BAD_FORMAT, "num_cat is %u, but %u nodes are categorical by their decision_type", c->num_cat, categorical);
+        TREE_FAIL(c, BAD_FORMAT, "num_cat is %u, but %u nodes are categorical by their decision_type", c->num_cat,
+                  categorical);
     }
     if (words > tree->category_word_count) {
-        TREE_FAIL(c, BAD_FORMAT, "threshold: nodes share a set of cat_threshold (%llu words used of %u)", (unsigned long long)words,
-                  tree->category_word_count);
+        TREE_FAIL(c, BAD_FORMAT, "threshold: nodes share a set of cat_threshold (%llu words used of %u)",
+                  (unsigned long long)words, tree->category_word_count);
     }
     return MYR_OK;
 }

@@ -10,11 +10,20 @@
 
 #include "import/internal.h"
 
-#define LINEAR_FORMAT "myriad-linear"
+#define LINEAR_FORMAT  "myriad-linear"
 #define LINEAR_VERSION 1
 
-enum { LINEAR_KEY_FORMAT, LINEAR_KEY_VERSION, LINEAR_KEY_FEATURES, LINEAR_KEY_INTERCEPT, LINEAR_KEY_WEIGHTS, LINEAR_KEY_FILLS, LINEAR_KEY_COUNT };
-static const char *const linear_keys[LINEAR_KEY_COUNT] = {"format", "version", "features", "intercept", "weights", "fills"};
+enum {
+    LINEAR_KEY_FORMAT,
+    LINEAR_KEY_VERSION,
+    LINEAR_KEY_FEATURES,
+    LINEAR_KEY_INTERCEPT,
+    LINEAR_KEY_WEIGHTS,
+    LINEAR_KEY_FILLS,
+    LINEAR_KEY_COUNT
+};
+static const char *const linear_keys[LINEAR_KEY_COUNT] = {"format",    "version", "features",
+                                                          "intercept", "weights", "fills"};
 
 typedef struct linear_ctx {
     const myr_import_src *src;
@@ -43,13 +52,18 @@ static void linear_free(void *ctx, void *block)
 }
 
 typedef yyjson_doc *linear_doc;
-static void linear_doc_drop(linear_doc *doc) { yyjson_doc_free(*doc); }
+static void linear_doc_drop(linear_doc *doc)
+{
+    yyjson_doc_free(*doc);
+}
 
 static myr_rc linear_parse(const myr_import_src *src, linear_doc *out, myr_err *err)
 {
     const yyjson_alc alc = {.malloc = linear_malloc, .realloc = linear_realloc, .free = linear_free};
     yyjson_read_err why = {0};
-    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)src->data, src->size, 0, &alc, &why); /* 0: data is not written */
+    const yyjson_read_flag flags =
+        YYJSON_READ_NUMBER_AS_RAW; /* read by our own parser, which keeps -0; data is not written */
+    yyjson_doc *doc = yyjson_read_opts((char *)src->data, src->size, flags, &alc, &why);
     if (doc == NULL && why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION) {
         MYR_FAIL(err, NO_MEMORY, "%s: no memory to read %zu bytes of JSON", src->name, src->size);
     }
@@ -70,25 +84,40 @@ static myr_rc linear_find_members(linear_ctx *c, yyjson_val *root)
         if (k == LINEAR_KEY_COUNT) {
             MYR_FAIL(c->err, BAD_FORMAT, "%s: member \"%.60s\" is not known", c->src->name, yyjson_get_str(key));
         }
-        if (c->members[k] != NULL) MYR_FAIL(c->err, BAD_FORMAT, "%s: member \"%s\" comes twice", c->src->name, linear_keys[k]);
+        if (c->members[k] != NULL)
+            MYR_FAIL(c->err, BAD_FORMAT, "%s: member \"%s\" comes twice", c->src->name, linear_keys[k]);
         c->members[k] = yyjson_obj_iter_get_val(key);
     }
     for (size_t k = 0; k < LINEAR_KEY_FILLS; k++) { /* only fills may be absent */
-        if (c->members[k] == NULL) MYR_FAIL(c->err, BAD_FORMAT, "%s: member \"%s\" is missing", c->src->name, linear_keys[k]);
+        if (c->members[k] == NULL)
+            MYR_FAIL(c->err, BAD_FORMAT, "%s: member \"%s\" is missing", c->src->name, linear_keys[k]);
     }
     return MYR_OK;
 }
 
+/* A finite number; false and *out untouched otherwise. */
+static bool linear_number(yyjson_val *val, double *out)
+{
+    double number;
+    if (!yyjson_is_raw(val) || !myr_parse_double(myr_str_make(yyjson_get_raw(val), yyjson_get_len(val)), &number))
+        return false;
+    if (!isfinite(number)) return false;
+    *out = number;
+    return true;
+}
+
 static myr_rc linear_check_version(const linear_ctx *c)
 {
-    yyjson_val *version = c->members[LINEAR_KEY_VERSION];
+    double version;
     if (!yyjson_equals_str(c->members[LINEAR_KEY_FORMAT], LINEAR_FORMAT)) {
         MYR_FAIL(c->err, BAD_FORMAT, "%s: format is not \"" LINEAR_FORMAT "\"", c->src->name);
     }
-    if (!yyjson_is_uint(version)) MYR_FAIL(c->err, BAD_FORMAT, "%s: version is not a whole number", c->src->name);
-    if (yyjson_get_uint(version) != LINEAR_VERSION) {
-        MYR_FAIL(c->err, UNSUPPORTED, "%s: linear format version %llu, this program reads %d", c->src->name,
-                 (unsigned long long)yyjson_get_uint(version), LINEAR_VERSION);
+    if (!linear_number(c->members[LINEAR_KEY_VERSION], &version)) {
+        MYR_FAIL(c->err, BAD_FORMAT, "%s: version is not a number", c->src->name);
+    }
+    if (version != LINEAR_VERSION) {
+        MYR_FAIL(c->err, UNSUPPORTED, "%s: linear format version %g, this program reads %d", c->src->name, version,
+                 LINEAR_VERSION);
     }
     return MYR_OK;
 }
@@ -104,7 +133,8 @@ static myr_rc linear_features(linear_ctx *c)
     myr_imported *out = c->out;
     if (!yyjson_is_arr(list)) MYR_FAIL(c->err, BAD_FORMAT, "%s: features is not an array", c->src->name);
     if (yyjson_arr_size(list) > MYR_FEATURES_MAX) {
-        MYR_FAIL(c->err, TOO_LARGE, "%s: %zu features, at most %d", c->src->name, yyjson_arr_size(list), MYR_FEATURES_MAX);
+        MYR_FAIL(c->err, TOO_LARGE, "%s: %zu features, at most %d", c->src->name, yyjson_arr_size(list),
+                 MYR_FEATURES_MAX);
     }
     out->feature_count = (uint32_t)yyjson_arr_size(list);
     out->feature_names = myr_arena_calloc(out->arena, (size_t)out->feature_count + 1, sizeof *out->feature_names);
@@ -128,7 +158,8 @@ static myr_rc linear_numbers(linear_ctx *c, int key, bool null_is_nan, double **
     uint32_t count = c->out->feature_count;
     if (!yyjson_is_arr(list)) MYR_FAIL(c->err, BAD_FORMAT, "%s: %s is not an array", c->src->name, linear_keys[key]);
     if (yyjson_arr_size(list) != count) {
-        MYR_FAIL(c->err, BAD_FORMAT, "%s: %zu %s for %u features", c->src->name, yyjson_arr_size(list), linear_keys[key], count);
+        MYR_FAIL(c->err, BAD_FORMAT, "%s: %zu %s for %u features", c->src->name, yyjson_arr_size(list),
+                 linear_keys[key], count);
     }
     double *numbers = myr_arena_calloc(c->out->arena, (size_t)count + 1, sizeof *numbers);
     if (numbers == NULL) return linear_no_memory(c);
@@ -136,10 +167,10 @@ static myr_rc linear_numbers(linear_ctx *c, int key, bool null_is_nan, double **
     for (uint32_t j = 0; j < count; j++) {
         yyjson_val *number = yyjson_arr_iter_next(&iter);
         bool absent = null_is_nan && yyjson_is_null(number);
-        if (!absent && !(yyjson_is_num(number) && isfinite(yyjson_get_num(number)))) {
+        numbers[j] = (double)NAN;
+        if (!absent && !linear_number(number, &numbers[j])) {
             MYR_FAIL(c->err, BAD_FORMAT, "%s: %s[%u] is not a finite number", c->src->name, linear_keys[key], j);
         }
-        numbers[j] = absent ? (double)NAN : yyjson_get_num(number);
     }
     *out = numbers;
     return MYR_OK;
@@ -147,13 +178,11 @@ static myr_rc linear_numbers(linear_ctx *c, int key, bool null_is_nan, double **
 
 static myr_rc linear_intercept(linear_ctx *c, double **out)
 {
-    yyjson_val *number = c->members[LINEAR_KEY_INTERCEPT];
-    if (!(yyjson_is_num(number) && isfinite(yyjson_get_num(number)))) {
-        MYR_FAIL(c->err, BAD_FORMAT, "%s: intercept is not a finite number", c->src->name);
-    }
     double *intercept = myr_arena_alloc(c->out->arena, sizeof *intercept);
     if (intercept == NULL) return linear_no_memory(c);
-    *intercept = yyjson_get_num(number);
+    if (!linear_number(c->members[LINEAR_KEY_INTERCEPT], intercept)) {
+        MYR_FAIL(c->err, BAD_FORMAT, "%s: intercept is not a finite number", c->src->name);
+    }
     *out = intercept;
     return MYR_OK;
 }
@@ -165,6 +194,10 @@ myr_rc myr_import_linear(const myr_import_src *src, myr_imported *out, myr_err *
     double *intercept = NULL;
     double *weights = NULL;
     double *fills = NULL;
+    if (src->size > MYR_LINEAR_BYTES_MAX) {
+        MYR_FAIL(err, TOO_LARGE, "%s: a linear model of %zu bytes, at most %d", src->name, src->size,
+                 MYR_LINEAR_BYTES_MAX);
+    }
     MYR_TRY(linear_parse(src, &doc, err));
     MYR_TRY(linear_find_members(&c, yyjson_doc_get_root(doc)));
     MYR_TRY(linear_check_version(&c));

@@ -93,7 +93,7 @@ static myr_rc ubj_take_marker(ubj_walk *walk, unsigned char *out)
 static myr_rc ubj_take_length(ubj_walk *walk, const char *what, size_t unit, uint64_t *out)
 {
     MYR_ASSERT(unit > 0);
-    unsigned char marker;
+    unsigned char marker = 0;
     int64_t length;
     MYR_TRY(ubj_take_marker(walk, &marker));
     size_t bytes = ubj_number_bytes(marker);
@@ -156,7 +156,7 @@ static myr_rc ubj_walk_array(ubj_walk *walk, unsigned depth)
         return MYR_OK;
     }
     while (head.left > 0) {
-        unsigned char marker;
+        unsigned char marker = 0;
         MYR_TRY(ubj_take_marker(walk, &marker));
         if (head.left == UINT64_MAX) {
             if (marker == ']') return MYR_OK;
@@ -171,7 +171,7 @@ static myr_rc ubj_walk_array(ubj_walk *walk, unsigned depth)
 static myr_rc ubj_walk_object(ubj_walk *walk, unsigned depth)
 {
     for (;;) {
-        unsigned char marker;
+        unsigned char marker = 0;
         if (walk->at < walk->end && *walk->at == '}') {
             walk->at++;
             return MYR_OK;
@@ -214,7 +214,7 @@ myr_rc myr_ubj_check(const myr_import_src *src, myr_ubj_value *out_root, myr_err
 {
     const unsigned char *begin = (const unsigned char *)src->data;
     ubj_walk walk = {.src = src, .at = begin, .end = begin + src->size, .err = err};
-    unsigned char marker;
+    unsigned char marker = 0;
     MYR_TRY(ubj_take_marker(&walk, &marker));
     MYR_TRY(ubj_walk_payload(&walk, marker, 0));
     if (walk.at != walk.end) {

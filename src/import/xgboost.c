@@ -198,7 +198,7 @@ static bool xgb_to_margin(xgb_link link, float base, float *out)
 
 static myr_rc xgb_parse_base(myr_xgb *xgb, myr_str text, double *out)
 {
-    float base;
+    float base = 0;
     text = myr_str_trim(text);
     if (!myr_doc_parse_float(text, &base) || !isfinite(base)) {
         MYR_XGB_FAIL(xgb, BAD_FORMAT, "base_score \"" MYR_STR_FMT "\" is not a finite number", MYR_STR_ARG(text));
@@ -225,7 +225,7 @@ static myr_rc xgb_read_base(myr_xgb *xgb, myr_doc_value value, double **out)
     for (const char *at = text.data; found <= count; at++) {
         const char *comma = memchr(at, ',', (size_t)(end - at));
         const char *stop = comma != NULL ? comma : end;
-        double base;
+        double base = 0;
         MYR_TRY(xgb_parse_base(xgb, myr_str_make(at, (size_t)(stop - at)), &base));
         if (found < count) margins[found] = base;
         found++;

@@ -95,7 +95,7 @@ static myr_rc xgb_pass_runs(myr_xgb *xgb, const myr_doc_value *values, myr_tree 
     uint64_t words = 0;
     MYR_TRY(xgb_open_runs(xgb, values, &runs));
     for (uint64_t i = 0; i < runs.count; i++) {
-        uint32_t set_words;
+        uint32_t set_words = 0;
         int64_t node = xgb_next_or(&runs.nodes, -1);
         if (node <= last_node || node >= (int64_t)xgb->nodes.count || xgb->nodes.is_category[node] == 0) {
             MYR_XGB_FAIL(xgb, BAD_FORMAT, "categories_nodes[%llu] is not the next node with split_type 1",

@@ -38,7 +38,7 @@ static myr_rc xgb_read_tree_count(myr_xgb *xgb, myr_doc_value params, uint32_t *
     static const myr_xgb_field fields[COUNT] = {{"num_trees", MYR_DOC_STRING, false},
                                                 {"size_leaf_vector", MYR_DOC_STRING, true}};
     myr_doc_value values[COUNT];
-    uint64_t count;
+    uint64_t count = 0;
     uint64_t leaf_size = 0;
     MYR_TRY(myr_xgb_fields(xgb, params, fields, COUNT, values));
     MYR_TRY(myr_xgb_parameter(xgb, "num_trees", values[TREES], MYR_TREES_MAX, &count));
@@ -81,7 +81,7 @@ myr_rc myr_xgb_read_trees(myr_xgb *xgb, myr_doc_value model)
                                                 {"iteration_indptr", MYR_DOC_ARRAY, true},
                                                 {"weight_drop", MYR_DOC_ARRAY, true}};
     myr_doc_value values[COUNT];
-    uint32_t count;
+    uint32_t count = 0;
     MYR_TRY(myr_xgb_fields(xgb, model, fields, COUNT, values));
     if (myr_doc_kind_of(values[DROP]) != MYR_DOC_ABSENT && myr_doc_count(&xgb->doc, values[DROP]) > 0) {
         MYR_XGB_FAIL(xgb, UNSUPPORTED, "weighted trees (dart, weight_drop)");

@@ -33,7 +33,8 @@ static myr_rc check_enums(const model_header *h, myr_err *err)
     if (h->kind != MYR_MODEL_TREES && h->kind != MYR_MODEL_LINEAR) {
         MYR_FAIL(err, BAD_FORMAT, "model: kind %u is not known", h->kind);
     }
-    if (h->calc != MYR_CALC_F64 && h->calc != MYR_CALC_F32) MYR_FAIL(err, BAD_FORMAT, "model: calc %u is not known", h->calc);
+    if (h->calc != MYR_CALC_F64 && h->calc != MYR_CALC_F32)
+        MYR_FAIL(err, BAD_FORMAT, "model: calc %u is not known", h->calc);
     if (h->transform >= MYR_TRANSFORM_COUNT_) {
         MYR_FAIL(err, BAD_FORMAT, "model: transform %u is not known", h->transform);
     }
@@ -44,7 +45,8 @@ static myr_rc check_enums(const model_header *h, myr_err *err)
         if (h->kind != MYR_MODEL_TREES) {
             MYR_FAIL(err, BAD_FORMAT, "model: kind %u, flags 0x%x: only trees lie in lanes", h->kind, h->flags);
         }
-    } else if ((h->numeric_columns | h->set_columns | h->key_blocks | h->low_count | h->book_count) != 0 || h->entry_bytes != 0) {
+    } else if ((h->numeric_columns | h->set_columns | h->key_blocks | h->low_count | h->book_count) != 0 ||
+               h->entry_bytes != 0) {
         MYR_FAIL(err, BAD_FORMAT, "model: counts of lanes, but it has none");
     }
     return MYR_OK;
@@ -60,7 +62,8 @@ static myr_rc check_numbers(const model_header *h, myr_err *err)
             MYR_FAIL(err, BAD_FORMAT, "model: the sigmoid's factor %g is not above 0", h->transform_param);
         }
     } else if (param_bits != 0) {
-        MYR_FAIL(err, BAD_FORMAT, "model: transform %u takes no parameter, but has %g", h->transform, h->transform_param);
+        MYR_FAIL(err, BAD_FORMAT, "model: transform %u takes no parameter, but has %g", h->transform,
+                 h->transform_param);
     }
     if (((h->flags & MODEL_AVERAGE) != 0) != (h->average_over != 0)) {
         MYR_FAIL(err, BAD_FORMAT, "model: average over %u, flags 0x%x", h->average_over, h->flags);
@@ -74,10 +77,10 @@ static myr_rc check_numbers(const model_header *h, myr_err *err)
     if (h->tree_count > MYR_TREES_MAX) {
         MYR_FAIL(err, BAD_FORMAT, "model: %u trees, at most %d", h->tree_count, MYR_TREES_MAX);
     }
-    if (h->kind == MYR_MODEL_LINEAR &&
-        (h->calc != MYR_CALC_F64 || h->margin_count != 1 || h->tree_count != 0 || h->word_count != 0 || h->flags != 0 ||
-         h->item_count > MYR_FEATURES_MAX)) {
-        MYR_FAIL(err, BAD_FORMAT, "model: a linear model has one margin in double and at most %d terms", MYR_FEATURES_MAX);
+    if (h->kind == MYR_MODEL_LINEAR && (h->calc != MYR_CALC_F64 || h->margin_count != 1 || h->tree_count != 0 ||
+                                        h->word_count != 0 || h->flags != 0 || h->item_count > MYR_FEATURES_MAX)) {
+        MYR_FAIL(err, BAD_FORMAT, "model: a linear model has one margin in double and at most %d terms",
+                 MYR_FEATURES_MAX);
     }
     return MYR_OK;
 }
@@ -114,8 +117,8 @@ static myr_rc check_bases(const check_ctx *c)
 static myr_rc check_leaf(const check_ctx *c, const model_node *n, uint32_t tree_idx, uint32_t slot)
 {
     if (n->column != 0 || n->flags != 0) {
-        MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u, slot %u: a leaf has column %u, flags 0x%x", tree_idx, slot, n->column,
-                 n->flags);
+        MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u, slot %u: a leaf has column %u, flags 0x%x", tree_idx, slot,
+                 n->column, n->flags);
     }
     if (isnan(n->u.value) || (c->h.calc == MYR_CALC_F32 && !model_is_float(n->u.value))) {
         MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u, slot %u: leaf value %.17g", tree_idx, slot, n->u.value);
@@ -131,8 +134,8 @@ static myr_rc check_set(check_ctx *c, const model_node *n, uint32_t tree_idx, ui
     }
     if (n->u.set.first != c->words_used || n->u.set.count > c->h.word_count - c->words_used ||
         n->u.set.count > MYR_CATEGORY_MAX / 32) {
-        MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u, slot %u: %u category words from %u, expected from %u of %u", tree_idx,
-                 slot, n->u.set.count, n->u.set.first, c->words_used, c->h.word_count);
+        MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u, slot %u: %u category words from %u, expected from %u of %u",
+                 tree_idx, slot, n->u.set.count, n->u.set.first, c->words_used, c->h.word_count);
     }
     c->words_used += n->u.set.count;
     return MYR_OK;
@@ -158,29 +161,29 @@ static myr_rc check_split(check_ctx *c, const model_node *n, uint32_t tree_idx, 
 /* One pass: the next split in slot order owns the next pair, and a slot is read only after its parent claimed it. */
 static myr_rc check_tree(check_ctx *c, const model_node *nodes, uint32_t tree_idx, uint32_t slot_count)
 {
-    static const model_node zero;
+    uint64_t slot0_at = (uint64_t)((const unsigned char *)nodes - c->bytes);
     if (slot_count < 2 || slot_count % 2 != 0 || slot_count / 2 > MYR_TREE_LEAVES_MAX) {
         MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u has %u slots", tree_idx, slot_count);
     }
-    if (memcmp(&nodes[0], &zero, sizeof zero) != 0) {
-        MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u: its first slot is not zero", tree_idx);
-    }
+    MYR_TRY(check_zeros(c, slot0_at, slot0_at + sizeof *nodes));
     uint32_t claimed = 2;
     for (uint32_t slot = 1; slot < slot_count; slot++) {
         const model_node *n = &nodes[slot];
-        if (slot >= claimed) MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u, slot %u: no split leads here", tree_idx, slot);
+        if (slot >= claimed)
+            MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u, slot %u: no split leads here", tree_idx, slot);
         if (n->child == 0) {
             MYR_TRY(check_leaf(c, n, tree_idx, slot));
             continue;
         }
         if (n->child != claimed || claimed > slot_count - 2) {
-            MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u, slot %u: child %u, expected %u of %u", tree_idx, slot, n->child,
-                     claimed, slot_count);
+            MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u, slot %u: child %u, expected %u of %u", tree_idx, slot,
+                     n->child, claimed, slot_count);
         }
         claimed += 2;
         MYR_TRY(check_split(c, n, tree_idx, slot));
     }
-    MYR_ASSERT(claimed == slot_count); /* every slot was claimed before it was read, and no pair beyond the last exists */
+    MYR_ASSERT(claimed ==
+               slot_count); /* every slot was claimed before it was read, and no pair beyond the last exists */
     return MYR_OK;
 }
 
@@ -189,7 +192,8 @@ static myr_rc check_trees(check_ctx *c)
     const model_tree *trees = (const model_tree *)(c->bytes + c->map.trees_at);
     const model_node *nodes = (const model_node *)(c->bytes + c->map.items_at);
     uint32_t node_count = c->h.item_count;
-    if (c->h.tree_count == 0 && node_count != 0) MYR_FAIL(c->err, BAD_FORMAT, "model: %u nodes without a tree", node_count);
+    if (c->h.tree_count == 0 && node_count != 0)
+        MYR_FAIL(c->err, BAD_FORMAT, "model: %u nodes without a tree", node_count);
     for (uint32_t t = 0; t < c->h.tree_count; t++) {
         uint32_t first = trees[t].first;
         uint32_t end = t + 1 < c->h.tree_count ? trees[t + 1].first : node_count;
@@ -197,7 +201,8 @@ static myr_rc check_trees(check_ctx *c)
             MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u has nodes %u to %u of %u", t, first, end, node_count);
         }
         if (trees[t].output >= c->h.margin_count) {
-            MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u adds to output %u of %u", t, trees[t].output, c->h.margin_count);
+            MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u adds to output %u of %u", t, trees[t].output,
+                     c->h.margin_count);
         }
         MYR_TRY(check_tree(c, nodes + first, t, end - first));
     }

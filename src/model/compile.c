@@ -15,8 +15,8 @@ typedef struct compile_ctx {
     unsigned char *bytes;
     model_map map;
     uint32_t nodes_used, words_used;
-    int32_t *queue;       /* per slot of one tree: the split (>= 0) or leaf (~x) that comes to stand there */
-    unsigned char *seen;  /* per split, then per leaf of one tree */
+    int32_t *queue;      /* per slot of one tree: the split (>= 0) or leaf (~x) that comes to stand there */
+    unsigned char *seen; /* per split, then per leaf of one tree */
     myr_err *err;
 } compile_ctx;
 
@@ -54,14 +54,16 @@ static myr_rc compile_check_split(const compile_ctx *c, const myr_tree *tree, ui
 {
     const myr_split *split = &tree->splits[s];
     if (split->feature >= c->desc->feature_count) {
-        MYR_FAIL(c->err, BAD_INPUT, "tree %u, split %u: feature %u of %u", t, s, split->feature, c->desc->feature_count);
+        MYR_FAIL(c->err, BAD_INPUT, "tree %u, split %u: feature %u of %u", t, s, split->feature,
+                 c->desc->feature_count);
     }
     if (split->missing > MYR_MISSING_NAN) {
         MYR_FAIL(c->err, BAD_INPUT, "tree %u, split %u: missing type %u is not known", t, s, split->missing);
     }
     if (split->is_category) return compile_check_category(c, tree, t, s);
     if (split->category_count != 0) {
-        MYR_FAIL(c->err, BAD_INPUT, "tree %u, split %u: a numeric split with %u category words", t, s, split->category_count);
+        MYR_FAIL(c->err, BAD_INPUT, "tree %u, split %u: a numeric split with %u category words", t, s,
+                 split->category_count);
     }
     if (isnan(split->threshold)) MYR_FAIL(c->err, BAD_INPUT, "tree %u, split %u: the threshold is not a number", t, s);
     if (c->desc->calc == MYR_CALC_F32 && !model_is_float(split->threshold)) {
@@ -107,12 +109,14 @@ static myr_rc compile_claim(compile_ctx *c, const myr_tree *tree, uint32_t t, ui
     uint32_t mark;
     if (child >= 0) {
         if ((uint32_t)child >= tree->split_count) {
-            MYR_FAIL(c->err, BAD_INPUT, "tree %u, split %u: child %d, but there are %u splits", t, s, child, tree->split_count);
+            MYR_FAIL(c->err, BAD_INPUT, "tree %u, split %u: child %d, but there are %u splits", t, s, child,
+                     tree->split_count);
         }
         mark = (uint32_t)child;
     } else {
         if ((uint32_t)~child >= tree->leaf_count) {
-            MYR_FAIL(c->err, BAD_INPUT, "tree %u, split %u: leaf %d, but there are %u leaves", t, s, ~child, tree->leaf_count);
+            MYR_FAIL(c->err, BAD_INPUT, "tree %u, split %u: leaf %d, but there are %u leaves", t, s, ~child,
+                     tree->leaf_count);
         }
         mark = tree->split_count + (uint32_t)~child;
     }
@@ -170,7 +174,8 @@ static myr_rc compile_tree(compile_ctx *c, uint32_t t)
     }
     if (claimed != slot_count) {
         uint32_t orphan = 0;
-        while (c->seen[orphan]) orphan++;
+        while (c->seen[orphan])
+            orphan++;
         bool is_split = orphan < tree->split_count;
         MYR_FAIL(c->err, BAD_INPUT, "tree %u: %s %u has no parent", t, is_split ? "split" : "leaf",
                  is_split ? orphan : orphan - tree->split_count);
@@ -183,7 +188,8 @@ static myr_rc compile_check_transform(const compile_ctx *c)
 {
     const myr_model_desc *d = c->desc;
     bool sigmoid = d->transform == MYR_TRANSFORM_SIGMOID || d->transform == MYR_TRANSFORM_SIGMOID_EACH;
-    if ((unsigned)d->transform >= MYR_TRANSFORM_COUNT_) MYR_FAIL(c->err, BAD_INPUT, "transform %d is not known", (int)d->transform);
+    if ((unsigned)d->transform >= MYR_TRANSFORM_COUNT_)
+        MYR_FAIL(c->err, BAD_INPUT, "transform %d is not known", (int)d->transform);
     if (sigmoid && d->calc == MYR_CALC_F64 && !(d->transform_param > 0 && isfinite(d->transform_param))) {
         MYR_FAIL(c->err, BAD_INPUT, "the sigmoid's factor %g is not above 0", d->transform_param);
     }
@@ -194,10 +200,13 @@ static myr_rc compile_check_transform(const compile_ctx *c)
 static myr_rc compile_check_desc(const compile_ctx *c, uint32_t column_count)
 {
     const myr_model_desc *d = c->desc;
-    if (d->kind != MYR_MODEL_TREES && d->kind != MYR_MODEL_LINEAR) MYR_FAIL(c->err, BAD_INPUT, "kind %d is not known", (int)d->kind);
-    if (d->calc != MYR_CALC_F64 && d->calc != MYR_CALC_F32) MYR_FAIL(c->err, BAD_INPUT, "calc %d is not known", (int)d->calc);
+    if (d->kind != MYR_MODEL_TREES && d->kind != MYR_MODEL_LINEAR)
+        MYR_FAIL(c->err, BAD_INPUT, "kind %d is not known", (int)d->kind);
+    if (d->calc != MYR_CALC_F64 && d->calc != MYR_CALC_F32)
+        MYR_FAIL(c->err, BAD_INPUT, "calc %d is not known", (int)d->calc);
     if (d->feature_count > MYR_FEATURES_MAX || column_count > MYR_FEATURES_MAX) {
-        MYR_FAIL(c->err, TOO_LARGE, "%u features for %u columns, at most %d", d->feature_count, column_count, MYR_FEATURES_MAX);
+        MYR_FAIL(c->err, TOO_LARGE, "%u features for %u columns, at most %d", d->feature_count, column_count,
+                 MYR_FEATURES_MAX);
     }
     if (d->margin_count == 0) MYR_FAIL(c->err, BAD_INPUT, "the model has no output");
     if (d->margin_count > MYR_OUTPUTS_MAX) {
@@ -210,7 +219,8 @@ static myr_rc compile_check_desc(const compile_ctx *c, uint32_t column_count)
     }
     for (uint32_t j = 0; j < d->feature_count; j++) {
         uint32_t column = c->feature_map != NULL ? c->feature_map[j] : j;
-        if (column >= column_count) MYR_FAIL(c->err, BAD_INPUT, "feature %u is column %u of %u", j, column, column_count);
+        if (column >= column_count)
+            MYR_FAIL(c->err, BAD_INPUT, "feature %u is column %u of %u", j, column, column_count);
     }
     return compile_check_transform(c);
 }
@@ -221,13 +231,15 @@ static myr_rc compile_count_trees(compile_ctx *c, uint32_t *leaves_max)
     const myr_model_desc *d = c->desc;
     uint64_t nodes = 0;
     uint64_t words = 0;
-    if (d->tree_count > MYR_TREES_MAX) MYR_FAIL(c->err, TOO_LARGE, "%u trees, at most %d", d->tree_count, MYR_TREES_MAX);
+    if (d->tree_count > MYR_TREES_MAX)
+        MYR_FAIL(c->err, TOO_LARGE, "%u trees, at most %d", d->tree_count, MYR_TREES_MAX);
     for (uint32_t t = 0; t < d->tree_count; t++) {
         MYR_TRY(compile_check_tree(c, t, &words));
         nodes += 2 * (uint64_t)d->trees[t].leaf_count;
         if (d->trees[t].leaf_count > *leaves_max) *leaves_max = d->trees[t].leaf_count;
         if (nodes > MODEL_ITEMS_MAX || words > MODEL_ITEMS_MAX) {
-            MYR_FAIL(c->err, TOO_LARGE, "the trees up to %u have more than %u nodes or category words", t, MODEL_ITEMS_MAX);
+            MYR_FAIL(c->err, TOO_LARGE, "the trees up to %u have more than %u nodes or category words", t,
+                     MODEL_ITEMS_MAX);
         }
     }
     c->h.tree_count = d->tree_count;
@@ -267,7 +279,8 @@ static myr_rc compile_trees(compile_ctx *c, uint32_t leaves_max)
     if (c->h.tree_count == 0) return MYR_OK;
     MYR_AUTO(myr_mem) queue = myr_alloc(2 * (size_t)leaves_max * sizeof(int32_t));
     MYR_AUTO(myr_mem) seen = myr_alloc(2 * (size_t)leaves_max);
-    if (queue == NULL || seen == NULL) MYR_FAIL(c->err, NO_MEMORY, "no memory to compile a tree of %u leaves", leaves_max);
+    if (queue == NULL || seen == NULL)
+        MYR_FAIL(c->err, NO_MEMORY, "no memory to compile a tree of %u leaves", leaves_max);
     c->queue = queue;
     c->seen = seen;
     for (uint32_t t = 0; t < c->h.tree_count; t++) {
@@ -327,8 +340,8 @@ static myr_rc compile_nodes(const myr_model_desc *desc, const uint32_t *feature_
     return MYR_OK;
 }
 
-myr_rc myr_model_compile_form(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count, model_form form,
-                              unsigned char **out_bytes, size_t *out_size, myr_err *err)
+myr_rc myr_model_compile_form(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count,
+                              model_form form, unsigned char **out_bytes, size_t *out_size, myr_err *err)
 {
     unsigned char *nodes = NULL;
     unsigned char *lanes = NULL;

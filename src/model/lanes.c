@@ -12,7 +12,8 @@ static const lanes_kernels *lanes_best(void)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt")) return &myr_lanes_avx2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt"))
+        return &myr_lanes_avx2;
 #endif
     return &myr_lanes_plain;
 }
@@ -46,7 +47,9 @@ static void lanes_open(const model_header *h, const unsigned char *bytes, lanes_
                       .sets = (const lanes_set *)(bytes + m.sets_at),
                       .outputs = h->margin_count > 1 ? (const uint16_t *)(bytes + m.outputs_at) : NULL,
                       .low_codes = h->book_count > 0 ? bytes + m.lows_at : NULL,
-                      .lows = h->calc == MYR_CALC_F32 ? NULL : (const uint32_t *)(bytes + (h->book_count > 0 ? m.book_at : m.lows_at)),
+                      .lows = h->calc == MYR_CALC_F32
+                                  ? NULL
+                                  : (const uint32_t *)(bytes + (h->book_count > 0 ? m.book_at : m.lows_at)),
                       .entries = bytes + m.entries_at,
                       .leaves = bytes + m.leaves_at,
                       .words = (const uint32_t *)(bytes + m.words_at),

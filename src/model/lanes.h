@@ -1,19 +1,19 @@
 /*
  * Trees in lanes: the form that the fast kernels read. Exact, without branches, and compact.
  *
- * Quantised rows. A byte column belongs to a feature and at most 254 of its thresholds, sorted. The byte of a value, its
- * bin, is the number of thresholds below it, so `x <= threshold` is `bin <= rank of the threshold`, whatever the values
- * are. A missing value has a bin of its own per column: -128 goes left everywhere, 127 right, and one in between is the
- * bin of zero where a NaN is read as zero. A categorical split compares the bin of a column of its own, one per distinct
- * set. Bins and ranks are stored less 128, since SIMD compares signed bytes.
+ * Quantised rows. A byte column belongs to a feature and at most 254 of its thresholds, sorted. The byte of a value,
+ * its bin, is the number of thresholds below it, so `x <= threshold` is `bin <= rank of the threshold`, whatever the
+ * values are. A missing value has a bin of its own per column: -128 goes left everywhere, 127 right, and one in between
+ * is the bin of zero where a NaN is read as zero. A categorical split compares the bin of a column of its own, one per
+ * distinct set. Bins and ranks are stored less 128, since SIMD compares signed bytes.
  *
  * Leaf bits. The leaves of a tree are numbered from left to right and cut into bytes of eight. A split whose row goes
- * right clears the bits of the leaves on its left; the lowest bit that is left is the row's leaf. One entry {column, rank,
- * clear} stands for one split and one byte that it touches; the order of entries does not matter.
+ * right clears the bits of the leaves on its left; the lowest bit that is left is the row's leaf. One entry {column,
+ * rank, clear} stands for one split and one byte that it touches; the order of entries does not matter.
  *
- * Lanes. 64 trees are a group (the last has fewer); entry number p of byte b of all its trees lie side by side, columns,
- * then ranks, then clears, one byte each. A kernel for few rows takes a register of trees; a kernel for many rows takes
- * one tree at a time and a register of rows, and reads the same bytes.
+ * Lanes. 64 trees are a group (the last has fewer); entry number p of byte b of all its trees lie side by side,
+ * columns, then ranks, then clears, one byte each. A kernel for few rows takes a register of trees; a kernel for many
+ * rows takes one tree at a time and a register of rows, and reads the same bytes.
  *
  *   header            64 bytes
  *   groups            64 bytes each
@@ -31,9 +31,9 @@
  *
  * Why no kernel leaves the bytes, also when pages turn to zeros after the check: a cleared bit is always one of a leaf
  * before the tree's last (checked for each entry), so some leaf of the tree is left whatever the bins and however many
- * entries are gone, and a zero first-leaf only moves it toward the group's first. Group records are 64 bytes in one page
- * and are read whole, or skipped (their mark). Columns name ranges that are within the sections for each mixture of old
- * and zero fields.
+ * entries are gone, and a zero first-leaf only moves it toward the group's first. Group records are 64 bytes in one
+ * page and are read whole, or skipped (their mark). Columns name ranges that are within the sections for each mixture
+ * of old and zero fields.
  */
 #ifndef MYR_MODEL_LANES_H
 #define MYR_MODEL_LANES_H
@@ -42,21 +42,22 @@
 
 #include "model/layout.h"
 
-#define LANES_TREES 64           /* trees of a group */
-#define LANES_LEAVES_MAX 256     /* of a tree: a leaf number is a byte */
-#define LANES_BYTES_MAX 32       /* LANES_LEAVES_MAX / 8 */
-#define LANES_COLUMNS_MAX 256    /* byte columns */
-#define LANES_RANKS_MAX 254      /* thresholds of a byte column: bins 0 to 254, and 255 for what goes right */
-#define LANES_BLOCK 16           /* keys that one step of the search compares */
-#define LANES_BOOK_MAX 256
-#define LANES_KEY_PAD INT32_MAX  /* behind the last key: above every number's key */
-#define LANES_STRIDE 32          /* lanes of a group are rounded up to this */
-#define LANES_MARK 0x4c47        /* of a group */
-#define LANES_TAIL 64            /* zeros behind the entries */
-#define LANES_REACH ((LANES_BLOCK + 2) * LANES_BLOCK * sizeof(int32_t)) /* how far a search may stray behind damaged keys */
+#define LANES_TREES       64  /* trees of a group */
+#define LANES_LEAVES_MAX  256 /* of a tree: a leaf number is a byte */
+#define LANES_BYTES_MAX   32  /* LANES_LEAVES_MAX / 8 */
+#define LANES_COLUMNS_MAX 256 /* byte columns */
+#define LANES_RANKS_MAX   254 /* thresholds of a byte column: bins 0 to 254, and 255 for what goes right */
+#define LANES_BLOCK       16  /* keys that one step of the search compares */
+#define LANES_BOOK_MAX    256
+#define LANES_KEY_PAD     INT32_MAX /* behind the last key: above every number's key */
+#define LANES_STRIDE      32        /* lanes of a group are rounded up to this */
+#define LANES_MARK        0x4c47    /* of a group */
+#define LANES_TAIL        64        /* zeros behind the entries */
+#define LANES_REACH                                                                                                    \
+    ((LANES_BLOCK + 2) * LANES_BLOCK * sizeof(int32_t)) /* how far a search may stray behind damaged keys */
 #define LANES_RANK_LAST (LANES_RANKS_MAX - 1 - 128)
-#define LANES_LEFT (-128)        /* bin that goes left at every split */
-#define LANES_RIGHT 127          /* bin that goes right at every split */
+#define LANES_LEFT      (-128) /* bin that goes left at every split */
+#define LANES_RIGHT     127    /* bin that goes right at every split */
 
 enum {
     LANES_ZERO = 1, /* column flag: |x| <= MODEL_ZERO is missing too */
@@ -69,7 +70,7 @@ typedef struct lanes_group {
     uint16_t mark;
     uint8_t tree_count, byte_count;
     uint8_t positions[LANES_BYTES_MAX]; /* entries per byte: the most that a tree of the group has */
-    uint8_t lane_count; /* lanes_stride(tree_count) */
+    uint8_t lane_count;                 /* lanes_stride(tree_count) */
     uint8_t pad[19];
 } lanes_group;
 
@@ -90,15 +91,20 @@ typedef struct lanes_set {
     uint8_t pad[5];
 } lanes_set;
 
-_Static_assert(sizeof(lanes_group) == 64 && sizeof(lanes_column) == 16 && sizeof(lanes_set) == 16, "the layout is frozen");
+_Static_assert(sizeof(lanes_group) == 64 && sizeof(lanes_column) == 16 && sizeof(lanes_set) == 16,
+               "the layout is frozen");
 
 /* Offsets of the sections in bytes. */
 typedef struct lanes_map {
-    uint64_t groups_at, keys_at, columns_at, sets_at, bases_at, outputs_at, lows_at, book_at, entries_at, leaves_at, words_at, size;
+    uint64_t groups_at, keys_at, columns_at, sets_at, bases_at, outputs_at, lows_at, book_at, entries_at, leaves_at,
+        words_at, size;
     uint64_t outputs_end, lows_end, entries_end, leaves_end, words_end; /* where padding begins */
 } lanes_map;
 
-static inline uint64_t lanes_round(uint64_t offset) { return (offset + 7) / 8 * 8; }
+static inline uint64_t lanes_round(uint64_t offset)
+{
+    return (offset + 7) / 8 * 8;
+}
 
 /* Every count is 32-bit and every item at most 64 bytes: no sum can wrap. */
 static inline lanes_map lanes_map_of(const model_header *h)
@@ -127,7 +133,10 @@ static inline lanes_map lanes_map_of(const model_header *h)
 }
 
 /* Bytes from one row of lanes to the next: whole half registers, so that few loads cross a cache line. */
-static inline uint32_t lanes_stride(uint32_t tree_count) { return (tree_count + LANES_STRIDE - 1) / LANES_STRIDE * LANES_STRIDE; }
+static inline uint32_t lanes_stride(uint32_t tree_count)
+{
+    return (tree_count + LANES_STRIDE - 1) / LANES_STRIDE * LANES_STRIDE;
+}
 
 /* Bytes of a group's part of the entries. */
 static inline uint64_t lanes_group_bytes(const lanes_group *g)
@@ -166,7 +175,7 @@ typedef struct lanes_view {
     const int32_t *keys;
     const lanes_column *columns;
     const lanes_set *sets;
-    const uint16_t *outputs; /* NULL with one margin */
+    const uint16_t *outputs;  /* NULL with one margin */
     const uint8_t *low_codes; /* with a book */
     const uint32_t *lows;     /* the book, or the lows themselves; NULL in F32 models */
     const unsigned char *entries;
@@ -184,18 +193,19 @@ static inline bool lanes_group_read(const lanes_view *v, uint32_t group_idx, lan
 }
 
 /* Rows that the kernels take at once, and the bins that go with them. */
-#define LANES_ROWS_MANY 256
-#define LANES_ROWS_SOME 64
-#define LANES_ROWS_FEW 4       /* the kernel of few rows */
-#define LANES_FEW_COLUMNS 64   /* byte columns that it can look up */
-#define LANES_BINS_BYTES 16384 /* LANES_COLUMNS_MAX x SOME, LANES_FEW_COLUMNS x MANY */
+#define LANES_ROWS_MANY   256
+#define LANES_ROWS_SOME   64
+#define LANES_ROWS_FEW    4     /* the kernel of few rows */
+#define LANES_FEW_COLUMNS 64    /* byte columns that it can look up */
+#define LANES_BINS_BYTES  16384 /* LANES_COLUMNS_MAX x SOME, LANES_FEW_COLUMNS x MANY */
 
 typedef struct lanes_kernels {
     const char *name;
     /* Bins of row_count rows: row i, column c to bins[c * column_step + i * row_step]. */
     void (*quantise)(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, int8_t *bins,
                      size_t column_step, size_t row_step);
-    /* Up to `tile` rows (SOME or MANY), bins[c * tile + i]; adds to row-major margins. Bins beyond row_count may hold anything. */
+    /* Up to `tile` rows (SOME or MANY), bins[c * tile + i]; adds to row-major margins. Bins beyond row_count may hold
+     * anything. */
     void (*many)(const lanes_view *v, const int8_t *bins, size_t tile, size_t row_count, double *margins);
     /* Up to LANES_ROWS_FEW rows, bins[i * LANES_FEW_COLUMNS + c], 64-byte aligned; adds to row-major margins. */
     void (*few)(const lanes_view *v, const int8_t *bins, size_t row_count, double *margins);
@@ -215,7 +225,8 @@ void myr_lanes_margins(const model_header *h, const unsigned char *bytes, const 
                        size_t row_count, double *margins);
 
 /* Turn the bytes of a nodes model into lanes; *out_bytes stays NULL if it does not fit or would not be faster. */
-myr_rc myr_lanes_build(const unsigned char *nodes_model, bool always, unsigned char **out_bytes, size_t *out_size, myr_err *err);
+myr_rc myr_lanes_build(const unsigned char *nodes_model, bool always, unsigned char **out_bytes, size_t *out_size,
+                       myr_err *err);
 /* Everything behind the header's own numbers. */
 myr_rc myr_lanes_check(const model_header *h, const unsigned char *bytes, myr_err *err);
 

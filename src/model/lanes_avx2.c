@@ -5,9 +5,9 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
-#define MANY_NAME many_avx2
-#define MANY_WIDTH 32
+#define AVX2        __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
+#define MANY_NAME   many_avx2
+#define MANY_WIDTH  32
 #define MANY_TARGET AVX2
 #include "model/lanes_many.h"
 
@@ -45,8 +45,8 @@ AVX2 static inline __attribute__((always_inline)) __m256i quantise_order_float(_
 }
 
 /* The numeric columns' values of one row, as orders; true if one is missing. */
-AVX2 static inline __attribute__((always_inline)) bool quantise_orders(const lanes_view *v, const double *row, bool single,
-                                                                      int64_t orders[LANES_COLUMNS_MAX])
+AVX2 static inline __attribute__((always_inline)) bool quantise_orders(const lanes_view *v, const double *row,
+                                                                       bool single, int64_t orders[LANES_COLUMNS_MAX])
 {
     __m256d odd = _mm256_setzero_pd();
     uint32_t count = v->h->numeric_columns;
@@ -57,14 +57,15 @@ AVX2 static inline __attribute__((always_inline)) bool quantise_orders(const lan
         double d = j + 2 < count ? row[c[2].feature] : 0.0;
         double e = j + 3 < count ? row[c[3].feature] : 0.0;
         __m256d x = _mm256_setr_pd(a, b, d, e);
-        _mm256_storeu_si256((__m256i *)(void *)(orders + j), single ? quantise_order_float(x, &odd) : quantise_order(x, &odd));
+        _mm256_storeu_si256((__m256i *)(void *)(orders + j),
+                            single ? quantise_order_float(x, &odd) : quantise_order(x, &odd));
     }
     return _mm256_movemask_pd(odd) != 0;
 }
 
 /* One value in one column. */
-AVX2 static inline __attribute__((always_inline)) uint32_t quantise_rank(const lanes_view *v, const lanes_column *column,
-                                                                        const int32_t *keys, const int64_t *order, bool single)
+AVX2 static inline __attribute__((always_inline)) uint32_t
+quantise_rank(const lanes_view *v, const lanes_column *column, const int32_t *keys, const int64_t *order, bool single)
 {
     __m256i key = _mm256_set1_epi32(((const int32_t *)(const void *)order)[1]);
     uint32_t rank = 0;
@@ -80,9 +81,10 @@ AVX2 static inline __attribute__((always_inline)) uint32_t quantise_rank(const l
 }
 
 /* All numeric columns of row_count rows (a constant). */
-AVX2 static inline __attribute__((always_inline)) void quantise_block(const lanes_view *v, const double *rows, size_t row_stride,
-                                                                     unsigned row_count, int8_t *bins, size_t column_step,
-                                                                     size_t row_step, bool single)
+AVX2 static inline __attribute__((always_inline)) void quantise_block(const lanes_view *v, const double *rows,
+                                                                      size_t row_stride, unsigned row_count,
+                                                                      int8_t *bins, size_t column_step, size_t row_step,
+                                                                      bool single)
 {
     int64_t orders[QUANTISE_ROWS][LANES_COLUMNS_MAX];
     bool odd = (v->h->flags & MODEL_SPECIAL) != 0;
@@ -102,21 +104,22 @@ AVX2 static inline __attribute__((always_inline)) void quantise_block(const lane
     if (odd) myr_lanes_quantise_missing(v, rows, row_stride, row_count, bins, column_step, row_step);
 }
 
-AVX2 static inline __attribute__((always_inline)) void quantise_rows(const lanes_view *v, const double *rows, size_t row_stride,
-                                                                    size_t row_count, int8_t *bins, size_t column_step,
-                                                                    size_t row_step, bool single)
+AVX2 static inline __attribute__((always_inline)) void quantise_rows(const lanes_view *v, const double *rows,
+                                                                     size_t row_stride, size_t row_count, int8_t *bins,
+                                                                     size_t column_step, size_t row_step, bool single)
 {
     size_t i = 0;
     for (; i + QUANTISE_ROWS <= row_count; i += QUANTISE_ROWS) {
-        quantise_block(v, rows + i * row_stride, row_stride, QUANTISE_ROWS, bins + i * row_step, column_step, row_step, single);
+        quantise_block(v, rows + i * row_stride, row_stride, QUANTISE_ROWS, bins + i * row_step, column_step, row_step,
+                       single);
     }
     for (; i < row_count; i++) {
         quantise_block(v, rows + i * row_stride, row_stride, 1, bins + i * row_step, column_step, row_step, single);
     }
 }
 
-AVX2 static void quantise_avx2(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, int8_t *bins,
-                               size_t column_step, size_t row_step)
+AVX2 static void quantise_avx2(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count,
+                               int8_t *bins, size_t column_step, size_t row_step)
 {
     if (v->h->calc == MYR_CALC_F32) {
         quantise_rows(v, rows, row_stride, row_count, bins, column_step, row_step, true);
@@ -133,34 +136,42 @@ typedef struct few_row {
     __m256i tables[LANES_FEW_COLUMNS / 16];
 } few_row;
 
-AVX2 static inline __attribute__((always_inline)) __m256i few_load(const void *at) { return _mm256_loadu_si256((const __m256i *)at); }
+AVX2 static inline __attribute__((always_inline)) __m256i few_load(const void *at)
+{
+    return _mm256_loadu_si256((const __m256i *)at);
+}
 
 /* The bins of the columns: byte by byte, tables[column / 16][column % 16]. */
-AVX2 static inline __attribute__((always_inline)) __m256i few_pick(const few_row *row, __m256i columns, unsigned table_count)
+AVX2 static inline __attribute__((always_inline)) __m256i few_pick(const few_row *row, __m256i columns,
+                                                                   unsigned table_count)
 {
     __m256i picked = _mm256_shuffle_epi8(row->tables[0], columns);
     if (table_count == 1) return picked;
     __m256i bit4 = _mm256_slli_epi16(columns, 3); /* into the bit that a blend looks at */
     picked = _mm256_blendv_epi8(picked, _mm256_shuffle_epi8(row->tables[1], columns), bit4);
     if (table_count == 2) return picked;
-    __m256i upper = _mm256_blendv_epi8(_mm256_shuffle_epi8(row->tables[2], columns), _mm256_shuffle_epi8(row->tables[3], columns), bit4);
+    __m256i upper = _mm256_blendv_epi8(_mm256_shuffle_epi8(row->tables[2], columns),
+                                       _mm256_shuffle_epi8(row->tables[3], columns), bit4);
     return _mm256_blendv_epi8(picked, upper, _mm256_slli_epi16(columns, 2));
 }
 
 AVX2 static inline __attribute__((always_inline)) __m256i few_lowest(__m256i bits)
 {
-    __m256i numbers = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 0, 1, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0)); /* of 1, 2, 4, 8 */
+    __m256i numbers =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 0, 1, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0)); /* of 1, 2, 4, 8 */
     __m256i nibble = _mm256_set1_epi8(15);
     __m256i low = _mm256_and_si256(bits, _mm256_sub_epi8(_mm256_setzero_si256(), bits));
     __m256i high = _mm256_and_si256(_mm256_srli_epi16(low, 4), nibble);
     __m256i above = _mm256_cmpgt_epi8(high, _mm256_setzero_si256());
-    __m256i number = _mm256_or_si256(_mm256_shuffle_epi8(numbers, _mm256_and_si256(low, nibble)), _mm256_shuffle_epi8(numbers, high));
+    __m256i number = _mm256_or_si256(_mm256_shuffle_epi8(numbers, _mm256_and_si256(low, nibble)),
+                                     _mm256_shuffle_epi8(numbers, high));
     return _mm256_add_epi8(number, _mm256_and_si256(above, _mm256_set1_epi8(4)));
 }
 
 /* 32 trees from `lane` on, row_count rows (a constant). */
-AVX2 static inline __attribute__((always_inline)) void few_half(const lanes_group *g, const unsigned char *entries, const few_row *rows,
-                                                                unsigned row_count, unsigned table_count, uint8_t *leaf_numbers)
+AVX2 static inline __attribute__((always_inline)) void few_half(const lanes_group *g, const unsigned char *entries,
+                                                                const few_row *rows, unsigned row_count,
+                                                                unsigned table_count, uint8_t *leaf_numbers)
 {
     __m256i kept[LANES_ROWS_FEW];
     __m256i base[LANES_ROWS_FEW];
@@ -195,12 +206,13 @@ AVX2 static inline __attribute__((always_inline)) void few_half(const lanes_grou
     }
     LANES_UNROLL
     for (unsigned r = 0; r < row_count; r++) {
-        _mm256_storeu_si256((__m256i *)(void *)(leaf_numbers + r * LANES_TREES), _mm256_add_epi8(base[r], few_lowest(kept[r])));
+        _mm256_storeu_si256((__m256i *)(void *)(leaf_numbers + r * LANES_TREES),
+                            _mm256_add_epi8(base[r], few_lowest(kept[r])));
     }
 }
 
-AVX2 static inline __attribute__((always_inline)) void few_groups(const lanes_view *v, const int8_t *bins, unsigned row_count,
-                                                                  unsigned table_count, double *margins)
+AVX2 static inline __attribute__((always_inline)) void
+few_groups(const lanes_view *v, const int8_t *bins, unsigned row_count, unsigned table_count, double *margins)
 {
     few_row rows[LANES_ROWS_FEW];
     uint8_t leaf_numbers[LANES_ROWS_FEW * LANES_TREES];
@@ -215,19 +227,21 @@ AVX2 static inline __attribute__((always_inline)) void few_groups(const lanes_vi
         lanes_group g;
         if (!lanes_group_read(v, first / LANES_TREES, &g)) continue;
         lanes_parts parts = lanes_parts_of(v, &g);
-        for (uint32_t lane = 0; lane < g.tree_count; lane += 32) { /* the sums of a half go on beside the next one's bits */
+        for (uint32_t lane = 0; lane < g.tree_count;
+             lane += 32) { /* the sums of a half go on beside the next one's bits */
             uint32_t end = g.tree_count < lane + 32 ? g.tree_count : lane + 32;
             few_half(&g, parts.entries + lane, rows, row_count, table_count, leaf_numbers + lane);
             LANES_UNROLL
             for (unsigned r = 0; r < row_count; r++) {
-                lanes_add_few(v, &g, parts.firsts, first, lane, end, leaf_numbers + r * LANES_TREES, margins + r * v->h->margin_count);
+                lanes_add_few(v, &g, parts.firsts, first, lane, end, leaf_numbers + r * LANES_TREES,
+                              margins + r * v->h->margin_count);
             }
         }
     }
 }
 
-AVX2 static inline __attribute__((always_inline)) void few_tables(const lanes_view *v, const int8_t *bins, unsigned row_count,
-                                                                  double *margins)
+AVX2 static inline __attribute__((always_inline)) void few_tables(const lanes_view *v, const int8_t *bins,
+                                                                  unsigned row_count, double *margins)
 {
     if (v->byte_columns <= 16) {
         few_groups(v, bins, row_count, 1, margins);

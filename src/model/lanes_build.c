@@ -1,6 +1,7 @@
 /*
- * A nodes model becomes lanes. The nodes were written by compile.c a moment ago, so nothing of them is doubted here. First
- * every split gets a byte column and a rank, then every tree its entries; the sizes fall out, and the bytes are written.
+ * A nodes model becomes lanes. The nodes were written by compile.c a moment ago, so nothing of them is doubted here.
+ * First every split gets a byte column and a rank, then every tree its entries; the sizes fall out, and the bytes are
+ * written.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -11,13 +12,14 @@
 #define BUILD_TREES_MIN 8 /* fewer trees walk as fast */
 
 typedef struct build_split {
-    int64_t order;  /* of the threshold */
-    uint32_t node;  /* in the model */
+    int64_t order; /* of the threshold */
+    uint32_t node; /* in the model */
     uint16_t feature;
-    uint8_t flags;  /* of the node */
+    uint8_t flags; /* of the node */
 } build_split;
 
-/* Where a split's byte column stands and what rank it compares with. Sets come behind the numeric columns at the end. */
+/* Where a split's byte column stands and what rank it compares with. Sets come behind the numeric columns at the end.
+ */
 typedef struct build_place {
     uint16_t column;
     int8_t rank;
@@ -61,8 +63,8 @@ static uint32_t build_key_blocks(uint32_t rank_count)
 }
 
 /* Append a numeric column; false if there are too many. */
-static bool build_add_column(build_ctx *c, uint16_t feature, uint32_t low_first, uint32_t rank_count, bool zero, bool same,
-                             int missing_bin)
+static bool build_add_column(build_ctx *c, uint16_t feature, uint32_t low_first, uint32_t rank_count, bool zero,
+                             bool same, int missing_bin)
 {
     if (c->numeric >= LANES_COLUMNS_MAX) return false;
     lanes_column *column = &c->columns[c->numeric++];
@@ -82,11 +84,12 @@ static bool build_add_column(build_ctx *c, uint16_t feature, uint32_t low_first,
 }
 
 /*
- * The columns of splits from..to: one feature, at most LANES_RANKS_MAX distinct thresholds, ranks in places already, only
- * those with (or without) NODE_ZERO. One column does if some bin of the missing goes left where it should and right
- * elsewhere; otherwise there is one for either side.
+ * The columns of splits from..to: one feature, at most LANES_RANKS_MAX distinct thresholds, ranks in places already,
+ * only those with (or without) NODE_ZERO. One column does if some bin of the missing goes left where it should and
+ * right elsewhere; otherwise there is one for either side.
  */
-static bool build_chunk_columns(build_ctx *c, uint32_t from, uint32_t to, uint32_t low_first, uint32_t rank_count, bool zero, bool *same)
+static bool build_chunk_columns(build_ctx *c, uint32_t from, uint32_t to, uint32_t low_first, uint32_t rank_count,
+                                bool zero, bool *same)
 {
     int right_max = -129;
     int left_min = 128;
@@ -161,8 +164,8 @@ static bool build_set(build_ctx *c, uint32_t node)
     }
     if (k == LANES_COLUMNS_MAX) return false;
     if (k == c->set_count) {
-        c->sets[c->set_count++] = (lanes_set){.word_first = n->u.set.first, .word_count = n->u.set.count, .feature = n->column,
-                                              .missing_bin = missing};
+        c->sets[c->set_count++] = (lanes_set){
+            .word_first = n->u.set.first, .word_count = n->u.set.count, .feature = n->column, .missing_bin = missing};
     }
     c->places[node] = (build_place){.column = (uint16_t)k, .rank = LANES_LEFT, .is_set = true};
     return true;
@@ -177,8 +180,8 @@ static bool build_columns(build_ctx *c)
         if ((n->flags & NODE_CATEGORY) != 0) {
             if (!build_set(c, k)) return false;
         } else {
-            c->splits[c->split_count++] = (build_split){.order = lanes_order(n->u.value, single), .node = k,
-                                                        .feature = n->column, .flags = (uint8_t)n->flags};
+            c->splits[c->split_count++] = (build_split){
+                .order = lanes_order(n->u.value, single), .node = k, .feature = n->column, .flags = (uint8_t)n->flags};
         }
     }
     return build_numeric(c) && c->numeric + c->set_count <= LANES_COLUMNS_MAX;
@@ -211,7 +214,7 @@ static void build_book(build_ctx *c)
 
 typedef struct build_walk {
     const build_ctx *c;
-    const model_node *nodes; /* of the tree */
+    const model_node *nodes;                /* of the tree */
     unsigned char *planes[LANES_BYTES_MAX]; /* where the next entry of each byte goes; NULL while counting */
     uint8_t counts[LANES_BYTES_MAX];
     unsigned char *leaves;
@@ -398,7 +401,8 @@ static bool build_sizes(build_ctx *c, lanes_group *groups, uint32_t group_count)
     return true;
 }
 
-myr_rc myr_lanes_build(const unsigned char *nodes_model, bool always, unsigned char **out_bytes, size_t *out_size, myr_err *err)
+myr_rc myr_lanes_build(const unsigned char *nodes_model, bool always, unsigned char **out_bytes, size_t *out_size,
+                       myr_err *err)
 {
     MYR_AUTO(myr_mem) ctx = myr_calloc(1, sizeof(build_ctx));
     if (ctx == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to lay a model in lanes");

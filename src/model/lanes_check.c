@@ -1,7 +1,7 @@
 /*
- * Untrusted lanes are checked: offsets and counts are the canonical ones, thresholds are sorted, ranks and columns exist,
- * no entry clears a tree's last leaf, padding is zero. After that no kernel can leave the bytes (lanes.h says why), and
- * every kernel gives the same answer.
+ * Untrusted lanes are checked: offsets and counts are the canonical ones, thresholds are sorted, ranks and columns
+ * exist, no entry clears a tree's last leaf, padding is zero. After that no kernel can leave the bytes (lanes.h says
+ * why), and every kernel gives the same answer.
  */
 #include <math.h>
 
@@ -28,7 +28,8 @@ static myr_rc lcheck_zeros(const lcheck_ctx *c, uint64_t from, uint64_t to)
 {
     MYR_ASSERT(from <= to && to <= c->map.size);
     if (lcheck_is_zero(c->bytes + from, to - from)) return MYR_OK;
-    MYR_FAIL(c->err, BAD_FORMAT, "model: a padding byte of %llu to %llu is not 0", (unsigned long long)from, (unsigned long long)to);
+    MYR_FAIL(c->err, BAD_FORMAT, "model: a padding byte of %llu to %llu is not 0", (unsigned long long)from,
+             (unsigned long long)to);
 }
 
 /* ---- columns ---- */
@@ -59,7 +60,8 @@ static myr_rc lcheck_keys(const lcheck_ctx *c, const lanes_column *column, uint3
     for (uint32_t b = 0; block_count > 1 && b < LANES_BLOCK; b++) {
         bad |= pivots[b] != (b + 1 < block_count ? keys[b * LANES_BLOCK + LANES_BLOCK - 1] : LANES_KEY_PAD);
     }
-    if (bad) MYR_FAIL(c->err, BAD_FORMAT, "model: column %u: its %u thresholds are not in order", j, column->rank_count);
+    if (bad)
+        MYR_FAIL(c->err, BAD_FORMAT, "model: column %u: its %u thresholds are not in order", j, column->rank_count);
     return MYR_OK;
 }
 
@@ -74,7 +76,8 @@ static myr_rc lcheck_columns(const lcheck_ctx *c)
         bool same = (column->flags & LANES_SAME) != 0;
         flags |= column->flags;
         if (column->feature >= c->h->column_count) {
-            MYR_FAIL(c->err, BAD_FORMAT, "model: byte column %u: column %u of %u", j, column->feature, c->h->column_count);
+            MYR_FAIL(c->err, BAD_FORMAT, "model: byte column %u: column %u of %u", j, column->feature,
+                     c->h->column_count);
         }
         if ((column->flags & ~(LANES_ZERO | LANES_SAME)) != 0 || !lcheck_is_zero(column->pad, sizeof column->pad)) {
             MYR_FAIL(c->err, BAD_FORMAT, "model: byte column %u: flags 0x%x or padding", j, column->flags);
@@ -102,7 +105,8 @@ static myr_rc lcheck_columns(const lcheck_ctx *c)
         MYR_FAIL(c->err, BAD_FORMAT, "model: flags 0x%x do not fit its columns", c->h->flags);
     }
     if (blocks != c->h->key_blocks || (c->h->calc == MYR_CALC_F64 ? lows : 0) != c->h->low_count) {
-        MYR_FAIL(c->err, BAD_FORMAT, "model: %u key blocks and %u lows, %u and %u used", c->h->key_blocks, c->h->low_count, blocks, lows);
+        MYR_FAIL(c->err, BAD_FORMAT, "model: %u key blocks and %u lows, %u and %u used", c->h->key_blocks,
+                 c->h->low_count, blocks, lows);
     }
     return MYR_OK;
 }
@@ -114,8 +118,8 @@ static myr_rc lcheck_sets(const lcheck_ctx *c)
         const lanes_set *set = &sets[j];
         if (set->feature >= c->h->column_count || !lcheck_is_zero(set->pad, sizeof set->pad) ||
             (set->missing_bin != LANES_LEFT && set->missing_bin != LANES_RIGHT)) {
-            MYR_FAIL(c->err, BAD_FORMAT, "model: set column %u: column %u of %u, missing %d, or padding", j, set->feature,
-                     c->h->column_count, set->missing_bin);
+            MYR_FAIL(c->err, BAD_FORMAT, "model: set column %u: column %u of %u, missing %d, or padding", j,
+                     set->feature, c->h->column_count, set->missing_bin);
         }
         if (set->word_first > c->h->word_count || set->word_count > c->h->word_count - set->word_first ||
             set->word_count > MYR_CATEGORY_MAX / 32) {
@@ -133,7 +137,9 @@ static myr_rc lcheck_book(const lcheck_ctx *c)
     for (uint32_t k = 1; !bad && k < c->h->book_count; k++) {
         bad = book[k] <= book[k - 1];
     }
-    if (bad) MYR_FAIL(c->err, BAD_FORMAT, "model: the book of %u for %u lows is not in order", c->h->book_count, c->h->low_count);
+    if (bad)
+        MYR_FAIL(c->err, BAD_FORMAT, "model: the book of %u for %u lows is not in order", c->h->book_count,
+                 c->h->low_count);
     return MYR_OK;
 }
 
@@ -149,7 +155,10 @@ typedef uint8_t lcheck_lanes __attribute__((vector_size(LCHECK_LANES)));
 typedef int8_t lcheck_ranks __attribute__((vector_size(LCHECK_LANES)));
 _Static_assert(LANES_STRIDE % LCHECK_LANES == 0, "lanes are whole registers");
 
-static inline void lcheck_load(const unsigned char *from, lcheck_lanes *out) { memcpy(out, from, sizeof *out); }
+static inline void lcheck_load(const unsigned char *from, lcheck_lanes *out)
+{
+    memcpy(out, from, sizeof *out);
+}
 
 /* All entries of LCHECK_LANES trees in one byte: this is most of a check, so a register at a time. */
 static bool lcheck_part(const lcheck_ctx *c, const unsigned char *counts, const unsigned char *entries, size_t lanes,
@@ -178,8 +187,8 @@ static bool lcheck_part(const lcheck_ctx *c, const unsigned char *counts, const 
 }
 
 /* The same one by one, for the message. */
-static myr_rc lcheck_name_entry(const lcheck_ctx *c, const lanes_group *g, const unsigned char *counts, const unsigned char *entries,
-                                uint32_t positions, const unsigned char *forbidden)
+static myr_rc lcheck_name_entry(const lcheck_ctx *c, const lanes_group *g, const unsigned char *counts,
+                                const unsigned char *entries, uint32_t positions, const unsigned char *forbidden)
 {
     uint32_t lanes = g->lane_count;
     for (uint32_t p = 0; p < positions; p++, entries += 3 * (size_t)lanes) {
@@ -187,11 +196,13 @@ static myr_rc lcheck_name_entry(const lcheck_ctx *c, const lanes_group *g, const
             uint32_t column = entries[k];
             int rank = (int8_t)entries[lanes + k];
             uint32_t clear = entries[2 * lanes + k];
-            bool good = p < counts[k] ? column < c->byte_columns && rank <= LANES_RANK_LAST && clear != 0 && (clear & forbidden[k]) == 0
+            bool good = p < counts[k] ? column < c->byte_columns && rank <= LANES_RANK_LAST && clear != 0 &&
+                                            (clear & forbidden[k]) == 0
                                       : (column | (uint32_t)rank | clear) == 0;
             if (!good) {
-                MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u of its group, entry %u of %u: column %u of %u, rank %d, clears 0x%x", k,
-                         p, counts[k], column, c->byte_columns, rank, clear);
+                MYR_FAIL(c->err, BAD_FORMAT,
+                         "model: tree %u of its group, entry %u of %u: column %u of %u, rank %d, clears 0x%x", k, p,
+                         counts[k], column, c->byte_columns, rank, clear);
             }
         }
     }
@@ -199,8 +210,8 @@ static myr_rc lcheck_name_entry(const lcheck_ctx *c, const lanes_group *g, const
 }
 
 /* One byte of all trees of a group: entries in front, zeros behind them, no leaf cleared from the tree's last on. */
-static myr_rc lcheck_entries(const lcheck_ctx *c, const lanes_group *g, const unsigned char *counts, const unsigned char *entries,
-                             uint32_t positions, const unsigned char *forbidden)
+static myr_rc lcheck_entries(const lcheck_ctx *c, const lanes_group *g, const unsigned char *counts,
+                             const unsigned char *entries, uint32_t positions, const unsigned char *forbidden)
 {
     uint32_t most = 0;
     bool good = true;
@@ -239,7 +250,8 @@ static myr_rc lcheck_group_entries(const lcheck_ctx *c, const lanes_group *g, ui
         }
         if (leaves > leaves_max) leaves_max = leaves;
     }
-    if (g->byte_count != (leaves_max + 7) / 8) MYR_FAIL(c->err, BAD_FORMAT, "model: %u bytes for %u leaves", g->byte_count, leaves_max);
+    if (g->byte_count != (leaves_max + 7) / 8)
+        MYR_FAIL(c->err, BAD_FORMAT, "model: %u bytes for %u leaves", g->byte_count, leaves_max);
     for (uint32_t b = 0; b < g->byte_count; b++) {
         unsigned char forbidden[LANES_TREES] = {0};
         for (uint32_t k = 0; k < g->tree_count; k++) {
@@ -264,25 +276,26 @@ static myr_rc lcheck_groups(const lcheck_ctx *c)
         const lanes_group *g = &groups[i];
         uint32_t trees = c->h->tree_count - i * LANES_TREES;
         uint32_t leaves_end = i + 1 < group_count ? groups[i + 1].leaves_first : c->h->item_count;
-        if (g->mark != LANES_MARK || g->tree_count != (trees < LANES_TREES ? trees : LANES_TREES) || g->byte_count == 0 ||
-            g->lane_count != lanes_stride(g->tree_count) ||
-            g->byte_count > LANES_BYTES_MAX || !lcheck_is_zero(g->pad, sizeof g->pad) ||
+        if (g->mark != LANES_MARK || g->tree_count != (trees < LANES_TREES ? trees : LANES_TREES) ||
+            g->byte_count == 0 || g->lane_count != lanes_stride(g->tree_count) || g->byte_count > LANES_BYTES_MAX ||
+            !lcheck_is_zero(g->pad, sizeof g->pad) ||
             !lcheck_is_zero(g->positions + g->byte_count, LANES_BYTES_MAX - g->byte_count)) {
-            MYR_FAIL(c->err, BAD_FORMAT, "model: group %u: mark 0x%x, %u trees, %u bytes, or padding", i, g->mark, g->tree_count,
-                     g->byte_count);
+            MYR_FAIL(c->err, BAD_FORMAT, "model: group %u: mark 0x%x, %u trees, %u bytes, or padding", i, g->mark,
+                     g->tree_count, g->byte_count);
         }
         if (g->entries_at != entries_at || lanes_group_bytes(g) > c->h->entry_bytes - entries_at ||
             g->leaves_first != leaves_first || leaves_end < leaves_first || leaves_end > c->h->item_count ||
             leaves_end - leaves_first > LANES_TREES * LANES_LEAVES_MAX) {
-            MYR_FAIL(c->err, BAD_FORMAT, "model: group %u: entries at %u of %u, leaves %u to %u of %u", i, g->entries_at,
-                     c->h->entry_bytes, g->leaves_first, leaves_end, c->h->item_count);
+            MYR_FAIL(c->err, BAD_FORMAT, "model: group %u: entries at %u of %u, leaves %u to %u of %u", i,
+                     g->entries_at, c->h->entry_bytes, g->leaves_first, leaves_end, c->h->item_count);
         }
         MYR_TRY(lcheck_group_entries(c, g, leaves_end - leaves_first));
         entries_at += lanes_group_bytes(g);
         leaves_first = leaves_end;
     }
     if (entries_at != c->h->entry_bytes || leaves_first != c->h->item_count) {
-        MYR_FAIL(c->err, BAD_FORMAT, "model: %u bytes of entries and %u leaves, not all used", c->h->entry_bytes, c->h->item_count);
+        MYR_FAIL(c->err, BAD_FORMAT, "model: %u bytes of entries and %u leaves, not all used", c->h->entry_bytes,
+                 c->h->item_count);
     }
     return MYR_OK;
 }
@@ -319,8 +332,8 @@ myr_rc myr_lanes_check(const model_header *h, const unsigned char *bytes, myr_er
     lcheck_ctx c = {.h = h, .bytes = bytes, .map = lanes_map_of(h), .err = err};
     c.byte_columns = (uint32_t)h->numeric_columns + h->set_columns;
     if (c.byte_columns > LANES_COLUMNS_MAX || h->tree_count == 0) {
-        MYR_FAIL(err, BAD_FORMAT, "model: %u byte columns (at most %d) and %u trees in lanes", c.byte_columns, LANES_COLUMNS_MAX,
-                 h->tree_count);
+        MYR_FAIL(err, BAD_FORMAT, "model: %u byte columns (at most %d) and %u trees in lanes", c.byte_columns,
+                 LANES_COLUMNS_MAX, h->tree_count);
     }
     MYR_TRY(lcheck_zeros(&c, c.map.outputs_end, c.map.lows_at));
     MYR_TRY(lcheck_zeros(&c, c.map.lows_end, c.map.book_at));

@@ -19,7 +19,8 @@ static inline uint32_t quantise_low(const lanes_view *v, uint32_t low_idx)
 }
 
 /* Thresholds with the value's key: the lower halves below its own count too. Rare, so a loop. */
-static inline uint32_t quantise_ties(const lanes_view *v, const lanes_column *column, const int32_t *keys, uint32_t rank, int64_t order)
+static inline uint32_t quantise_ties(const lanes_view *v, const lanes_column *column, const int32_t *keys,
+                                     uint32_t rank, int64_t order)
 {
     while (rank < column->rank_count && keys[rank] == (int32_t)(order >> 32) &&
            quantise_low(v, column->low_first + rank) < (uint32_t)order) {
@@ -28,16 +29,19 @@ static inline uint32_t quantise_ties(const lanes_view *v, const lanes_column *co
     return rank;
 }
 
-static inline bool quantise_is_missing(double x, bool zero) { return isnan(x) || (zero && x >= -MODEL_ZERO && x <= MODEL_ZERO); }
+static inline bool quantise_is_missing(double x, bool zero)
+{
+    return isnan(x) || (zero && x >= -MODEL_ZERO && x <= MODEL_ZERO);
+}
 
 /* Put the bin of the missing where a row misses something, in the numeric columns. */
-void myr_lanes_quantise_missing(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, int8_t *bins,
-                                size_t column_step, size_t row_step);
+void myr_lanes_quantise_missing(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count,
+                                int8_t *bins, size_t column_step, size_t row_step);
 /* The bins of the set columns. */
 void myr_lanes_quantise_sets(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, int8_t *bins,
                              size_t column_step, size_t row_step);
-void myr_lanes_quantise_plain(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, int8_t *bins,
-                              size_t column_step, size_t row_step);
+void myr_lanes_quantise_plain(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count,
+                              int8_t *bins, size_t column_step, size_t row_step);
 
 /* Where the parts of a group's entries lie. */
 typedef struct lanes_parts {
@@ -64,8 +68,8 @@ static inline void lanes_add(const lanes_view *v, double *margin, uint32_t leaf_
 }
 
 /* One tree's leaf numbers of many rows. */
-static inline void lanes_add_many(const lanes_view *v, uint32_t leaves_first, uint32_t tree_idx, const uint8_t *leaf_numbers,
-                                  size_t row_count, double *margins)
+static inline void lanes_add_many(const lanes_view *v, uint32_t leaves_first, uint32_t tree_idx,
+                                  const uint8_t *leaf_numbers, size_t row_count, double *margins)
 {
     size_t width = v->h->margin_count;
     if (width > 1) margins += v->outputs[tree_idx];

@@ -1,6 +1,6 @@
 /*
- * The kernel of many rows, one tree at a time, as a template: the including file defines MANY_NAME, MANY_WIDTH (bytes of a
- * register) and MANY_TARGET (an attribute or nothing). Written in the compiler's vectors, which every CPU has.
+ * The kernel of many rows, one tree at a time, as a template: the including file defines MANY_NAME, MANY_WIDTH (bytes
+ * of a register) and MANY_TARGET (an attribute or nothing). Written in the compiler's vectors, which every CPU has.
  *
  * The registers of a tree byte start with all leaves; each entry clears its leaves in the rows whose bin is above the
  * rank. The first byte that keeps a bit holds the leaf; its lowest bit is the leaf's number in the byte.
@@ -8,17 +8,19 @@
 #include "model/lanes_inner.h"
 
 #define MANY_JOIN_(a, b) a##_##b
-#define MANY_JOIN(a, b) MANY_JOIN_(a, b)
-#define MANY_FN(part) MANY_JOIN(MANY_NAME, part)
+#define MANY_JOIN(a, b)  MANY_JOIN_(a, b)
+#define MANY_FN(part)    MANY_JOIN(MANY_NAME, part)
 
 typedef int8_t MANY_FN(vector) __attribute__((vector_size(MANY_WIDTH)));
 typedef uint8_t MANY_FN(bits) __attribute__((vector_size(MANY_WIDTH)));
 #define MANY_VECTOR MANY_FN(vector)
-#define MANY_MAX (LANES_ROWS_MANY / MANY_WIDTH)
+#define MANY_MAX    (LANES_ROWS_MANY / MANY_WIDTH)
 
 /* Entries of one byte of one tree over `count` registers; keep[] starts as all ones. */
-MANY_TARGET static inline __attribute__((always_inline)) void MANY_FN(byte)(const int8_t *bins, const unsigned char *entry, uint32_t lanes,
-                                                                uint32_t entry_count, unsigned count, MANY_VECTOR keep[])
+MANY_TARGET static inline __attribute__((always_inline)) void MANY_FN(byte)(const int8_t *bins,
+                                                                            const unsigned char *entry, uint32_t lanes,
+                                                                            uint32_t entry_count, unsigned count,
+                                                                            MANY_VECTOR keep[])
 {
     LANES_UNROLL
     for (unsigned r = 0; r < count; r++) {
@@ -40,13 +42,14 @@ MANY_TARGET static inline __attribute__((always_inline)) MANY_VECTOR MANY_FN(low
 {
     MANY_VECTOR zero = {0};
     MANY_VECTOR low = bits & (MANY_VECTOR)((MANY_FN(bits)){0} - (MANY_FN(bits))bits);
-    return (((low & (zero + (int8_t)0xaa)) != zero) & (zero + 1)) | (((low & (zero + (int8_t)0xcc)) != zero) & (zero + 2)) |
+    return (((low & (zero + (int8_t)0xaa)) != zero) & (zero + 1)) |
+           (((low & (zero + (int8_t)0xcc)) != zero) & (zero + 2)) |
            (((low & (zero + (int8_t)0xf0)) != zero) & (zero + 4));
 }
 
-MANY_TARGET static inline __attribute__((always_inline)) void MANY_FN(tree)(const int8_t *bins, const unsigned char *counts,
-                                                                const unsigned char *entries, const lanes_group *g, uint32_t k,
-                                                                unsigned count, uint8_t *leaf_numbers)
+MANY_TARGET static inline __attribute__((always_inline)) void
+MANY_FN(tree)(const int8_t *bins, const unsigned char *counts, const unsigned char *entries, const lanes_group *g,
+              uint32_t k, unsigned count, uint8_t *leaf_numbers)
 {
     MANY_VECTOR kept[MANY_MAX];
     MANY_VECTOR base[MANY_MAX];
@@ -76,8 +79,8 @@ MANY_TARGET static inline __attribute__((always_inline)) void MANY_FN(tree)(cons
     }
 }
 
-MANY_TARGET static inline __attribute__((always_inline)) void MANY_FN(groups)(const lanes_view *v, const int8_t *bins, unsigned count,
-                                                                  size_t row_count, double *margins)
+MANY_TARGET static inline __attribute__((always_inline)) void
+MANY_FN(groups)(const lanes_view *v, const int8_t *bins, unsigned count, size_t row_count, double *margins)
 {
     uint8_t leaf_numbers[LANES_ROWS_MANY];
     for (uint32_t first = 0; first < v->h->tree_count; first += LANES_TREES) {
@@ -91,7 +94,8 @@ MANY_TARGET static inline __attribute__((always_inline)) void MANY_FN(groups)(co
     }
 }
 
-MANY_TARGET static void MANY_FN(kernel)(const lanes_view *v, const int8_t *bins, size_t tile, size_t row_count, double *margins)
+MANY_TARGET static void MANY_FN(kernel)(const lanes_view *v, const int8_t *bins, size_t tile, size_t row_count,
+                                        double *margins)
 {
     MYR_ASSERT((tile == LANES_ROWS_MANY || tile == LANES_ROWS_SOME) && row_count <= tile);
     if (tile == LANES_ROWS_MANY) {

@@ -1,5 +1,5 @@
 /* The kernels of lanes that every CPU runs, and what the others are compared with. */
-#define MANY_NAME many_plain
+#define MANY_NAME  many_plain
 #define MANY_WIDTH 16
 #define MANY_TARGET
 #include "model/lanes_many.h"

@@ -1,10 +1,10 @@
 /*
  * Rows become bins: for each byte column the number of its thresholds below the row's value. Two steps of sixteen
- * comparisons, without branches: which block (by the pivots), where in it; then the lower halves decide among equal keys,
- * which is rare and exact.
+ * comparisons, without branches: which block (by the pivots), where in it; then the lower halves decide among equal
+ * keys, which is rare and exact.
  *
- * What is read stays in bounds whatever the keys have become: the search strays LANES_REACH at most, and ties are followed
- * up to the column's own count.
+ * What is read stays in bounds whatever the keys have become: the search strays LANES_REACH at most, and ties are
+ * followed up to the column's own count.
  */
 #include "model/lanes_inner.h"
 
@@ -31,8 +31,8 @@ static uint32_t quantise_rank_plain(const lanes_view *v, const lanes_column *col
 }
 
 /* NaN is read as zero here; myr_lanes_quantise_missing puts it right. */
-static void quantise_numeric(const lanes_view *v, uint32_t j, const double *rows, size_t row_stride, size_t row_count, int8_t *out,
-                             size_t row_step)
+static void quantise_numeric(const lanes_view *v, uint32_t j, const double *rows, size_t row_stride, size_t row_count,
+                             int8_t *out, size_t row_step)
 {
     bool single = v->h->calc == MYR_CALC_F32;
     lanes_column column;
@@ -44,8 +44,8 @@ static void quantise_numeric(const lanes_view *v, uint32_t j, const double *rows
     }
 }
 
-void myr_lanes_quantise_missing(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, int8_t *bins,
-                                size_t column_step, size_t row_step)
+void myr_lanes_quantise_missing(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count,
+                                int8_t *bins, size_t column_step, size_t row_step)
 {
     bool single = v->h->calc == MYR_CALC_F32;
     for (uint32_t j = 0; j < v->h->numeric_columns; j++) {
@@ -54,7 +54,8 @@ void myr_lanes_quantise_missing(const lanes_view *v, const double *rows, size_t 
         for (size_t i = 0; i < row_count; i++) {
             double x = rows[i * row_stride + column.feature];
             if (single) x = (double)(float)x;
-            if (quantise_is_missing(x, (column.flags & LANES_ZERO) != 0)) bins[j * column_step + i * row_step] = column.missing_bin;
+            if (quantise_is_missing(x, (column.flags & LANES_ZERO) != 0))
+                bins[j * column_step + i * row_step] = column.missing_bin;
         }
     }
 }
@@ -71,14 +72,15 @@ void myr_lanes_quantise_sets(const lanes_view *v, const double *rows, size_t row
             double x = rows[i * row_stride + set.feature];
             if (single) x = (double)(float)x;
             int8_t bin = set.missing_bin;
-            if (!isnan(x)) bin = model_in_set(v->words + set.word_first, set.word_count, x, single) ? LANES_LEFT : LANES_RIGHT;
+            if (!isnan(x))
+                bin = model_in_set(v->words + set.word_first, set.word_count, x, single) ? LANES_LEFT : LANES_RIGHT;
             out[i * row_step] = bin;
         }
     }
 }
 
-void myr_lanes_quantise_plain(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, int8_t *bins,
-                              size_t column_step, size_t row_step)
+void myr_lanes_quantise_plain(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count,
+                              int8_t *bins, size_t column_step, size_t row_step)
 {
     for (uint32_t j = 0; j < v->h->numeric_columns; j++) {
         quantise_numeric(v, j, rows, row_stride, row_count, bins + j * column_step, row_step);

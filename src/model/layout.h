@@ -12,18 +12,18 @@
  * kernels read; the nodes here take whatever does not fit there.
  *
  * A tree takes an even number of nodes. Slot 0 is zero (it aligns the pairs), slot 1 is the root, and two siblings lie
- * side by side from slot 2 on, so that a step is `child + goes_right`. Pairs stand in level order: the k-th split of the
- * tree, counted by slot, owns the k-th pair. That one rule makes every child lie behind its parent, gives every slot
- * one parent, and is checked in one pass without memory.
+ * side by side from slot 2 on, so that a step is `child + goes_right`. Pairs stand in level order: the k-th split of
+ * the tree, counted by slot, owns the k-th pair. That one rule makes every child lie behind its parent, gives every
+ * slot one parent, and is checked in one pass without memory.
  */
 #ifndef MYR_MODEL_LAYOUT_H
 #define MYR_MODEL_LAYOUT_H
 
 #include "model/model.h"
 
-#define MODEL_MAGIC 0x4d52594du /* "MYRM" */
+#define MODEL_MAGIC          0x4d52594du /* "MYRM" */
 #define MODEL_LAYOUT_VERSION 2
-#define MODEL_ITEMS_MAX (UINT32_MAX - 64) /* nodes of all trees together, and category words likewise */
+#define MODEL_ITEMS_MAX      (UINT32_MAX - 64) /* nodes of all trees together, and category words likewise */
 
 /* LightGBM's kZeroThreshold: a float constant widened to double. */
 #define MODEL_ZERO ((double)1e-35f)
@@ -85,7 +85,8 @@ typedef struct model_term {
     uint32_t pad;
 } model_term;
 
-_Static_assert(sizeof(model_header) == 64 && sizeof(model_tree) == 8 && sizeof(model_node) == 16 && sizeof(model_term) == 24,
+_Static_assert(sizeof(model_header) == 64 && sizeof(model_tree) == 8 && sizeof(model_node) == 16 &&
+                   sizeof(model_term) == 24,
                "the layout is frozen");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packs are little-endian");
 
@@ -117,27 +118,30 @@ static inline model_map model_map_of(const model_header *h)
 }
 
 /* Is the value exactly a float? Infinities are, a NaN is not. */
-static inline bool model_is_float(double value) { return (double)(float)value == value; }
+static inline bool model_is_float(double value)
+{
+    return (double)(float)value == value;
+}
 
 /* Which of the two forms compile writes. AUTO is what myr_model_compile does; tests ask for one. */
 typedef enum model_form { MODEL_FORM_AUTO, MODEL_FORM_NODES, MODEL_FORM_LANES } model_form;
-myr_rc myr_model_compile_form(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count, model_form form,
-                              unsigned char **out_bytes, size_t *out_size, myr_err *err);
+myr_rc myr_model_compile_form(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count,
+                              model_form form, unsigned char **out_bytes, size_t *out_size, myr_err *err);
 
 /* Is x in a set of `count` words? Truncated toward zero; what is no category number is not in it. Never a NaN. */
 static inline bool model_in_set(const uint32_t *words, uint32_t count, double x, bool single)
 {
     double limit = (double)count * 32.0;
-    bool from = single ? x >= 0.0 : x > -1.0; /* LightGBM truncates before it compares, XGBoost after */
+    bool from = single ? x >= 0.0 : x > -1.0;              /* LightGBM truncates before it compares, XGBoost after */
     if (!from || !(x < limit) || count == 0) return false; /* -0.5 is below an empty set's limit too */
-    uint32_t category = (uint32_t)(int32_t)x; /* -0.9 is 0; below 2^24, by the limit */
+    uint32_t category = (uint32_t)(int32_t)x;              /* -0.9 is 0; below 2^24, by the limit */
     return ((words[category / 32] >> (category % 32)) & 1u) != 0;
 }
 
 /* Add the trees of a nodes model to the margins of at most MODEL_TILE rows, or of a linear model (walk.c). */
 #define MODEL_TILE 256 /* rows that pass a tree before the next one is read */
-void myr_model_walk(const model_header *h, const unsigned char *bytes, const double *rows, size_t row_stride, size_t row_count,
-                    double *margins);
+void myr_model_walk(const model_header *h, const unsigned char *bytes, const double *rows, size_t row_stride,
+                    size_t row_count, double *margins);
 
 /* Turn margin_count margins into values; out may be `margins` itself unless the transform is HARD_MAX. */
 void myr_model_transform(const model_header *h, const double *margins, double *out);

@@ -1,7 +1,7 @@
 /*
  * The face of model: a model described in neutral terms (`myr_model_desc`), compiled into one flat run of bytes, and
- * checked bytes (`myr_model`) that the predict kernels accept. Pure: no I/O, no threads, no logging; the heap is touched
- * only by compile.
+ * checked bytes (`myr_model`) that the predict kernels accept. Pure: no I/O, no threads, no logging; the heap is
+ * touched only by compile.
  */
 #ifndef MYR_MODEL_MODEL_H
 #define MYR_MODEL_MODEL_H
@@ -13,10 +13,10 @@
 #include "base/base.h"
 
 /* Limits of one model. Each is checked by compile and by check, and named in the message. */
-#define MYR_TREES_MAX 1000000
+#define MYR_TREES_MAX       1000000
 #define MYR_TREE_LEAVES_MAX (1 << 24)
-#define MYR_CATEGORY_MAX (1 << 24) /* largest category number of a split, exclusive */
-#define MYR_MODEL_ALIGN 64
+#define MYR_CATEGORY_MAX    (1 << 24) /* largest category number of a split, exclusive */
+#define MYR_MODEL_ALIGN     64
 
 /* ---- a model described ---- */
 
@@ -34,26 +34,26 @@ typedef enum myr_missing {
 /* What turns margins into values; the formulas and their order of operations are the source library's. */
 typedef enum myr_transform {
     MYR_TRANSFORM_IDENTITY,
-    MYR_TRANSFORM_SIGMOID,      /* 1 / (1 + exp(-p x)), p = transform_param */
-    MYR_TRANSFORM_SOFTMAX,      /* over the outputs */
-    MYR_TRANSFORM_SIGMOID_EACH, /* LightGBM multiclassova */
-    MYR_TRANSFORM_EXP,          /* poisson, gamma, tweedie */
-    MYR_TRANSFORM_SIGNED_SQUARE,/* LightGBM reg_sqrt: sign(x) x^2 */
-    MYR_TRANSFORM_LOG1P_EXP,    /* LightGBM cross_entropy_lambda */
-    MYR_TRANSFORM_HARD_MAX,     /* XGBoost multi:softmax: one output, the class number */
-    MYR_TRANSFORM_STEP,         /* XGBoost binary:hinge: margin > 0 gives 1, else 0 */
+    MYR_TRANSFORM_SIGMOID,       /* 1 / (1 + exp(-p x)), p = transform_param */
+    MYR_TRANSFORM_SOFTMAX,       /* over the outputs */
+    MYR_TRANSFORM_SIGMOID_EACH,  /* LightGBM multiclassova */
+    MYR_TRANSFORM_EXP,           /* poisson, gamma, tweedie */
+    MYR_TRANSFORM_SIGNED_SQUARE, /* LightGBM reg_sqrt: sign(x) x^2 */
+    MYR_TRANSFORM_LOG1P_EXP,     /* LightGBM cross_entropy_lambda */
+    MYR_TRANSFORM_HARD_MAX,      /* XGBoost multi:softmax: one output, the class number */
+    MYR_TRANSFORM_STEP,          /* XGBoost binary:hinge: margin > 0 gives 1, else 0 */
     MYR_TRANSFORM_COUNT_
 } myr_transform;
 
 typedef struct myr_split {
-    uint32_t feature;       /* column of the row */
-    int32_t left, right;    /* >= 0: a split of this tree; < 0: leaf number ~x */
-    double threshold;       /* numeric: x <= threshold goes left; never NaN. In F32 models exactly a float */
+    uint32_t feature;        /* column of the row */
+    int32_t left, right;     /* >= 0: a split of this tree; < 0: leaf number ~x */
+    double threshold;        /* numeric: x <= threshold goes left; never NaN. In F32 models exactly a float */
     uint32_t category_first; /* categorical: first 32-bit word of its set in the tree's category_words … */
-    uint32_t category_count; /* … and how many words; a category in the set goes left. 0 words = numeric split */
+    uint32_t category_count; /* … and how many words; a category in the set goes left. 0 if numeric */
     uint8_t is_category;
-    uint8_t missing;        /* myr_missing */
-    uint8_t default_left;   /* where a missing value goes */
+    uint8_t missing;      /* myr_missing */
+    uint8_t default_left; /* where a missing value goes */
 } myr_split;
 
 typedef struct myr_tree {
@@ -82,7 +82,8 @@ typedef struct myr_model_desc {
     /* MYR_MODEL_TREES */
     const myr_tree *trees;
     uint32_t tree_count;
-    /* MYR_MODEL_LINEAR: margin = base_margins[0] + sum over j ascending of weights[j] * x[j]; a NaN is read as fills[j] */
+    /* MYR_MODEL_LINEAR: margin = base_margins[0] + sum over j ascending of weights[j] * x[j]; a NaN is read as fills[j]
+     */
     const double *weights; /* feature_count */
     const double *fills;   /* feature_count, or NULL: a NaN gives NaN */
 } myr_model_desc;
@@ -125,16 +126,18 @@ void myr_model_get_info(const myr_model *model, myr_model_info *out);
 
 /*
  * Predict. rows: row-major doubles, row i at rows + i * row_stride (in doubles, >= column_count); NaN = missing.
- * values: output_count per row, row-major; margins: margin_count per row, before the transform.
+ * values: output_count per row, row-major; margins: margin_count per row, before the transform (averaged if `average`).
  * Bit-equal to the source library (LightGBM: doubles; XGBoost: float margins), whatever the row count.
  * Thread: any. A file that shrinks or turns to zeros under the mapping ends every walk (no endless loop).
  */
-void myr_model_predict(const myr_model *model, const double *rows, size_t row_stride, size_t row_count, double *out_values);
-void myr_model_margins(const myr_model *model, const double *rows, size_t row_stride, size_t row_count, double *out_margins);
+void myr_model_predict(const myr_model *model, const double *rows, size_t row_stride, size_t row_count,
+                       double *out_values);
+void myr_model_margins(const myr_model *model, const double *rows, size_t row_stride, size_t row_count,
+                       double *out_margins);
 
 /*
- * Ask for the model's bytes while another one answers, so that it does not wait for memory. Reads nothing; models too large
- * for the cache are left alone. Thread: any.
+ * Ask for the model's bytes while another one answers, so that it does not wait for memory. Reads nothing; models too
+ * large for the cache are left alone. Thread: any.
  */
 void myr_model_prefetch(const myr_model *model, size_t size_bytes);
 

@@ -1,6 +1,6 @@
 /*
- * Prediction: the base margins, plus what the trees (in lanes or as nodes) or the linear terms add, averaged if the model
- * says so, then transformed. Rows come in tiles, so that margins stay in the cache between the steps.
+ * Prediction: the base margins, plus what the trees (in lanes or as nodes) or the linear terms add, averaged if the
+ * model says so, then transformed. Rows come in tiles, so that margins stay in the cache between the steps.
  *
  * The header is copied and its magic is read again after the copy: 64 bytes in one page, so the counts are all there or
  * the call does nothing, also when the mapping turns to zeros after the check.
@@ -31,7 +31,8 @@ static bool predict_open(const myr_model *model, predict_ctx *c)
 }
 
 /* Margins of at most MODEL_TILE rows. */
-static void predict_margins(const predict_ctx *c, const double *rows, size_t row_stride, size_t row_count, double *margins)
+static void predict_margins(const predict_ctx *c, const double *rows, size_t row_stride, size_t row_count,
+                            double *margins)
 {
     size_t width = c->h.margin_count;
     for (size_t i = 0; i < row_count; i++) {
@@ -50,7 +51,8 @@ static void predict_margins(const predict_ctx *c, const double *rows, size_t row
     }
 }
 
-void myr_model_margins(const myr_model *model, const double *rows, size_t row_stride, size_t row_count, double *out_margins)
+void myr_model_margins(const myr_model *model, const double *rows, size_t row_stride, size_t row_count,
+                       double *out_margins)
 {
     predict_ctx c;
     if (!predict_open(model, &c)) return;
@@ -62,7 +64,8 @@ void myr_model_margins(const myr_model *model, const double *rows, size_t row_st
 }
 
 /* HARD_MAX alone has fewer values than margins: a few rows at a time pass through margins on the stack. */
-static void predict_hard_max(const predict_ctx *c, const double *rows, size_t row_stride, size_t row_count, double *out_values)
+static void predict_hard_max(const predict_ctx *c, const double *rows, size_t row_stride, size_t row_count,
+                             double *out_values)
 {
     double margins[MYR_OUTPUTS_MAX];
     size_t width = c->h.margin_count;
@@ -80,7 +83,8 @@ static void predict_hard_max(const predict_ctx *c, const double *rows, size_t ro
     }
 }
 
-void myr_model_predict(const myr_model *model, const double *rows, size_t row_stride, size_t row_count, double *out_values)
+void myr_model_predict(const myr_model *model, const double *rows, size_t row_stride, size_t row_count,
+                       double *out_values)
 {
     predict_ctx c;
     if (!predict_open(model, &c)) return;
@@ -124,6 +128,8 @@ void myr_model_get_info(const myr_model *model, myr_model_info *out)
                             .margin_count = c.h.margin_count,
                             .output_count = c.h.transform == MYR_TRANSFORM_HARD_MAX ? 1 : c.h.margin_count,
                             .tree_count = c.h.tree_count,
-                            .leaf_count = c.h.kind != MYR_MODEL_TREES ? 0 : c.lanes ? c.h.item_count : c.h.item_count / 2,
+                            .leaf_count = c.h.kind != MYR_MODEL_TREES ? 0
+                                          : c.lanes                   ? c.h.item_count
+                                                                      : c.h.item_count / 2,
                             .size_bytes = c.h.size_bytes};
 }

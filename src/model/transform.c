@@ -1,6 +1,6 @@
 /*
- * Margins become values. Each formula keeps the type and the order of operations of the library it comes from, since the
- * promise is bit-equality: LightGBM's in double, XGBoost's in float. Nothing here may be vectorised or rearranged.
+ * Margins become values. Each formula keeps the type and the order of operations of the library it comes from, since
+ * the promise is bit-equality: LightGBM's in double, XGBoost's in float. Nothing here may be vectorised or rearranged.
  */
 #include <math.h>
 
@@ -63,12 +63,18 @@ static double transform_one_float(const model_header *h, float x)
 {
     switch ((myr_transform)h->transform) {
     case MYR_TRANSFORM_SIGMOID:
-    case MYR_TRANSFORM_SIGMOID_EACH: return (double)transform_sigmoid_float(x);
-    case MYR_TRANSFORM_EXP: return (double)expf(x);
-    case MYR_TRANSFORM_SIGNED_SQUARE: return (double)((float)((x > 0) - (x < 0)) * x * x);
-    case MYR_TRANSFORM_LOG1P_EXP: return (double)log1pf(expf(x));
-    case MYR_TRANSFORM_STEP: return x > 0 ? 1.0 : 0.0;
-    default: return (double)x;
+    case MYR_TRANSFORM_SIGMOID_EACH:
+        return (double)transform_sigmoid_float(x);
+    case MYR_TRANSFORM_EXP:
+        return (double)expf(x);
+    case MYR_TRANSFORM_SIGNED_SQUARE:
+        return (double)((float)((x > 0) - (x < 0)) * x * x);
+    case MYR_TRANSFORM_LOG1P_EXP:
+        return (double)log1pf(expf(x));
+    case MYR_TRANSFORM_STEP:
+        return x > 0 ? 1.0 : 0.0;
+    default:
+        return (double)x;
     }
 }
 
@@ -76,12 +82,18 @@ static double transform_one(const model_header *h, double x)
 {
     switch ((myr_transform)h->transform) {
     case MYR_TRANSFORM_SIGMOID:
-    case MYR_TRANSFORM_SIGMOID_EACH: return 1.0 / (1.0 + exp(-h->transform_param * x));
-    case MYR_TRANSFORM_EXP: return exp(x);
-    case MYR_TRANSFORM_SIGNED_SQUARE: return (double)((x > 0) - (x < 0)) * x * x;
-    case MYR_TRANSFORM_LOG1P_EXP: return log1p(exp(x));
-    case MYR_TRANSFORM_STEP: return x > 0 ? 1.0 : 0.0;
-    default: return x;
+    case MYR_TRANSFORM_SIGMOID_EACH:
+        return 1.0 / (1.0 + exp(-h->transform_param * x));
+    case MYR_TRANSFORM_EXP:
+        return exp(x);
+    case MYR_TRANSFORM_SIGNED_SQUARE:
+        return (double)((x > 0) - (x < 0)) * x * x;
+    case MYR_TRANSFORM_LOG1P_EXP:
+        return log1p(exp(x));
+    case MYR_TRANSFORM_STEP:
+        return x > 0 ? 1.0 : 0.0;
+    default:
+        return x;
     }
 }
 

@@ -3,10 +3,11 @@
  * without child. Eight rows walk one tree side by side, so that their loads overlap; each row still adds its leaves in
  * tree order, which keeps results bit-equal whatever the number of rows.
  *
- * Why every walk ends and stays inside, also when pages of the mapping turn to zeros after the check: the counts come from
- * a copy of the header; a zero tree entry names node 0 and output 0; a zero node is a leaf of value 0; a child is read
- * once, and is 0 (the walk ends) or lies behind its parent and within the tree; a zero column is column 0, which a model
- * with splits has; zero set bounds are an empty set, and every mixture of old and zero bounds lies within the words.
+ * Why every walk ends and stays inside, also when pages of the mapping turn to zeros after the check: the counts come
+ * from a copy of the header; a zero tree entry names node 0 and output 0; a zero node is a leaf of value 0; a child is
+ * read once, and is 0 (the walk ends) or lies behind its parent and within the tree; a zero column is column 0, which a
+ * model with splits has; zero set bounds are an empty set, and every mixture of old and zero bounds lies within the
+ * words.
  */
 #include <math.h>
 #include <string.h>
@@ -37,7 +38,8 @@ static __attribute__((noinline)) uint32_t walk_special(const walk_ctx *c, const 
 static inline uint32_t walk_side(const walk_ctx *c, const model_node *n, double x, bool special, bool single)
 {
     if (single) x = (double)(float)x;
-    if (special && __builtin_expect((n->flags & (NODE_ZERO | NODE_CATEGORY)) != 0, 0)) return walk_special(c, n, x, single);
+    if (special && __builtin_expect((n->flags & (NODE_ZERO | NODE_CATEGORY)) != 0, 0))
+        return walk_special(c, n, x, single);
     uint32_t left = (uint32_t)(x <= n->u.value) | ((uint32_t)(x != x) & n->flags & NODE_NAN_LEFT);
     return left ^ 1u;
 }
@@ -55,15 +57,17 @@ static inline double walk_row(const walk_ctx *c, const model_node *nodes, const 
 
 /* WALK_LANES walks at once: a lane that has ended stays on its leaf until all have. Needs a column 0. */
 static inline void walk_rows(const walk_ctx *c, const model_node *nodes, const double *rows, size_t row_stride,
-                                 bool special, bool single, double out[WALK_LANES])
+                             bool special, bool single, double out[WALK_LANES])
 {
     uint32_t slots[WALK_LANES];
     uint32_t alive;
+#pragma GCC unroll 8
     for (int k = 0; k < WALK_LANES; k++) {
         slots[k] = 1;
     }
     do {
         alive = 0;
+#pragma GCC unroll 8
         for (int k = 0; k < WALK_LANES; k++) {
             const model_node *n = &nodes[slots[k]];
             uint32_t child = __atomic_load_n(&n->child, __ATOMIC_RELAXED);
@@ -72,6 +76,7 @@ static inline void walk_rows(const walk_ctx *c, const model_node *nodes, const d
             alive |= child;
         }
     } while (alive != 0);
+#pragma GCC unroll 8
     for (int k = 0; k < WALK_LANES; k++) {
         out[k] = nodes[slots[k]].u.value;
     }
@@ -85,7 +90,8 @@ static inline void walk_add(double *margin, double leaf, bool single)
 
 /* All trees over one tile of rows. Margins hold the base margins before, the sums after. */
 static inline __attribute__((always_inline)) void walk_tile(const walk_ctx *c, const double *rows, size_t row_stride,
-                                                               size_t row_count, double *margins, bool special, bool single)
+                                                            size_t row_count, double *margins, bool special,
+                                                            bool single)
 {
     const model_tree *trees = (const model_tree *)(c->bytes + c->map.trees_at);
     size_t width = c->h->margin_count;
@@ -139,8 +145,8 @@ static void walk_linear(const walk_ctx *c, const double *rows, size_t row_stride
     }
 }
 
-void myr_model_walk(const model_header *h, const unsigned char *bytes, const double *rows, size_t row_stride, size_t row_count,
-                    double *margins)
+void myr_model_walk(const model_header *h, const unsigned char *bytes, const double *rows, size_t row_stride,
+                    size_t row_count, double *margins)
 {
     walk_ctx c = {.h = h, .bytes = bytes, .map = model_map_of(h)};
     c.items = (const model_node *)(bytes + c.map.items_at);

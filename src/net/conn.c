@@ -23,18 +23,18 @@ static void conn_set(net_conn *conn, int64_t deadline_ns, int64_t listens_ns)
     atomic_store_explicit(&conn->listens_ns, listens_ns, memory_order_relaxed);
 }
 
-void net_conn_wait(net_conn *conn, int64_t timeout_ms)
+void myr_net_conn_wait(net_conn *conn, int64_t timeout_ms)
 {
     int64_t now_ns = myr_clock_mono_ns();
     conn_set(conn, now_ns + timeout_ms * 1000000, now_ns);
 }
 
-void net_conn_send(net_conn *conn, int64_t timeout_ms)
+void myr_net_conn_send(net_conn *conn, int64_t timeout_ms)
 {
     conn_set(conn, myr_clock_mono_ns() + timeout_ms * 1000000, NET_NEVER_NS);
 }
 
-void net_conn_work(net_conn *conn)
+void myr_net_conn_work(net_conn *conn)
 {
     conn_set(conn, NET_NEVER_NS, NET_NEVER_NS);
 }
@@ -62,7 +62,7 @@ static void conn_remove(myr_http_server *server, net_conn *conn)
     myr_mutex_unlock(&server->conns_lock);
 }
 
-void net_on_connection(void *ctx, struct MHD_Connection *mhd, void **slot, enum MHD_ConnectionNotificationCode what)
+void myr_net_on_connection(void *ctx, struct MHD_Connection *mhd, void **slot, enum MHD_ConnectionNotificationCode what)
 {
     myr_http_server *server = ctx;
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
@@ -80,7 +80,7 @@ void net_on_connection(void *ctx, struct MHD_Connection *mhd, void **slot, enum 
         return;
     }
     conn->fd = info->connect_fd;
-    net_conn_wait(conn, server->opts.header_timeout_ms);
+    myr_net_conn_wait(conn, server->opts.header_timeout_ms);
     conn_add(server, conn);
     *slot = conn;
 }
@@ -120,7 +120,7 @@ static void *reaper_main(void *arg)
     return NULL;
 }
 
-myr_rc net_reaper_start(myr_http_server *server, myr_err *err)
+myr_rc myr_net_reaper_start(myr_http_server *server, myr_err *err)
 {
     int64_t shortest_ms = server->opts.header_timeout_ms;
     if (server->opts.body_timeout_ms < shortest_ms) shortest_ms = server->opts.body_timeout_ms;
@@ -134,7 +134,7 @@ myr_rc net_reaper_start(myr_http_server *server, myr_err *err)
     return MYR_OK;
 }
 
-void net_reaper_stop(myr_http_server *server)
+void myr_net_reaper_stop(myr_http_server *server)
 {
     if (!server->has_reaper) return;
     myr_mutex_lock(&server->conns_lock);

@@ -102,37 +102,38 @@ struct myr_http_server {
 };
 
 /* The calling thread's net_thread; claimed on the first call. */
-net_thread *net_thread_here(myr_http_server *server, bool is_loop);
-bool net_thread_is_current(const net_thread *thread);
+net_thread *myr_net_thread_here(myr_http_server *server, bool is_loop);
+bool myr_net_thread_is_current(const net_thread *thread);
 
 /* ---- listen.c ---- */
 /* A listening socket for "host:port" or "[v6]:port". */
-myr_rc net_listen(const char *listen, int *out_fd, int *out_port, myr_err *err);
+myr_rc myr_net_listen(const char *listen, int *out_fd, int *out_port, myr_err *err);
 
 /* ---- conn.c: connections and their deadlines ---- */
-void net_on_connection(void *ctx, struct MHD_Connection *mhd, void **slot, enum MHD_ConnectionNotificationCode what);
+void myr_net_on_connection(void *ctx, struct MHD_Connection *mhd, void **slot,
+                           enum MHD_ConnectionNotificationCode what);
 /* From now we … (conn may be NULL) */
-void net_conn_wait(net_conn *conn, int64_t timeout_ms); /* … wait for the client's bytes */
-void net_conn_send(net_conn *conn, int64_t timeout_ms); /* … wait for the client to take its answer */
-void net_conn_work(net_conn *conn);                     /* … work: no deadline */
-myr_rc net_reaper_start(myr_http_server *server, myr_err *err);
-void net_reaper_stop(myr_http_server *server);
+void myr_net_conn_wait(net_conn *conn, int64_t timeout_ms); /* … wait for the client's bytes */
+void myr_net_conn_send(net_conn *conn, int64_t timeout_ms); /* … wait for the client to take its answer */
+void myr_net_conn_work(net_conn *conn);                     /* … work: no deadline */
+myr_rc myr_net_reaper_start(myr_http_server *server, myr_err *err);
+void myr_net_reaper_stop(myr_http_server *server);
 
 /* ---- request.c: what libmicrohttpd calls ---- */
-void *net_on_request_line(void *ctx, const char *target, struct MHD_Connection *mhd);
-enum MHD_Result net_on_access(void *ctx, struct MHD_Connection *mhd, const char *url, const char *method,
-                              const char *version, const char *data, size_t *data_bytes, void **slot);
-void net_on_completed(void *ctx, struct MHD_Connection *mhd, void **slot, enum MHD_RequestTerminationCode how);
-void net_req_free(myr_req *req);
+void *myr_net_on_request_line(void *ctx, const char *target, struct MHD_Connection *mhd);
+enum MHD_Result myr_net_on_access(void *ctx, struct MHD_Connection *mhd, const char *url, const char *method,
+                                  const char *version, const char *data, size_t *data_bytes, void **slot);
+void myr_net_on_completed(void *ctx, struct MHD_Connection *mhd, void **slot, enum MHD_RequestTerminationCode how);
+void myr_net_req_free(myr_req *req);
 
 /* ---- target.c: the path ---- */
 /* Cut and decode url. BAD_INPUT names the part; NOT_FOUND: too many parts; NO_MEMORY. */
-myr_rc net_target_parse(myr_req *req, const char *url, myr_err *err);
+myr_rc myr_net_target_parse(myr_req *req, const char *url, myr_err *err);
 /* Decode %xx once, into `out` (room for text.size bytes). False: a bad escape or %00. */
-bool net_percent_decode(myr_str text, char *out, size_t *out_size);
+bool myr_net_percent_decode(myr_str text, char *out, size_t *out_size);
 
 /* ---- reply.c ---- */
 /* Hand the answer to libmicrohttpd. MHD_NO closes the connection. Loop only. */
-enum MHD_Result net_send(myr_req *req);
+enum MHD_Result myr_net_send(myr_req *req);
 
 #endif

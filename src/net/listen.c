@@ -76,7 +76,7 @@ static int listen_on(int fd, const struct addrinfo *info, int *out_port)
     return 0;
 }
 
-myr_rc net_listen(const char *listen, int *out_fd, int *out_port, myr_err *err)
+myr_rc myr_net_listen(const char *listen, int *out_fd, int *out_port, myr_err *err)
 {
     char host[LISTEN_HOST_BYTES], port[8];
     MYR_TRY(listen_cut(listen, host, port, err));

@@ -49,7 +49,7 @@ myr_arena *myr_req_arena(myr_req *req)
 
 void *myr_req_loop_state(myr_req *req)
 {
-    MYR_ASSERT(net_thread_is_current(req->runs));
+    MYR_ASSERT(myr_net_thread_is_current(req->runs));
     return req->runs->state;
 }
 
@@ -80,7 +80,7 @@ const void *myr_req_note(const myr_req *req)
 
 bool myr_req_is_on_loop(const myr_req *req)
 {
-    return net_thread_is_current(req->loop);
+    return myr_net_thread_is_current(req->loop);
 }
 
 /* ---- answering ---- */
@@ -156,14 +156,14 @@ static bool reply_headers(const myr_req *req, struct MHD_Response *response)
     return ok;
 }
 
-enum MHD_Result net_send(myr_req *req)
+enum MHD_Result myr_net_send(myr_req *req)
 {
-    MYR_ASSERT(net_thread_is_current(req->loop) && req->status != 0 && req->phase != NET_PHASE_SENT);
+    MYR_ASSERT(myr_net_thread_is_current(req->loop) && req->status != 0 && req->phase != NET_PHASE_SENT);
     struct MHD_Response *response = MHD_create_response_from_buffer_static(req->reply_bytes, req->reply);
     if (response == NULL) return MHD_NO;
     enum MHD_Result result = MHD_NO;
     if (reply_headers(req, response)) {
-        net_conn_send(req->conn, req->server->opts.body_timeout_ms); /* the client has as long to take it */
+        myr_net_conn_send(req->conn, req->server->opts.body_timeout_ms); /* the client has as long to take it */
         req->phase = NET_PHASE_SENT;
         result = MHD_queue_response(req->mhd, (unsigned)req->status, response);
     }

@@ -26,7 +26,7 @@ static myr_req *req_new(net_thread *loop)
     return req;
 }
 
-void net_req_free(myr_req *req)
+void myr_net_req_free(myr_req *req)
 {
     myr_arena_free(req->arena);
     myr_free(req);
@@ -34,7 +34,7 @@ void net_req_free(myr_req *req)
 
 static myr_req *req_take(net_thread *loop)
 {
-    MYR_ASSERT(loop->is_loop && net_thread_is_current(loop));
+    MYR_ASSERT(loop->is_loop && myr_net_thread_is_current(loop));
     myr_req *req = loop->spare_reqs;
     if (req != NULL) {
         loop->spare_reqs = req->next_spare;
@@ -56,7 +56,7 @@ static void req_put(myr_req *req)
 {
     net_thread *loop = req->loop;
     if (loop->spare_count >= REQ_SPARES_MAX || myr_arena_used_bytes(req->arena) > REQ_SPARE_BYTES_MAX) {
-        net_req_free(req);
+        myr_net_req_free(req);
         return;
     }
     myr_arena_reset(req->arena);
@@ -67,17 +67,17 @@ static void req_put(myr_req *req)
 
 /* ---- the callbacks, in the order in which they come ---- */
 
-void *net_on_request_line(void *ctx, const char *target, struct MHD_Connection *mhd)
+void *myr_net_on_request_line(void *ctx, const char *target, struct MHD_Connection *mhd)
 {
     myr_http_server *server = ctx;
-    myr_req *req = req_take(net_thread_here(server, true));
-    if (req == NULL) return NULL; /* net_on_access closes the connection */
+    myr_req *req = req_take(myr_net_thread_here(server, true));
+    if (req == NULL) return NULL; /* myr_net_on_access closes the connection */
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     req->mhd = mhd;
     req->conn = info != NULL ? info->socket_context : NULL;
     req->target_bytes = strlen(target);
     if (req->conn != NULL) { /* on a new connection the time of the headers runs since it was accepted */
-        if (req->conn->had_request) net_conn_wait(req->conn, server->opts.header_timeout_ms);
+        if (req->conn->had_request) myr_net_conn_wait(req->conn, server->opts.header_timeout_ms);
         req->conn->had_request = true;
     }
     return req;
@@ -116,14 +116,19 @@ static enum MHD_Result req_refuse(myr_req *req, int status, bool close, const ch
         myr_arena_printf(req->arena, "{\"error\":\"%s\"}", message); /* our own words: nothing to escape */
     if (body == NULL) body = "{\"error\":\"out of memory\"}";
     myr_req_reply(req, status, "application/json", body, strlen(body));
-    return net_send(req);
+    return myr_net_send(req);
 }
 
+/* The limit as one would set it: 8 MiB, not 8.4 MB. */
 static enum MHD_Result req_refuse_too_large(myr_req *req, bool close)
 {
-    char text[96];
-    const char *message = myr_arena_printf(req->arena, "the request body is larger than the limit of %s",
-                                           myr_format_bytes(req->server->opts.body_bytes_max, text, sizeof text));
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB"};
+    int64_t count = req->server->opts.body_bytes_max;
+    size_t unit = 0;
+    for (; unit + 1 < MYR_COUNT_OF(units) && count % 1024 == 0; unit++)
+        count /= 1024;
+    const char *message = myr_arena_printf(req->arena, "the request body is larger than the limit of %lld %s",
+                                           (long long)count, units[unit]);
     return req_refuse(req, 413, close, message != NULL ? message : "the request body is too large");
 }
 
@@ -167,7 +172,7 @@ static bool req_make_room(myr_req *req, size_t room)
 static enum MHD_Result req_on_headers(myr_req *req, const char *url, const char *method)
 {
     myr_http_server *server = req->server;
-    MYR_ASSERT(net_thread_is_current(req->loop));
+    MYR_ASSERT(myr_net_thread_is_current(req->loop));
     req->phase = NET_PHASE_BODY;
     req->start_ns = myr_clock_mono_ns();
     req->path = url;
@@ -178,12 +183,12 @@ static enum MHD_Result req_on_headers(myr_req *req, const char *url, const char 
     int status = req_check_headers(req, &message);
     if (status != 0) return req_refuse(req, status, true, message);
     myr_err err = {0};
-    if (net_target_parse(req, url, &err) != MYR_OK) {
+    if (myr_net_target_parse(req, url, &err) != MYR_OK) {
         req->must_close = err.rc == MYR_BAD_INPUT;
         myr_req_reply_error(req, &err);
-        return net_send(req);
+        return myr_net_send(req);
     }
-    net_conn_wait(req->conn, server->opts.body_timeout_ms);
+    myr_net_conn_wait(req->conn, server->opts.body_timeout_ms);
     const char *length_text = MHD_lookup_connection_value(req->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
     uint64_t length = 0;
     if (length_text == NULL || !myr_parse_uint64(myr_str_of(length_text), &length) || length == 0) return MHD_YES;
@@ -225,18 +230,18 @@ static enum MHD_Result req_on_data(myr_req *req, const char *data, size_t data_b
 static enum MHD_Result req_run(myr_req *req)
 {
     myr_http_server *server = req->server;
-    net_conn_work(req->conn); /* what takes time now is ours */
+    myr_net_conn_work(req->conn); /* what takes time now is ours */
     if (req->is_too_large) return req_refuse_too_large(req, false);
     if (req->body != NULL) req->body[req->body_bytes] = '\0';
     req->phase = NET_PHASE_HANDLER;
     server->opts.handler(server->opts.ctx, req);
     if (req->phase == NET_PHASE_DEFERRED) return MHD_YES; /* may be running elsewhere already: not ours to touch */
     MYR_ASSERT(req->status != 0);                         /* a handler answers or defers */
-    return net_send(req);
+    return myr_net_send(req);
 }
 
-enum MHD_Result net_on_access(void *ctx, struct MHD_Connection *mhd, const char *url, const char *method,
-                              const char *version, const char *data, size_t *data_bytes, void **slot)
+enum MHD_Result myr_net_on_access(void *ctx, struct MHD_Connection *mhd, const char *url, const char *method,
+                                  const char *version, const char *data, size_t *data_bytes, void **slot)
 {
     (void)ctx;
     (void)mhd;
@@ -256,7 +261,7 @@ enum MHD_Result net_on_access(void *ctx, struct MHD_Connection *mhd, const char 
     case NET_PHASE_DEFERRED: /* woken: the answer is there */
         MYR_ASSERT(req->status != 0);
         req->runs = req->loop;
-        return net_send(req);
+        return myr_net_send(req);
     case NET_PHASE_HANDLER:
     case NET_PHASE_SENT:
         break;
@@ -265,7 +270,7 @@ enum MHD_Result net_on_access(void *ctx, struct MHD_Connection *mhd, const char 
     return MHD_YES;
 }
 
-void net_on_completed(void *ctx, struct MHD_Connection *mhd, void **slot, enum MHD_RequestTerminationCode how)
+void myr_net_on_completed(void *ctx, struct MHD_Connection *mhd, void **slot, enum MHD_RequestTerminationCode how)
 {
     myr_http_server *server = ctx;
     (void)mhd;
@@ -278,7 +283,7 @@ void net_on_completed(void *ctx, struct MHD_Connection *mhd, void **slot, enum M
         if (req->phase != NET_PHASE_SENT) req->status = myr_rc_http(MYR_CANCELLED); /* it left before its answer */
         if (server->opts.on_done != NULL) server->opts.on_done(server->opts.ctx, req);
     }
-    net_conn_wait(req->conn, server->opts.idle_timeout_ms);
+    myr_net_conn_wait(req->conn, server->opts.idle_timeout_ms);
     bool is_counted = req->is_counted;
     req_put(req);
     if (is_counted) atomic_fetch_sub(&server->in_flight, 1);
@@ -299,7 +304,7 @@ static void req_compute(void *arg)
     myr_req *req = arg;
     myr_http_server *server = req->server;
     struct MHD_Connection *mhd = req->mhd;
-    req->runs = net_thread_here(server, false);
+    req->runs = myr_net_thread_here(server, false);
     if (atomic_load(&server->is_hurrying)) {
         req_reply_busy(req, "the server is stopping: ask another one or again later");
     } else {
@@ -313,7 +318,7 @@ static void req_compute(void *arg)
 void myr_req_defer(myr_req *req, void (*again)(void *ctx, myr_req *req))
 {
     myr_http_server *server = req->server;
-    MYR_ASSERT(net_thread_is_current(req->loop) && req->phase == NET_PHASE_HANDLER && req->status == 0);
+    MYR_ASSERT(myr_net_thread_is_current(req->loop) && req->phase == NET_PHASE_HANDLER && req->status == 0);
     int64_t before = atomic_fetch_add(&server->deferred_count, 1); /* before is_hurrying is read: see myr_http_stop */
     bool is_hurrying = atomic_load(&server->is_hurrying);
     if (is_hurrying || before >= server->deferred_max) {

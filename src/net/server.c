@@ -7,16 +7,17 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#define SERVER_CONN_BYTES        (32u << 10) /* libmicrohttpd's memory of one connection: header, its parts, read buffer */
+#define SERVER_CONN_BYTES        (16u << 10) /* libmicrohttpd's memory of one connection; it zeroes all of it per request */
 #define SERVER_DRAIN_LOOK_MS     5
 #define SERVER_LAST_WORDS_MS_MAX 200 /* after the drain time: for the answers that were just made */
 
 /* A thread of one server never becomes one of another: they are made with it and end before it. */
 static _Thread_local net_thread *server_thread_here;
 
-net_thread *net_thread_here(myr_http_server *server, bool is_loop)
+net_thread *myr_net_thread_here(myr_http_server *server, bool is_loop)
 {
     net_thread *thread = server_thread_here;
     if (thread == NULL) {
@@ -30,7 +31,7 @@ net_thread *net_thread_here(myr_http_server *server, bool is_loop)
     return thread;
 }
 
-bool net_thread_is_current(const net_thread *thread)
+bool myr_net_thread_is_current(const net_thread *thread)
 {
     return server_thread_here == thread;
 }
@@ -80,14 +81,14 @@ static void server_free(myr_http_server *server)
     MYR_ASSERT(server->daemon == NULL);
     MYR_ASSERT(atomic_load(&server->deferred_count) == 0);
     myr_pool_stop(server->pool);
-    net_reaper_stop(server);
+    myr_net_reaper_stop(server);
     MYR_ASSERT(server->conns == NULL);
     for (int i = 0; server->threads != NULL && i < server->thread_count; i++) {
         net_thread *thread = &server->threads[i];
         while (thread->spare_reqs != NULL) {
             myr_req *req = thread->spare_reqs;
             thread->spare_reqs = req->next_spare;
-            net_req_free(req);
+            myr_net_req_free(req);
         }
         if (thread->state != NULL && server->opts.free_loop_state != NULL) server->opts.free_loop_state(thread->state);
     }
@@ -133,7 +134,7 @@ static myr_rc server_start_daemon(myr_http_server *server, myr_err *err)
     unsigned limit = (unsigned)conns_max;
     if (limit < (unsigned)server->opts.loop_count) limit = (unsigned)server->opts.loop_count; /* split between them */
     server->daemon =
-        MHD_start_daemon(flags, 0, NULL, NULL, net_on_access, server, MHD_OPTION_EXTERNAL_LOGGER, server_on_log,
+        MHD_start_daemon(flags, 0, NULL, NULL, myr_net_on_access, server, MHD_OPTION_EXTERNAL_LOGGER, server_on_log,
                          NULL, /* first: it gets the messages about the others */
                          MHD_OPTION_LISTEN_SOCKET, server->listen_fd, MHD_OPTION_THREAD_POOL_SIZE,
                          server->opts.loop_count > 1 ? (unsigned)server->opts.loop_count : 0u,
@@ -141,18 +142,18 @@ static myr_rc server_start_daemon(myr_http_server *server, myr_err *err)
                          (size_t)SERVER_CONN_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, 0u, /* the reaper's work */
                          MHD_OPTION_LISTENING_ADDRESS_REUSE, 0u, MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1,
                          MHD_OPTION_UNESCAPE_CALLBACK, server_keep_escaped, NULL, MHD_OPTION_URI_LOG_CALLBACK,
-                         net_on_request_line, server, MHD_OPTION_NOTIFY_COMPLETED, net_on_completed, server,
-                         MHD_OPTION_NOTIFY_CONNECTION, net_on_connection, server, MHD_OPTION_END);
+                         myr_net_on_request_line, server, MHD_OPTION_NOTIFY_COMPLETED, myr_net_on_completed, server,
+                         MHD_OPTION_NOTIFY_CONNECTION, myr_net_on_connection, server, MHD_OPTION_END);
     if (server->daemon == NULL) MYR_FAIL(err, IO, "the HTTP server does not start: too many threads or open files?");
     return MYR_OK;
 }
 
 static myr_rc server_start_parts(myr_http_server *server, const char *listen, myr_err *err)
 {
-    MYR_TRY(net_listen(listen, &server->listen_fd, &server->port, err));
+    MYR_TRY(myr_net_listen(listen, &server->listen_fd, &server->port, err));
     MYR_TRY(server_make_threads(server, err));
     MYR_TRY(myr_pool_start("compute", server->opts.compute_count, (size_t)server->deferred_max, &server->pool, err));
-    MYR_TRY(net_reaper_start(server, err));
+    MYR_TRY(myr_net_reaper_start(server, err));
     return server_start_daemon(server, err);
 }
 
@@ -201,6 +202,11 @@ void myr_http_stop(myr_http_server *server, int64_t drain_ms)
     atomic_store(&server->is_draining, true);
     int fd = MHD_quiesce_daemon(server->daemon);
     MYR_ASSERT(fd == server->listen_fd);
+    /*
+     * A socket that still listens would take clients in that nobody answers. Shut down, not closed: a loop that is just
+     * about to accept must not meet the number in other hands.
+     */
+    MYR_IGNORE(shutdown(fd, SHUT_RDWR));
     server_wait_zero(&server->in_flight, deadline_ns);
     /*
      * From here no request falls asleep: a loop raises deferred_count before it reads is_hurrying, we raise is_hurrying

@@ -14,7 +14,7 @@ static int hex_digit(char c)
     return -1;
 }
 
-bool net_percent_decode(myr_str text, char *out, size_t *out_size)
+bool myr_net_percent_decode(myr_str text, char *out, size_t *out_size)
 {
     size_t size = 0;
     for (size_t i = 0; i < text.size; i++) {
@@ -41,7 +41,7 @@ static myr_rc target_part(myr_req *req, myr_str raw, myr_err *err)
     char *text = myr_arena_alloc(req->arena, raw.size + 1);
     if (text == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the path");
     size_t size;
-    if (!net_percent_decode(raw, text, &size)) {
+    if (!myr_net_percent_decode(raw, text, &size)) {
         MYR_FAIL(err, BAD_INPUT,
                  "path part " MYR_STR_FMT " has a bad escape: %% needs two hexadecimal digits and %%00 is not"
                  " accepted",
@@ -56,7 +56,7 @@ static myr_rc target_part(myr_req *req, myr_str raw, myr_err *err)
     return MYR_OK;
 }
 
-myr_rc net_target_parse(myr_req *req, const char *url, myr_err *err)
+myr_rc myr_net_target_parse(myr_req *req, const char *url, myr_err *err)
 {
     MYR_ASSERT(req->segment_count == 0);
     if (url[0] != '/') MYR_FAIL(err, BAD_INPUT, "request target %s is not a path: it must begin with /", url);
@@ -88,10 +88,10 @@ static enum MHD_Result target_match(void *ctx, enum MHD_ValueKind kind, const ch
     (void)kind;
     char *text = myr_arena_alloc(search->req->arena, key_bytes + value_bytes + 1);
     size_t size;
-    if (text == NULL || !net_percent_decode(myr_str_make(key, key_bytes), text, &size)) return MHD_YES;
+    if (text == NULL || !myr_net_percent_decode(myr_str_make(key, key_bytes), text, &size)) return MHD_YES;
     if (!myr_str_is(myr_str_make(text, size), search->name)) return MHD_YES;
     if (value == NULL) value_bytes = 0;
-    if (!net_percent_decode(myr_str_make(value != NULL ? value : "", value_bytes), text, &size)) return MHD_NO;
+    if (!myr_net_percent_decode(myr_str_make(value != NULL ? value : "", value_bytes), text, &size)) return MHD_NO;
     search->value = myr_str_make(text, size);
     search->is_found = myr_utf8_is_valid(search->value);
     return MHD_NO; /* ends the walk */

@@ -116,7 +116,7 @@ static myr_rc key_value_from_double(myr_key_type type, const char *name, double 
     }
     char text[MYR_DOUBLE_TEXT_BYTES];
     size_t size = myr_format_double(value, text);
-    MYR_ASSERT(size <= MYR_KEY_SCRATCH_BYTES && size <= sizeof text);
+    MYR_ASSERT(size < MYR_KEY_SCRATCH_BYTES);
     if (type == MYR_KEY_INT64) {
         MYR_FAIL(err, BAD_INPUT, "partition column '%s' is %s, %.*s is not an integer of 64 bits", name,
                  key_type_names[type], (int)size, text);
@@ -183,7 +183,7 @@ myr_rc myr_key_from_segment(const myr_key_schema *schema, const myr_segment *seg
         names[i] = schema->columns[i].name;
     }
     int32_t parts[MYR_PARTITION_COLUMNS_MAX];
-    MYR_TRY(pack_segment_order(segment, names, schema->column_count, parts, err));
+    MYR_TRY(myr_pack_segment_order(segment, names, schema->column_count, parts, err));
     myr_key_value values[MYR_PARTITION_COLUMNS_MAX] = {0};
     uint32_t mask = 0;
     for (uint32_t i = 0; i < schema->column_count; i++) {
@@ -249,14 +249,14 @@ static myr_rc key_walk(const myr_key_schema *schema, const unsigned char *key, s
         if ((mask >> i & 1) == 0) {
             continue;
         }
-        myr_key_value value;
+        myr_key_value value = {0};
         MYR_TRY(key_reader_next(&reader, schema->columns[i].type, schema->columns[i].name, &value, err));
         if (out != NULL) {
             char digits[MYR_KEY_SCRATCH_BYTES];
             if (schema->columns[i].type == MYR_KEY_INT64) {
                 value.text = myr_str_make(digits, key_format_int64(value.i64, digits));
             }
-            pack_segment_put(out, schema->columns[i].name, value.text, is_first);
+            myr_pack_segment_put(out, schema->columns[i].name, value.text, is_first);
         }
         is_first = false;
     }
@@ -267,7 +267,7 @@ static myr_rc key_walk(const myr_key_schema *schema, const unsigned char *key, s
     return MYR_OK;
 }
 
-myr_rc pack_key_check(const myr_key_schema *schema, const unsigned char *key, size_t key_bytes, myr_err *err)
+myr_rc myr_pack_key_check(const myr_key_schema *schema, const unsigned char *key, size_t key_bytes, myr_err *err)
 {
     return key_walk(schema, key, key_bytes, NULL, err);
 }
@@ -275,7 +275,7 @@ myr_rc pack_key_check(const myr_key_schema *schema, const unsigned char *key, si
 myr_rc myr_key_text(const myr_key_schema *schema, const unsigned char *key, size_t key_bytes, myr_buf *out,
                     myr_err *err)
 {
-    MYR_TRY(pack_key_check(schema, key, key_bytes, err)); /* first: a bad key leaves *out as it was */
+    MYR_TRY(myr_pack_key_check(schema, key, key_bytes, err)); /* first: a bad key leaves *out as it was */
     MYR_TRY(key_walk(schema, key, key_bytes, out, err));
     return myr_buf_check(out, err);
 }

@@ -3,7 +3,8 @@
  *   text    `store=2,brand=1`: people, URLs, the registry. Values percent-encoded for , = % / @ and controls.
  *   values  one typed value (or null) per partition column.
  *   bytes   the canonical encoding that packs index and compare:
- *           u8 mask of the columns present, then per present column, ascending: int64 little-endian, or u16 length + bytes.
+ *           u8 mask of the columns present, then per present column, ascending: int64 little-endian, or u16 length +
+ * bytes.
  */
 #ifndef MYR_PACK_KEY_H
 #define MYR_PACK_KEY_H
@@ -50,23 +51,28 @@ typedef struct myr_key_value {
 
 /*
  * Convert a cell to a column's type. INT64: 2, 2.0, "2" are 2; 2.5, "abc" are BAD_INPUT; null and NaN are null.
- * BYTES: text as it is; an integer (2, 2.0) becomes its decimal text, written into scratch; 2.5 becomes its shortest text.
+ * BYTES: text as it is; an integer (2, 2.0) becomes its decimal text, written into scratch; 2.5 becomes its shortest
+ * text.
  */
 #define MYR_KEY_SCRATCH_BYTES 40
-myr_rc myr_key_value_from_col(myr_key_type type, const myr_col *col, int64_t row_idx, char scratch[MYR_KEY_SCRATCH_BYTES],
-                              myr_key_value *out, myr_err *err);
+myr_rc myr_key_value_from_col(myr_key_type type, const myr_col *col, int64_t row_idx,
+                              char scratch[MYR_KEY_SCRATCH_BYTES], myr_key_value *out, myr_err *err);
 
-/* Encode the columns in `mask` (bit i = column i; all must be non-null). Returns the size (<= MYR_KEY_BYTES_MAX), 0 if a value is too long. */
+/* Encode the columns in `mask` (bit i = column i; all must be non-null). Returns the size (<= MYR_KEY_BYTES_MAX), 0 if
+ * a value is too long. */
 size_t myr_key_encode(const myr_key_schema *schema, uint32_t mask, const myr_key_value *values,
                       unsigned char out[MYR_KEY_BYTES_MAX]);
-/* From segment text in canonical or any order. BAD_INPUT: unknown column, or a value that is not of the column's type. */
-myr_rc myr_key_from_segment(const myr_key_schema *schema, const myr_segment *segment, unsigned char out[MYR_KEY_BYTES_MAX],
-                            size_t *out_size, myr_err *err);
+/* From segment text in canonical or any order. BAD_INPUT: unknown column, or a value that is not of the column's type.
+ */
+myr_rc myr_key_from_segment(const myr_key_schema *schema, const myr_segment *segment,
+                            unsigned char out[MYR_KEY_BYTES_MAX], size_t *out_size, myr_err *err);
 /* Check untrusted key bytes and write their segment text. BAD_FORMAT if they are not canonical. */
-myr_rc myr_key_text(const myr_key_schema *schema, const unsigned char *key, size_t key_bytes, myr_buf *out, myr_err *err);
+myr_rc myr_key_text(const myr_key_schema *schema, const unsigned char *key, size_t key_bytes, myr_buf *out,
+                    myr_err *err);
 uint64_t myr_key_hash(const unsigned char *key, size_t key_bytes);
 
-/* The default fallback chain: masks from all columns to none, dropping from the left. Returns how many (column_count + 1). */
+/* The default fallback chain: masks from all columns to none, dropping from the left. Returns how many (column_count +
+ * 1). */
 uint32_t myr_key_chain(const myr_key_schema *schema, uint32_t out_masks[MYR_PARTITION_COLUMNS_MAX + 1]);
 
 #endif

@@ -20,10 +20,10 @@ static myr_rc pack_commit_blobs(myr_pack_writer *writer, myr_err *err)
     pack_ref *ref = &writer->refs[writer->new_ref];
     pack_tail tail = {writer->blobs.file_bytes + PACK_TAIL_BYTES, writer->blob_count, writer->blob_id};
     unsigned char bytes[PACK_TAIL_BYTES];
-    pack_tail_put(bytes, &tail);
-    MYR_TRY(pack_out_put(&writer->blobs, bytes, sizeof bytes, err));
+    myr_pack_tail_put(bytes, &tail);
+    MYR_TRY(myr_pack_out_put(&writer->blobs, bytes, sizeof bytes, err));
     MYR_ASSERT(writer->blobs.file_bytes == tail.file_bytes);
-    MYR_TRY(pack_out_finish(&writer->blobs, err));
+    MYR_TRY(myr_pack_out_finish(&writer->blobs, err));
     ref->file_bytes = tail.file_bytes;
     ref->id = tail.id;
     return MYR_OK;
@@ -31,7 +31,7 @@ static myr_rc pack_commit_blobs(myr_pack_writer *writer, myr_err *err)
 
 static myr_rc pack_commit_meta(const myr_pack_writer *writer, myr_buf *out, myr_err *err)
 {
-    pack_meta_str_put(out, writer->fleet);
+    myr_pack_meta_str_put(out, writer->fleet);
     if (writer->signature.size > 0) {
         myr_buf_append(out, writer->signature.data, writer->signature.size);
     }
@@ -40,7 +40,7 @@ static myr_rc pack_commit_meta(const myr_pack_writer *writer, myr_buf *out, myr_
         pack_put_u64(fixed, writer->refs[i].file_bytes);
         pack_put_u64(fixed + 8, writer->refs[i].id);
         myr_buf_append(out, fixed, sizeof fixed);
-        pack_meta_str_put(out, writer->refs[i].name);
+        myr_pack_meta_str_put(out, writer->refs[i].name);
     }
     MYR_TRY(myr_buf_check(out, err));
     MYR_ASSERT(out->size > 0 && out->size <= PACK_META_BYTES_MAX); /* follows from the limits of names and counts */
@@ -48,7 +48,7 @@ static myr_rc pack_commit_meta(const myr_pack_writer *writer, myr_buf *out, myr_
 }
 
 /* The sum of every page, in file form. */
-static myr_rc pack_commit_sums(const myr_pack_writer *writer, const pack_layout *at, unsigned char **out, myr_err *err)
+static myr_rc pack_commit_sums(const myr_pack_writer *writer, const pack_layout *at, myr_mem *out, myr_err *err)
 {
     unsigned char *sums = myr_calloc(at->page_count + 1, 8);
     if (sums == NULL) {
@@ -57,8 +57,8 @@ static myr_rc pack_commit_sums(const myr_pack_writer *writer, const pack_layout 
     }
     unsigned char page[PACK_PAGE_BYTES];
     for (uint64_t i = 0; i < at->page_count; i++) {
-        pack_rows_page(&writer->rows, i, page);
-        pack_put_u64(sums + i * 8, pack_page_sum(page, i));
+        myr_pack_rows_page(&writer->rows, i, page);
+        pack_put_u64(sums + i * 8, myr_pack_page_sum(page, i));
     }
     *out = sums;
     return MYR_OK;
@@ -68,7 +68,7 @@ static myr_rc pack_commit_zeros(pack_out *out, uint64_t until, myr_err *err)
 {
     static const unsigned char zeros[PACK_PAGE_BYTES];
     MYR_ASSERT(until >= out->file_bytes && until - out->file_bytes < sizeof zeros);
-    return pack_out_put(out, zeros, until - out->file_bytes, err);
+    return myr_pack_out_put(out, zeros, until - out->file_bytes, err);
 }
 
 static myr_rc pack_commit_index_write(const myr_pack_writer *writer, pack_out *out, const pack_header *header,
@@ -77,18 +77,18 @@ static myr_rc pack_commit_index_write(const myr_pack_writer *writer, pack_out *o
 {
     unsigned char bytes[PACK_HEADER_BYTES];
     unsigned char page[PACK_PAGE_BYTES];
-    pack_header_put(bytes, header);
-    MYR_TRY(pack_out_put(out, bytes, sizeof bytes, err));
-    MYR_TRY(pack_out_put(out, meta->data, meta->size, err));
+    myr_pack_header_put(bytes, header);
+    MYR_TRY(myr_pack_out_put(out, bytes, sizeof bytes, err));
+    MYR_TRY(myr_pack_out_put(out, meta->data, meta->size, err));
     MYR_TRY(pack_commit_zeros(out, at->sums_offset, err));
-    MYR_TRY(pack_out_put(out, sums, at->page_count * 8, err));
+    MYR_TRY(myr_pack_out_put(out, sums, at->page_count * 8, err));
     MYR_TRY(pack_commit_zeros(out, at->body_offset, err));
     for (uint64_t i = 0; i < at->page_count; i++) {
-        pack_rows_page(&writer->rows, i, page);
-        MYR_TRY(pack_out_put(out, page, sizeof page, err));
+        myr_pack_rows_page(&writer->rows, i, page);
+        MYR_TRY(myr_pack_out_put(out, page, sizeof page, err));
     }
     MYR_ASSERT(out->file_bytes == at->file_bytes);
-    return pack_out_finish(out, err);
+    return myr_pack_out_finish(out, err);
 }
 
 static myr_rc pack_commit_index(myr_pack_writer *writer, pack_out *out, myr_err *err)
@@ -106,15 +106,14 @@ static myr_rc pack_commit_index(myr_pack_writer *writer, pack_out *out, myr_err 
         .keys_bytes = writer->rows.keys_bytes,
         .meta_hash = myr_hash64(meta.data, meta.size, 0),
     };
-    MYR_TRY(pack_rows_finish(&writer->rows, &header.probe_max, err));
+    MYR_TRY(myr_pack_rows_finish(&writer->rows, &header.probe_max, err));
     pack_layout at;
-    MYR_TRY(pack_layout_of(&header, writer->name, &at, err));
+    MYR_TRY(myr_pack_layout_of(&header, writer->name, &at, err));
     header.file_bytes = at.file_bytes;
-    unsigned char *sums = NULL;
+    MYR_AUTO(myr_mem) sums = NULL;
     MYR_TRY(pack_commit_sums(writer, &at, &sums, err));
-    MYR_AUTO(myr_mem) sums_owner = sums;
     header.sums_hash = myr_hash64(sums, at.page_count * 8, 0);
-    MYR_TRY(pack_out_open(out, writer->dir, writer->name, PACK_INDEX_SUFFIX, err));
+    MYR_TRY(myr_pack_out_open(out, writer->dir, writer->name, PACK_INDEX_SUFFIX, err));
     return pack_commit_index_write(writer, out, &header, &at, &meta, sums, err);
 }
 
@@ -145,18 +144,17 @@ static myr_rc pack_commit_names(myr_pack_writer *writer, pack_out *index, pack_n
     return pack_commit_rename(index, names->index, &names->has_index, writer->dir, err);
 }
 
-/* Index first: at no moment does it name a file that is gone. */
+/* Index first, and the blobs only if that went well: at no moment does an index name a file that is gone. */
 static void pack_commit_undo(const pack_names *names)
 {
-    if (names->has_index) {
-        MYR_IGNORE(myr_io_unlink(names->index, NULL)); /* the first error is the one to tell */
-    }
+    if (names->has_index && myr_io_unlink(names->index, NULL) != MYR_OK)
+        return; /* the first error is the one to tell */
     if (names->has_blobs) {
-        MYR_IGNORE(myr_io_unlink(names->blobs, NULL));
+        MYR_IGNORE(myr_io_unlink(names->blobs, NULL)); /* as above; the next writer of this name replaces it */
     }
 }
 
-myr_rc pack_commit(myr_pack_writer *writer, myr_err *err)
+myr_rc myr_pack_commit(myr_pack_writer *writer, myr_err *err)
 {
     pack_out index = {.fd = -1};
     pack_names names = {.has_index = false};
@@ -170,6 +168,6 @@ myr_rc pack_commit(myr_pack_writer *writer, myr_err *err)
     if (rc != MYR_OK) {
         pack_commit_undo(&names);
     }
-    pack_out_drop(&index);
+    myr_pack_out_drop(&index);
     return rc;
 }

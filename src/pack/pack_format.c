@@ -37,7 +37,7 @@ enum {
 };
 _Static_assert(TAIL_HASH + 8 == PACK_TAIL_BYTES, "the tail ends with its hash");
 
-bool pack_is_zero(const unsigned char *at, size_t size_bytes)
+bool myr_pack_is_zero(const unsigned char *at, size_t size_bytes)
 {
     unsigned char all = 0;
     for (size_t i = 0; i < size_bytes; i++) {
@@ -48,7 +48,7 @@ bool pack_is_zero(const unsigned char *at, size_t size_bytes)
 
 /* ---- index header ---- */
 
-void pack_header_put(unsigned char out[PACK_HEADER_BYTES], const pack_header *header)
+void myr_pack_header_put(unsigned char out[PACK_HEADER_BYTES], const pack_header *header)
 {
     memset(out, 0, PACK_HEADER_BYTES);
     memcpy(out, PACK_INDEX_MAGIC, 8);
@@ -69,7 +69,8 @@ void pack_header_put(unsigned char out[PACK_HEADER_BYTES], const pack_header *he
     pack_put_u64(out + HEADER_HASH, myr_hash64(out, HEADER_HASH, 0));
 }
 
-myr_rc pack_header_get(const unsigned char *bytes, size_t size_bytes, const char *path, pack_header *out, myr_err *err)
+myr_rc myr_pack_header_get(const unsigned char *bytes, size_t size_bytes, const char *path, pack_header *out,
+                           myr_err *err)
 {
     if (size_bytes < PACK_HEADER_BYTES) {
         MYR_FAIL(err, BAD_FORMAT, "%s: %zu bytes are too few for a pack index (its header has %d)", path, size_bytes,
@@ -87,7 +88,7 @@ myr_rc pack_header_get(const unsigned char *bytes, size_t size_bytes, const char
         MYR_FAIL(err, BAD_FORMAT, "%s: the header is damaged (checksum)", path);
     }
     if (pack_get_u32(bytes + HEADER_SIZE) != PACK_HEADER_BYTES ||
-        !pack_is_zero(bytes + HEADER_ZEROS, HEADER_HASH - HEADER_ZEROS)) {
+        !myr_pack_is_zero(bytes + HEADER_ZEROS, HEADER_HASH - HEADER_ZEROS)) {
         MYR_FAIL(err, BAD_FORMAT, "%s: the header is not one of format %d", path, PACK_VERSION);
     }
     out->file_bytes = pack_get_u64(bytes + HEADER_FILE_BYTES);
@@ -105,7 +106,7 @@ myr_rc pack_header_get(const unsigned char *bytes, size_t size_bytes, const char
     return MYR_OK;
 }
 
-myr_rc pack_layout_of(const pack_header *header, const char *path, pack_layout *out, myr_err *err)
+myr_rc myr_pack_layout_of(const pack_header *header, const char *path, pack_layout *out, myr_err *err)
 {
     const struct {
         const char *what;
@@ -142,14 +143,14 @@ myr_rc pack_layout_of(const pack_header *header, const char *path, pack_layout *
 }
 
 /* The page's number is the seed: a page in the wrong place is damage too. */
-uint64_t pack_page_sum(const unsigned char page[PACK_PAGE_BYTES], uint64_t page_idx)
+uint64_t myr_pack_page_sum(const unsigned char page[PACK_PAGE_BYTES], uint64_t page_idx)
 {
     return myr_hash64(page, PACK_PAGE_BYTES, page_idx);
 }
 
 /* ---- entries ---- */
 
-void pack_row_put(unsigned char out[PACK_ENTRY_BYTES], const pack_row *row)
+void myr_pack_row_put(unsigned char out[PACK_ENTRY_BYTES], const pack_row *row)
 {
     pack_put_u64(out, row->model_hash);
     pack_put_u64(out + 8, (uint64_t)row->version);
@@ -160,7 +161,7 @@ void pack_row_put(unsigned char out[PACK_ENTRY_BYTES], const pack_row *row)
     pack_put_u16(out + 38, row->key_bytes);
 }
 
-void pack_row_get(const unsigned char bytes[PACK_ENTRY_BYTES], pack_row *out)
+void myr_pack_row_get(const unsigned char bytes[PACK_ENTRY_BYTES], pack_row *out)
 {
     out->model_hash = pack_get_u64(bytes);
     out->version = (int64_t)pack_get_u64(bytes + 8);
@@ -173,14 +174,14 @@ void pack_row_get(const unsigned char bytes[PACK_ENTRY_BYTES], pack_row *out)
 
 /* ---- both ends of a blob file ---- */
 
-void pack_head_put(unsigned char out[PACK_HEAD_BYTES])
+void myr_pack_head_put(unsigned char out[PACK_HEAD_BYTES])
 {
     memset(out, 0, PACK_HEAD_BYTES);
     memcpy(out, PACK_HEAD_MAGIC, 8);
     pack_put_u32(out + HEAD_VERSION, PACK_VERSION);
 }
 
-void pack_tail_put(unsigned char out[PACK_TAIL_BYTES], const pack_tail *tail)
+void myr_pack_tail_put(unsigned char out[PACK_TAIL_BYTES], const pack_tail *tail)
 {
     memset(out, 0, PACK_TAIL_BYTES);
     memcpy(out, PACK_TAIL_MAGIC, 8);
@@ -190,8 +191,8 @@ void pack_tail_put(unsigned char out[PACK_TAIL_BYTES], const pack_tail *tail)
     pack_put_u64(out + TAIL_HASH, myr_hash64(out, TAIL_HASH, 0));
 }
 
-myr_rc pack_ends_get(const unsigned char head[PACK_HEAD_BYTES], const unsigned char tail[PACK_TAIL_BYTES],
-                     uint64_t file_bytes, const char *path, pack_tail *out, myr_err *err)
+myr_rc myr_pack_ends_get(const unsigned char head[PACK_HEAD_BYTES], const unsigned char tail[PACK_TAIL_BYTES],
+                         uint64_t file_bytes, const char *path, pack_tail *out, myr_err *err)
 {
     if (memcmp(head, PACK_HEAD_MAGIC, 8) != 0) {
         MYR_FAIL(err, BAD_FORMAT, "%s: not a blob file of a pack (it does not begin with \"" PACK_HEAD_MAGIC "\")",
@@ -202,11 +203,11 @@ myr_rc pack_ends_get(const unsigned char head[PACK_HEAD_BYTES], const unsigned c
         MYR_FAIL(err, UNSUPPORTED, "%s: pack format %u, this program reads format %d: make the release again", path,
                  version, PACK_VERSION);
     }
-    if (!pack_is_zero(head + HEAD_ZEROS, PACK_HEAD_BYTES - HEAD_ZEROS)) {
+    if (!myr_pack_is_zero(head + HEAD_ZEROS, PACK_HEAD_BYTES - HEAD_ZEROS)) {
         MYR_FAIL(err, BAD_FORMAT, "%s: the first %d bytes are damaged", path, PACK_HEAD_BYTES);
     }
     if (memcmp(tail, PACK_TAIL_MAGIC, 8) != 0 || pack_get_u64(tail + TAIL_HASH) != myr_hash64(tail, TAIL_HASH, 0) ||
-        !pack_is_zero(tail + TAIL_ZEROS, TAIL_HASH - TAIL_ZEROS)) {
+        !myr_pack_is_zero(tail + TAIL_ZEROS, TAIL_HASH - TAIL_ZEROS)) {
         MYR_FAIL(err, BAD_FORMAT, "%s: the last %d bytes are damaged, or the file is cut off", path, PACK_TAIL_BYTES);
     }
     pack_tail got = {pack_get_u64(tail + TAIL_FILE_BYTES), pack_get_u64(tail + TAIL_MODELS),
@@ -219,7 +220,7 @@ myr_rc pack_ends_get(const unsigned char head[PACK_HEAD_BYTES], const unsigned c
     return MYR_OK;
 }
 
-uint64_t pack_id_fold(uint64_t id, uint64_t model_hash, uint64_t model_bytes)
+uint64_t myr_pack_id_fold(uint64_t id, uint64_t model_hash, uint64_t model_bytes)
 {
     unsigned char bytes[16];
     pack_put_u64(bytes, model_hash);
@@ -229,7 +230,7 @@ uint64_t pack_id_fold(uint64_t id, uint64_t model_hash, uint64_t model_bytes)
 
 /* ---- meta: strings are u16 size + bytes ---- */
 
-void pack_meta_str_put(myr_buf *out, const char *text)
+void myr_pack_meta_str_put(myr_buf *out, const char *text)
 {
     size_t size = strlen(text);
     unsigned char bytes[2];
@@ -239,15 +240,15 @@ void pack_meta_str_put(myr_buf *out, const char *text)
     myr_buf_append(out, text, size);
 }
 
-void pack_signature_put(myr_buf *out, const myr_pack_info *info)
+void myr_pack_signature_put(myr_buf *out, const myr_pack_info *info)
 {
     MYR_ASSERT(info->keys.column_count <= MYR_PARTITION_COLUMNS_MAX);
     for (uint32_t i = 0; i < info->keys.column_count; i++) {
         myr_buf_putc(out, (char)info->keys.columns[i].type);
-        pack_meta_str_put(out, info->keys.columns[i].name);
+        myr_pack_meta_str_put(out, info->keys.columns[i].name);
     }
     for (uint32_t i = 0; i < info->feature_count; i++) {
-        pack_meta_str_put(out, info->features[i]);
+        myr_pack_meta_str_put(out, info->features[i]);
     }
 }
 
@@ -259,7 +260,7 @@ static const char *pack_column_name_problem(const char *name, size_t size)
     return NULL;
 }
 
-myr_rc pack_info_check(const myr_pack_info *info, myr_rc rc, const char *path, myr_err *err)
+myr_rc myr_pack_info_check(const myr_pack_info *info, myr_rc rc, const char *path, myr_err *err)
 {
     if (!myr_name_is_valid(myr_str_of(info->fleet))) {
         return myr_err_set(err, rc, __FILE__, __LINE__, "%s: '%s' is not a name for a fleet", path, info->fleet);

@@ -61,7 +61,8 @@ static inline uint64_t pack_slot_count(uint32_t model_count)
 
 /* A slot: u32 tag (low half of the key's hash), u32 entry index + 1 (0 = empty). */
 #define PACK_SLOT_BYTES 8
-#define PACK_PROBE_MAX  4096 /* of a table with honest keys it is below 200; more means keys made to collide */
+#define PACK_PROBE_MAX                                                                                                 \
+    4096 /* of a table with honest keys it is 115 for 100,000 models; more means keys made to collide */
 static inline uint64_t pack_slot_first(uint64_t key_hash, uint64_t slot_count)
 {
     return (key_hash >> 32) * slot_count >> 32; /* < slot_count, since slot_count < 2^32 */
@@ -124,36 +125,37 @@ static inline uint64_t pack_round_up(uint64_t value, uint64_t to)
 {
     return (value + to - 1) / to * to;
 }
-bool pack_is_zero(const unsigned char *at, size_t size_bytes);
+bool myr_pack_is_zero(const unsigned char *at, size_t size_bytes);
 
 /* pack_format.c: bytes <-> values. The get functions check magic, version, sums and zeros; the caller checks the
  * values. */
-void pack_header_put(unsigned char out[PACK_HEADER_BYTES], const pack_header *header);
-myr_rc pack_header_get(const unsigned char *bytes, size_t size_bytes, const char *path, pack_header *out, myr_err *err);
+void myr_pack_header_put(unsigned char out[PACK_HEADER_BYTES], const pack_header *header);
+myr_rc myr_pack_header_get(const unsigned char *bytes, size_t size_bytes, const char *path, pack_header *out,
+                           myr_err *err);
 /* BAD_FORMAT when a count is past its limit. The sizes can't overflow then. */
-myr_rc pack_layout_of(const pack_header *header, const char *path, pack_layout *out, myr_err *err);
-void pack_row_put(unsigned char out[PACK_ENTRY_BYTES], const pack_row *row);
-void pack_row_get(const unsigned char bytes[PACK_ENTRY_BYTES], pack_row *out);
-void pack_head_put(unsigned char out[PACK_HEAD_BYTES]);
-void pack_tail_put(unsigned char out[PACK_TAIL_BYTES], const pack_tail *tail);
+myr_rc myr_pack_layout_of(const pack_header *header, const char *path, pack_layout *out, myr_err *err);
+void myr_pack_row_put(unsigned char out[PACK_ENTRY_BYTES], const pack_row *row);
+void myr_pack_row_get(const unsigned char bytes[PACK_ENTRY_BYTES], pack_row *out);
+void myr_pack_head_put(unsigned char out[PACK_HEAD_BYTES]);
+void myr_pack_tail_put(unsigned char out[PACK_TAIL_BYTES], const pack_tail *tail);
 /* Check both ends of a blob file of file_bytes. */
-myr_rc pack_ends_get(const unsigned char head[PACK_HEAD_BYTES], const unsigned char tail[PACK_TAIL_BYTES],
-                     uint64_t file_bytes, const char *path, pack_tail *out, myr_err *err);
-uint64_t pack_page_sum(const unsigned char page[PACK_PAGE_BYTES], uint64_t page_idx);
-uint64_t pack_id_fold(uint64_t id, uint64_t model_hash, uint64_t model_bytes);
+myr_rc myr_pack_ends_get(const unsigned char head[PACK_HEAD_BYTES], const unsigned char tail[PACK_TAIL_BYTES],
+                         uint64_t file_bytes, const char *path, pack_tail *out, myr_err *err);
+uint64_t myr_pack_page_sum(const unsigned char page[PACK_PAGE_BYTES], uint64_t page_idx);
+uint64_t myr_pack_id_fold(uint64_t id, uint64_t model_hash, uint64_t model_bytes);
 
 /* The part of meta that must be equal for a model to be kept: partition columns and features. */
-void pack_signature_put(myr_buf *out, const myr_pack_info *info);
-void pack_meta_str_put(myr_buf *out, const char *text);
+void myr_pack_signature_put(myr_buf *out, const myr_pack_info *info);
+void myr_pack_meta_str_put(myr_buf *out, const char *text);
 /* Names and types; the counts were checked before. `rc` is what a fault is: BAD_FORMAT in a file, BAD_INPUT from a
  * caller. */
-myr_rc pack_info_check(const myr_pack_info *info, myr_rc rc, const char *path, myr_err *err);
+myr_rc myr_pack_info_check(const myr_pack_info *info, myr_rc rc, const char *path, myr_err *err);
 
 /* key.c and segment.c */
-myr_rc pack_key_check(const myr_key_schema *schema, const unsigned char *key, size_t key_bytes, myr_err *err);
-void pack_segment_put(myr_buf *out, const char *name, myr_str value, bool is_first);
+myr_rc myr_pack_key_check(const myr_key_schema *schema, const unsigned char *key, size_t key_bytes, myr_err *err);
+void myr_pack_segment_put(myr_buf *out, const char *name, myr_str value, bool is_first);
 /* For each column the part of the segment that names it, or -1. BAD_INPUT: unknown column, or one twice. */
-myr_rc pack_segment_order(const myr_segment *segment, const char *const *columns, uint32_t column_count,
-                          int32_t out_parts[MYR_PARTITION_COLUMNS_MAX], myr_err *err);
+myr_rc myr_pack_segment_order(const myr_segment *segment, const char *const *columns, uint32_t column_count,
+                              int32_t out_parts[MYR_PARTITION_COLUMNS_MAX], myr_err *err);
 
 #endif

@@ -31,16 +31,17 @@ struct myr_pack {
  * pack_read.c. The entry of a model with every offset checked against the real files, and its key. BAD_FORMAT: a page
  * is damaged or the entry points outside. `model_idx` must be below the count.
  */
-myr_rc pack_row_load(const myr_pack *pack, uint32_t model_idx, pack_row *out_row, const unsigned char **out_key,
-                     myr_err *err);
+myr_rc myr_pack_row_load(const myr_pack *pack, uint32_t model_idx, pack_row *out_row, const unsigned char **out_key,
+                         myr_err *err);
 /* BAD_FORMAT when a page of any mapping was lost since `losses_before`: what was read in between may be zeros. */
-myr_rc pack_loss_check(const myr_pack *pack, uint64_t losses_before, myr_err *err);
+myr_rc myr_pack_loss_check(const myr_pack *pack, uint64_t losses_before, myr_err *err);
 /* Check the pages under `size_bytes` of the body unless marked, then give the bytes. */
-myr_rc pack_touch(const myr_pack *pack, uint64_t offset, uint64_t size_bytes, const unsigned char **out, myr_err *err);
+myr_rc myr_pack_touch(const myr_pack *pack, uint64_t offset, uint64_t size_bytes, const unsigned char **out,
+                      myr_err *err);
 
 /* ---- writing ---- */
 
-/* A file under a temporary name, written in order through a buffer. Zero-initialise; pack_out_drop removes an
+/* A file under a temporary name, written in order through a buffer. Zero-initialise; myr_pack_out_drop removes an
  * unfinished one. */
 #define PACK_OUT_BUFFER_BYTES (256 * 1024)
 typedef struct pack_out {
@@ -51,10 +52,10 @@ typedef struct pack_out {
     size_t used;
     uint64_t file_bytes; /* buffered ones included */
 } pack_out;
-myr_rc pack_out_open(pack_out *out, const char *dir, const char *name, const char *suffix, myr_err *err);
-myr_rc pack_out_put(pack_out *out, const void *data, size_t size_bytes, myr_err *err);
-myr_rc pack_out_finish(pack_out *out, myr_err *err); /* flushed, synced, closed; still under its temporary name */
-void pack_out_drop(pack_out *out);                   /* closed and removed */
+myr_rc myr_pack_out_open(pack_out *out, const char *dir, const char *name, const char *suffix, myr_err *err);
+myr_rc myr_pack_out_put(pack_out *out, const void *data, size_t size_bytes, myr_err *err);
+myr_rc myr_pack_out_finish(pack_out *out, myr_err *err); /* flushed, synced, closed; still under its temporary name */
+void myr_pack_out_drop(pack_out *out);                   /* closed and removed */
 
 /* A blob file that the new index names. */
 typedef struct pack_ref {
@@ -74,15 +75,15 @@ typedef struct pack_rows {
     unsigned char *slots;
     uint64_t slot_count;
 } pack_rows;
-void pack_rows_fini(pack_rows *rows);
-/* Make room for one more entry with this key; after it, pack_rows_add can't fail. */
-myr_rc pack_rows_reserve(pack_rows *rows, size_t key_bytes, myr_err *err);
-bool pack_rows_has(const pack_rows *rows, const unsigned char *key, size_t key_bytes);
-void pack_rows_add(pack_rows *rows, const unsigned char *key, size_t key_bytes, pack_row row);
+void myr_pack_rows_fini(pack_rows *rows);
+/* Make room for one more entry with this key; after it, myr_pack_rows_add can't fail. */
+myr_rc myr_pack_rows_reserve(pack_rows *rows, size_t key_bytes, myr_err *err);
+bool myr_pack_rows_has(const pack_rows *rows, const unsigned char *key, size_t key_bytes);
+void myr_pack_rows_add(pack_rows *rows, const unsigned char *key, size_t key_bytes, pack_row row);
 /* The table as the file has it. TOO_LARGE when keys collide more than PACK_PROBE_MAX times. */
-myr_rc pack_rows_finish(pack_rows *rows, uint32_t *out_probe_max, myr_err *err);
+myr_rc myr_pack_rows_finish(pack_rows *rows, uint32_t *out_probe_max, myr_err *err);
 /* A page of the body: slots, entries, keys, zeros. */
-void pack_rows_page(const pack_rows *rows, uint64_t page_idx, unsigned char out[PACK_PAGE_BYTES]);
+void myr_pack_rows_page(const pack_rows *rows, uint64_t page_idx, unsigned char out[PACK_PAGE_BYTES]);
 
 /* Owned by one thread. */
 struct myr_pack_writer {
@@ -109,7 +110,7 @@ struct myr_pack_writer {
     bool is_committed;
 };
 
-/* pack_commit.c: write the index and bring both files under their final names. */
-myr_rc pack_commit(myr_pack_writer *writer, myr_err *err);
+/* myr_pack_commit.c: write the index and bring both files under their final names. */
+myr_rc myr_pack_commit(myr_pack_writer *writer, myr_err *err);
 
 #endif

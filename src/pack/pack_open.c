@@ -46,7 +46,7 @@ static myr_rc pack_meta_str(pack_meta_reader *reader, const char **out, myr_err 
 
 static myr_rc pack_meta_columns(pack_meta_reader *reader, myr_pack_info *info, myr_err *err)
 {
-    MYR_ASSERT(info->keys.column_count <= MYR_PARTITION_COLUMNS_MAX); /* pack_layout_of */
+    MYR_ASSERT(info->keys.column_count <= MYR_PARTITION_COLUMNS_MAX); /* myr_pack_layout_of */
     for (uint32_t i = 0; i < info->keys.column_count; i++) {
         const unsigned char *type = NULL;
         const char *name = NULL;
@@ -95,7 +95,7 @@ static myr_rc pack_meta_file(pack_meta_reader *reader, pack_file *file, myr_err 
     }
     const unsigned char *data = file->mapping.data;
     pack_tail tail;
-    MYR_TRY(pack_ends_get(data, data + file_bytes - PACK_TAIL_BYTES, file_bytes, blobs_path, &tail, err));
+    MYR_TRY(myr_pack_ends_get(data, data + file_bytes - PACK_TAIL_BYTES, file_bytes, blobs_path, &tail, err));
     if (tail.id != file->id) {
         MYR_FAIL(err, BAD_FORMAT, "%s: its id is %016llx, %s was made for %016llx: another file of the same name",
                  blobs_path, (unsigned long long)tail.id, path, (unsigned long long)file->id);
@@ -133,7 +133,7 @@ static myr_rc pack_open_meta(myr_pack *pack, myr_err *err)
     MYR_TRY(pack_meta_str(&reader, &info->fleet, err));
     MYR_TRY(pack_meta_columns(&reader, info, err));
     MYR_TRY(pack_meta_features(&reader, info, err));
-    MYR_TRY(pack_info_check(info, MYR_BAD_FORMAT, pack->path, err));
+    MYR_TRY(myr_pack_info_check(info, MYR_BAD_FORMAT, pack->path, err));
     MYR_TRY(pack_meta_files(&reader, err));
     if (reader.left != 0) {
         MYR_FAIL(err, BAD_FORMAT, "%s: %zu bytes stand after the names", pack->path, reader.left);
@@ -147,8 +147,8 @@ static myr_rc pack_open_meta(myr_pack *pack, myr_err *err)
 static myr_rc pack_open_index(myr_pack *pack, myr_err *err)
 {
     const unsigned char *data = pack->index.data;
-    MYR_TRY(pack_header_get(data, pack->index.size, pack->path, &pack->header, err));
-    MYR_TRY(pack_layout_of(&pack->header, pack->path, &pack->layout, err));
+    MYR_TRY(myr_pack_header_get(data, pack->index.size, pack->path, &pack->header, err));
+    MYR_TRY(myr_pack_layout_of(&pack->header, pack->path, &pack->layout, err));
     const pack_layout *at = &pack->layout;
     if (at->file_bytes != pack->header.file_bytes || at->file_bytes != pack->index.size) {
         MYR_FAIL(err, BAD_FORMAT, "%s: %zu bytes, the header says %llu: the file is cut off or has grown", pack->path,
@@ -161,9 +161,9 @@ static myr_rc pack_open_index(myr_pack *pack, myr_err *err)
     size_t meta_end = PACK_HEADER_BYTES + pack->header.meta_bytes;
     size_t sums_end = at->sums_offset + sums_bytes;
     size_t body_end = at->body_offset + at->body_bytes;
-    if (!pack_is_zero(data + meta_end, at->sums_offset - meta_end) ||
-        !pack_is_zero(data + sums_end, at->body_offset - sums_end) ||
-        !pack_is_zero(data + body_end, at->file_bytes - body_end)) {
+    if (!myr_pack_is_zero(data + meta_end, at->sums_offset - meta_end) ||
+        !myr_pack_is_zero(data + sums_end, at->body_offset - sums_end) ||
+        !myr_pack_is_zero(data + body_end, at->file_bytes - body_end)) {
         MYR_FAIL(err, BAD_FORMAT, "%s: bytes between the parts are not zero: the file is damaged", pack->path);
     }
     return MYR_OK;
@@ -192,7 +192,7 @@ myr_rc myr_pack_open(const char *index_path, myr_pack **out, myr_err *err)
     MYR_TRY(pack_open_index(pack, err));
     MYR_TRY(pack_open_meta(pack, err));
     MYR_TRY(pack_open_marks(pack, err));
-    MYR_TRY(pack_loss_check(pack, pack->losses, err));
+    MYR_TRY(myr_pack_loss_check(pack, pack->losses, err));
     *out = pack;
     pack = NULL;
     return MYR_OK;

@@ -8,7 +8,7 @@
 
 #define PACK_FILE_MODE 0644
 
-myr_rc pack_out_open(pack_out *out, const char *dir, const char *name, const char *suffix, myr_err *err)
+myr_rc myr_pack_out_open(pack_out *out, const char *dir, const char *name, const char *suffix, myr_err *err)
 {
     MYR_ASSERT(!out->is_open && out->buffer == NULL);
     char file[MYR_NAME_BYTES_MAX + sizeof PACK_INDEX_SUFFIX PACK_TMP_SUFFIX];
@@ -42,7 +42,7 @@ static myr_rc pack_out_flush(pack_out *out, myr_err *err)
     return used == 0 ? MYR_OK : myr_io_write(out->fd, out->path, out->buffer, used, err);
 }
 
-myr_rc pack_out_put(pack_out *out, const void *data, size_t size_bytes, myr_err *err)
+myr_rc myr_pack_out_put(pack_out *out, const void *data, size_t size_bytes, myr_err *err)
 {
     MYR_ASSERT(out->is_open && out->used <= PACK_OUT_BUFFER_BYTES);
     if (size_bytes > PACK_OUT_BUFFER_BYTES - out->used) {
@@ -58,7 +58,7 @@ myr_rc pack_out_put(pack_out *out, const void *data, size_t size_bytes, myr_err 
     return MYR_OK;
 }
 
-myr_rc pack_out_finish(pack_out *out, myr_err *err)
+myr_rc myr_pack_out_finish(pack_out *out, myr_err *err)
 {
     MYR_ASSERT(out->is_open);
     MYR_TRY(pack_out_flush(out, err));
@@ -70,7 +70,7 @@ myr_rc pack_out_finish(pack_out *out, myr_err *err)
     return MYR_OK;
 }
 
-void pack_out_drop(pack_out *out)
+void myr_pack_out_drop(pack_out *out)
 {
     if (out->is_open) {
         myr_fd_drop(&out->fd);

@@ -6,7 +6,7 @@
 
 /* ---- pages that were lost ---- */
 
-myr_rc pack_loss_check(const myr_pack *pack, uint64_t losses_before, myr_err *err)
+myr_rc myr_pack_loss_check(const myr_pack *pack, uint64_t losses_before, myr_err *err)
 {
     if (myr_io_map_losses() != losses_before) {
         MYR_FAIL(err, BAD_FORMAT,
@@ -28,7 +28,7 @@ static myr_rc pack_page_check(const myr_pack *pack, uint64_t page_idx, myr_err *
     MYR_ASSERT(page_idx < pack->layout.page_count);
     const unsigned char *page = pack->index.data + pack->layout.body_offset + page_idx * PACK_PAGE_BYTES;
     uint64_t sum = pack_get_u64(pack->index.data + pack->layout.sums_offset + page_idx * 8);
-    if (pack_page_sum(page, page_idx) != sum) {
+    if (myr_pack_page_sum(page, page_idx) != sum) {
         MYR_FAIL(err, BAD_FORMAT, "%s: damaged between bytes %llu and %llu (checksum)", pack->path,
                  (unsigned long long)(pack->layout.body_offset + page_idx * PACK_PAGE_BYTES),
                  (unsigned long long)(pack->layout.body_offset + (page_idx + 1) * PACK_PAGE_BYTES));
@@ -36,7 +36,8 @@ static myr_rc pack_page_check(const myr_pack *pack, uint64_t page_idx, myr_err *
     return MYR_OK;
 }
 
-myr_rc pack_touch(const myr_pack *pack, uint64_t offset, uint64_t size_bytes, const unsigned char **out, myr_err *err)
+myr_rc myr_pack_touch(const myr_pack *pack, uint64_t offset, uint64_t size_bytes, const unsigned char **out,
+                      myr_err *err)
 {
     MYR_ASSERT(size_bytes > 0 && offset <= pack->layout.body_bytes && size_bytes <= pack->layout.body_bytes - offset);
     bool marks_hold = pack_marks_hold(pack);
@@ -77,17 +78,17 @@ static myr_rc pack_row_check(const myr_pack *pack, uint32_t model_idx, const pac
     return MYR_OK;
 }
 
-myr_rc pack_row_load(const myr_pack *pack, uint32_t model_idx, pack_row *out_row, const unsigned char **out_key,
-                     myr_err *err)
+myr_rc myr_pack_row_load(const myr_pack *pack, uint32_t model_idx, pack_row *out_row, const unsigned char **out_key,
+                         myr_err *err)
 {
     MYR_ASSERT(model_idx < pack->header.model_count);
     const unsigned char *bytes = NULL;
-    MYR_TRY(pack_touch(pack, pack->layout.entries_offset + (uint64_t)model_idx * PACK_ENTRY_BYTES, PACK_ENTRY_BYTES,
-                       &bytes, err));
+    MYR_TRY(myr_pack_touch(pack, pack->layout.entries_offset + (uint64_t)model_idx * PACK_ENTRY_BYTES, PACK_ENTRY_BYTES,
+                           &bytes, err));
     pack_row row;
-    pack_row_get(bytes, &row);
+    myr_pack_row_get(bytes, &row);
     MYR_TRY(pack_row_check(pack, model_idx, &row, err));
-    MYR_TRY(pack_touch(pack, pack->layout.keys_offset + row.key_offset, row.key_bytes, &bytes, err));
+    MYR_TRY(myr_pack_touch(pack, pack->layout.keys_offset + row.key_offset, row.key_bytes, &bytes, err));
     if (bytes[0] >> pack->header.column_count != 0) {
         MYR_FAIL(err, BAD_FORMAT, "%s: entry %u has a key with unknown columns", pack->path, model_idx);
     }
@@ -111,8 +112,8 @@ myr_rc myr_pack_get_entry(const myr_pack *pack, uint32_t model_idx, myr_pack_ent
     const unsigned char *key = NULL;
     uint64_t losses = myr_io_map_losses();
     MYR_TRY(pack_idx_check(pack, model_idx, err));
-    MYR_TRY(pack_row_load(pack, model_idx, &row, &key, err));
-    MYR_TRY(pack_loss_check(pack, losses, err));
+    MYR_TRY(myr_pack_row_load(pack, model_idx, &row, &key, err));
+    MYR_TRY(myr_pack_loss_check(pack, losses, err));
     *out = (myr_pack_entry){
         .version = row.version,
         .key_columns = (uint32_t)__builtin_popcount(key[0]),
@@ -136,7 +137,7 @@ myr_rc myr_pack_find(const myr_pack *pack, const unsigned char *key, size_t key_
     /* probe_max was checked against a constant, so the walk ends even on a table without an empty slot */
     for (uint32_t probe = 0; probe < pack->header.probe_max && found == MYR_PACK_NONE && slot_count > 0; probe++) {
         const unsigned char *slot = NULL;
-        MYR_TRY(pack_touch(pack, slot_idx * PACK_SLOT_BYTES, PACK_SLOT_BYTES, &slot, err));
+        MYR_TRY(myr_pack_touch(pack, slot_idx * PACK_SLOT_BYTES, PACK_SLOT_BYTES, &slot, err));
         uint32_t entry_number = pack_get_u32(slot + 4);
         if (entry_number == 0) break;
         if (pack_get_u32(slot) == (uint32_t)key_hash) {
@@ -146,14 +147,14 @@ myr_rc myr_pack_find(const myr_pack *pack, const unsigned char *key, size_t key_
             }
             pack_row row;
             const unsigned char *entry_key = NULL;
-            MYR_TRY(pack_row_load(pack, entry_number - 1, &row, &entry_key, err));
+            MYR_TRY(myr_pack_row_load(pack, entry_number - 1, &row, &entry_key, err));
             if (row.key_bytes == key_bytes && memcmp(entry_key, key, key_bytes) == 0) {
                 found = entry_number - 1;
             }
         }
         slot_idx = slot_idx + 1 == slot_count ? 0 : slot_idx + 1;
     }
-    MYR_TRY(pack_loss_check(pack, losses, err));
+    MYR_TRY(myr_pack_loss_check(pack, losses, err));
     *out_idx = found;
     return MYR_OK;
 }
@@ -176,7 +177,7 @@ static void pack_model_name(const myr_pack *pack, const pack_row *row, const uns
 static myr_rc pack_model_check(const myr_pack *pack, const pack_row *row, const unsigned char *key,
                                const myr_model **out, myr_err *err)
 {
-    MYR_TRY(pack_key_check(&pack->info.keys, key, row->key_bytes, err));
+    MYR_TRY(myr_pack_key_check(&pack->info.keys, key, row->key_bytes, err));
     const unsigned char *bytes = pack->files[row->file_idx].mapping.data + row->blob_offset;
     size_t size_bytes = (size_t)row->blob_units * MYR_MODEL_ALIGN;
     if (myr_hash64(bytes, size_bytes, 0) != row->model_hash) {
@@ -199,7 +200,7 @@ static myr_rc pack_model_load(const myr_pack *pack, uint32_t model_idx, const my
 {
     pack_row row;
     const unsigned char *key = NULL;
-    MYR_TRY(pack_row_load(pack, model_idx, &row, &key, err));
+    MYR_TRY(myr_pack_row_load(pack, model_idx, &row, &key, err));
     myr_rc rc = pack_model_check(pack, &row, key, out, err);
     if (rc != MYR_OK && err != NULL) {
         MYR_AUTO(myr_buf) name = {0};
@@ -219,7 +220,7 @@ myr_rc myr_pack_model(const myr_pack *pack, uint32_t model_idx, const myr_model 
     const myr_model *model = atomic_load_explicit(mark, memory_order_acquire);
     if (model == NULL || !pack_marks_hold(pack)) {
         MYR_TRY(pack_model_load(pack, model_idx, &model, err));
-        MYR_TRY(pack_loss_check(pack, losses, err));
+        MYR_TRY(myr_pack_loss_check(pack, losses, err));
         atomic_store_explicit(mark, model, memory_order_release);
     }
     *out = model;
@@ -254,7 +255,7 @@ static myr_rc pack_verify_slots(const myr_pack *pack, myr_err *err)
     uint64_t taken = 0;
     for (uint64_t i = 0; i < pack->layout.slot_count; i++) {
         uint32_t entry_number = pack_get_u32(slots + i * PACK_SLOT_BYTES + 4);
-        bool is_empty = pack_is_zero(slots + i * PACK_SLOT_BYTES, PACK_SLOT_BYTES);
+        bool is_empty = myr_pack_is_zero(slots + i * PACK_SLOT_BYTES, PACK_SLOT_BYTES);
         if (entry_number > pack->header.model_count || (entry_number == 0 && !is_empty)) {
             MYR_FAIL(err, BAD_FORMAT, "%s: slot %llu names entry %u of %u", pack->path, (unsigned long long)i,
                      entry_number, pack->header.model_count);
@@ -277,7 +278,7 @@ static myr_rc pack_verify_model(const myr_pack *pack, uint32_t model_idx, uint64
     const unsigned char *key = NULL;
     uint64_t expected = *key_offset;
     *key_offset = PACK_OFFSET_UNKNOWN;
-    MYR_TRY(pack_row_load(pack, model_idx, &row, &key, err));
+    MYR_TRY(myr_pack_row_load(pack, model_idx, &row, &key, err));
     *key_offset = row.key_offset + row.key_bytes;
     if (row.key_offset != expected && expected != PACK_OFFSET_UNKNOWN) {
         MYR_FAIL(err, BAD_FORMAT, "%s: the key of entry %u is not where the one before ends", pack->path, model_idx);

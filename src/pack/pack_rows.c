@@ -6,7 +6,7 @@
 
 #define PACK_ROWS_ROOM_MIN 64
 
-void pack_rows_fini(pack_rows *rows)
+void myr_pack_rows_fini(pack_rows *rows)
 {
     myr_free(rows->entries);
     myr_free(rows->keys);
@@ -33,7 +33,7 @@ static const unsigned char *pack_rows_key(const pack_rows *rows, uint32_t entry_
 {
     MYR_ASSERT(entry_idx < rows->count);
     pack_row row;
-    pack_row_get(rows->entries + (size_t)entry_idx * PACK_ENTRY_BYTES, &row);
+    myr_pack_row_get(rows->entries + (size_t)entry_idx * PACK_ENTRY_BYTES, &row);
     MYR_ASSERT(row.key_offset + row.key_bytes <= rows->keys_bytes);
     *out_bytes = row.key_bytes;
     return rows->keys + row.key_offset;
@@ -61,7 +61,7 @@ static myr_rc pack_rows_rebuild(pack_rows *rows, uint64_t slot_count, uint32_t *
     return MYR_OK;
 }
 
-myr_rc pack_rows_reserve(pack_rows *rows, size_t key_bytes, myr_err *err)
+myr_rc myr_pack_rows_reserve(pack_rows *rows, size_t key_bytes, myr_err *err)
 {
     if (rows->count == rows->room) {
         uint32_t room = rows->room == 0 ? PACK_ROWS_ROOM_MIN : rows->room * 2; /* <= 2 x MYR_PACK_MODELS_MAX */
@@ -88,7 +88,7 @@ myr_rc pack_rows_reserve(pack_rows *rows, size_t key_bytes, myr_err *err)
     return MYR_OK;
 }
 
-bool pack_rows_has(const pack_rows *rows, const unsigned char *key, size_t key_bytes)
+bool myr_pack_rows_has(const pack_rows *rows, const unsigned char *key, size_t key_bytes)
 {
     if (rows->count == 0) return false;
     uint64_t key_hash = myr_key_hash(key, key_bytes);
@@ -106,20 +106,20 @@ bool pack_rows_has(const pack_rows *rows, const unsigned char *key, size_t key_b
     }
 }
 
-void pack_rows_add(pack_rows *rows, const unsigned char *key, size_t key_bytes, pack_row row)
+void myr_pack_rows_add(pack_rows *rows, const unsigned char *key, size_t key_bytes, pack_row row)
 {
     MYR_ASSERT(rows->count < rows->room && key_bytes <= rows->keys_room - rows->keys_bytes);
     MYR_ASSERT(key_bytes > 0 && key_bytes <= MYR_KEY_BYTES_MAX);
     row.key_offset = rows->keys_bytes;
     row.key_bytes = (uint16_t)key_bytes;
     memcpy(rows->keys + rows->keys_bytes, key, key_bytes);
-    pack_row_put(rows->entries + (size_t)rows->count * PACK_ENTRY_BYTES, &row);
+    myr_pack_row_put(rows->entries + (size_t)rows->count * PACK_ENTRY_BYTES, &row);
     rows->keys_bytes += key_bytes;
     rows->count++;
     pack_slots_put(rows->slots, rows->slot_count, myr_key_hash(key, key_bytes), rows->count - 1);
 }
 
-myr_rc pack_rows_finish(pack_rows *rows, uint32_t *out_probe_max, myr_err *err)
+myr_rc myr_pack_rows_finish(pack_rows *rows, uint32_t *out_probe_max, myr_err *err)
 {
     uint32_t probe_max = 0;
     if (rows->count > 0) {
@@ -147,11 +147,12 @@ static void pack_page_part(const unsigned char *part, uint64_t start, uint64_t s
     }
 }
 
-void pack_rows_page(const pack_rows *rows, uint64_t page_idx, unsigned char out[PACK_PAGE_BYTES])
+void myr_pack_rows_page(const pack_rows *rows, uint64_t page_idx, unsigned char out[PACK_PAGE_BYTES])
 {
     uint64_t slots_bytes = pack_slot_count(rows->count) * PACK_SLOT_BYTES;
     uint64_t entries_bytes = (uint64_t)rows->count * PACK_ENTRY_BYTES;
-    MYR_ASSERT(rows->count == 0 || rows->slot_count == pack_slot_count(rows->count)); /* pack_rows_finish was called */
+    MYR_ASSERT(rows->count == 0 ||
+               rows->slot_count == pack_slot_count(rows->count)); /* myr_pack_rows_finish was called */
     memset(out, 0, PACK_PAGE_BYTES);
     uint64_t page_start = page_idx * PACK_PAGE_BYTES;
     pack_page_part(rows->slots, 0, slots_bytes, page_start, out);

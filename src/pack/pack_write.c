@@ -26,7 +26,7 @@ static myr_rc pack_writer_check(const char *name, const myr_pack_info *info, myr
     if (info->output_count < 1 || info->output_count > MYR_OUTPUTS_MAX) {
         MYR_FAIL(err, BAD_INPUT, "pack %s: %u outputs, 1 to %d are allowed", name, info->output_count, MYR_OUTPUTS_MAX);
     }
-    return pack_info_check(info, MYR_BAD_INPUT, name, err);
+    return myr_pack_info_check(info, MYR_BAD_INPUT, name, err);
 }
 
 /* Packs are never edited: a name is used once. */
@@ -66,7 +66,7 @@ static void pack_writer_fill(myr_pack_writer *writer, const char *dir, const cha
     writer->output_count = info->output_count;
     writer->model_count_max = MYR_PACK_MODELS_MAX;
     writer->new_ref = UINT32_MAX;
-    pack_signature_put(&writer->signature, info);
+    myr_pack_signature_put(&writer->signature, info);
 }
 
 myr_rc myr_pack_writer_open(const char *dir, const char *name, const myr_pack_info *info, myr_pack_writer **out,
@@ -92,8 +92,8 @@ myr_rc myr_pack_writer_open(const char *dir, const char *name, const myr_pack_in
 void myr_pack_writer_close(myr_pack_writer *writer)
 {
     if (writer == NULL) return;
-    pack_out_drop(&writer->blobs);
-    pack_rows_fini(&writer->rows);
+    myr_pack_out_drop(&writer->blobs);
+    myr_pack_rows_fini(&writer->rows);
     myr_buf_fini(&writer->signature);
     myr_free(writer->refs);
     myr_free(writer->aligned);
@@ -112,18 +112,18 @@ static myr_rc pack_writer_admit(myr_pack_writer *writer, const unsigned char *ke
     if (writer->rows.count >= writer->model_count_max) {
         MYR_FAIL(err, TOO_LARGE, "pack %s: more than %u models", writer->name, writer->model_count_max);
     }
-    myr_rc rc = pack_key_check(&writer->keys, key, key_bytes, err);
+    myr_rc rc = myr_pack_key_check(&writer->keys, key, key_bytes, err);
     if (rc != MYR_OK) {
         MYR_FAIL(err, BAD_INPUT, "pack %s: model %u has a key that is not canonical for its columns", writer->name,
                  writer->rows.count);
     }
-    if (pack_rows_has(&writer->rows, key, key_bytes)) {
+    if (myr_pack_rows_has(&writer->rows, key, key_bytes)) {
         MYR_AUTO(myr_buf) text = {0};
         MYR_TRY(myr_key_text(&writer->keys, key, key_bytes, &text, err));
         MYR_FAIL(err, EXISTS, "pack %s: the segment '%.100s' is in it already", writer->name,
                  text.size > 0 ? text.data : "");
     }
-    return pack_rows_reserve(&writer->rows, key_bytes, err);
+    return myr_pack_rows_reserve(&writer->rows, key_bytes, err);
 }
 
 /* The model must be one that the reader will accept. Its bytes are copied only if they are not aligned. */
@@ -170,10 +170,10 @@ static myr_rc pack_writer_begin_blobs(myr_pack_writer *writer, myr_err *err)
         MYR_FAIL(err, TOO_LARGE, "pack %s: more than %d blob files: write the kept models anew", writer->name,
                  MYR_PACK_FILES_MAX);
     }
-    MYR_TRY(pack_out_open(&writer->blobs, writer->dir, writer->name, PACK_BLOBS_SUFFIX, err));
+    MYR_TRY(myr_pack_out_open(&writer->blobs, writer->dir, writer->name, PACK_BLOBS_SUFFIX, err));
     unsigned char head[PACK_HEAD_BYTES];
-    pack_head_put(head);
-    myr_rc rc = pack_out_put(&writer->blobs, head, sizeof head, err);
+    myr_pack_head_put(head);
+    myr_rc rc = myr_pack_out_put(&writer->blobs, head, sizeof head, err);
     MYR_ASSERT(rc == MYR_OK); /* it fits the empty buffer */
     writer->new_ref = writer->ref_count++;
     memcpy(writer->refs[writer->new_ref].name, writer->blobs_name, sizeof writer->blobs_name);
@@ -194,14 +194,14 @@ myr_rc myr_pack_writer_add(myr_pack_writer *writer, const unsigned char *key, si
         .file_idx = (uint16_t)writer->new_ref,
     };
     MYR_ASSERT(row.blob_offset % MYR_MODEL_ALIGN == 0);
-    myr_rc rc = pack_out_put(&writer->blobs, model_bytes, model_size, err);
+    myr_rc rc = myr_pack_out_put(&writer->blobs, model_bytes, model_size, err);
     if (rc != MYR_OK) {
         writer->is_failed = true;
         return rc;
     }
-    writer->blob_id = pack_id_fold(writer->blob_id, row.model_hash, model_size);
+    writer->blob_id = myr_pack_id_fold(writer->blob_id, row.model_hash, model_size);
     writer->blob_count++;
-    pack_rows_add(&writer->rows, key, key_bytes, row);
+    myr_pack_rows_add(&writer->rows, key, key_bytes, row);
     return MYR_OK;
 }
 
@@ -211,7 +211,7 @@ myr_rc myr_pack_writer_add(myr_pack_writer *writer, const unsigned char *key, si
 static myr_rc pack_writer_check_signature(const myr_pack_writer *writer, const myr_pack *earlier, myr_err *err)
 {
     MYR_AUTO(myr_buf) signature = {0};
-    pack_signature_put(&signature, &earlier->info);
+    myr_pack_signature_put(&signature, &earlier->info);
     MYR_TRY(myr_buf_check(&signature, err));
     bool is_same = earlier->info.keys.column_count == writer->keys.column_count &&
                    earlier->info.feature_count == writer->feature_count &&
@@ -243,7 +243,7 @@ static myr_rc pack_writer_check_file(const myr_pack_writer *writer, const pack_f
     MYR_TRY(myr_io_open(path, O_RDONLY, 0, &fd, err));
     MYR_TRY(myr_io_pread(fd, path, head, sizeof head, 0, err));
     MYR_TRY(myr_io_pread(fd, path, end, sizeof end, size - PACK_TAIL_BYTES, err));
-    MYR_TRY(pack_ends_get(head, end, (uint64_t)size, path, &tail, err));
+    MYR_TRY(myr_pack_ends_get(head, end, (uint64_t)size, path, &tail, err));
     if (tail.id != file->id) {
         MYR_FAIL(err, BAD_INPUT, "%s: not the file that the earlier pack uses (its id is another)", path);
     }
@@ -288,11 +288,11 @@ myr_rc myr_pack_writer_keep(myr_pack_writer *writer, const myr_pack *earlier, ui
     }
     pack_row row;
     const unsigned char *key = NULL;
-    MYR_TRY(pack_row_load(earlier, model_idx, &row, &key, err));
+    MYR_TRY(myr_pack_row_load(earlier, model_idx, &row, &key, err));
     MYR_TRY(pack_writer_admit(writer, key, row.key_bytes, err));
     MYR_TRY(pack_writer_ref(writer, earlier, &earlier->files[row.file_idx], &row.file_idx, err));
     row.version = version;
-    pack_rows_add(&writer->rows, key, row.key_bytes, row);
+    myr_pack_rows_add(&writer->rows, key, row.key_bytes, row);
     return MYR_OK;
 }
 
@@ -304,7 +304,7 @@ myr_rc myr_pack_writer_commit(myr_pack_writer *writer, myr_err *err)
     }
     MYR_TRY(pack_writer_check_new(writer->dir, writer->name, err));
     writer->is_failed = true; /* until it is done: a commit that failed is not tried again */
-    MYR_TRY(pack_commit(writer, err));
+    MYR_TRY(myr_pack_commit(writer, err));
     writer->is_failed = false;
     writer->is_committed = true;
     return MYR_OK;

@@ -4,9 +4,12 @@
  */
 #include "pack/key.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "pack/pack_format.h"
+
+#define SEGMENT_LIST_BYTES 120 /* of the columns that a message names */
 
 /* What must not stand raw in a name or a value, apart from the comma that has already split the parts. */
 static bool segment_byte_is_raw(unsigned char c)
@@ -26,25 +29,27 @@ static myr_rc segment_decode(myr_str text, const char *what, size_t bytes_max, c
         }
     }
     MYR_AUTO(myr_buf) buf = {0};
-    if (!myr_percent_decode(&buf, text)) {
+    bool is_plain = text.size == 0 || memchr(text.data, '%', text.size) == NULL; /* the common case takes no memory */
+    if (!is_plain && !myr_percent_decode(&buf, text)) {
         MYR_TRY(myr_buf_check(&buf, err));
         MYR_FAIL(err, BAD_INPUT,
                  "segment %s: '%%' needs two hexadecimal digits (write '%%' as %%25) in '" MYR_STR_FMT "'", what,
                  MYR_STR_ARG(text));
     }
     MYR_TRY(myr_buf_check(&buf, err));
-    if (buf.size > bytes_max) {
-        MYR_FAIL(err, BAD_INPUT, "segment %s of %zu bytes, at most %zu are allowed: '" MYR_STR_FMT "'", what, buf.size,
-                 bytes_max, MYR_STR_ARG(text));
+    myr_str decoded = is_plain ? text : myr_str_make(buf.data, buf.size);
+    if (decoded.size > bytes_max) {
+        MYR_FAIL(err, BAD_INPUT, "segment %s of %zu bytes, at most %zu are allowed: '" MYR_STR_FMT "'", what,
+                 decoded.size, bytes_max, MYR_STR_ARG(text));
     }
-    if (!myr_utf8_is_valid(myr_str_make(buf.data, buf.size))) {
+    if (!myr_utf8_is_valid(decoded)) {
         MYR_FAIL(err, BAD_INPUT, "segment %s is not UTF-8: '" MYR_STR_FMT "'", what, MYR_STR_ARG(text));
     }
-    if (buf.size > 0) {
-        memcpy(out, buf.data, buf.size);
+    if (decoded.size > 0) {
+        memcpy(out, decoded.data, decoded.size);
     }
-    out[buf.size] = '\0';
-    *out_size = buf.size;
+    out[decoded.size] = '\0';
+    *out_size = decoded.size;
     return MYR_OK;
 }
 
@@ -97,7 +102,7 @@ myr_rc myr_segment_parse(myr_str text, myr_segment *out, myr_err *err)
     return MYR_OK;
 }
 
-void pack_segment_put(myr_buf *out, const char *name, myr_str value, bool is_first)
+void myr_pack_segment_put(myr_buf *out, const char *name, myr_str value, bool is_first)
 {
     if (!is_first) {
         myr_buf_putc(out, ',');
@@ -127,12 +132,25 @@ static myr_rc segment_unknown(const char *name, const char *const *columns, uint
     if (column_count == 0) {
         MYR_FAIL(err, BAD_INPUT, "'%s' is not a partition column: this fleet has none, its one segment is \"\"", name);
     }
-    MYR_FAIL(err, BAD_INPUT, "'%s' is not a partition column; %s '%s'", name,
-             nearest != NULL ? "did you mean" : "the first one is", nearest != NULL ? nearest : columns[0]);
+    char list[SEGMENT_LIST_BYTES];
+    size_t used = 0;
+    for (uint32_t i = 0; i < column_count; i++) {
+        int size = snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", columns[i]);
+        MYR_ASSERT(size > 0);
+        if (used + (size_t)size >= sizeof list) { /* long names: the rest is left off */
+            list[used] = '\0';
+            break;
+        }
+        used += (size_t)size;
+    }
+    if (nearest != NULL) {
+        MYR_FAIL(err, BAD_INPUT, "'%.60s' is not a partition column (%s): did you mean '%s'?", name, list, nearest);
+    }
+    MYR_FAIL(err, BAD_INPUT, "'%.60s' is not a partition column; they are %s", name, list);
 }
 
-myr_rc pack_segment_order(const myr_segment *segment, const char *const *columns, uint32_t column_count,
-                          int32_t out_parts[MYR_PARTITION_COLUMNS_MAX], myr_err *err)
+myr_rc myr_pack_segment_order(const myr_segment *segment, const char *const *columns, uint32_t column_count,
+                              int32_t out_parts[MYR_PARTITION_COLUMNS_MAX], myr_err *err)
 {
     if (column_count > MYR_PARTITION_COLUMNS_MAX || segment->part_count > MYR_PARTITION_COLUMNS_MAX) {
         MYR_FAIL(err, BAD_INPUT, "%u partition columns, at most %d are allowed", column_count,
@@ -158,13 +176,13 @@ myr_rc myr_segment_format(const myr_segment *segment, const char *const *columns
                           myr_err *err)
 {
     int32_t parts[MYR_PARTITION_COLUMNS_MAX];
-    MYR_TRY(pack_segment_order(segment, columns, column_count, parts, err));
+    MYR_TRY(myr_pack_segment_order(segment, columns, column_count, parts, err));
     MYR_AUTO(myr_buf) text = {0};
     for (uint32_t i = 0; i < column_count; i++) {
         if (parts[i] >= 0) {
             MYR_ASSERT((uint32_t)parts[i] < segment->part_count);
             myr_str value = myr_str_make(segment->parts[parts[i]].value, segment->parts[parts[i]].value_size);
-            pack_segment_put(&text, columns[i], value, text.size == 0);
+            myr_pack_segment_put(&text, columns[i], value, text.size == 0);
         }
     }
     MYR_TRY(myr_buf_check(&text, err));

@@ -1,6 +1,7 @@
 /*
- * Models: a version of a segment. Adding one moves the segment's newest version in the same transaction, so two processes
- * never give the same number. Reading is one statement, whatever is asked for: models in order, each with its tags.
+ * Models: a version of a segment. Adding one moves the segment's newest version in the same transaction, so two
+ * processes never give the same number. Reading is one statement, whatever is asked for: models in order, each with its
+ * tags.
  */
 #include <math.h>
 #include <stdio.h>
@@ -17,7 +18,10 @@ typedef struct model_parts {
     myr_str values[MYR_PARTITION_COLUMNS_MAX];
     myr_buf decoded; /* what the values point into */
 } model_parts;
-static void model_parts_drop(model_parts *parts) { myr_buf_fini(&parts->decoded); }
+static void model_parts_drop(model_parts *parts)
+{
+    myr_buf_fini(&parts->decoded);
+}
 
 static myr_rc model_parts_read(const char *text, const char *what, model_parts *out, myr_err *err)
 {
@@ -30,13 +34,15 @@ static myr_rc model_parts_read(const char *text, const char *what, model_parts *
     if (rest.size == 0) return MYR_OK; /* the global segment */
     while (myr_str_split(&rest, ',', &part)) {
         const char *equals = part.size > 0 ? memchr(part.data, '=', part.size) : NULL;
-        if (equals == NULL || equals == part.data) MYR_FAIL(err, BAD_INPUT, "%s '%.150s': write name=value", what, text);
+        if (equals == NULL || equals == part.data)
+            MYR_FAIL(err, BAD_INPUT, "%s '%.150s': write name=value", what, text);
         if (out->count == MYR_PARTITION_COLUMNS_MAX) {
             MYR_FAIL(err, BAD_INPUT, "%s '%.150s': more than %d parts", what, text, MYR_PARTITION_COLUMNS_MAX);
         }
         myr_str name = myr_str_make(part.data, (size_t)(equals - part.data));
         for (uint32_t i = 0; i < out->count; i++) {
-            if (myr_str_equal(out->names[i], name)) MYR_FAIL(err, BAD_INPUT, "%s '%.150s' names a column twice", what, text);
+            if (myr_str_equal(out->names[i], name))
+                MYR_FAIL(err, BAD_INPUT, "%s '%.150s' names a column twice", what, text);
         }
         out->names[out->count] = name;
         size_t value_at = (size_t)(equals + 1 - part.data);
@@ -59,7 +65,8 @@ static myr_rc model_parts_read(const char *text, const char *what, model_parts *
 
 static myr_rc model_check_hex(const char *hex, myr_err *err)
 {
-    if (hex == NULL || strlen(hex) != MYR_SHA256_HEX_BYTES - 1 || strspn(hex, "0123456789abcdef") != MYR_SHA256_HEX_BYTES - 1) {
+    if (hex == NULL || strlen(hex) != MYR_SHA256_HEX_BYTES - 1 ||
+        strspn(hex, "0123456789abcdef") != MYR_SHA256_HEX_BYTES - 1) {
         MYR_FAIL(err, BAD_INPUT, "artifact '%.80s' is not a SHA-256 of 64 hexadecimal digits", hex != NULL ? hex : "");
     }
     return MYR_OK;
@@ -70,18 +77,21 @@ static myr_rc model_check(const myr_model_row *row, const model_parts *parts, my
     if (row->key_columns != parts->count) {
         MYR_FAIL(err, BAD_INPUT, "segment '%.150s' has %u parts, not %u", row->segment, parts->count, row->key_columns);
     }
-    MYR_TRY(registry_check_name(row->algorithm, "algorithm", err));
+    MYR_TRY(myr_registry_check_name(row->algorithm, "algorithm", err));
     MYR_TRY(model_check_hex(row->artifact, err));
     if (row->metrics != NULL && strlen(row->metrics) > MYR_METRICS_BYTES_MAX) {
-        MYR_FAIL(err, BAD_INPUT, "metrics of %zu bytes, at most %d are allowed", strlen(row->metrics), MYR_METRICS_BYTES_MAX);
+        MYR_FAIL(err, BAD_INPUT, "metrics of %zu bytes, at most %d are allowed", strlen(row->metrics),
+                 MYR_METRICS_BYTES_MAX);
     }
-    if (row->tag_count > MYR_TAGS_MAX) MYR_FAIL(err, BAD_INPUT, "%u tags, at most %d are allowed", row->tag_count, MYR_TAGS_MAX);
+    if (row->tag_count > MYR_TAGS_MAX)
+        MYR_FAIL(err, BAD_INPUT, "%u tags, at most %d are allowed", row->tag_count, MYR_TAGS_MAX);
     for (uint32_t i = 0; i < row->tag_count; i++) {
         const char *value = row->tags[i].value;
-        MYR_TRY(registry_check_name(row->tags[i].key, "tag key", err));
+        MYR_TRY(myr_registry_check_name(row->tags[i].key, "tag key", err));
         size_t size = value != NULL ? strlen(value) : 0;
         if (size > MYR_TAG_VALUE_BYTES_MAX || !myr_utf8_is_valid(myr_str_make(value, size))) {
-            MYR_FAIL(err, BAD_INPUT, "tag '%s': a value is at most %d bytes of UTF-8", row->tags[i].key, MYR_TAG_VALUE_BYTES_MAX);
+            MYR_FAIL(err, BAD_INPUT, "tag '%s': a value is at most %d bytes of UTF-8", row->tags[i].key,
+                     MYR_TAG_VALUE_BYTES_MAX);
         }
         for (uint32_t k = 0; k < i; k++) {
             if (strcmp(row->tags[i].key, row->tags[k].key) == 0) {
@@ -97,7 +107,8 @@ static myr_rc model_add_segment(myr_registry *registry, int64_t fleet_id, const 
 {
     myr_stmt *stmt = NULL;
     MYR_TRY(myr_db_prepare(registry->db,
-                           "INSERT INTO segment(fleet_id, key_columns, text, newest_version) VALUES(?1, ?2, ?3, 0)", &stmt, err));
+                           "INSERT INTO segment(fleet_id, key_columns, text, newest_version) VALUES(?1, ?2, ?3, 0)",
+                           &stmt, err));
     myr_stmt_bind_int64(stmt, 1, fleet_id);
     myr_stmt_bind_int64(stmt, 2, parts->count);
     registry_bind_text(stmt, 3, segment);
@@ -116,14 +127,15 @@ static myr_rc model_add_segment(myr_registry *registry, int64_t fleet_id, const 
 }
 
 /* The segment's row, made if it is new, and its newest version (0 = none yet). */
-static myr_rc model_find_segment(myr_registry *registry, int64_t fleet_id, const char *segment, const model_parts *parts,
-                                 int64_t *out_id, int64_t *out_newest, myr_err *err)
+static myr_rc model_find_segment(myr_registry *registry, int64_t fleet_id, const char *segment,
+                                 const model_parts *parts, int64_t *out_id, int64_t *out_newest, myr_err *err)
 {
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
     bool has_row = false;
-    MYR_TRY(myr_db_prepare(registry->db,
-                           "SELECT segment_id, newest_version FROM segment WHERE fleet_id = ?1 AND key_columns = ?2 AND text = ?3",
-                           &stmt, err));
+    MYR_TRY(myr_db_prepare(
+        registry->db,
+        "SELECT segment_id, newest_version FROM segment WHERE fleet_id = ?1 AND key_columns = ?2 AND text = ?3", &stmt,
+        err));
     myr_stmt_bind_int64(stmt, 1, fleet_id);
     myr_stmt_bind_int64(stmt, 2, parts->count);
     registry_bind_text(stmt, 3, segment);
@@ -134,14 +146,16 @@ static myr_rc model_find_segment(myr_registry *registry, int64_t fleet_id, const
     return MYR_OK;
 }
 
-static myr_rc model_add_row(myr_registry *registry, int64_t segment_id, int64_t version, const myr_model_row *row, myr_err *err)
+static myr_rc model_add_row(myr_registry *registry, int64_t segment_id, int64_t version, const myr_model_row *row,
+                            myr_err *err)
 {
     myr_stmt *stmt = NULL;
-    MYR_TRY(myr_db_prepare(registry->db,
-                           "INSERT INTO model(segment_id, version, algorithm, format, artifact, artifact_bytes, objective,"
-                           " fingerprint, source, baseline, created_ms, features, metrics)"
-                           " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-                           &stmt, err));
+    MYR_TRY(
+        myr_db_prepare(registry->db,
+                       "INSERT INTO model(segment_id, version, algorithm, format, artifact, artifact_bytes, objective,"
+                       " fingerprint, source, baseline, created_ms, features, metrics)"
+                       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                       &stmt, err));
     myr_stmt_bind_int64(stmt, 1, segment_id);
     myr_stmt_bind_int64(stmt, 2, version);
     registry_bind_text(stmt, 3, row->algorithm);
@@ -174,8 +188,9 @@ static myr_rc model_insert(myr_registry *registry, int64_t fleet_id, const myr_m
         registry_bind_text(stmt, 3, row->tags[i].value);
         MYR_TRY(myr_stmt_run(stmt, err));
     }
-    MYR_TRY(myr_db_prepare(registry->db, "UPDATE segment SET newest_version = ?2, newest_model_id = ?3 WHERE segment_id = ?1",
-                           &stmt, err));
+    MYR_TRY(myr_db_prepare(registry->db,
+                           "UPDATE segment SET newest_version = ?2, newest_model_id = ?3 WHERE segment_id = ?1", &stmt,
+                           err));
     myr_stmt_bind_int64(stmt, 1, segment_id);
     myr_stmt_bind_int64(stmt, 2, newest + 1);
     myr_stmt_bind_int64(stmt, 3, model_id);
@@ -184,15 +199,16 @@ static myr_rc model_insert(myr_registry *registry, int64_t fleet_id, const myr_m
     return MYR_OK;
 }
 
-myr_rc myr_registry_model_add(myr_registry *registry, int64_t fleet_id, const myr_model_row *row, int64_t *out_version, myr_err *err)
+myr_rc myr_registry_model_add(myr_registry *registry, int64_t fleet_id, const myr_model_row *row, int64_t *out_version,
+                              myr_err *err)
 {
     MYR_AUTO(model_parts) parts = {0};
     MYR_TRY(model_parts_read(row->segment, "segment", &parts, err));
     MYR_TRY(model_check(row, &parts, err));
     bool is_own = false;
     int64_t version = 0;
-    MYR_TRY(registry_enter(registry, &is_own, err));
-    MYR_TRY(registry_leave(registry, is_own, model_insert(registry, fleet_id, row, &parts, &version, err), err));
+    MYR_TRY(myr_registry_enter(registry, &is_own, err));
+    MYR_TRY(myr_registry_leave(registry, is_own, model_insert(registry, fleet_id, row, &parts, &version, err), err));
     *out_version = version;
     return MYR_OK;
 }
@@ -221,15 +237,15 @@ static myr_rc model_read(myr_stmt *stmt, bool brief, myr_arena *arena, myr_model
         MYR_FAIL(err, BAD_FORMAT, "registry: model %lld has %lld keys", (long long)out->id, (long long)key_columns);
     }
     out->key_columns = (uint32_t)key_columns;
-    MYR_TRY(registry_text(stmt, 1, arena, &out->segment, err));
-    MYR_TRY(registry_text(stmt, 4, arena, &out->algorithm, err));
-    MYR_TRY(registry_text(stmt, 5, arena, &out->format, err));
-    MYR_TRY(registry_text(stmt, 6, arena, &out->artifact, err));
-    MYR_TRY(registry_text(stmt, 8, arena, &out->objective, err));
-    MYR_TRY(registry_text(stmt, 9, arena, &out->fingerprint, err));
-    MYR_TRY(registry_text(stmt, 10, arena, &out->source, err));
-    MYR_TRY(registry_text(stmt, 13, arena, &out->features, err));
-    if (!brief) MYR_TRY(registry_text(stmt, COLUMN_METRICS, arena, &out->metrics, err));
+    MYR_TRY(myr_registry_text(stmt, 1, arena, &out->segment, err));
+    MYR_TRY(myr_registry_text(stmt, 4, arena, &out->algorithm, err));
+    MYR_TRY(myr_registry_text(stmt, 5, arena, &out->format, err));
+    MYR_TRY(myr_registry_text(stmt, 6, arena, &out->artifact, err));
+    MYR_TRY(myr_registry_text(stmt, 8, arena, &out->objective, err));
+    MYR_TRY(myr_registry_text(stmt, 9, arena, &out->fingerprint, err));
+    MYR_TRY(myr_registry_text(stmt, 10, arena, &out->source, err));
+    MYR_TRY(myr_registry_text(stmt, 13, arena, &out->features, err));
+    if (!brief) MYR_TRY(myr_registry_text(stmt, COLUMN_METRICS, arena, &out->metrics, err));
     return MYR_OK;
 }
 
@@ -244,8 +260,8 @@ static myr_rc model_tags_add(model_tags *tags, myr_stmt *stmt, myr_arena *arena,
     if (myr_stmt_is_null(stmt, COLUMN_TAG_KEY)) return MYR_OK; /* a model without tags is one row */
     if (tags->count == MYR_TAGS_MAX) MYR_FAIL(err, BAD_FORMAT, "registry: a model has more than %d tags", MYR_TAGS_MAX);
     myr_tag *tag = &tags->items[tags->count];
-    MYR_TRY(registry_text(stmt, COLUMN_TAG_KEY, arena, &tag->key, err));
-    MYR_TRY(registry_text(stmt, COLUMN_TAG_VALUE, arena, &tag->value, err));
+    MYR_TRY(myr_registry_text(stmt, COLUMN_TAG_KEY, arena, &tag->key, err));
+    MYR_TRY(myr_registry_text(stmt, COLUMN_TAG_VALUE, arena, &tag->value, err));
     tags->count++;
     return MYR_OK;
 }
@@ -265,7 +281,8 @@ static myr_rc model_tags_take(model_tags *tags, myr_arena *arena, registry_rows 
 }
 
 /* Step the bound statement through: rows of one model stand together, one per tag. */
-static myr_rc model_read_all(myr_stmt *stmt, bool brief, myr_arena *arena, myr_model_row **out, size_t *out_count, myr_err *err)
+static myr_rc model_read_all(myr_stmt *stmt, bool brief, myr_arena *arena, myr_model_row **out, size_t *out_count,
+                             myr_err *err)
 {
     MYR_AUTO(registry_rows) rows = {0};
     model_tags tags = {.count = 0};
@@ -278,29 +295,32 @@ static myr_rc model_read_all(myr_stmt *stmt, bool brief, myr_arena *arena, myr_m
             MYR_TRY(model_tags_take(&tags, arena, &rows, err));
             myr_model_row row;
             MYR_TRY(model_read(stmt, brief, arena, &row, err));
-            MYR_TRY(registry_rows_add(&rows, &row, sizeof row, err));
+            MYR_TRY(myr_registry_rows_add(&rows, &row, sizeof row, err));
             last_id = row.id;
         }
         MYR_TRY(model_tags_add(&tags, stmt, arena, err));
     }
     MYR_TRY(model_tags_take(&tags, arena, &rows, err));
     void *items = NULL;
-    MYR_TRY(registry_rows_take(&rows, sizeof(myr_model_row), arena, &items, out_count, err));
+    MYR_TRY(myr_registry_rows_take(&rows, sizeof(myr_model_row), arena, &items, out_count, err));
     *out = items;
     return MYR_OK;
 }
 
-/* The statement of a filter. Few different texts exist: newest or all, with or without tag and metrics, 0 to 8 parts. */
+/* The statement of a filter. Few different texts exist: newest or all, with or without tag and metrics, 0 to 8 parts.
+ */
 static void model_filter_sql(const myr_model_filter *filter, const model_parts *parts, char out[MODEL_SQL_BYTES])
 {
-    int at = snprintf(out, MODEL_SQL_BYTES, "SELECT " MODEL_COLUMNS "%s FROM segment s JOIN model m ON %s"
+    int at = snprintf(out, MODEL_SQL_BYTES,
+                      "SELECT " MODEL_COLUMNS "%s FROM segment s JOIN model m ON %s"
                       " LEFT JOIN model_tag t ON t.model_id = m.model_id WHERE s.fleet_id = ?1",
                       filter->brief ? "" : ", m.metrics",
                       filter->newest_only ? "m.model_id = s.newest_model_id" : "m.segment_id = s.segment_id");
     for (uint32_t i = 0; i < parts->count; i++) {
         at += snprintf(out + at, MODEL_SQL_BYTES - (size_t)at,
                        " AND s.segment_id IN (SELECT segment_id FROM segment_part WHERE fleet_id = ?1 AND name = ?%u"
-                       " AND value = ?%u)", 4 + 2 * i, 5 + 2 * i);
+                       " AND value = ?%u)",
+                       4 + 2 * i, 5 + 2 * i);
     }
     if (filter->tag != NULL) {
         at += snprintf(out + at, MODEL_SQL_BYTES - (size_t)at,
@@ -319,7 +339,8 @@ myr_rc myr_registry_models(myr_registry *registry, myr_arena *arena, int64_t fle
     if (filter->segment_part != NULL) MYR_TRY(model_parts_read(filter->segment_part, "segment filter", &parts, err));
     myr_str tag_value = myr_str_of(filter->tag);
     myr_str tag_key = {0};
-    if (filter->tag != NULL && (!myr_str_split(&tag_value, '=', &tag_key) || tag_value.data == NULL || tag_key.size == 0)) {
+    if (filter->tag != NULL &&
+        (!myr_str_split(&tag_value, '=', &tag_key) || tag_value.data == NULL || tag_key.size == 0)) {
         MYR_FAIL(err, BAD_INPUT, "tag filter '%.150s': write key=value", filter->tag);
     }
     char sql[MODEL_SQL_BYTES];
@@ -338,14 +359,15 @@ myr_rc myr_registry_models(myr_registry *registry, myr_arena *arena, int64_t fle
     return model_read_all(stmt, filter->brief, arena, out, out_count, err);
 }
 
-myr_rc myr_registry_model_get(myr_registry *registry, myr_arena *arena, int64_t fleet_id, const char *segment, int64_t version,
-                              myr_model_row *out, myr_err *err)
+myr_rc myr_registry_model_get(myr_registry *registry, myr_arena *arena, int64_t fleet_id, const char *segment,
+                              int64_t version, myr_model_row *out, myr_err *err)
 {
     MYR_AUTO(model_parts) parts = {0};
     MYR_TRY(model_parts_read(segment, "segment", &parts, err));
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
     MYR_TRY(myr_db_prepare(registry->db,
-                           "SELECT " MODEL_COLUMNS ", m.metrics FROM segment s JOIN model m ON m.segment_id = s.segment_id"
+                           "SELECT " MODEL_COLUMNS
+                           ", m.metrics FROM segment s JOIN model m ON m.segment_id = s.segment_id"
                            " LEFT JOIN model_tag t ON t.model_id = m.model_id"
                            " WHERE s.fleet_id = ?1 AND s.key_columns = ?2 AND s.text = ?3"
                            " AND m.version = CASE ?4 WHEN 0 THEN s.newest_version ELSE ?4 END ORDER BY t.key",
@@ -365,7 +387,8 @@ myr_rc myr_registry_model_get(myr_registry *registry, myr_arena *arena, int64_t 
         MYR_TRY(myr_stmt_step(name, &has_row, err));
         myr_str fleet = has_row ? myr_stmt_text(name, 0) : myr_str_of("?");
         if (version == 0) MYR_FAIL(err, NOT_FOUND, "no model " MYR_STR_FMT "@%.150s", MYR_STR_ARG(fleet), segment);
-        MYR_FAIL(err, NOT_FOUND, "no version %lld of model " MYR_STR_FMT "@%.150s", (long long)version, MYR_STR_ARG(fleet), segment);
+        MYR_FAIL(err, NOT_FOUND, "no version %lld of model " MYR_STR_FMT "@%.150s", (long long)version,
+                 MYR_STR_ARG(fleet), segment);
     }
     MYR_ASSERT(count == 1);
     *out = rows[0];
@@ -373,15 +396,16 @@ myr_rc myr_registry_model_get(myr_registry *registry, myr_arena *arena, int64_t 
 }
 
 /* Declared in internal.h: releases.c reads the models of a release with the same columns. */
-myr_rc registry_read_release_models(myr_registry *registry, myr_arena *arena, int64_t release_id, myr_model_row **out,
-                                    size_t *out_count, myr_err *err)
+myr_rc myr_registry_read_release_models(myr_registry *registry, myr_arena *arena, int64_t release_id,
+                                        myr_model_row **out, size_t *out_count, myr_err *err)
 {
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
-    MYR_TRY(myr_db_prepare(registry->db,
-                           "SELECT " MODEL_COLUMNS ", m.metrics FROM release_model r JOIN model m ON m.model_id = r.model_id"
-                           " JOIN segment s ON s.segment_id = m.segment_id LEFT JOIN model_tag t ON t.model_id = m.model_id"
-                           " WHERE r.release_id = ?1 ORDER BY r.position, t.key",
-                           &stmt, err));
+    MYR_TRY(myr_db_prepare(
+        registry->db,
+        "SELECT " MODEL_COLUMNS ", m.metrics FROM release_model r JOIN model m ON m.model_id = r.model_id"
+        " JOIN segment s ON s.segment_id = m.segment_id LEFT JOIN model_tag t ON t.model_id = m.model_id"
+        " WHERE r.release_id = ?1 ORDER BY r.position, t.key",
+        &stmt, err));
     myr_stmt_bind_int64(stmt, 1, release_id);
     return model_read_all(stmt, false, arena, out, out_count, err);
 }

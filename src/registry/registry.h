@@ -10,19 +10,22 @@
 
 #include "base/base.h"
 
-#define MYR_TAGS_MAX 64              /* tags of a model */
+#define MYR_TAGS_MAX            64 /* tags of a model */
 #define MYR_TAG_VALUE_BYTES_MAX 1024
-#define MYR_METRICS_BYTES_MAX (1 << 20) /* the metrics text of a model */
+#define MYR_METRICS_BYTES_MAX   (1 << 20) /* the metrics text of a model */
 
 typedef struct myr_registry myr_registry;
 
 myr_rc myr_registry_open(const char *path, bool create, myr_registry **out, myr_err *err);
 void myr_registry_close(myr_registry *registry); /* NULL accepted */
 typedef myr_registry *myr_registry_ptr;
-static inline void myr_registry_ptr_drop(myr_registry_ptr *registry) { myr_registry_close(*registry); }
+static inline void myr_registry_ptr_drop(myr_registry_ptr *registry)
+{
+    myr_registry_close(*registry);
+}
 myr_rc myr_registry_begin(myr_registry *registry, myr_err *err);
 myr_rc myr_registry_commit(myr_registry *registry, myr_err *err);
-void myr_registry_rollback(myr_registry *registry); /* fine when nothing is open */
+void myr_registry_rollback(myr_registry *registry);                                    /* fine when nothing is open */
 myr_rc myr_registry_change_number(myr_registry *registry, int64_t *out, myr_err *err); /* changes when others commit */
 
 /* ---- fleets: one signature, one list of partition columns ---- */
@@ -34,14 +37,25 @@ typedef struct myr_fleet_row {
     const char *const *features; /* the signature's inputs, all FP64 for now, in order */
     uint32_t feature_count;
     uint32_t output_count;
-    const char *target;          /* column that is predicted; "" if not known (imported models) */
+    const char *target;           /* column that is predicted; "" if not known (imported models) */
     const char *target_transform; /* "log": exp() of the target is in units; "" = none */
     int64_t created_ms;
 } myr_fleet_row;
 myr_rc myr_registry_fleet_add(myr_registry *registry, const myr_fleet_row *row, int64_t *out_id, myr_err *err);
+/*
+ * A fleet that has no partition columns yet (only a global model) gets them, once. CONFLICT: it has some; BAD_INPUT as
+ * for myr_registry_fleet_add.
+ */
+myr_rc myr_registry_fleet_partition(myr_registry *registry, int64_t fleet_id, const char *const *columns,
+                                    uint32_t column_count, myr_err *err);
+/* Whether a fleet may have this partition column: BAD_INPUT for a bad name, and for those a batch writes beside the
+ * keys (prediction, prediction_0 …, model, model_version, level, status; case aside, as in SQL). */
+myr_rc myr_registry_check_partition(const char *name, myr_err *err);
 /* NOT_FOUND names the nearest fleet. */
-myr_rc myr_registry_fleet_get(myr_registry *registry, myr_arena *arena, const char *name, myr_fleet_row *out, myr_err *err);
-myr_rc myr_registry_fleets(myr_registry *registry, myr_arena *arena, myr_fleet_row **out, size_t *out_count, myr_err *err);
+myr_rc myr_registry_fleet_get(myr_registry *registry, myr_arena *arena, const char *name, myr_fleet_row *out,
+                              myr_err *err);
+myr_rc myr_registry_fleets(myr_registry *registry, myr_arena *arena, myr_fleet_row **out, size_t *out_count,
+                           myr_err *err);
 
 /* ---- models: one version of one segment ---- */
 typedef struct myr_tag {
@@ -49,63 +63,67 @@ typedef struct myr_tag {
 } myr_tag;
 typedef struct myr_model_row {
     int64_t id;
-    const char *segment;    /* canonical text; "" = global */
-    uint32_t key_columns;   /* how many partition columns it names */
-    int64_t version;        /* 1, 2, …; given by add */
-    const char *algorithm;  /* "mean", "ridge", "xgboost", "lightgbm" */
-    const char *format;     /* of the artifact: myr_format_name */
-    const char *artifact;   /* SHA-256 of its bytes: its name in the store */
-    const char *features;   /* JSON array of the names that replace the file's own; "" = the file's own */
+    const char *segment;   /* canonical text; "" = global */
+    uint32_t key_columns;  /* how many partition columns it names */
+    int64_t version;       /* 1, 2, …; given by add */
+    const char *algorithm; /* "mean", "ridge", "xgboost", "lightgbm" */
+    const char *format;    /* of the artifact: myr_format_name */
+    const char *artifact;  /* SHA-256 of its bytes: its name in the store */
+    const char *features;  /* names that replace the file's own, one per line; "" = the file's own */
     int64_t artifact_bytes;
     const char *objective;
-    const char *metrics;    /* JSON object: {"rmse":…,"trials":[…]}; "{}" if none */
+    const char *metrics;     /* JSON object: {"rmse":…,"trials":[…]}; "{}" if none */
     const char *fingerprint; /* of the training data; "" if not known */
-    const char *source;     /* file it came from, or "train" */
-    double baseline;        /* what the `mean` model of this segment predicts; NaN if not known */
+    const char *source;      /* file it came from, or "train" */
+    double baseline;         /* what the `mean` model of this segment predicts; NaN if not known */
     int64_t created_ms;
     const myr_tag *tags;
     uint32_t tag_count;
 } myr_model_row;
 /* Gives the version (newest + 1). */
-myr_rc myr_registry_model_add(myr_registry *registry, int64_t fleet_id, const myr_model_row *row, int64_t *out_version, myr_err *err);
+myr_rc myr_registry_model_add(myr_registry *registry, int64_t fleet_id, const myr_model_row *row, int64_t *out_version,
+                              myr_err *err);
 typedef struct myr_model_filter {
-    const char *segment_part; /* NULL, or `brand=1`: models whose segment has this part; `store=2,brand=1`: all of these parts */
-    const char *tag;          /* NULL, or `k=v` */
+    /* NULL, or `brand=1`: models whose segment has this part; `store=2,brand=1`: all of these parts */
+    const char *segment_part;
+    const char *tag; /* NULL, or `k=v` */
     bool newest_only;
-    bool brief;               /* leave `metrics` "": it is most of a row's bytes */
+    bool brief; /* leave `metrics` "": it is most of a row's bytes */
 } myr_model_filter;
 /* Ordered by key_columns descending, then segment, then version. */
 myr_rc myr_registry_models(myr_registry *registry, myr_arena *arena, int64_t fleet_id, const myr_model_filter *filter,
                            myr_model_row **out, size_t *out_count, myr_err *err);
 /* version 0 = newest. NOT_FOUND names fleet and segment. */
-myr_rc myr_registry_model_get(myr_registry *registry, myr_arena *arena, int64_t fleet_id, const char *segment, int64_t version,
-                              myr_model_row *out, myr_err *err);
+myr_rc myr_registry_model_get(myr_registry *registry, myr_arena *arena, int64_t fleet_id, const char *segment,
+                              int64_t version, myr_model_row *out, myr_err *err);
 
 /* ---- releases and aliases ---- */
 typedef struct myr_release_row {
     int64_t number; /* 1, 2, … per fleet; given by add */
     int64_t created_ms;
     int64_t model_count;
-    const char *pack; /* index file, relative to the workspace */
+    const char *pack;    /* index file, relative to the workspace */
     const char *aliases; /* "champion", "champion,challenger", "" (filled by lists) */
 } myr_release_row;
 /* Reserve the number first (the pack's name holds it), then add the row with its models when the pack is in place. */
 myr_rc myr_registry_release_next(myr_registry *registry, int64_t fleet_id, int64_t *out_number, myr_err *err);
-myr_rc myr_registry_release_add(myr_registry *registry, int64_t fleet_id, const myr_release_row *row, const int64_t *model_ids,
-                                size_t model_count, myr_err *err);
-myr_rc myr_registry_releases(myr_registry *registry, myr_arena *arena, int64_t fleet_id, myr_release_row **out, size_t *out_count,
-                             myr_err *err);
-myr_rc myr_registry_release_get(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number, myr_release_row *out,
-                                myr_err *err);
+myr_rc myr_registry_release_add(myr_registry *registry, int64_t fleet_id, const myr_release_row *row,
+                                const int64_t *model_ids, size_t model_count, myr_err *err);
+myr_rc myr_registry_releases(myr_registry *registry, myr_arena *arena, int64_t fleet_id, myr_release_row **out,
+                             size_t *out_count, myr_err *err);
+myr_rc myr_registry_release_get(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number,
+                                myr_release_row *out, myr_err *err);
 /* The models of a release, ordered as they stand in its pack. */
-myr_rc myr_registry_release_models(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number, myr_model_row **out,
-                                   size_t *out_count, myr_err *err);
+myr_rc myr_registry_release_models(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number,
+                                   myr_model_row **out, size_t *out_count, myr_err *err);
 /* The same models by id alone: cheap to compare. */
-myr_rc myr_registry_release_model_ids(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number, int64_t **out,
-                                      size_t *out_count, myr_err *err);
+myr_rc myr_registry_release_model_ids(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number,
+                                      int64_t **out, size_t *out_count, myr_err *err);
 /* One row moves; NOT_FOUND names the release that does not exist. */
-myr_rc myr_registry_alias_set(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t number, myr_err *err);
-myr_rc myr_registry_alias_get(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t *out_number, myr_err *err);
+myr_rc myr_registry_alias_set(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t number,
+                              myr_err *err);
+myr_rc myr_registry_alias_get(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t *out_number,
+                              myr_err *err);
 
 /* ---- runs of batch jobs (the ledger's head; mini-batches come with it later) ---- */
 typedef struct myr_run_row {
@@ -121,6 +139,7 @@ typedef struct myr_run_row {
 myr_rc myr_registry_run_start(myr_registry *registry, const myr_run_row *row, int64_t *out_id, myr_err *err);
 myr_rc myr_registry_run_end(myr_registry *registry, int64_t id, const char *state, int64_t row_count, int64_t ok_count,
                             const char *message, myr_err *err);
-myr_rc myr_registry_runs(myr_registry *registry, myr_arena *arena, myr_run_row **out, size_t *out_count, myr_err *err); /* newest first */
+myr_rc myr_registry_runs(myr_registry *registry, myr_arena *arena, myr_run_row **out, size_t *out_count,
+                         myr_err *err); /* newest first */
 
 #endif

@@ -1,20 +1,23 @@
 /*
- * Releases and aliases. A release is written once, with its models, in one transaction; an alias is one row that names a
- * release, so promoting 100,000 models moves one row.
+ * Releases and aliases. A release is written once, with its models, in one transaction; an alias is one row that names
+ * a release, so promoting 100,000 models moves one row.
  */
 #include <string.h>
 
 #include "registry/internal.h"
 
-#define ALIASES_TEXT "coalesce((SELECT group_concat(name, ',') FROM (SELECT name FROM alias a WHERE a.release_id =" \
-                     " r.release_id ORDER BY name)), '')"
-#define RELEASE_SELECT "SELECT r.number, r.created_ms, r.model_count, r.pack, " ALIASES_TEXT ", r.release_id FROM release r "
+#define ALIASES_TEXT                                                                                                   \
+    "coalesce((SELECT group_concat(name, ',') FROM (SELECT name FROM alias a WHERE a.release_id ="                     \
+    " r.release_id ORDER BY name)), '')"
+#define RELEASE_SELECT                                                                                                 \
+    "SELECT r.number, r.created_ms, r.model_count, r.pack, " ALIASES_TEXT ", r.release_id FROM release r "
 
 myr_rc myr_registry_release_next(myr_registry *registry, int64_t fleet_id, int64_t *out_number, myr_err *err)
 {
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
     bool has_row = false;
-    MYR_TRY(myr_db_prepare(registry->db, "SELECT coalesce(max(number), 0) + 1 FROM release WHERE fleet_id = ?1", &stmt, err));
+    MYR_TRY(myr_db_prepare(registry->db, "SELECT coalesce(max(number), 0) + 1 FROM release WHERE fleet_id = ?1", &stmt,
+                           err));
     myr_stmt_bind_int64(stmt, 1, fleet_id);
     MYR_TRY(myr_stmt_step(stmt, &has_row, err));
     MYR_ASSERT(has_row);
@@ -22,13 +25,13 @@ myr_rc myr_registry_release_next(myr_registry *registry, int64_t fleet_id, int64
     return MYR_OK;
 }
 
-static myr_rc release_insert(myr_registry *registry, int64_t fleet_id, const myr_release_row *row, const int64_t *model_ids,
-                             size_t model_count, myr_err *err)
+static myr_rc release_insert(myr_registry *registry, int64_t fleet_id, const myr_release_row *row,
+                             const int64_t *model_ids, size_t model_count, myr_err *err)
 {
     myr_stmt *stmt = NULL;
-    MYR_TRY(myr_db_prepare(registry->db,
-                           "INSERT INTO release(fleet_id, number, created_ms, model_count, pack) VALUES(?1, ?2, ?3, ?4, ?5)",
-                           &stmt, err));
+    MYR_TRY(myr_db_prepare(
+        registry->db, "INSERT INTO release(fleet_id, number, created_ms, model_count, pack) VALUES(?1, ?2, ?3, ?4, ?5)",
+        &stmt, err));
     myr_stmt_bind_int64(stmt, 1, fleet_id);
     myr_stmt_bind_int64(stmt, 2, row->number);
     myr_stmt_bind_int64(stmt, 3, row->created_ms);
@@ -48,28 +51,30 @@ static myr_rc release_insert(myr_registry *registry, int64_t fleet_id, const myr
     return MYR_OK;
 }
 
-myr_rc myr_registry_release_add(myr_registry *registry, int64_t fleet_id, const myr_release_row *row, const int64_t *model_ids,
-                                size_t model_count, myr_err *err)
+myr_rc myr_registry_release_add(myr_registry *registry, int64_t fleet_id, const myr_release_row *row,
+                                const int64_t *model_ids, size_t model_count, myr_err *err)
 {
     if (row->number < 1) MYR_FAIL(err, BAD_INPUT, "release number %lld: the first is 1", (long long)row->number);
     if (row->pack == NULL || row->pack[0] == '\0' || row->pack[0] == '/' || strlen(row->pack) >= MYR_PATH_BYTES_MAX) {
         MYR_FAIL(err, BAD_INPUT, "release %lld: its pack is a path below the workspace", (long long)row->number);
     }
     bool is_own = false;
-    MYR_TRY(registry_enter(registry, &is_own, err));
-    return registry_leave(registry, is_own, release_insert(registry, fleet_id, row, model_ids, model_count, err), err);
+    MYR_TRY(myr_registry_enter(registry, &is_own, err));
+    return myr_registry_leave(registry, is_own, release_insert(registry, fleet_id, row, model_ids, model_count, err),
+                              err);
 }
 
 static myr_rc release_read(myr_stmt *stmt, myr_arena *arena, myr_release_row *out, myr_err *err)
 {
-    *out = (myr_release_row){
-        .number = myr_stmt_int64(stmt, 0), .created_ms = myr_stmt_int64(stmt, 1), .model_count = myr_stmt_int64(stmt, 2)};
-    MYR_TRY(registry_text(stmt, 3, arena, &out->pack, err));
-    return registry_text(stmt, 4, arena, &out->aliases, err);
+    *out = (myr_release_row){.number = myr_stmt_int64(stmt, 0),
+                             .created_ms = myr_stmt_int64(stmt, 1),
+                             .model_count = myr_stmt_int64(stmt, 2)};
+    MYR_TRY(myr_registry_text(stmt, 3, arena, &out->pack, err));
+    return myr_registry_text(stmt, 4, arena, &out->aliases, err);
 }
 
-myr_rc myr_registry_releases(myr_registry *registry, myr_arena *arena, int64_t fleet_id, myr_release_row **out, size_t *out_count,
-                             myr_err *err)
+myr_rc myr_registry_releases(myr_registry *registry, myr_arena *arena, int64_t fleet_id, myr_release_row **out,
+                             size_t *out_count, myr_err *err)
 {
     MYR_AUTO(registry_rows) rows = {0};
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
@@ -81,17 +86,17 @@ myr_rc myr_registry_releases(myr_registry *registry, myr_arena *arena, int64_t f
         if (!has_row) break;
         myr_release_row row;
         MYR_TRY(release_read(stmt, arena, &row, err));
-        MYR_TRY(registry_rows_add(&rows, &row, sizeof row, err));
+        MYR_TRY(myr_registry_rows_add(&rows, &row, sizeof row, err));
     }
     void *items = NULL;
-    MYR_TRY(registry_rows_take(&rows, sizeof(myr_release_row), arena, &items, out_count, err));
+    MYR_TRY(myr_registry_rows_take(&rows, sizeof(myr_release_row), arena, &items, out_count, err));
     *out = items;
     return MYR_OK;
 }
 
 /* The row and its id; the arena may be NULL when only the id is wanted. */
-static myr_rc release_find(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number, myr_release_row *out,
-                           int64_t *out_id, myr_err *err)
+static myr_rc release_find(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number,
+                           myr_release_row *out, int64_t *out_id, myr_err *err)
 {
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
     bool has_row = false;
@@ -105,8 +110,8 @@ static myr_rc release_find(myr_registry *registry, myr_arena *arena, int64_t fle
     return MYR_OK;
 }
 
-myr_rc myr_registry_release_get(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number, myr_release_row *out,
-                                myr_err *err)
+myr_rc myr_registry_release_get(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number,
+                                myr_release_row *out, myr_err *err)
 {
     int64_t release_id = 0;
     myr_release_row row;
@@ -115,32 +120,33 @@ myr_rc myr_registry_release_get(myr_registry *registry, myr_arena *arena, int64_
     return MYR_OK;
 }
 
-myr_rc myr_registry_release_models(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number, myr_model_row **out,
-                                   size_t *out_count, myr_err *err)
+myr_rc myr_registry_release_models(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number,
+                                   myr_model_row **out, size_t *out_count, myr_err *err)
 {
     int64_t release_id = 0;
     MYR_TRY(release_find(registry, NULL, fleet_id, number, NULL, &release_id, err));
-    return registry_read_release_models(registry, arena, release_id, out, out_count, err);
+    return myr_registry_read_release_models(registry, arena, release_id, out, out_count, err);
 }
 
-myr_rc myr_registry_release_model_ids(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number, int64_t **out,
-                                      size_t *out_count, myr_err *err)
+myr_rc myr_registry_release_model_ids(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number,
+                                      int64_t **out, size_t *out_count, myr_err *err)
 {
     int64_t release_id = 0;
     MYR_TRY(release_find(registry, NULL, fleet_id, number, NULL, &release_id, err));
     MYR_AUTO(registry_rows) rows = {0};
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
     bool has_row = false;
-    MYR_TRY(myr_db_prepare(registry->db, "SELECT model_id FROM release_model WHERE release_id = ?1 ORDER BY position", &stmt, err));
+    MYR_TRY(myr_db_prepare(registry->db, "SELECT model_id FROM release_model WHERE release_id = ?1 ORDER BY position",
+                           &stmt, err));
     myr_stmt_bind_int64(stmt, 1, release_id);
     for (;;) {
         MYR_TRY(myr_stmt_step(stmt, &has_row, err));
         if (!has_row) break;
         int64_t id = myr_stmt_int64(stmt, 0);
-        MYR_TRY(registry_rows_add(&rows, &id, sizeof id, err));
+        MYR_TRY(myr_registry_rows_add(&rows, &id, sizeof id, err));
     }
     void *items = NULL;
-    MYR_TRY(registry_rows_take(&rows, sizeof(int64_t), arena, &items, out_count, err));
+    MYR_TRY(myr_registry_rows_take(&rows, sizeof(int64_t), arena, &items, out_count, err));
     *out = items;
     return MYR_OK;
 }
@@ -165,13 +171,14 @@ static myr_rc alias_put(myr_registry *registry, int64_t fleet_id, const char *al
 
 myr_rc myr_registry_alias_set(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t number, myr_err *err)
 {
-    MYR_TRY(registry_check_name(alias, "alias", err));
+    MYR_TRY(myr_registry_check_name(alias, "alias", err));
     bool is_own = false;
-    MYR_TRY(registry_enter(registry, &is_own, err));
-    return registry_leave(registry, is_own, alias_put(registry, fleet_id, alias, number, err), err);
+    MYR_TRY(myr_registry_enter(registry, &is_own, err));
+    return myr_registry_leave(registry, is_own, alias_put(registry, fleet_id, alias, number, err), err);
 }
 
-myr_rc myr_registry_alias_get(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t *out_number, myr_err *err)
+myr_rc myr_registry_alias_get(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t *out_number,
+                              myr_err *err)
 {
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
     bool has_row = false;

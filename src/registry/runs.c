@@ -16,14 +16,15 @@ static myr_rc run_check_state(const char *state, myr_err *err)
 
 myr_rc myr_registry_run_start(myr_registry *registry, const myr_run_row *row, int64_t *out_id, myr_err *err)
 {
-    MYR_TRY(registry_check_name(row->fleet, "fleet name", err));
+    MYR_TRY(myr_registry_check_name(row->fleet, "fleet name", err));
     bool is_own = false;
     myr_stmt *stmt = NULL;
-    MYR_TRY(registry_enter(registry, &is_own, err));
-    myr_rc rc = myr_db_prepare(registry->db,
-                               "INSERT INTO run(fleet, release, input, output, state, started_ms, ended_ms, row_count, ok_count,"
-                               " message) VALUES(?1, ?2, ?3, ?4, 'running', ?5, 0, 0, 0, '')",
-                               &stmt, err);
+    MYR_TRY(myr_registry_enter(registry, &is_own, err));
+    myr_rc rc = myr_db_prepare(
+        registry->db,
+        "INSERT INTO run(fleet, release, input, output, state, started_ms, ended_ms, row_count, ok_count,"
+        " message) VALUES(?1, ?2, ?3, ?4, 'running', ?5, 0, 0, 0, '')",
+        &stmt, err);
     if (rc == MYR_OK) {
         registry_bind_text(stmt, 1, row->fleet);
         myr_stmt_bind_int64(stmt, 2, row->release);
@@ -33,7 +34,7 @@ myr_rc myr_registry_run_start(myr_registry *registry, const myr_run_row *row, in
         rc = myr_stmt_run(stmt, err);
     }
     int64_t id = myr_db_last_id(registry->db);
-    MYR_TRY(registry_leave(registry, is_own, rc, err));
+    MYR_TRY(myr_registry_leave(registry, is_own, rc, err));
     *out_id = id;
     return MYR_OK;
 }
@@ -69,11 +70,11 @@ static myr_rc run_read(myr_stmt *stmt, myr_arena *arena, myr_run_row *out, myr_e
         .row_count = myr_stmt_int64(stmt, 8),
         .ok_count = myr_stmt_int64(stmt, 9),
     };
-    MYR_TRY(registry_text(stmt, 1, arena, &out->fleet, err));
-    MYR_TRY(registry_text(stmt, 3, arena, &out->input, err));
-    MYR_TRY(registry_text(stmt, 4, arena, &out->output, err));
-    MYR_TRY(registry_text(stmt, 5, arena, &out->state, err));
-    return registry_text(stmt, 10, arena, &out->message, err);
+    MYR_TRY(myr_registry_text(stmt, 1, arena, &out->fleet, err));
+    MYR_TRY(myr_registry_text(stmt, 3, arena, &out->input, err));
+    MYR_TRY(myr_registry_text(stmt, 4, arena, &out->output, err));
+    MYR_TRY(myr_registry_text(stmt, 5, arena, &out->state, err));
+    return myr_registry_text(stmt, 10, arena, &out->message, err);
 }
 
 myr_rc myr_registry_runs(myr_registry *registry, myr_arena *arena, myr_run_row **out, size_t *out_count, myr_err *err)
@@ -81,20 +82,21 @@ myr_rc myr_registry_runs(myr_registry *registry, myr_arena *arena, myr_run_row *
     MYR_AUTO(registry_rows) rows = {0};
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
     bool has_row = false;
-    MYR_TRY(myr_db_prepare(registry->db,
-                           "SELECT run_id, fleet, release, input, output, state, started_ms, ended_ms, row_count, ok_count, message"
-                           " FROM run ORDER BY run_id DESC LIMIT ?1",
-                           &stmt, err));
+    MYR_TRY(myr_db_prepare(
+        registry->db,
+        "SELECT run_id, fleet, release, input, output, state, started_ms, ended_ms, row_count, ok_count, message"
+        " FROM run ORDER BY run_id DESC LIMIT ?1",
+        &stmt, err));
     myr_stmt_bind_int64(stmt, 1, RUNS_MAX);
     for (;;) {
         MYR_TRY(myr_stmt_step(stmt, &has_row, err));
         if (!has_row) break;
         myr_run_row row;
         MYR_TRY(run_read(stmt, arena, &row, err));
-        MYR_TRY(registry_rows_add(&rows, &row, sizeof row, err));
+        MYR_TRY(myr_registry_rows_add(&rows, &row, sizeof row, err));
     }
     void *items = NULL;
-    MYR_TRY(registry_rows_take(&rows, sizeof(myr_run_row), arena, &items, out_count, err));
+    MYR_TRY(myr_registry_rows_take(&rows, sizeof(myr_run_row), arena, &items, out_count, err));
     *out = items;
     return MYR_OK;
 }

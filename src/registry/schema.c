@@ -1,9 +1,9 @@
 /*
  * The schema, one text per version; a text is never edited once it was released, the next change is the next text.
  *
- * A segment row knows its newest version, so that "the newest of each segment" is one look-up per segment; its parts stand
- * in a table of their own, so that `brand=1` is an index range. Wide columns of a model come last: a read without them
- * leaves their overflow pages alone. Releases and models are immutable, and the database says so itself.
+ * A segment row knows its newest version, so that "the newest of each segment" is one look-up per segment; its parts
+ * stand in a table of their own, so that `brand=1` is an index range. Wide columns of a model come last: a read without
+ * them leaves their overflow pages alone. Releases and models are immutable, and the database says so itself.
  */
 #include "registry/internal.h"
 
@@ -13,7 +13,8 @@ static const char registry_version_1[] =
     "  target_transform TEXT NOT NULL, created_ms INTEGER NOT NULL) STRICT;"
     /* kind: 0 partition column, 1 feature */
     "CREATE TABLE fleet_column("
-    "  fleet_id INTEGER NOT NULL REFERENCES fleet, kind INTEGER NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL,"
+    "  fleet_id INTEGER NOT NULL REFERENCES fleet, kind INTEGER NOT NULL, position INTEGER NOT NULL, name TEXT NOT "
+    "NULL,"
     "  PRIMARY KEY(fleet_id, kind, position)) STRICT, WITHOUT ROWID;"
 
     "CREATE TABLE segment("
@@ -22,12 +23,14 @@ static const char registry_version_1[] =
     "CREATE UNIQUE INDEX segment_in_order ON segment(fleet_id, key_columns DESC, text);"
     "CREATE TABLE segment_part("
     "  fleet_id INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,"
-    "  segment_id INTEGER NOT NULL REFERENCES segment, PRIMARY KEY(fleet_id, name, value, segment_id)) STRICT, WITHOUT ROWID;"
+    "  segment_id INTEGER NOT NULL REFERENCES segment, PRIMARY KEY(fleet_id, name, value, segment_id)) STRICT, WITHOUT "
+    "ROWID;"
 
     "CREATE TABLE model("
     "  model_id INTEGER PRIMARY KEY, segment_id INTEGER NOT NULL REFERENCES segment, version INTEGER NOT NULL,"
     "  algorithm TEXT NOT NULL, format TEXT NOT NULL, artifact TEXT NOT NULL, artifact_bytes INTEGER NOT NULL,"
-    "  objective TEXT NOT NULL, fingerprint TEXT NOT NULL, source TEXT NOT NULL, baseline REAL, created_ms INTEGER NOT NULL,"
+    "  objective TEXT NOT NULL, fingerprint TEXT NOT NULL, source TEXT NOT NULL, baseline REAL, created_ms INTEGER NOT "
+    "NULL,"
     "  features TEXT NOT NULL, metrics TEXT NOT NULL, UNIQUE(segment_id, version)) STRICT;"
     "CREATE TABLE model_tag("
     "  model_id INTEGER NOT NULL REFERENCES model, key TEXT NOT NULL, value TEXT NOT NULL,"
@@ -38,7 +41,8 @@ static const char registry_version_1[] =
     "  release_id INTEGER PRIMARY KEY, fleet_id INTEGER NOT NULL REFERENCES fleet, number INTEGER NOT NULL,"
     "  created_ms INTEGER NOT NULL, model_count INTEGER NOT NULL, pack TEXT NOT NULL, UNIQUE(fleet_id, number)) STRICT;"
     "CREATE TABLE release_model("
-    "  release_id INTEGER NOT NULL REFERENCES release, position INTEGER NOT NULL, model_id INTEGER NOT NULL REFERENCES model,"
+    "  release_id INTEGER NOT NULL REFERENCES release, position INTEGER NOT NULL, model_id INTEGER NOT NULL REFERENCES "
+    "model,"
     "  PRIMARY KEY(release_id, position)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE alias("
     "  fleet_id INTEGER NOT NULL REFERENCES fleet, name TEXT NOT NULL, release_id INTEGER NOT NULL REFERENCES release,"
@@ -49,10 +53,12 @@ static const char registry_version_1[] =
     "  output TEXT NOT NULL, state TEXT NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL,"
     "  row_count INTEGER NOT NULL, ok_count INTEGER NOT NULL, message TEXT NOT NULL) STRICT;"
 
-    "CREATE TRIGGER model_is_immutable BEFORE UPDATE ON model BEGIN SELECT RAISE(ABORT, 'a model version is immutable'); END;"
-    "CREATE TRIGGER release_is_immutable BEFORE UPDATE ON release BEGIN SELECT RAISE(ABORT, 'a release is immutable'); END;"
+    "CREATE TRIGGER model_is_immutable BEFORE UPDATE ON model BEGIN SELECT RAISE(ABORT, 'a model version is "
+    "immutable'); END;"
+    "CREATE TRIGGER release_is_immutable BEFORE UPDATE ON release BEGIN SELECT RAISE(ABORT, 'a release is immutable'); "
+    "END;"
     "CREATE TRIGGER release_model_is_immutable BEFORE UPDATE ON release_model"
     "  BEGIN SELECT RAISE(ABORT, 'a release is immutable'); END;";
 
-const char *const registry_migrations[] = {registry_version_1};
-const int registry_migration_count = MYR_COUNT_OF(registry_migrations);
+const char *const myr_registry_migrations[] = {registry_version_1};
+const int myr_registry_migration_count = MYR_COUNT_OF(myr_registry_migrations);

@@ -52,14 +52,17 @@ const myr_pack *myr_scorer_pack(const myr_scorer *scorer)
 myr_rc myr_score_model_name(const myr_scorer *scorer, uint32_t model_idx, myr_buf *out, myr_err *err)
 {
     myr_pack_entry entry;
-    MYR_AUTO(myr_buf) name = {0};
+    MYR_TRY(myr_buf_check(out, err));
     MYR_TRY(myr_pack_get_entry(scorer->pack, model_idx, &entry, err));
-    myr_buf_puts(&name, scorer->info->fleet);
-    myr_buf_putc(&name, '@');
-    MYR_TRY(myr_key_text(&scorer->info->keys, entry.key, entry.key_bytes, &name, err));
-    MYR_TRY(myr_buf_check(&name, err));
-    myr_buf_append(out, name.data, name.size);
-    return myr_buf_check(out, err);
+    size_t start = out->size;
+    myr_buf_puts(out, scorer->info->fleet); /* in place: a buffer of its own would be a heap block per name */
+    myr_buf_putc(out, '@');
+    myr_rc rc = myr_key_text(&scorer->info->keys, entry.key, entry.key_bytes, out, err);
+    if (rc == MYR_OK) return MYR_OK;
+    out->size = start; /* untouched on failure */
+    out->failed = false;
+    if (out->data != NULL) out->data[start] = '\0';
+    return rc;
 }
 
 /* Without partition columns the one model is global: there are no segments. */
@@ -239,13 +242,13 @@ myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr
     uint32_t chunk_rows = rows->row_count < SCORE_CHUNK_ROWS ? (uint32_t)rows->row_count : SCORE_CHUNK_ROWS;
     uint32_t block_rows = score_block_rows(info->feature_count);
     block_rows = block_rows < chunk_rows ? block_rows : chunk_rows;
-    MYR_TRY(score_scratch_reserve(scratch, chunk_rows, (size_t)block_rows * info->feature_count,
-                                  (size_t)block_rows * info->output_count, err));
+    MYR_TRY(myr_score_scratch_reserve(scratch, chunk_rows, (size_t)block_rows * info->feature_count,
+                                      (size_t)block_rows * info->output_count, err));
     score_call call = {scorer, scratch, rows, out, block_rows, 0};
     while (call.first_row < rows->row_count) {
         int64_t left = rows->row_count - call.first_row;
         uint32_t row_count = left < chunk_rows ? (uint32_t)left : chunk_rows;
-        score_group_rows(scratch, scorer, rows, call.first_row, row_count);
+        myr_score_group_rows(scratch, scorer, rows, call.first_row, row_count);
         for (uint32_t g = 0; g < scratch->group_count; g++) {
             score_group_run(&call, &scratch->groups[g]);
         }

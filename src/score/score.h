@@ -1,6 +1,6 @@
 /*
- * The face of score: THE scoring path. Rows and keys in, values and one status per row out. Batch, serve, predict and the
- * C ABI all end here; nothing else predicts.
+ * The face of score: THE scoring path. Rows and keys in, values and one status per row out. Batch, serve, predict and
+ * the C ABI all end here; nothing else predicts.
  */
 #ifndef MYR_SCORE_SCORE_H
 #define MYR_SCORE_SCORE_H
@@ -8,7 +8,13 @@
 #include "base/base.h"
 #include "pack/pack.h"
 
-typedef enum myr_level { MYR_LEVEL_NONE, MYR_LEVEL_SEGMENT, MYR_LEVEL_PARENT, MYR_LEVEL_GLOBAL, MYR_LEVEL_COUNT } myr_level;
+typedef enum myr_level {
+    MYR_LEVEL_NONE,
+    MYR_LEVEL_SEGMENT,
+    MYR_LEVEL_PARENT,
+    MYR_LEVEL_GLOBAL,
+    MYR_LEVEL_COUNT
+} myr_level;
 const char *myr_level_name(myr_level level); /* "none", "segment", "parent", "global" */
 
 typedef enum myr_row_status {
@@ -50,11 +56,11 @@ void myr_score_scratch_free(myr_score_scratch *scratch); /* NULL accepted */
 /*
  * Score rows, each with the model that its key selects on the fallback chain (own segment -> parents -> global).
  * Rows are grouped by model inside, answered in the order given; a row's bits do not depend on its neighbours.
- * Thread: any; calls on one scorer may overlap, each with its own scratch. Errors: NO_MEMORY, BAD_INPUT (a column is missing
- * or has another type). A row that cannot be scored is a status, not an error.
+ * Thread: any; calls on one scorer may overlap, each with its own scratch. Errors: NO_MEMORY, BAD_INPUT (a column is
+ * missing or has another type). A row that cannot be scored is a status, not an error.
  */
-myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr_score_rows *rows, const myr_score_out *out,
-                 myr_err *err);
+myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr_score_rows *rows,
+                 const myr_score_out *out, myr_err *err);
 
 /* `oj@store=2,brand=1`: the name of a model, appended. */
 myr_rc myr_score_model_name(const myr_scorer *scorer, uint32_t model_idx, myr_buf *out, myr_err *err);

@@ -70,8 +70,8 @@ static bool score_grow_rows(myr_score_scratch *scratch, uint32_t row_count)
     return true;
 }
 
-myr_rc score_scratch_reserve(myr_score_scratch *scratch, uint32_t row_count, size_t block_doubles, size_t value_doubles,
-                             myr_err *err)
+myr_rc myr_score_scratch_reserve(myr_score_scratch *scratch, uint32_t row_count, size_t block_doubles,
+                                 size_t value_doubles, myr_err *err)
 {
     MYR_ASSERT(row_count <= SCORE_CHUNK_ROWS);
     if (!score_grow_rows(scratch, row_count) ||
@@ -107,11 +107,11 @@ static void score_group_assign(myr_score_scratch *scratch, const myr_scorer *sco
     for (uint32_t i = 0; i < row_count; i++) {
         int64_t row_idx = first_row + i;
         bool is_same = i > 0 && (rows->fixed_model != MYR_PACK_NONE ||
-                                 score_keys_are_same(rows->keys, column_count, row_idx, row_idx - 1));
+                                 myr_score_keys_are_same(rows->keys, column_count, row_idx, row_idx - 1));
         if (!is_same) {
             uint32_t code = rows->fixed_model;
             if (code == MYR_PACK_NONE) {
-                code = score_resolve_row(scorer, rows->keys, row_idx);
+                code = myr_score_resolve_row(scorer, rows->keys, row_idx);
             }
             group = score_group_of(scratch, code);
         }
@@ -120,8 +120,8 @@ static void score_group_assign(myr_score_scratch *scratch, const myr_scorer *sco
     }
 }
 
-void score_group_rows(myr_score_scratch *scratch, const myr_scorer *scorer, const myr_score_rows *rows,
-                      int64_t first_row, uint32_t row_count)
+void myr_score_group_rows(myr_score_scratch *scratch, const myr_scorer *scorer, const myr_score_rows *rows,
+                          int64_t first_row, uint32_t row_count)
 {
     MYR_ASSERT(row_count > 0 && row_count <= scratch->row_room);
     uint32_t table_size = score_power_of_two(row_count * SCORE_TABLE_LOAD);

@@ -46,15 +46,15 @@ struct myr_score_scratch {
 };
 
 /* score_resolve.c: the model of one row, or a code. */
-uint32_t score_resolve_row(const myr_scorer *scorer, const myr_col *keys, int64_t row_idx);
+uint32_t myr_score_resolve_row(const myr_scorer *scorer, const myr_col *keys, int64_t row_idx);
 /* Do two rows have the same cells in all key columns? Then they have the same model. */
-bool score_keys_are_same(const myr_col *keys, uint32_t column_count, int64_t row_idx, int64_t other_idx);
+bool myr_score_keys_are_same(const myr_col *keys, uint32_t column_count, int64_t row_idx, int64_t other_idx);
 
 /* score_group.c. Room for a chunk of so many rows; NO_MEMORY leaves the scratch usable. */
-myr_rc score_scratch_reserve(myr_score_scratch *scratch, uint32_t row_count, size_t block_doubles, size_t value_doubles,
-                             myr_err *err);
+myr_rc myr_score_scratch_reserve(myr_score_scratch *scratch, uint32_t row_count, size_t block_doubles,
+                                 size_t value_doubles, myr_err *err);
 /* Group row_count rows from first_row on, and order them. */
-void score_group_rows(myr_score_scratch *scratch, const myr_scorer *scorer, const myr_score_rows *rows,
-                      int64_t first_row, uint32_t row_count);
+void myr_score_group_rows(myr_score_scratch *scratch, const myr_scorer *scorer, const myr_score_rows *rows,
+                          int64_t first_row, uint32_t row_count);
 
 #endif

@@ -20,7 +20,7 @@ static bool score_key_values(const myr_key_schema *schema, const myr_col *keys, 
     return true;
 }
 
-uint32_t score_resolve_row(const myr_scorer *scorer, const myr_col *keys, int64_t row_idx)
+uint32_t myr_score_resolve_row(const myr_scorer *scorer, const myr_col *keys, int64_t row_idx)
 {
     const myr_key_schema *schema = &scorer->info->keys;
     myr_key_value values[MYR_PARTITION_COLUMNS_MAX];
@@ -56,7 +56,7 @@ static bool score_cells_are_same(const myr_col *col, int64_t a, int64_t b)
     return false;
 }
 
-bool score_keys_are_same(const myr_col *keys, uint32_t column_count, int64_t row_idx, int64_t other_idx)
+bool myr_score_keys_are_same(const myr_col *keys, uint32_t column_count, int64_t row_idx, int64_t other_idx)
 {
     for (uint32_t i = 0; i < column_count; i++) {
         if (!score_cells_are_same(&keys[i], row_idx, other_idx)) return false;

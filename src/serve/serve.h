@@ -1,4 +1,5 @@
-/* The face of serve: routes over the scoring path, discovery, metrics; one snapshot of opened fleets, replaced whole. */
+/* The face of serve: routes over the scoring path, discovery, metrics; one snapshot of opened fleets, replaced whole.
+ */
 #ifndef MYR_SERVE_SERVE_H
 #define MYR_SERVE_SERVE_H
 
@@ -17,9 +18,10 @@ extern const myr_opt_table myr_serve_opt_table;
 
 typedef struct myr_server myr_server;
 /*
- * Open every fleet that has a champion and listen. The registry is looked at every reload_ms: a moved alias or a new fleet
- * replaces the snapshot without a failed request; a pack that can't be opened keeps the old one, and is logged.
- * Thread: start, stop: main.
+ * Open every fleet that has a champion and listen. The registry is looked at every reload_ms: a moved alias or a new
+ * fleet replaces the snapshot without a failed request; a pack that can't be opened keeps the old one, and is logged.
+ * Thread: start, stop: main. Errors: BAD_USAGE (listen address, limits), IO (address in use), those of opening a
+ * workspace.
  */
 myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, myr_server **out, myr_err *err);
 int myr_server_port(const myr_server *server);

@@ -59,8 +59,8 @@ myr_rc myr_spec_check_keys(const myr_spec *spec, const myr_spec_node *map, const
 }
 
 /* The scalar of a key. *out = NULL when it is absent and may be. */
-static myr_rc get_scalar(const myr_spec *spec, const myr_spec_node *map, const char *key, bool required, const char *kind,
-                         const myr_spec_node **out, myr_err *err)
+static myr_rc get_scalar(const myr_spec *spec, const myr_spec_node *map, const char *key, bool required,
+                         const char *kind, const myr_spec_node **out, myr_err *err)
 {
     if (map->kind != MYR_SPEC_MAP) return myr_spec_fail(spec, map, err, "expected a map with key '%s'", key);
     *out = myr_spec_find(map, key);
@@ -123,7 +123,8 @@ myr_rc myr_spec_double(const myr_spec *spec, const myr_spec_node *map, const cha
     return node == NULL ? MYR_OK : node_double(spec, node, key, min, max, out, err);
 }
 
-myr_rc myr_spec_bool(const myr_spec *spec, const myr_spec_node *map, const char *key, bool required, bool *out, myr_err *err)
+myr_rc myr_spec_bool(const myr_spec *spec, const myr_spec_node *map, const char *key, bool required, bool *out,
+                     myr_err *err)
 {
     const myr_spec_node *node = NULL;
     MYR_TRY(get_scalar(spec, map, key, required, "true or false", &node, err));
@@ -135,8 +136,9 @@ myr_rc myr_spec_bool(const myr_spec *spec, const myr_spec_node *map, const char 
 }
 
 /* The values of a key as an array: a list's items, or one scalar standing alone. *out_count = 0 when absent. */
-static myr_rc get_items(const myr_spec *spec, const myr_spec_node *map, const char *key, bool required, const char *kind,
-                        const myr_spec_node *const **out, uint32_t *out_count, const myr_spec_node **alone, myr_err *err)
+static myr_rc get_items(const myr_spec *spec, const myr_spec_node *map, const char *key, bool required,
+                        const char *kind, const myr_spec_node *const **out, uint32_t *out_count,
+                        const myr_spec_node **alone, myr_err *err)
 {
     if (map->kind != MYR_SPEC_MAP) return myr_spec_fail(spec, map, err, "expected a map with key '%s'", key);
     const myr_spec_node *node = myr_spec_find(map, key);

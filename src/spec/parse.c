@@ -87,8 +87,9 @@ static myr_rc frame_take_key(spec_parser *p, spec_frame *frame, const myr_spec_n
     if (node->kind != MYR_SPEC_SCALAR) return myr_spec_fail(p->spec, node, err, "a key must be a plain word");
     for (uint32_t i = 0; i < frame->node->count; i++) {
         if (strcmp(frame->keys[i]->text, node->text) == 0) {
-            return myr_spec_fail(p->spec, node, err, "key '%s' stands here a second time (first in line %d): remove one",
-                                 node->text, frame->keys[i]->line);
+            return myr_spec_fail(p->spec, node, err,
+                                 "key '%s' stands here a second time (first in line %d): remove one", node->text,
+                                 frame->keys[i]->line);
         }
     }
     frame->key = node;
@@ -149,7 +150,8 @@ static bool event_has_anchor(const yaml_event_t *event)
 static myr_rc spec_event(spec_parser *p, const yaml_event_t *event, myr_err *err)
 {
     myr_spec_node here = {.line = (int)event->start_mark.line + 1, .column = (int)event->start_mark.column + 1};
-    if (event_has_anchor(event)) return myr_spec_fail(p->spec, &here, err, "anchors and aliases are not supported: write it out");
+    if (event_has_anchor(event))
+        return myr_spec_fail(p->spec, &here, err, "anchors and aliases are not supported: write it out");
     switch (event->type) {
     case YAML_SCALAR_EVENT: {
         myr_spec_node *node = NULL;
@@ -192,6 +194,16 @@ static myr_rc spec_events(spec_parser *p, myr_err *err)
     }
 }
 
+/* No document (an empty file, only comments) is what `null` is. */
+static myr_rc spec_null_root(myr_spec *spec, myr_err *err)
+{
+    myr_spec_node *node = myr_arena_calloc(spec->arena, 1, sizeof *node);
+    if (node == NULL) MYR_FAIL(err, NO_MEMORY, "%s: out of memory", spec->name);
+    *node = (myr_spec_node){.kind = MYR_SPEC_SCALAR, .line = 1, .column = 1, .text = "", .is_null = true};
+    spec->root = node;
+    return MYR_OK;
+}
+
 myr_rc myr_spec_read(myr_spec *spec, const char *text, size_t size_bytes, myr_err *err)
 {
     spec_parser p = {.spec = spec};
@@ -201,6 +213,5 @@ myr_rc myr_spec_read(myr_spec *spec, const char *text, size_t size_bytes, myr_er
     myr_rc rc = spec_events(&p, err);
     yaml_parser_delete(&p.yaml);
     MYR_TRY(rc);
-    if (spec->root == NULL) MYR_FAIL(err, BAD_INPUT, "%s: the file is empty", spec->name);
-    return MYR_OK;
+    return spec->root != NULL ? MYR_OK : spec_null_root(spec, err);
 }

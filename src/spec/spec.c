@@ -47,8 +47,14 @@ void myr_spec_free(myr_spec *spec)
     myr_arena_free(spec->arena); /* the spec itself lives in it */
 }
 
-const myr_spec_node *myr_spec_root(const myr_spec *spec) { return spec->root; }
-const char *myr_spec_name(const myr_spec *spec) { return spec->name; }
+const myr_spec_node *myr_spec_root(const myr_spec *spec)
+{
+    return spec->root;
+}
+const char *myr_spec_name(const myr_spec *spec)
+{
+    return spec->name;
+}
 
 myr_rc myr_spec_fail(const myr_spec *spec, const myr_spec_node *node, myr_err *err, const char *fmt, ...)
 {

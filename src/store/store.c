@@ -1,7 +1,7 @@
 /*
- * Artifacts in a directory: <dir>/ab/cdef…, named by the SHA-256 of their bytes. A file gets its name only when its bytes
- * are on disk (written beside, synced, renamed), so a name never stands for less than the whole; what myr_store_sync adds
- * is that the names themselves last, one directory sync for any number of artifacts.
+ * Artifacts in a directory: <dir>/ab/cdef…, named by the SHA-256 of their bytes. A file gets its name only when its
+ * bytes are on disk (written beside, synced, renamed), so a name never stands for less than the whole; what
+ * myr_store_sync adds is that the names themselves last, one directory sync for any number of artifacts.
  */
 #include "store/store.h"
 
@@ -40,8 +40,10 @@ static myr_rc store_path_of(const myr_store *store, const char *hex, store_path 
 {
     size_t size = hex != NULL ? strlen(hex) : 0;
     bool is_hex = size == MYR_SHA256_HEX_BYTES - 1;
-    for (size_t i = 0; is_hex && i < size; i++) is_hex = store_hex_digit(hex[i]) >= 0;
-    if (!is_hex) MYR_FAIL(err, BAD_INPUT, "'%.80s' does not name an artifact: 64 hexadecimal digits do", hex != NULL ? hex : "");
+    for (size_t i = 0; is_hex && i < size; i++)
+        is_hex = store_hex_digit(hex[i]) >= 0;
+    if (!is_hex)
+        MYR_FAIL(err, BAD_INPUT, "'%.80s' does not name an artifact: 64 hexadecimal digits do", hex != NULL ? hex : "");
     out->subdir_idx = (unsigned)(store_hex_digit(hex[0]) * 16 + store_hex_digit(hex[1]));
     MYR_ASSERT(out->subdir_idx < STORE_SUBDIRS);
     char first[3] = {hex[0], hex[1], '\0'};
@@ -52,7 +54,8 @@ static myr_rc store_path_of(const myr_store *store, const char *hex, store_path 
 myr_rc myr_store_open(const char *dir, myr_store **out, myr_err *err)
 {
     if (strlen(dir) >= MYR_PATH_BYTES_MAX) {
-        MYR_FAIL(err, BAD_INPUT, "path of %zu bytes is too long (limit %d): %.100s…", strlen(dir), MYR_PATH_BYTES_MAX, dir);
+        MYR_FAIL(err, BAD_INPUT, "path of %zu bytes is too long (limit %d): %.100s…", strlen(dir), MYR_PATH_BYTES_MAX,
+                 dir);
     }
     MYR_TRY(myr_io_mkdirs(dir, err));
     myr_store *store = myr_calloc(1, sizeof *store);
@@ -114,7 +117,8 @@ static myr_rc store_open_tmp(const store_path *path, char tmp[MYR_PATH_BYTES_MAX
     }
 }
 
-static myr_rc store_fill(myr_fd *fd, const char *tmp, const char *file, const void *data, size_t size_bytes, myr_err *err)
+static myr_rc store_fill(myr_fd *fd, const char *tmp, const char *file, const void *data, size_t size_bytes,
+                         myr_err *err)
 {
     MYR_TRY(myr_io_write(*fd, tmp, data, size_bytes, err));
     MYR_TRY(myr_io_sync(*fd, tmp, err));
@@ -142,11 +146,13 @@ static bool store_is_failed(myr_store *store)
 
 static myr_rc store_check_alive(myr_store *store, myr_err *err)
 {
-    if (store_is_failed(store)) MYR_FAIL(err, IO, "%s: a sync failed before: check the disk, then run it again", store->dir);
+    if (store_is_failed(store))
+        MYR_FAIL(err, IO, "%s: a sync failed before: check the disk, then run it again", store->dir);
     return MYR_OK;
 }
 
-myr_rc myr_store_put(myr_store *store, const void *data, size_t size_bytes, char out_hex[MYR_SHA256_HEX_BYTES], myr_err *err)
+myr_rc myr_store_put(myr_store *store, const void *data, size_t size_bytes, char out_hex[MYR_SHA256_HEX_BYTES],
+                     myr_err *err)
 {
     MYR_TRY(store_check_alive(store, err));
     if (size_bytes > (size_t)MYR_FILE_BYTES_MAX) {
@@ -204,8 +210,8 @@ myr_rc myr_store_get(myr_store *store, const char *hex, char **out_data, size_t 
     char there_hex[MYR_SHA256_HEX_BYTES];
     store_hash(data, size_bytes, there_hex);
     if (strcmp(there_hex, hex) != 0) {
-        MYR_FAIL(err, BAD_FORMAT, "%s: the artifact is damaged (%zu bytes with SHA-256 %.16s…): import the model again", path.file,
-                 size_bytes, there_hex);
+        MYR_FAIL(err, BAD_FORMAT, "%s: the artifact is damaged (%zu bytes with SHA-256 %.16s…): import the model again",
+                 path.file, size_bytes, there_hex);
     }
     *out_data = data;
     *out_size = size_bytes;

@@ -1,6 +1,7 @@
 /*
  * SQL is put together by code from names and texts that people chose: `a"b';--` is a column. Every name goes through
- * myr_table_sql_name and every text through myr_table_sql_literal; nothing else may be appended that did not come from us.
+ * myr_table_sql_name and every text through myr_table_sql_literal; nothing else may be appended that did not come from
+ * us.
  */
 #include <string.h>
 

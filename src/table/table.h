@@ -1,7 +1,8 @@
 /*
  * The face of table: tables in and out. The only place that knows DuckDB.
  * Inputs: .parquet, .csv, .csv.gz, .json/.ndjson/.jsonl, a glob of them; the format is found from the name.
- * Thread: one engine has one owner; callbacks run on DuckDB's threads. Errors: DuckDB's words with the file's name, one line.
+ * Thread: one engine has one owner; callbacks run on DuckDB's threads. Errors: DuckDB's words with the file's name, one
+ * line.
  */
 #ifndef MYR_TABLE_TABLE_H
 #define MYR_TABLE_TABLE_H
@@ -14,20 +15,23 @@ typedef struct myr_table_engine myr_table_engine;
 myr_rc myr_table_engine_open(int threads, int64_t memory_bytes, myr_table_engine **out, myr_err *err);
 void myr_table_engine_close(myr_table_engine *engine); /* NULL accepted */
 typedef myr_table_engine *myr_table_engine_ptr;
-static inline void myr_table_engine_ptr_drop(myr_table_engine_ptr *engine) { myr_table_engine_close(*engine); }
+static inline void myr_table_engine_ptr_drop(myr_table_engine_ptr *engine)
+{
+    myr_table_engine_close(*engine);
+}
 /* Spill below `dir` (made when needed, removed by close) instead of the system's directory for temporary files. */
 myr_rc myr_table_engine_set_temp(myr_table_engine *engine, const char *dir, myr_err *err);
 
 /* ---- what a table looks like ---- */
 typedef struct myr_table_column {
     const char *name;
-    const char *sql_type;   /* DuckDB's: BIGINT, DOUBLE, VARCHAR … */
-    bool is_numeric;        /* integers, decimals, floats, booleans */
+    const char *sql_type; /* DuckDB's: BIGINT, DOUBLE, VARCHAR … */
+    bool is_numeric;      /* integers, decimals, floats, booleans */
     bool is_integer;
 } myr_table_column;
 /* Columns of a table, in `arena`. NOT_FOUND: no file matches; BAD_INPUT: not readable as its format. */
-myr_rc myr_table_describe(myr_table_engine *engine, const char *input, myr_arena *arena, myr_table_column **out, size_t *out_count,
-                          myr_err *err);
+myr_rc myr_table_describe(myr_table_engine *engine, const char *input, myr_arena *arena, myr_table_column **out,
+                          size_t *out_count, myr_err *err);
 
 /* How many rows it has, if the file says so without being read (Parquet); else *out_rows = 0. */
 myr_rc myr_table_count_rows(myr_table_engine *engine, const char *input, int64_t *out_rows, myr_err *err);
@@ -36,16 +40,17 @@ myr_rc myr_table_count_rows(myr_table_engine *engine, const char *input, int64_t
 typedef struct myr_table_data {
     myr_arena *arena; /* owns all */
     int64_t row_count;
-    myr_col *cols;    /* as asked: numeric columns as DOUBLE (null = NaN), or INT64/TEXT with valid bytes */
+    myr_col *cols; /* as asked: numeric columns as DOUBLE (null = NaN), or INT64/TEXT with valid bytes */
     uint32_t col_count;
 } myr_table_data;
 typedef struct myr_table_want {
     const char *name;
-    bool as_key; /* INT64 if the column is an integer type, else TEXT; otherwise DOUBLE */
+    bool as_key; /* INT64 if all its values are canonical integers, else their TEXT (`01` in a CSV); otherwise DOUBLE */
 } myr_table_want;
 /*
- * Read the wanted columns of all rows, ordered by `order_by` (column names, NULL-terminated; NULL = file order, which is kept).
- * BAD_INPUT: a column is missing (nearest named) or not numeric (with its type and the first values that are not).
+ * Read the wanted columns of all rows, ordered by `order_by` (column names, NULL-terminated; NULL = file order, which
+ * is kept). BAD_INPUT: a column is missing (nearest named) or not numeric (with its type and the first values that are
+ * not).
  */
 myr_rc myr_table_load(myr_table_engine *engine, const char *input, const myr_table_want *wants, uint32_t want_count,
                       const char *const *order_by, myr_table_data **out, myr_err *err);
@@ -76,12 +81,13 @@ typedef struct myr_table_map {
     const char *input;
     const myr_table_want *wants; /* columns handed to the function */
     uint32_t want_count;
-    const char *const *keep;     /* input columns copied to the output as they are, in this order, before the function's */
+    const char *const *keep; /* input columns copied to the output as they are, in this order, before the function's */
     uint32_t keep_count;
     const myr_table_output *outputs;
     uint32_t output_count;
-    const char *output_dir;      /* must not exist; made here; files of its tree are NOT synced here */
-    const char *const *partition_by; /* of keep: Hive directories `col=value/`; NULL-terminated or NULL */
+    const char *output_dir; /* must not exist; made here; files of its tree are NOT synced here */
+    const char *const
+        *partition_by; /* of keep: Hive directories `col=value/` instead of columns; NULL-terminated or NULL */
     myr_table_format format;
     myr_table_fn fn;
     void *ctx;
@@ -89,13 +95,15 @@ typedef struct myr_table_map {
     void (*free_state)(void *state);
 } myr_table_map;
 /*
- * Read, call fn on chunks from several threads, write `part-<n>` files below output_dir. On failure output_dir may hold partial
- * files: the caller removes it. *out_rows counts rows written.
+ * Read, call fn on chunks from several threads, write `part-<n>` files below output_dir. On failure output_dir may hold
+ * partial files: the caller removes it. *out_rows counts rows written. No rows: one file with the schema, or (split) an
+ * empty directory. The order of the input is kept when the output is one file; a split output repeats byte for byte
+ * with one thread only.
  */
 myr_rc myr_table_map_run(myr_table_engine *engine, const myr_table_map *map, int64_t *out_rows, myr_err *err);
 
 /* Write columns held in memory as one file (Parquet or CSV by its name), atomically. */
-myr_rc myr_table_write(myr_table_engine *engine, const char *path, const myr_col *cols, uint32_t col_count, int64_t row_count,
-                       myr_err *err);
+myr_rc myr_table_write(myr_table_engine *engine, const char *path, const myr_col *cols, uint32_t col_count,
+                       int64_t row_count, myr_err *err);
 
 #endif

@@ -99,7 +99,8 @@ static const char *want_key_loss(const myr_table_column *column)
 {
     if (column->is_integer) return "NOT regexp_full_match($, '0|-?[1-9][0-9]{0,17}')";
     if (want_type_is(column, "DOUBLE") || want_type_is(column, "DECIMAL")) {
-        return "($ IS NOT NULL AND TRY_CAST($ AS DOUBLE) IS NULL OR regexp_full_match($, '[+-]?(0[0-9].*|[0-9]{16,}.*)'))";
+        return "($ IS NOT NULL AND TRY_CAST($ AS DOUBLE) IS NULL OR regexp_full_match($, "
+               "'[+-]?(0[0-9].*|[0-9]{16,}.*)'))";
     }
     return NULL;
 }

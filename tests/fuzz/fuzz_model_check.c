@@ -1,6 +1,6 @@
 /*
- * Any bytes as a compiled model: check answers or refuses; what passes predicts, also after a page of it became zeros, and
- * every kernel gives the same bits.
+ * Any bytes as a compiled model: check answers or refuses; what passes predicts, also after a page of it became zeros,
+ * and every kernel gives the same bits.
  */
 #include <math.h>
 #include <stdint.h>
@@ -8,15 +8,16 @@
 
 #include "model/lanes.h"
 
-#define FUZZ_CELLS_MAX 512
+#define FUZZ_CELLS_MAX   512
 #define FUZZ_OUTPUTS_MAX 16
-#define FUZZ_ROWS 69 /* a tile and five: each kernel of lanes, and nodes side by side and alone */
+#define FUZZ_ROWS        69 /* a tile and five: each kernel of lanes, and nodes side by side and alone */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void fuzz_predict(const myr_model *model, uint32_t column_count, uint32_t margin_count)
 {
-    static const double some[] = {0, -0.0, 1, -1, 2.5, 33, 1e-36, -1e300, (double)INFINITY, 4294967296.0, (double)NAN, -0.5, 63};
+    static const double some[] = {0,           -0.0, 1, -1, 2.5, 33, 1e-36, -1e300, (double)INFINITY, 4294967296.0,
+                                  (double)NAN, -0.5, 63};
     static double rows[FUZZ_ROWS * FUZZ_CELLS_MAX];
     static double values[FUZZ_ROWS * FUZZ_OUTPUTS_MAX];
     static double plain[FUZZ_ROWS * FUZZ_OUTPUTS_MAX];
@@ -49,7 +50,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     myr_model_info info;
     myr_model_get_info(model, &info);
     fuzz_predict(model, info.column_count, info.margin_count);
-    size_t page = (data[size - 1] + data[size / 2] * 7u) % (size / MYR_MODEL_ALIGN); /* some place, by the input alone */
+    size_t page =
+        (data[size - 1] + data[size / 2] * 7u) % (size / MYR_MODEL_ALIGN); /* some place, by the input alone */
     memset((unsigned char *)copy + page * MYR_MODEL_ALIGN, 0, size - page * MYR_MODEL_ALIGN);
     fuzz_predict(model, info.column_count, info.margin_count);
     return 0;

@@ -1,6 +1,7 @@
 /*
- * myr_parity MODEL ROWS COLUMNS OUT [--margins]: import a model file, predict, and write what came out. ROWS and OUT are
- * raw little-endian doubles, row-major; the columns are the model's features in their own order. For parity tests alone.
+ * myr_parity MODEL ROWS COLUMNS OUT [--margins]: import a model file, predict, and write what came out. ROWS and OUT
+ * are raw little-endian doubles, row-major; the columns are the model's features in their own order. For parity tests
+ * alone.
  */
 #include <stdio.h>
 #include <string.h>

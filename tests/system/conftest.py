@@ -81,4 +81,4 @@ def workspace(myriad):
 def linear(features, intercept=0.0, weights=None):
     """A model file of the linear format, as text."""
     return json.dumps({"format": "myriad-linear", "version": 1, "features": list(features), "intercept": intercept,
-                       "weights": list(weights or [0.0] * len(features))})
+                       "weights": list(weights or [0.0] * len(features)), "fills": [0.0] * len(features)})

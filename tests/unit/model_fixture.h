@@ -28,14 +28,27 @@ static inline void fixture_init(fixture *f)
 {
     memset(f, 0, sizeof *f);
     f->first[0] = (myr_split){.feature = 0, .left = 1, .right = 2, .threshold = 0.5, .missing = MYR_MISSING_NONE};
-    f->first[1] = (myr_split){.feature = 1, .left = ~0, .right = ~3, .threshold = -1.5, .missing = MYR_MISSING_NAN, .default_left = 1};
-    f->first[2] = (myr_split){.feature = 2, .left = ~2, .right = ~1, .threshold = 2.0, .missing = MYR_MISSING_ZERO, .default_left = 0};
+    f->first[1] = (myr_split){
+        .feature = 1, .left = ~0, .right = ~3, .threshold = -1.5, .missing = MYR_MISSING_NAN, .default_left = 1};
+    f->first[2] = (myr_split){
+        .feature = 2, .left = ~2, .right = ~1, .threshold = 2.0, .missing = MYR_MISSING_ZERO, .default_left = 0};
     for (int k = 0; k < 4; k++) {
         f->first_leaves[k] = 1.0 + k;
     }
-    f->second[0] = (myr_split){.feature = 3, .left = ~1, .right = 1, .category_first = 0, .category_count = 2, .is_category = 1,
-                               .missing = MYR_MISSING_NAN, .default_left = 0};
-    f->second[1] = (myr_split){.feature = 3, .left = ~0, .right = ~2, .category_first = 2, .category_count = 1, .is_category = 1,
+    f->second[0] = (myr_split){.feature = 3,
+                               .left = ~1,
+                               .right = 1,
+                               .category_first = 0,
+                               .category_count = 2,
+                               .is_category = 1,
+                               .missing = MYR_MISSING_NAN,
+                               .default_left = 0};
+    f->second[1] = (myr_split){.feature = 3,
+                               .left = ~0,
+                               .right = ~2,
+                               .category_first = 2,
+                               .category_count = 1,
+                               .is_category = 1,
                                .missing = MYR_MISSING_NONE};
     f->words[0] = 1u | (1u << 5);
     f->words[1] = 1u << 31; /* category 63 */
@@ -49,8 +62,12 @@ static inline void fixture_init(fixture *f)
     f->trees[2] = (myr_tree){NULL, 0, f->third_leaves, 1, NULL, 0, 0};
     f->bases[0] = 100.0;
     f->bases[1] = -100.0;
-    f->desc = (myr_model_desc){.kind = MYR_MODEL_TREES, .feature_count = FIXTURE_COLUMNS, .margin_count = 2,
-                               .base_margins = f->bases, .trees = f->trees, .tree_count = 3};
+    f->desc = (myr_model_desc){.kind = MYR_MODEL_TREES,
+                               .feature_count = FIXTURE_COLUMNS,
+                               .margin_count = 2,
+                               .base_margins = f->bases,
+                               .trees = f->trees,
+                               .tree_count = 3};
 }
 
 /* A compiled model that frees itself. */
@@ -59,13 +76,18 @@ typedef struct compiled {
     size_t size;
     const myr_model *model;
 } compiled;
-static inline void compiled_drop(compiled *c) { myr_free(c->bytes); }
+static inline void compiled_drop(compiled *c)
+{
+    myr_free(c->bytes);
+}
 
-static inline compiled fixture_compile_form(const myr_model_desc *desc, const uint32_t *map, uint32_t column_count, model_form form)
+static inline compiled fixture_compile_form(const myr_model_desc *desc, const uint32_t *map, uint32_t column_count,
+                                            model_form form)
 {
     compiled c = {0};
     myr_err err = {0};
-    if (myr_model_compile_form(desc, map, column_count, form, &c.bytes, &c.size, &err) != MYR_OK) fail_msg("compile: %s", err.message);
+    if (myr_model_compile_form(desc, map, column_count, form, &c.bytes, &c.size, &err) != MYR_OK)
+        fail_msg("compile: %s", err.message);
     if (myr_model_check(c.bytes, c.size, &c.model, &err) != MYR_OK) fail_msg("check: %s", err.message);
     EXPECT((const void *)c.model == (const void *)c.bytes);
     return c;
@@ -76,7 +98,10 @@ static inline compiled fixture_compile(const myr_model_desc *desc, const uint32_
     return fixture_compile_form(desc, map, column_count, MODEL_FORM_AUTO);
 }
 
-static inline bool fixture_in_lanes(const compiled *c) { return (((const model_header *)(const void *)c->bytes)->flags & MODEL_LANES) != 0; }
+static inline bool fixture_in_lanes(const compiled *c)
+{
+    return (((const model_header *)(const void *)c->bytes)->flags & MODEL_LANES) != 0;
+}
 
 /* ---- a second opinion: the description walked as model.h words it ---- */
 
@@ -135,15 +160,20 @@ static inline uint32_t dice_roll(dice *d, uint32_t count)
 /* Values that meet: few distinct numbers, so that rows hit thresholds, their neighbours and the odd ones. */
 static inline double dice_value(dice *d)
 {
-    static const double odd[] = {0.0, -0.0, 1e-36, -1e-36, (double)1e-35f, -(double)1e-35f, 5e-324, -5e-324,
-                                 INFINITY, -INFINITY, NAN, 1e300, -1e300, -0.5, -1.0, 4294967296.0, 2147483648.0, 16777216.0};
+    static const double odd[] = {
+        0.0, -0.0,  1e-36,  -1e-36, (double)1e-35f, -(double)1e-35f, 5e-324,       -5e-324,   INFINITY, -INFINITY,
+        NAN, 1e300, -1e300, -0.5,   -1.0,           4294967296.0,    2147483648.0, 16777216.0};
     if (dice_roll(d, 4) == 0) return odd[dice_roll(d, sizeof odd / sizeof *odd)];
     double whole = (double)dice_roll(d, 70) - 3.0;
     switch (dice_roll(d, 4)) {
-    case 0: return nextafter(whole, INFINITY);
-    case 1: return nextafter(whole, -INFINITY);
-    case 2: return whole + 0.5;
-    default: return whole;
+    case 0:
+        return nextafter(whole, INFINITY);
+    case 1:
+        return nextafter(whole, -INFINITY);
+    case 2:
+        return whole + 0.5;
+    default:
+        return whole;
     }
 }
 
@@ -151,7 +181,10 @@ typedef struct random_model {
     myr_arena *arena;
     myr_model_desc desc;
 } random_model;
-static inline void random_model_drop(random_model *m) { myr_arena_free(m->arena); }
+static inline void random_model_drop(random_model *m)
+{
+    myr_arena_free(m->arena);
+}
 
 static inline void random_tree(dice *d, myr_arena *arena, const myr_model_desc *desc, myr_tree *tree)
 {
@@ -201,11 +234,15 @@ static inline void random_tree(dice *d, myr_arena *arena, const myr_model_desc *
     }
 }
 
-static inline random_model random_model_sized(dice *d, myr_calc calc, uint32_t feature_count, uint32_t margin_count, uint32_t tree_count)
+static inline random_model random_model_sized(dice *d, myr_calc calc, uint32_t feature_count, uint32_t margin_count,
+                                              uint32_t tree_count)
 {
     random_model m = {.arena = myr_arena_new(0)};
-    m.desc = (myr_model_desc){.kind = MYR_MODEL_TREES, .calc = calc, .feature_count = feature_count,
-                              .margin_count = margin_count, .tree_count = tree_count};
+    m.desc = (myr_model_desc){.kind = MYR_MODEL_TREES,
+                              .calc = calc,
+                              .feature_count = feature_count,
+                              .margin_count = margin_count,
+                              .tree_count = tree_count};
     m.desc.average = calc == MYR_CALC_F64 && dice_roll(d, 4) == 0;
     m.desc.average_over = m.desc.average ? 7 : 0;
     myr_tree *trees = myr_arena_calloc(m.arena, m.desc.tree_count + 1, sizeof *trees);

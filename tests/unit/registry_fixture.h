@@ -23,9 +23,15 @@ TESTING_UNUSED static void fixture_path(char path[TESTING_PATH_BYTES])
 
 TESTING_UNUSED static myr_fleet_row fixture_fleet(const char *name)
 {
-    return (myr_fleet_row){.name = name, .partition_columns = fixture_partition, .partition_count = 2,
-                           .features = fixture_features, .feature_count = 3, .output_count = 1, .target = "logmove",
-                           .target_transform = "log", .created_ms = 1234};
+    return (myr_fleet_row){.name = name,
+                           .partition_columns = fixture_partition,
+                           .partition_count = 2,
+                           .features = fixture_features,
+                           .feature_count = 3,
+                           .output_count = 1,
+                           .target = "logmove",
+                           .target_transform = "log",
+                           .created_ms = 1234};
 }
 
 TESTING_UNUSED static myr_registry *fixture_open(void)
@@ -51,15 +57,25 @@ TESTING_UNUSED static myr_registry *fixture_registry(int64_t *out_fleet_id)
 TESTING_UNUSED static uint32_t fixture_parts(const char *segment)
 {
     uint32_t count = segment[0] != '\0';
-    for (const char *c = segment; *c != '\0'; c++) count += *c == ',';
+    for (const char *c = segment; *c != '\0'; c++)
+        count += *c == ',';
     return count;
 }
 
 TESTING_UNUSED static myr_model_row fixture_model(const char *segment)
 {
-    return (myr_model_row){.segment = segment, .key_columns = fixture_parts(segment), .algorithm = "ridge", .format = "linear",
-                           .artifact = HEX_A, .artifact_bytes = 100, .objective = "", .metrics = "{\"rmse\":0.5}",
-                           .fingerprint = "f00d", .source = "train", .baseline = 9.25, .created_ms = 77};
+    return (myr_model_row){.segment = segment,
+                           .key_columns = fixture_parts(segment),
+                           .algorithm = "ridge",
+                           .format = "linear",
+                           .artifact = HEX_A,
+                           .artifact_bytes = 100,
+                           .objective = "",
+                           .metrics = "{\"rmse\":0.5}",
+                           .fingerprint = "f00d",
+                           .source = "train",
+                           .baseline = 9.25,
+                           .created_ms = 77};
 }
 
 TESTING_UNUSED static int64_t fixture_add(myr_registry *registry, int64_t fleet_id, const char *segment)

@@ -1,4 +1,5 @@
-/* What tests of tables share: an engine, files written by hand or by DuckDB itself, and answers of SQL over what was written. */
+/* What tests of tables share: an engine, files written by hand or by DuckDB itself, and answers of SQL over what was
+ * written. */
 #ifndef MYR_TESTS_TABLE_FIXTURE_H
 #define MYR_TESTS_TABLE_FIXTURE_H
 
@@ -50,20 +51,23 @@ TESTING_UNUSED static const char *fixture_file(fixture *f, const char *name, con
     return fixture_bytes(f, name, text, strlen(text));
 }
 
-/* Run SQL in a DuckDB of its own (a second reader of what the engine wrote). $ stands for the test's directory. The answer
- * is the first cell as text. */
+/* Run SQL in a DuckDB of its own (a second reader of what the engine wrote). $ stands for the test's directory. The
+ * answer is the first cell as text. */
 TESTING_UNUSED static const char *fixture_sql(fixture *f, const char *sql)
 {
     MYR_AUTO(myr_buf) text = {0};
     for (const char *at = sql; *at != '\0'; at++) {
-        if (*at == '$') myr_buf_puts(&text, f->dir);
-        else myr_buf_putc(&text, *at);
+        if (*at == '$')
+            myr_buf_puts(&text, f->dir);
+        else
+            myr_buf_putc(&text, *at);
     }
     duckdb_database database;
     duckdb_connection connection;
     duckdb_result result;
     EXPECT(duckdb_open(NULL, &database) == DuckDBSuccess && duckdb_connect(database, &connection) == DuckDBSuccess);
-    if (duckdb_query(connection, text.data, &result) != DuckDBSuccess) fail_msg("%s: %s", text.data, duckdb_result_error(&result));
+    if (duckdb_query(connection, text.data, &result) != DuckDBSuccess)
+        fail_msg("%s: %s", text.data, duckdb_result_error(&result));
     char *cell = duckdb_row_count(&result) > 0 ? duckdb_value_varchar(&result, 0, 0) : NULL;
     const char *answer = cell != NULL ? myr_arena_strndup(f->arena, cell, strlen(cell)) : "NULL";
     duckdb_free(cell);
@@ -85,14 +89,17 @@ TESTING_UNUSED static uint32_t fixture_wants(const char *const *names, myr_table
 }
 #define FIXTURE_NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-TESTING_UNUSED static myr_rc fixture_load(fixture *f, const char *input, const char *const *names, const char *const *order_by,
-                                          myr_table_data **out)
+TESTING_UNUSED static myr_rc fixture_load(fixture *f, const char *input, const char *const *names,
+                                          const char *const *order_by, myr_table_data **out)
 {
     myr_table_want wants[16];
     return myr_table_load(f->engine, input, wants, fixture_wants(names, wants), order_by, out, &f->err);
 }
 
 typedef myr_table_data *fixture_data;
-TESTING_UNUSED static void fixture_data_drop(fixture_data *data) { myr_table_data_free(*data); }
+TESTING_UNUSED static void fixture_data_drop(fixture_data *data)
+{
+    myr_table_data_free(*data);
+}
 
 #endif

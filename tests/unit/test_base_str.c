@@ -1,6 +1,8 @@
 /* Slices, the buffer, JSON strings, percent-encoding, UTF-8 and names. */
 #include "testing.h"
 
+#include <math.h>
+
 static void expect_slice(myr_str slice, const char *wanted)
 {
     char copy[300];
@@ -62,6 +64,31 @@ TEST(buffer_grows_and_ends_in_nul)
         myr_buf_clear(&buf);
         myr_buf_printf(&buf, "%*d", width, 7);
         EXPECT(buf.size == (size_t)width && buf.data[width - 1] == '7' && buf.data[width] == '\0');
+    }
+}
+
+TEST(json_doubles_stay_doubles)
+{
+    static const struct {
+        double value;
+        const char *text;
+    } cases[] = {
+        {3, "3"},
+        {-0.0, "-0.0"},
+        {9007199254740991, "9007199254740991"}, /* 2^53 - 1: the last that an integer reader cannot get wrong */
+        {9007199254740992, "9007199254740992.0"},
+        {50408522002546592, "50408522002546590.0"},
+        {-50408522002546592, "-50408522002546590.0"},
+        {1e17, "1e+17"},
+        {0.1, "0.1"},
+        {(double)INFINITY, "null"},
+        {-(double)NAN, "null"},
+    };
+    for (size_t i = 0; i < MYR_COUNT_OF(cases); i++) {
+        MYR_AUTO(myr_buf) buf = {0};
+        myr_buf_json_double(&buf, cases[i].value);
+        EXPECT_STR(buf.data, cases[i].text);
+        if (isfinite(cases[i].value)) EXPECT(strtod(buf.data, NULL) == cases[i].value);
     }
 }
 
@@ -203,13 +230,34 @@ TEST(bad_percent_escapes_are_refused)
 TEST(nearest_names)
 {
     static const char *const known[] = {"ridge", "mean", "xgboost", "serve.listen", NULL};
-    EXPECT(myr_nearest("rigde", known) == NULL); /* two changes of five letters */
+    EXPECT_STR(myr_nearest("rigde", known), "ridge"); /* two letters swapped: one edit */
+    EXPECT_STR(myr_nearest("rigdes", known), "ridge");
     EXPECT_STR(myr_nearest("ridgee", known), "ridge");
     EXPECT_STR(myr_nearest("xgbost", known), "xgboost");
     EXPECT_STR(myr_nearest("serve.lisetn", known), "serve.listen");
     EXPECT_STR(myr_nearest("mean", known), "mean");
     EXPECT(myr_nearest("forest", known) == NULL);
     EXPECT(myr_nearest("", known) == NULL);
+}
+
+TEST(nearest_counts_a_swap_as_one_edit)
+{
+    static const char *const known[] = {"best", "test", "serve", "id", NULL};
+    EXPECT_STR(myr_nearest("tets", known), "test");
+    EXPECT_STR(myr_nearest("sevre", known), "serve");
+    EXPECT_STR(myr_nearest("srevr", known), "serve"); /* two edits of five letters */
+    EXPECT(myr_nearest("etts", known) == NULL);       /* two edits of four letters: could be any word */
+    EXPECT(myr_nearest("di", known) == NULL);         /* as could one of two */
+    EXPECT(myr_nearest("xyzzy", known) == NULL);
+}
+
+TEST(nearest_looks_past_case_first)
+{
+    static const char *const known[] = {"PRICES", "Price", NULL};
+    EXPECT_STR(myr_nearest("price", known), "Price");
+    EXPECT_STR(myr_nearest("prices", known), "PRICES");
+    EXPECT_STR(myr_nearest("pirce", known), "Price");
+    EXPECT_STR(myr_nearest("ID", (const char *const[]){"ide", "id", NULL}), "id");
 }
 
 TEST(nearest_at_the_length_limit)

@@ -146,7 +146,7 @@ TEST(db_constraints_have_their_codes)
     EXPECT_HAS(err.message, path);
     EXPECT_RC(db_add(db, "b", &err), OK, &err); /* the statement works again after its failure */
     EXPECT_RC(myr_db_exec(db, "INSERT INTO item(item_id, name) VALUES(1, 'z')", &err), EXISTS, &err);
-    EXPECT_RC(myr_db_exec(db, "INSERT INTO part VALUES(99, 1)", &err), BAD_INPUT, &err); /* foreign keys are on */
+    EXPECT_RC(myr_db_exec(db, "INSERT INTO part VALUES(99, 1)", &err), BAD_INPUT, &err);  /* foreign keys are on */
     EXPECT_RC(myr_db_exec(db, "INSERT INTO part VALUES(1, 'x')", &err), BAD_INPUT, &err); /* STRICT */
     EXPECT_RC(myr_db_exec(db, "INSERT INTO item(name) VALUES(NULL)", &err), BAD_INPUT, &err);
     EXPECT_RC(myr_db_exec(db, "INSERT INTO item(name) VALUES(\"b\")", &err), INTERNAL, &err); /* "b" is a column */
@@ -396,7 +396,8 @@ static int child_adds(const char *path)
     for (int i = 0; i < ADDS; i++) {
         char name[40];
         snprintf(name, sizeof name, "%ld-%d", (long)getpid(), i);
-        if (myr_db_begin(db, NULL) != MYR_OK || db_add(db, name, NULL) != MYR_OK || myr_db_commit(db, NULL) != MYR_OK) return 3;
+        if (myr_db_begin(db, NULL) != MYR_OK || db_add(db, name, NULL) != MYR_OK || myr_db_commit(db, NULL) != MYR_OK)
+            return 3;
     }
     myr_db_close(db);
     return 0;
@@ -503,8 +504,7 @@ TEST(db_survives_each_failed_allocation)
     char path[TESTING_PATH_BYTES];
     db_path(path);
     myr_db_close(db_make(path));
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         myr_db *db = NULL;
         myr_rc rc = myr_db_open(path, false, &db, NULL);
         if (rc == MYR_OK) rc = myr_db_migrate(db, migrations_one, 1, NULL);

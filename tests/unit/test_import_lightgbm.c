@@ -7,20 +7,25 @@
 
 #define TEXT_BYTES_MAX 8192
 
-static const char head[] = "tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nlabel_index=0\nmax_feature_idx=2\n"
-                           "objective=binary sigmoid:0.7\nfeature_names=age size kind\nfeature_infos=[0:9] none 0:1:2\n";
+static const char head[] =
+    "tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nlabel_index=0\nmax_feature_idx=2\n"
+    "objective=binary sigmoid:0.7\nfeature_names=age size kind\nfeature_infos=[0:9] none 0:1:2\n";
 /* Three numeric splits and one set: age <= 1.5 ? (size <= 2 ? leaf 0 : leaf 2) : (kind in {1, 33} ? leaf 1 : leaf 3) */
-static const char tree0[] = "Tree=0\nnum_leaves=4\nnum_cat=1\nsplit_feature=0 1 2\nsplit_gain=3 2 1\nthreshold=1.5 2 0\n"
-                            "decision_type=2 8 1\nleft_child=1 -1 -2\nright_child=2 -3 -4\nleaf_value=0.5 -0.25 1e-3 4\n"
-                            "leaf_weight=1 1 1 1\nleaf_count=1 1 1 1\ninternal_value=0 0 0\ninternal_weight=0 0 0\n"
-                            "internal_count=4 2 2\ncat_boundaries=0 2\ncat_threshold=2 2\nis_linear=0\nshrinkage=0.1\n\n\n";
-static const char tree1[] = "Tree=1\nnum_leaves=1\nnum_cat=0\nsplit_feature=\nsplit_gain=\nthreshold=\ndecision_type=\nleft_child=\n"
-                            "right_child=\nleaf_value=0.125\nleaf_weight=\nleaf_count=\ninternal_value=\ninternal_weight=\n"
-                            "internal_count=\nis_linear=0\nshrinkage=1\n\n\n";
-static const char tail[] = "end of trees\n\nfeature_importances:\nage=1\n\nparameters:\n[boosting: gbdt]\nend of parameters\n\n"
-                           "pandas_categorical:null\n";
+static const char tree0[] =
+    "Tree=0\nnum_leaves=4\nnum_cat=1\nsplit_feature=0 1 2\nsplit_gain=3 2 1\nthreshold=1.5 2 0\n"
+    "decision_type=2 8 1\nleft_child=1 -1 -2\nright_child=2 -3 -4\nleaf_value=0.5 -0.25 1e-3 4\n"
+    "leaf_weight=1 1 1 1\nleaf_count=1 1 1 1\ninternal_value=0 0 0\ninternal_weight=0 0 0\n"
+    "internal_count=4 2 2\ncat_boundaries=0 2\ncat_threshold=2 2\nis_linear=0\nshrinkage=0.1\n\n\n";
+static const char tree1[] =
+    "Tree=1\nnum_leaves=1\nnum_cat=0\nsplit_feature=\nsplit_gain=\nthreshold=\ndecision_type=\nleft_child=\n"
+    "right_child=\nleaf_value=0.125\nleaf_weight=\nleaf_count=\ninternal_value=\ninternal_weight=\n"
+    "internal_count=\nis_linear=0\nshrinkage=1\n\n\n";
+static const char tail[] =
+    "end of trees\n\nfeature_importances:\nage=1\n\nparameters:\n[boosting: gbdt]\nend of parameters\n\n"
+    "pandas_categorical:null\n";
 
-/* A whole file with `from` replaced by `to` once (NULL: as it is); with_sizes: tree_sizes as they are after the change. */
+/* A whole file with `from` replaced by `to` once (NULL: as it is); with_sizes: tree_sizes as they are after the change.
+ */
 static void make_text(char out[TEXT_BYTES_MAX], bool with_sizes, const char *from, const char *to)
 {
     char trees[2][2048];
@@ -88,7 +93,10 @@ static double predict_text(const char *text, const double *row)
     return predict_imported(imported, row);
 }
 
-static double sigmoid(double p, double x) { return 1.0 / (1.0 + exp(-p * x)); }
+static double sigmoid(double p, double x)
+{
+    return 1.0 / (1.0 + exp(-p * x));
+}
 
 TEST(lightgbm_reads_a_model)
 {
@@ -105,8 +113,8 @@ TEST(lightgbm_reads_a_model)
     EXPECT_INT(m->desc.tree_count, 2);
     static const struct {
         double row[3], margin;
-    } cases[] = {{{1.5, 2, 0}, 0.5}, {{NAN, NAN, 0}, 1e-3}, {{0, 3, 0}, 1e-3}, {{2, 0, 1.9}, -0.25},
-                 {{2, 0, 33}, -0.25}, {{2, 0, 34}, 4}, {{2, 0, NAN}, 4}, {{2, 0, -1}, 4}};
+    } cases[] = {{{1.5, 2, 0}, 0.5},  {{NAN, NAN, 0}, 1e-3}, {{0, 3, 0}, 1e-3}, {{2, 0, 1.9}, -0.25},
+                 {{2, 0, 33}, -0.25}, {{2, 0, 34}, 4},       {{2, 0, NAN}, 4},  {{2, 0, -1}, 4}};
     for (size_t k = 0; k < MYR_COUNT_OF(cases); k++) {
         EXPECT(predict_imported(m, cases[k].row) == sigmoid(0.7, cases[k].margin + 0.125));
     }
@@ -120,9 +128,11 @@ TEST(lightgbm_moves_thresholds_out_of_the_zero_band)
         const char *threshold;
         double x;
         bool left;
-    } cases[] = {{"threshold=0 2 0", 1e-36, true},       {"threshold=0 2 0", 1.1e-35, false},  {"threshold=-0 2 0", 1e-36, true},
-                 {"threshold=-1e-36 2 0", -1e-35, false}, {"threshold=-1e-36 2 0", -2e-35, true}, {"threshold=1e-35 2 0", 1e-35, true},
-                 {"threshold=-2e-35 2 0", -2e-35, true},  {"threshold=1e300 2 0", 1e299, true},  {"threshold=-inf 2 0", -1e300, false}};
+    } cases[] = {{"threshold=0 2 0", 1e-36, true},       {"threshold=0 2 0", 1.1e-35, false},
+                 {"threshold=-0 2 0", 1e-36, true},      {"threshold=-1e-36 2 0", -1e-35, false},
+                 {"threshold=-1e-36 2 0", -2e-35, true}, {"threshold=1e-35 2 0", 1e-35, true},
+                 {"threshold=-2e-35 2 0", -2e-35, true}, {"threshold=1e300 2 0", 1e299, true},
+                 {"threshold=-inf 2 0", -1e300, false}};
     for (size_t k = 0; k < MYR_COUNT_OF(cases); k++) {
         double row[3] = {cases[k].x, 0, 33};
         make_text(text, true, "threshold=1.5 2 0", cases[k].threshold);
@@ -139,15 +149,24 @@ TEST(lightgbm_knows_the_objectives)
         const char *objective;
         myr_transform transform;
         double param;
-    } cases[] = {{"regression", MYR_TRANSFORM_IDENTITY, 0}, {"regression sqrt", MYR_TRANSFORM_SIGNED_SQUARE, 0},
-                 {"regression_l1 sqrt", MYR_TRANSFORM_SIGNED_SQUARE, 0}, {"huber sqrt", MYR_TRANSFORM_IDENTITY, 0},
-                 {"quantile alpha:0.9", MYR_TRANSFORM_IDENTITY, 0}, {"fair", MYR_TRANSFORM_IDENTITY, 0},
-                 {"mape", MYR_TRANSFORM_IDENTITY, 0}, {"poisson", MYR_TRANSFORM_EXP, 0}, {"gamma", MYR_TRANSFORM_EXP, 0},
-                 {"tweedie tweedie_variance_power:1.5", MYR_TRANSFORM_EXP, 0}, {"binary sigmoid:2", MYR_TRANSFORM_SIGMOID, 2},
-                 {"cross_entropy", MYR_TRANSFORM_SIGMOID, 1}, {"cross_entropy_lambda", MYR_TRANSFORM_LOG1P_EXP, 0},
-                 {"multiclass num_class:1", MYR_TRANSFORM_SOFTMAX, 0}, {"lambdarank", MYR_TRANSFORM_IDENTITY, 0},
+    } cases[] = {{"regression", MYR_TRANSFORM_IDENTITY, 0},
+                 {"regression sqrt", MYR_TRANSFORM_SIGNED_SQUARE, 0},
+                 {"regression_l1 sqrt", MYR_TRANSFORM_SIGNED_SQUARE, 0},
+                 {"huber sqrt", MYR_TRANSFORM_IDENTITY, 0},
+                 {"quantile alpha:0.9", MYR_TRANSFORM_IDENTITY, 0},
+                 {"fair", MYR_TRANSFORM_IDENTITY, 0},
+                 {"mape", MYR_TRANSFORM_IDENTITY, 0},
+                 {"poisson", MYR_TRANSFORM_EXP, 0},
+                 {"gamma", MYR_TRANSFORM_EXP, 0},
+                 {"tweedie tweedie_variance_power:1.5", MYR_TRANSFORM_EXP, 0},
+                 {"binary sigmoid:2", MYR_TRANSFORM_SIGMOID, 2},
+                 {"cross_entropy", MYR_TRANSFORM_SIGMOID, 1},
+                 {"cross_entropy_lambda", MYR_TRANSFORM_LOG1P_EXP, 0},
+                 {"multiclass num_class:1", MYR_TRANSFORM_SOFTMAX, 0},
+                 {"lambdarank", MYR_TRANSFORM_IDENTITY, 0},
                  {"multiclassova num_class:1 sigmoid:1e-05", MYR_TRANSFORM_SIGMOID_EACH, 1.0 / 100000.0},
-                 {"rank_xendcg", MYR_TRANSFORM_IDENTITY, 0}, {"custom", MYR_TRANSFORM_IDENTITY, 0}};
+                 {"rank_xendcg", MYR_TRANSFORM_IDENTITY, 0},
+                 {"custom", MYR_TRANSFORM_IDENTITY, 0}};
     for (size_t k = 0; k < MYR_COUNT_OF(cases); k++) {
         char text[TEXT_BYTES_MAX];
         myr_err err = {0};
@@ -172,7 +191,8 @@ TEST(lightgbm_refuses_objectives)
     expect_refused("binary sigmoid:0.7", "multiclass", MYR_BAD_FORMAT, "but num_class is 1");
     expect_refused("binary sigmoid:0.7", "binarz sigmoid:0.7", MYR_UNSUPPORTED, "objective binarz is not known");
     expect_refused("binary sigmoid:0.7", "", MYR_BAD_FORMAT, "objective is empty");
-    expect_refused("num_class=1\nnum_tree_per_iteration=1", "num_class=2\nnum_tree_per_iteration=2", MYR_BAD_FORMAT, "but num_class is 2");
+    expect_refused("num_class=1\nnum_tree_per_iteration=1", "num_class=2\nnum_tree_per_iteration=2", MYR_BAD_FORMAT,
+                   "but num_class is 2");
 }
 
 TEST(lightgbm_refuses_a_damaged_head)
@@ -184,12 +204,14 @@ TEST(lightgbm_refuses_a_damaged_head)
     expect_refused("num_class=1\n", "num_class=1\nnum_class=1\n", MYR_BAD_FORMAT, "m.txt:4: num_class comes twice");
     expect_refused("num_class=1\n", "num_class=0\n", MYR_BAD_FORMAT, "num_class is 0");
     expect_refused("num_class=1\n", "num_class=1025\n", MYR_TOO_LARGE, "num_class is 1025, at most 1024");
-    expect_refused("num_class=1\n", "num_class=99999999999999999999\n", MYR_BAD_FORMAT, "num_class is 99999999999999999999");
+    expect_refused("num_class=1\n", "num_class=99999999999999999999\n", MYR_BAD_FORMAT,
+                   "num_class is 99999999999999999999");
     expect_refused("iteration=1\n", "iteration=2\n", MYR_BAD_FORMAT, "num_tree_per_iteration is 2, but num_class is 1");
     expect_refused("max_feature_idx=2\n", "", MYR_BAD_FORMAT, "max_feature_idx is missing");
     expect_refused("max_feature_idx=2\n", "max_feature_idx=-1\n", MYR_BAD_FORMAT, "max_feature_idx is -1");
     expect_refused("max_feature_idx=2\n", "max_feature_idx=65535\n", MYR_TOO_LARGE, "65535, at most 65534");
-    expect_refused("max_feature_idx=2\n", "max_feature_idx=65534\n", MYR_BAD_FORMAT, "3 feature_names, but max_feature_idx is 65534");
+    expect_refused("max_feature_idx=2\n", "max_feature_idx=65534\n", MYR_BAD_FORMAT,
+                   "3 feature_names, but max_feature_idx is 65534");
     expect_refused("feature_names=age size kind\n", "", MYR_BAD_FORMAT, "feature_names is missing");
     expect_refused("age size kind", "age size age", MYR_BAD_INPUT, "features 0 and 2 are both named \"age\"");
     expect_refused("age size kind", "age si\1ze kind", MYR_BAD_INPUT, "feature 1 has control character 0x01");
@@ -209,31 +231,40 @@ TEST(lightgbm_refuses_damaged_trees)
     expect_refused("num_leaves=4\n", "", MYR_BAD_FORMAT, "tree 0: field num_leaves is missing");
     expect_refused("num_leaves=4\n", "num_leaves=4\nnum_leaves=4\n", MYR_BAD_FORMAT, "field num_leaves comes twice");
     expect_refused("threshold=1.5 2 0\n", "", MYR_BAD_FORMAT, "field threshold is missing");
-    expect_refused("decision_type=2 8 1\n", "decision_typf=2 8 1\n", MYR_BAD_FORMAT, "line 17: field decision_typf is not known");
+    expect_refused("decision_type=2 8 1\n", "decision_typf=2 8 1\n", MYR_BAD_FORMAT,
+                   "line 17: field decision_typf is not known");
     expect_refused("decision_type=2 8 1\n", "decision_type\n", MYR_BAD_FORMAT, "is not field=value");
     expect_refused("split_feature=0 1 2", "split_feature=0 1", MYR_BAD_FORMAT, "split_feature has 2 values, not 3");
-    expect_refused("split_feature=0 1 2", "split_feature=0 1 3", MYR_BAD_FORMAT, "tree 0: split_feature of node 2 is 3, not 0 to 2");
+    expect_refused("split_feature=0 1 2", "split_feature=0 1 3", MYR_BAD_FORMAT,
+                   "tree 0: split_feature of node 2 is 3, not 0 to 2");
     expect_refused("split_feature=0 1 2", "split_feature=0 -1 2", MYR_BAD_FORMAT, "split_feature of node 1 is -1");
     expect_refused("threshold=1.5 2 0", "threshold=nan 2 0", MYR_BAD_FORMAT, "threshold of node 0 is nan");
     expect_refused("threshold=1.5 2 0", "threshold=1.5 2..0 0", MYR_BAD_FORMAT, "threshold of node 1 is 2..0");
     expect_refused("leaf_value=0.5 ", "leaf_value=NaN ", MYR_BAD_FORMAT, "leaf_value of leaf 0 is NaN");
-    expect_refused("decision_type=2 8 1", "decision_type=2 12 1", MYR_BAD_FORMAT, "decision_type of node 1 is 12, not 0 to 11");
+    expect_refused("decision_type=2 8 1", "decision_type=2 12 1", MYR_BAD_FORMAT,
+                   "decision_type of node 1 is 12, not 0 to 11");
     expect_refused("decision_type=2 8 1", "decision_type=2 -8 1", MYR_BAD_FORMAT, "decision_type of node 1 is -8");
     expect_refused("leaf_value=0.125", "leaf_value=0.125 1", MYR_BAD_FORMAT, "tree 1: leaf_value has 2 values, not 1");
-    expect_refused("split_feature=\n", "split_feature=1\n", MYR_BAD_FORMAT, "tree 1: split_feature has 1 values, not 0");
+    expect_refused("split_feature=\n", "split_feature=1\n", MYR_BAD_FORMAT,
+                   "tree 1: split_feature has 1 values, not 0");
     expect_refused("Tree=1", "Tree=2", MYR_BAD_FORMAT, "tree 2, expected 1");
     expect_refused("Tree=1", "Three=1", MYR_BAD_FORMAT, "expected Tree=1 or \"end of trees\": Three=1");
 }
 
 TEST(lightgbm_refuses_damaged_shapes)
 {
-    expect_refused("left_child=1 -1 -2", "left_child=3 -1 -2", MYR_BAD_FORMAT, "left_child of node 0 is 3, not -4 to 2");
-    expect_refused("left_child=1 -1 -2", "left_child=1 -5 -2", MYR_BAD_FORMAT, "left_child of node 1 is -5, not -4 to 2");
-    expect_refused("left_child=1 -1 -2", "left_child=1 99999999999999999999 -2", MYR_BAD_FORMAT, "left_child of node 1 is 9999");
-    expect_refused("left_child=1 -1 -2", "left_child=0 -1 -2", MYR_BAD_FORMAT, "left_child of node 0 is 0: that node has a parent");
+    expect_refused("left_child=1 -1 -2", "left_child=3 -1 -2", MYR_BAD_FORMAT,
+                   "left_child of node 0 is 3, not -4 to 2");
+    expect_refused("left_child=1 -1 -2", "left_child=1 -5 -2", MYR_BAD_FORMAT,
+                   "left_child of node 1 is -5, not -4 to 2");
+    expect_refused("left_child=1 -1 -2", "left_child=1 99999999999999999999 -2", MYR_BAD_FORMAT,
+                   "left_child of node 1 is 9999");
+    expect_refused("left_child=1 -1 -2", "left_child=0 -1 -2", MYR_BAD_FORMAT,
+                   "left_child of node 0 is 0: that node has a parent");
     expect_refused("left_child=1 -1 -2", "left_child=1 1 -2", MYR_BAD_FORMAT, "left_child of node 1 is 1: that node");
     expect_refused("left_child=1 -1 -2", "left_child=2 -1 -2", MYR_BAD_FORMAT, "right_child of node 0 is 2: that node");
-    expect_refused("left_child=1 -1 -2", "left_child=1 -3 -2", MYR_BAD_FORMAT, "right_child of node 1 is -3: that leaf");
+    expect_refused("left_child=1 -1 -2", "left_child=1 -3 -2", MYR_BAD_FORMAT,
+                   "right_child of node 1 is -3: that leaf");
     expect_refused("left_child=1 -1 -2\nright_child=2 -3 -4", "left_child=-1 2 1\nright_child=-2 -3 -4", MYR_BAD_FORMAT,
                    "node 1 hangs below no node");
 }
@@ -243,9 +274,12 @@ TEST(lightgbm_refuses_damaged_categories)
     expect_refused("num_cat=1", "num_cat=0", MYR_BAD_FORMAT, "not one of its 0 sets");
     expect_refused("num_cat=1", "num_cat=2", MYR_BAD_FORMAT, "cat_boundaries has 2 values, not 3");
     expect_refused("num_cat=1", "num_cat=4", MYR_BAD_FORMAT, "num_cat is 4, not 0 to 3");
-    expect_refused("decision_type=2 8 1", "decision_type=2 8 0", MYR_BAD_FORMAT, "num_cat is 1, but 0 nodes are categorical");
-    expect_refused("decision_type=2 8 1", "decision_type=2 1 1", MYR_BAD_FORMAT, "threshold of categorical node 1 is 2");
-    expect_refused("threshold=1.5 2 0", "threshold=1.5 2 0.5", MYR_BAD_FORMAT, "threshold of categorical node 2 is 0.5");
+    expect_refused("decision_type=2 8 1", "decision_type=2 8 0", MYR_BAD_FORMAT,
+                   "num_cat is 1, but 0 nodes are categorical");
+    expect_refused("decision_type=2 8 1", "decision_type=2 1 1", MYR_BAD_FORMAT,
+                   "threshold of categorical node 1 is 2");
+    expect_refused("threshold=1.5 2 0", "threshold=1.5 2 0.5", MYR_BAD_FORMAT,
+                   "threshold of categorical node 2 is 0.5");
     expect_refused("threshold=1.5 2 0", "threshold=1.5 2 -1", MYR_BAD_FORMAT, "threshold of categorical node 2 is -1");
     expect_refused("cat_boundaries=0 2", "cat_boundaries=1 2", MYR_BAD_FORMAT, "cat_boundaries[0] is 1");
     expect_refused("cat_boundaries=0 2", "cat_boundaries=0 -2", MYR_BAD_FORMAT, "cat_boundaries[1] is -2");
@@ -254,15 +288,16 @@ TEST(lightgbm_refuses_damaged_categories)
     expect_refused("cat_boundaries=0 2\n", "", MYR_BAD_FORMAT, "field cat_boundaries is missing");
     expect_refused("cat_threshold=2 2", "cat_threshold=2 4294967296", MYR_BAD_FORMAT, "cat_threshold[1] is 4294967296");
     expect_refused("num_cat=1\nsplit_feature=0 1 2\nsplit_gain=3 2 1\nthreshold=1.5 2 0\ndecision_type=2 8 1",
-                   "num_cat=1\nsplit_feature=0 1 2\nsplit_gain=3 2 1\nthreshold=1.5 0 0\ndecision_type=2 1 1", MYR_BAD_FORMAT,
-                   "num_cat is 1, but 2 nodes");
+                   "num_cat=1\nsplit_feature=0 1 2\nsplit_gain=3 2 1\nthreshold=1.5 0 0\ndecision_type=2 1 1",
+                   MYR_BAD_FORMAT, "num_cat is 1, but 2 nodes");
 }
 
 TEST(lightgbm_refuses_linear_trees)
 {
     expect_refused("is_linear=0", "is_linear=1", MYR_UNSUPPORTED, "linear trees are not supported");
     expect_refused("is_linear=0", "is_linear=2", MYR_BAD_FORMAT, "is_linear is 2");
-    expect_refused("is_linear=0", "leaf_const=1 2 3 4\nis_linear=0", MYR_BAD_FORMAT, "field leaf_const without is_linear=1");
+    expect_refused("is_linear=0", "leaf_const=1 2 3 4\nis_linear=0", MYR_BAD_FORMAT,
+                   "field leaf_const without is_linear=1");
 }
 
 static void expect_text_refused(const char *text, const char *part)
@@ -275,7 +310,8 @@ static void expect_text_refused(const char *text, const char *part)
 
 TEST(lightgbm_holds_tree_sizes_against_the_file)
 {
-    static const char *const lies[][2] = {{"tree_sizes=", "tree_sizes=1"}, {"tree_sizes=", "tree_sizes=-"}, {"tree_sizes=", "tree_sizes=1 "}};
+    static const char *const lies[][2] = {
+        {"tree_sizes=", "tree_sizes=1"}, {"tree_sizes=", "tree_sizes=-"}, {"tree_sizes=", "tree_sizes=1 "}};
     char text[TEXT_BYTES_MAX];
     char bad[TEXT_BYTES_MAX];
     make_text(text, true, NULL, NULL);
@@ -287,11 +323,14 @@ TEST(lightgbm_holds_tree_sizes_against_the_file)
     char *line = strstr(text, "tree_sizes=");
     snprintf(bad, sizeof bad, "%.*stree_sizes=%zu %s", (int)(line - text), text, strlen(tree0), strchr(line, '\n'));
     expect_text_refused(bad, "tree 1 has no tree_sizes");
-    snprintf(bad, sizeof bad, "%.*stree_sizes=%zu %zu%s", (int)(line - text), text, strlen(tree0), strlen(tree1) + 1, strchr(line, '\n'));
+    snprintf(bad, sizeof bad, "%.*stree_sizes=%zu %zu%s", (int)(line - text), text, strlen(tree0), strlen(tree1) + 1,
+             strchr(line, '\n'));
     expect_text_refused(bad, "the trees end at byte");
-    snprintf(bad, sizeof bad, "%.*stree_sizes=%zu %zu 5%s", (int)(line - text), text, strlen(tree0), strlen(tree1), strchr(line, '\n'));
+    snprintf(bad, sizeof bad, "%.*stree_sizes=%zu %zu 5%s", (int)(line - text), text, strlen(tree0), strlen(tree1),
+             strchr(line, '\n'));
     expect_text_refused(bad, "tree_sizes has more than the file's 2 trees");
-    snprintf(bad, sizeof bad, "%.*stree_sizes=%zu 18446744073709551615%s", (int)(line - text), text, strlen(tree0), strchr(line, '\n'));
+    snprintf(bad, sizeof bad, "%.*stree_sizes=%zu 18446744073709551615%s", (int)(line - text), text, strlen(tree0),
+             strchr(line, '\n'));
     expect_text_refused(bad, "bytes are left");
 }
 
@@ -301,7 +340,8 @@ TEST(lightgbm_averages_a_random_forest)
     double row[3] = {0, 0, 0};
     make_text(text, true, "objective=binary sigmoid:0.7\n", "objective=regression\naverage_output\n");
     EXPECT(predict_text(text, row) == 0.625 / 2);
-    static const char empty[] = "tree\nversion=v4\nnum_class=1\nmax_feature_idx=0\nfeature_names=a\naverage_output\ntree_sizes=\n\nend of trees\n";
+    static const char empty[] = "tree\nversion=v4\nnum_class=1\nmax_feature_idx=0\nfeature_names=a\naverage_"
+                                "output\ntree_sizes=\n\nend of trees\n";
     expect_text_refused(empty, "average_output without a tree");
 }
 
@@ -309,11 +349,13 @@ TEST(lightgbm_deals_trees_to_classes)
 {
     char text[TEXT_BYTES_MAX];
     MYR_AUTO(myr_imported_ptr) m = NULL;
-    make_text(text, true, "num_class=1\nnum_tree_per_iteration=1\nlabel_index=0\nmax_feature_idx=2\nobjective=binary sigmoid:0.7",
+    make_text(text, true,
+              "num_class=1\nnum_tree_per_iteration=1\nlabel_index=0\nmax_feature_idx=2\nobjective=binary sigmoid:0.7",
               "num_class=2\nlabel_index=0\nmax_feature_idx=2\nobjective=multiclass num_class:2");
     EXPECT_RC(import_text(text, strlen(text), &m, NULL), OK, NULL);
     EXPECT(m->desc.margin_count == 2 && m->desc.trees[0].output == 0 && m->desc.trees[1].output == 1);
-    make_text(text, true, "num_class=1\nnum_tree_per_iteration=1\nlabel_index=0\nmax_feature_idx=2\nobjective=binary sigmoid:0.7",
+    make_text(text, true,
+              "num_class=1\nnum_tree_per_iteration=1\nlabel_index=0\nmax_feature_idx=2\nobjective=binary sigmoid:0.7",
               "num_class=3\nlabel_index=0\nmax_feature_idx=2\nobjective=multiclass num_class:3");
     expect_text_refused(text, "2 trees are not a multiple of num_class, 3");
 }
@@ -328,7 +370,8 @@ TEST(lightgbm_refuses_every_cut)
             myr_err err = {0};
             MYR_AUTO(myr_imported_ptr) m = NULL;
             myr_rc rc = import_text(text, size, &m, &err);
-            if ((rc == MYR_OK) != (size >= whole)) fail_msg("cut at %zu of %zu: %s %s", size, whole, myr_rc_name(rc), err.message);
+            if ((rc == MYR_OK) != (size >= whole))
+                fail_msg("cut at %zu of %zu: %s %s", size, whole, myr_rc_name(rc), err.message);
         }
     }
 }
@@ -363,8 +406,7 @@ TEST(lightgbm_survives_each_failed_allocation)
 {
     char text[TEXT_BYTES_MAX];
     make_text(text, true, NULL, NULL);
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         myr_imported *m = NULL;
         myr_rc rc = myr_import("m.txt", text, strlen(text), NULL, 0, &m, NULL);
         EXPECT(rc == MYR_OK ? m != NULL : rc == MYR_NO_MEMORY && m == NULL);

@@ -37,8 +37,12 @@ static compiled linear_model(void)
     double weights[3] = {1.0, -2.0, 0.5};
     double fills[3] = {NAN, 2.0, 0.0};
     double base = 3.0;
-    myr_model_desc desc = {.kind = MYR_MODEL_LINEAR, .feature_count = 3, .margin_count = 1, .base_margins = &base,
-                           .weights = weights, .fills = fills};
+    myr_model_desc desc = {.kind = MYR_MODEL_LINEAR,
+                           .feature_count = 3,
+                           .margin_count = 1,
+                           .base_margins = &base,
+                           .weights = weights,
+                           .fills = fills};
     return fixture_compile(&desc, NULL, 3);
 }
 
@@ -102,7 +106,8 @@ TEST(check_refuses_padding)
     model_header h;
     memcpy(&h, c.bytes, sizeof h);
     model_map m = model_map_of(&h);
-    uint64_t gaps[4][2] = {{m.bases_end, m.trees_at}, {m.trees_end, m.items_at}, {m.items_end, m.words_at}, {m.words_end, m.size}};
+    uint64_t gaps[4][2] = {
+        {m.bases_end, m.trees_at}, {m.trees_end, m.items_at}, {m.items_end, m.words_at}, {m.words_end, m.size}};
     size_t tried = 0;
     for (int g = 0; g < 4; g++) {
         for (uint64_t at = gaps[g][0]; at < gaps[g][1]; at++) {
@@ -115,8 +120,9 @@ TEST(check_refuses_padding)
         }
     }
     EXPECT(tried > 64);
-    size_t in_header[6] = {offsetof(model_header, numeric_columns), offsetof(model_header, entry_bytes), offsetof(model_header, set_columns),
-                           offsetof(model_header, key_blocks), offsetof(model_header, low_count), offsetof(model_header, book_count)};
+    size_t in_header[6] = {offsetof(model_header, numeric_columns), offsetof(model_header, entry_bytes),
+                           offsetof(model_header, set_columns),     offsetof(model_header, key_blocks),
+                           offsetof(model_header, low_count),       offsetof(model_header, book_count)};
     for (int k = 0; k < 6; k++) {
         c.bytes[in_header[k]] = 1;
         EXPECT_RC(check_copy(c.bytes, c.size, NULL), BAD_FORMAT, NULL);

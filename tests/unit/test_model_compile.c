@@ -2,7 +2,8 @@
 #include "model_fixture.h"
 
 /* Compile must fail with `rc` and a message that has `part`; the outputs stay untouched. */
-static void expect_refused(const myr_model_desc *desc, const uint32_t *map, uint32_t columns, myr_rc rc, const char *part)
+static void expect_refused(const myr_model_desc *desc, const uint32_t *map, uint32_t columns, myr_rc rc,
+                           const char *part)
 {
     unsigned char *bytes = (unsigned char *)1;
     size_t size = 77;
@@ -45,7 +46,8 @@ TEST(compile_refuses_broken_splits_and_leaves)
     REFUSED(f.trees[0].leaf_count = 3, BAD_INPUT, "tree 0 has 3 splits and 3 leaves");
     REFUSED(f.trees[1].output = 2, BAD_INPUT, "tree 1 adds to output 2 of 2");
     REFUSED(f.second[1].category_first = 3, BAD_INPUT, "tree 1, split 1: category words 3 to 4 of 3");
-    REFUSED(f.second[1].category_first = UINT32_MAX, BAD_INPUT, "tree 1, split 1: category words 4294967295 to 4294967296 of 3");
+    REFUSED(f.second[1].category_first = UINT32_MAX, BAD_INPUT,
+            "tree 1, split 1: category words 4294967295 to 4294967296 of 3");
     REFUSED((f.second[1].category_first = 0, f.second[1].category_count = 2), BAD_INPUT, "sets overlap");
     REFUSED(f.second[1].missing = MYR_MISSING_ZERO, BAD_INPUT, "zero cannot be the missing value of a category");
 }
@@ -65,8 +67,10 @@ TEST(compile_refuses_a_broken_head)
 
 TEST(compile_wants_floats_in_float_models)
 {
-    REFUSED((f.desc.calc = MYR_CALC_F32, f.first[1].threshold = 0.1), BAD_INPUT, "split 1: threshold 0.10000000000000001 is not a float");
-    REFUSED((f.desc.calc = MYR_CALC_F32, f.first_leaves[1] = 1e300), BAD_INPUT, "tree 0, leaf 1: value 1.0000000000000001e+300");
+    REFUSED((f.desc.calc = MYR_CALC_F32, f.first[1].threshold = 0.1), BAD_INPUT,
+            "split 1: threshold 0.10000000000000001 is not a float");
+    REFUSED((f.desc.calc = MYR_CALC_F32, f.first_leaves[1] = 1e300), BAD_INPUT,
+            "tree 0, leaf 1: value 1.0000000000000001e+300");
     REFUSED((f.desc.calc = MYR_CALC_F32, f.bases[0] = 0.1), BAD_INPUT, "base margin 0");
     fixture f;
     fixture_init(&f);
@@ -92,7 +96,8 @@ TEST(compile_refuses_broken_linear_models)
 {
     double weights[2] = {1.0, 2.0};
     double fills[2] = {NAN, 0.0};
-    myr_model_desc good = {.kind = MYR_MODEL_LINEAR, .feature_count = 2, .margin_count = 1, .weights = weights, .fills = fills};
+    myr_model_desc good = {
+        .kind = MYR_MODEL_LINEAR, .feature_count = 2, .margin_count = 1, .weights = weights, .fills = fills};
     MYR_AUTO(compiled) c = fixture_compile(&good, NULL, 2);
     myr_model_info info;
     myr_model_get_info(c.model, &info);
@@ -115,7 +120,8 @@ TEST(compile_keeps_limits_of_features_and_outputs)
     myr_split split = {.feature = MYR_FEATURES_MAX - 1, .left = ~0, .right = ~1};
     double leaves[2] = {1.0, 2.0};
     myr_tree tree = {&split, 1, leaves, 2, NULL, 0, MYR_OUTPUTS_MAX - 1};
-    myr_model_desc desc = {.feature_count = MYR_FEATURES_MAX, .margin_count = MYR_OUTPUTS_MAX, .trees = &tree, .tree_count = 1};
+    myr_model_desc desc = {
+        .feature_count = MYR_FEATURES_MAX, .margin_count = MYR_OUTPUTS_MAX, .trees = &tree, .tree_count = 1};
     MYR_AUTO(compiled) c = fixture_compile(&desc, NULL, MYR_FEATURES_MAX);
     MYR_AUTO(myr_mem) row = myr_calloc(MYR_FEATURES_MAX, sizeof(double));
     MYR_AUTO(myr_mem) out = myr_calloc(MYR_OUTPUTS_MAX, sizeof(double));
@@ -160,7 +166,8 @@ TEST(compile_keeps_the_limit_of_categories)
     uint32_t words = MYR_CATEGORY_MAX / 32 + 1;
     MYR_AUTO(myr_mem) block = myr_calloc(words, sizeof(uint32_t));
     ((uint32_t *)block)[words - 2] = 1u << 31;
-    myr_split split = {.left = ~0, .right = ~1, .is_category = 1, .category_count = words - 1, .missing = MYR_MISSING_NAN};
+    myr_split split = {
+        .left = ~0, .right = ~1, .is_category = 1, .category_count = words - 1, .missing = MYR_MISSING_NAN};
     double leaves[2] = {1.0, 2.0};
     myr_tree tree = {&split, 1, leaves, 2, block, words, 0};
     myr_model_desc desc = {.feature_count = 1, .margin_count = 1, .trees = &tree, .tree_count = 1};
@@ -179,10 +186,13 @@ TEST(compile_takes_deep_trees)
 {
     uint32_t count = 100000;
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
-    myr_tree tree = {.splits = myr_arena_calloc(arena, count, sizeof(myr_split)), .split_count = count,
-                     .leaves = myr_arena_calloc(arena, count + 1, sizeof(double)), .leaf_count = count + 1};
+    myr_tree tree = {.splits = myr_arena_calloc(arena, count, sizeof(myr_split)),
+                     .split_count = count,
+                     .leaves = myr_arena_calloc(arena, count + 1, sizeof(double)),
+                     .leaf_count = count + 1};
     for (uint32_t s = 0; s < count; s++) {
-        tree.splits[s] = (myr_split){.left = ~(int32_t)s, .right = s + 1 < count ? (int32_t)s + 1 : ~(int32_t)count, .threshold = s};
+        tree.splits[s] =
+            (myr_split){.left = ~(int32_t)s, .right = s + 1 < count ? (int32_t)s + 1 : ~(int32_t)count, .threshold = s};
         tree.leaves[s] = s;
     }
     tree.leaves[count] = -1.0;
@@ -230,8 +240,7 @@ TEST(compile_survives_each_failed_allocation)
 {
     fixture f;
     fixture_init(&f);
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         unsigned char *bytes = NULL;
         size_t size = 0;
         myr_rc rc = myr_model_compile(&f.desc, NULL, FIXTURE_COLUMNS, &bytes, &size, NULL);

@@ -1,6 +1,6 @@
 /*
- * Models in lanes: every kernel, any number of rows, against the nodes form and against a plain walk of the description;
- * and damaged copies, which are refused or predict without fault.
+ * Models in lanes: every kernel, any number of rows, against the nodes form and against a plain walk of the
+ * description; and damaged copies, which are refused or predict without fault.
  */
 #include "model_fixture.h"
 
@@ -17,7 +17,8 @@ static double *draw_rows(dice *d, const myr_model_desc *desc, uint32_t row_count
         if (tree->split_count == 0 || dice_roll(d, 3) == 0) continue;
         const myr_split *split = &tree->splits[dice_roll(d, tree->split_count)];
         if (split->is_category) continue;
-        double near[3] = {split->threshold, nextafter(split->threshold, INFINITY), nextafter(split->threshold, -INFINITY)};
+        double near[3] = {split->threshold, nextafter(split->threshold, INFINITY),
+                          nextafter(split->threshold, -INFINITY)};
         rows[k - k % desc->feature_count + split->feature] = near[dice_roll(d, 3)];
     }
     return rows;
@@ -52,8 +53,9 @@ TEST(lanes_equal_a_plain_walk_on_random_models)
     for (int k = 0; k < 400; k++) {
         uint32_t features = 1 + dice_roll(&d, k % 5 == 0 ? 60 : 8);
         uint32_t margins = k % 3 == 0 ? 1 + dice_roll(&d, 4) : 1;
-        MYR_AUTO(random_model) m = random_model_sized(&d, k % 2 ? MYR_CALC_F32 : MYR_CALC_F64, features, margins,
-                                                          1 + dice_roll(&d, k % 4 == 3 ? 140 : 40));
+        MYR_AUTO(random_model)
+        m = random_model_sized(&d, k % 2 ? MYR_CALC_F32 : MYR_CALC_F64, features, margins,
+                               1 + dice_roll(&d, k % 4 == 3 ? 140 : 40));
         if (k % 4 == 0) m.desc.average = false;
         MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, features, MODEL_FORM_LANES);
         in_lanes += fixture_in_lanes(&c);
@@ -71,8 +73,11 @@ static random_model stumps(uint32_t splits, double fraction, bool with_zero)
     myr_split *all = myr_arena_calloc(m.arena, splits, sizeof *all);
     double *leaves = myr_arena_calloc(m.arena, splits, 2 * sizeof *leaves);
     for (uint32_t t = 0; t < splits; t++) {
-        all[t] = (myr_split){.left = ~0, .right = ~1, .threshold = (double)t + fraction * (double)(t + 1),
-                             .missing = with_zero && t % 2 ? MYR_MISSING_ZERO : MYR_MISSING_NAN, .default_left = t % 3 == 0};
+        all[t] = (myr_split){.left = ~0,
+                             .right = ~1,
+                             .threshold = (double)t + fraction * (double)(t + 1),
+                             .missing = with_zero && t % 2 ? MYR_MISSING_ZERO : MYR_MISSING_NAN,
+                             .default_left = t % 3 == 0};
         leaves[2 * t + 1] = 1.0 + (double)t * 1e-3;
         trees[t] = (myr_tree){.splits = &all[t], .split_count = 1, .leaves = &leaves[2 * t], .leaf_count = 2};
     }
@@ -125,8 +130,11 @@ static random_model chains(uint32_t leaves, uint32_t tree_count)
         double *values = myr_arena_calloc(m.arena, leaves, sizeof *values);
         for (uint32_t s = 0; s + 1 < leaves; s++) {
             int32_t next = s + 2 < leaves ? (int32_t)(s + 1) : ~(int32_t)(leaves - 1);
-            splits[s] = (myr_split){.feature = s % 3, .left = t % 2 ? next : ~(int32_t)s, .right = t % 2 ? ~(int32_t)s : next,
-                                    .threshold = t % 2 ? (double)(leaves - s) / 4 : (double)s / 4, .missing = MYR_MISSING_NAN};
+            splits[s] = (myr_split){.feature = s % 3,
+                                    .left = t % 2 ? next : ~(int32_t)s,
+                                    .right = t % 2 ? ~(int32_t)s : next,
+                                    .threshold = t % 2 ? (double)(leaves - s) / 4 : (double)s / 4,
+                                    .missing = MYR_MISSING_NAN};
             values[s] = 0.1 * s + t;
         }
         values[leaves - 1] = -1.0;
@@ -257,8 +265,12 @@ static compiled damage_shape(int shape)
 {
     dice d = {1000 + (uint64_t)shape};
     static const uint32_t trees[] = {2, 3, 9, 66};
-    MYR_AUTO(random_model) m = shape == 0 ? stumps(20, 0.0, true) : shape == 1 ? stumps(300, 1e-7, false) : shape == 2 ? chains(70, 3)
-                               : random_model_sized(&d, shape % 2 ? MYR_CALC_F32 : MYR_CALC_F64, 4, 1 + (uint32_t)shape % 3, trees[shape % 4]);
+    MYR_AUTO(random_model)
+    m = shape == 0   ? stumps(20, 0.0, true)
+        : shape == 1 ? stumps(300, 1e-7, false)
+        : shape == 2 ? chains(70, 3)
+                     : random_model_sized(&d, shape % 2 ? MYR_CALC_F32 : MYR_CALC_F64, 4, 1 + (uint32_t)shape % 3,
+                                          trees[shape % 4]);
     return fixture_compile_form(&m.desc, NULL, m.desc.feature_count, MODEL_FORM_LANES);
 }
 #define DAMAGE_SHAPES 8
@@ -299,8 +311,9 @@ TEST(lanes_check_refuses_padding)
         model_header h;
         memcpy(&h, c.bytes, sizeof h);
         lanes_map m = lanes_map_of(&h);
-        uint64_t gaps[6][2] = {{m.outputs_end, m.lows_at}, {m.lows_end, m.book_at}, {m.book_at + h.book_count * 4, m.entries_at},
-                               {m.entries_end, m.leaves_at}, {m.leaves_end, m.words_at}, {m.words_end, m.size}};
+        uint64_t gaps[6][2] = {
+            {m.outputs_end, m.lows_at},   {m.lows_end, m.book_at},    {m.book_at + h.book_count * 4, m.entries_at},
+            {m.entries_end, m.leaves_at}, {m.leaves_end, m.words_at}, {m.words_end, m.size}};
         for (int g = 0; g < 6; g++) {
             for (uint64_t at = gaps[g][0]; at < gaps[g][1]; at++) {
                 c.bytes[at] = 1;
@@ -324,7 +337,8 @@ TEST(lanes_check_refuses_lies_of_entries)
         unsigned char *entry = counts + (size_t)g->lane_count * g->byte_count;
         for (unsigned p = 0; p < g->positions[0]; p++, entry += 3 * (size_t)g->lane_count) {
             for (unsigned k = 0; k < g->lane_count; k++) {
-                static const unsigned char lies[3][2] = {{255, 1}, {127, 1}, {0, 1}}; /* column, rank, clear: inside, behind */
+                static const unsigned char lies[3][2] = {
+                    {255, 1}, {127, 1}, {0, 1}}; /* column, rank, clear: inside, behind */
                 for (unsigned plane = 0; plane < 3; plane++) {
                     unsigned char *at = entry + plane * g->lane_count + k;
                     unsigned char before = *at;

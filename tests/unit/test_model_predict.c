@@ -10,9 +10,9 @@ TEST(predict_follows_each_rule_of_a_split)
         double row[FIXTURE_COLUMNS];
         double margins[2];
     } cases[] = {
-        {{0.5, -1.5, 9, 0}, {101.0625, -100.125}},            /* equal goes left */
+        {{0.5, -1.5, 9, 0}, {101.0625, -100.125}}, /* equal goes left */
         {{0.5, -1.4, 9, 0}, {104.0625, -100.125}},
-        {{NAN, NAN, 9, 5.9}, {101.0625, -100.125}},           /* NONE: a NaN is 0; NAN: the default is left; 5.9 is 5 */
+        {{NAN, NAN, 9, 5.9}, {101.0625, -100.125}}, /* NONE: a NaN is 0; NAN: the default is left; 5.9 is 5 */
         {{0.6, 0, 2.0, 63}, {103.0625, -100.125}},
         {{0.6, 0, 2.1, -0.9}, {102.0625, -100.125}},          /* -0.9 is category 0 */
         {{0.6, 0, NAN, 6}, {102.0625, -92.0}},                /* ZERO: a NaN goes right … */
@@ -35,8 +35,10 @@ TEST(predict_in_float_rounds_rows_and_sums)
     myr_split split = {.feature = 0, .left = ~0, .right = ~1, .threshold = 1.0, .missing = MYR_MISSING_NAN};
     double leaves[2] = {1.0, 2.0};
     double big[1] = {16777216.0};
-    myr_tree trees[3] = {{NULL, 0, big, 1, NULL, 0, 0}, {&split, 1, leaves, 2, NULL, 0, 0}, {&split, 1, leaves, 2, NULL, 0, 0}};
-    myr_model_desc desc = {.calc = MYR_CALC_F32, .feature_count = 1, .margin_count = 1, .trees = trees, .tree_count = 3};
+    myr_tree trees[3] = {
+        {NULL, 0, big, 1, NULL, 0, 0}, {&split, 1, leaves, 2, NULL, 0, 0}, {&split, 1, leaves, 2, NULL, 0, 0}};
+    myr_model_desc desc = {
+        .calc = MYR_CALC_F32, .feature_count = 1, .margin_count = 1, .trees = trees, .tree_count = 3};
     MYR_AUTO(compiled) c = fixture_compile(&desc, NULL, 1);
     double rows[4] = {1.0 + 1e-12, 1.0000002, 1e300, NAN}; /* the first is 1.0f; 1e300 is inf */
     double got[4];
@@ -50,10 +52,12 @@ TEST(predict_in_float_rounds_rows_and_sums)
 TEST(predict_in_float_takes_categories_as_xgboost)
 {
     uint32_t words[1] = {1u};
-    myr_split split = {.left = ~0, .right = ~1, .category_count = 1, .is_category = 1, .missing = MYR_MISSING_NAN, .default_left = 1};
+    myr_split split = {
+        .left = ~0, .right = ~1, .category_count = 1, .is_category = 1, .missing = MYR_MISSING_NAN, .default_left = 1};
     double leaves[2] = {1.0, 2.0};
     myr_tree tree = {&split, 1, leaves, 2, words, 1, 0};
-    myr_model_desc desc = {.calc = MYR_CALC_F32, .feature_count = 1, .margin_count = 1, .trees = &tree, .tree_count = 1};
+    myr_model_desc desc = {
+        .calc = MYR_CALC_F32, .feature_count = 1, .margin_count = 1, .trees = &tree, .tree_count = 1};
     MYR_AUTO(compiled) c = fixture_compile(&desc, NULL, 1);
     double rows[7] = {0.0, -0.0, 0.9, -0.5, 1.0, 16777216.0, NAN};
     double want[7] = {1, 1, 1, 2, 2, 2, 1};
@@ -110,10 +114,11 @@ TEST(predict_equals_a_plain_walk_on_random_models)
 }
 
 /* One leaf per margin, so that the margins are what the test says. */
-static compiled constant_model(myr_calc calc, myr_transform transform, double param, const double *margins, uint32_t count)
+static compiled constant_model(myr_calc calc, myr_transform transform, double param, const double *margins,
+                               uint32_t count)
 {
-    myr_model_desc desc = {.calc = calc, .transform = transform, .transform_param = param, .margin_count = count,
-                           .base_margins = margins};
+    myr_model_desc desc = {
+        .calc = calc, .transform = transform, .transform_param = param, .margin_count = count, .base_margins = margins};
     return fixture_compile(&desc, NULL, 0);
 }
 
@@ -136,7 +141,8 @@ TEST(predict_transforms_by_the_formula)
     assert_same_bits(transformed(MYR_CALC_F64, MYR_TRANSFORM_STEP, 0, 0.0), 0.0);
     assert_same_bits(transformed(MYR_CALC_F64, MYR_TRANSFORM_STEP, 0, 5e-324), 1.0);
     assert_same_bits(transformed(MYR_CALC_F32, MYR_TRANSFORM_SIGMOID, 0, 0.5), (double)(1.0f / (1.0f + expf(-0.5f))));
-    assert_same_bits(transformed(MYR_CALC_F32, MYR_TRANSFORM_SIGMOID, 0, -200.0), (double)(1.0f / (expf(88.7f) + 1.0f)));
+    assert_same_bits(transformed(MYR_CALC_F32, MYR_TRANSFORM_SIGMOID, 0, -200.0),
+                     (double)(1.0f / (expf(88.7f) + 1.0f)));
     assert_same_bits(transformed(MYR_CALC_F32, MYR_TRANSFORM_EXP, 0, 1.5), (double)expf(1.5f));
 }
 
@@ -169,8 +175,12 @@ TEST(predict_linear_sums_in_order)
     double fills[3] = {NAN, 2.0, NAN};
     double base = 0.25;
     uint32_t map[3] = {2, 0, 1};
-    myr_model_desc desc = {.kind = MYR_MODEL_LINEAR, .feature_count = 3, .margin_count = 1, .base_margins = &base,
-                           .weights = weights, .fills = fills};
+    myr_model_desc desc = {.kind = MYR_MODEL_LINEAR,
+                           .feature_count = 3,
+                           .margin_count = 1,
+                           .base_margins = &base,
+                           .weights = weights,
+                           .fills = fills};
     MYR_AUTO(compiled) c = fixture_compile(&desc, map, 3);
     double rows[2][3] = {{NAN, 1.0, 1.0}, {1.0, NAN, 1.0}};
     double got[2];

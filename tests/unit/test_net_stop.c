@@ -1,8 +1,6 @@
 /* Starting and stopping: addresses and their messages, drains, what stops late, memory that runs out. */
 #include "net_client.h"
 
-#include <pthread.h>
-
 TEST(a_port_in_use_is_said)
 {
     echo e = {0}, other = {0};
@@ -120,10 +118,13 @@ TEST(stop_answers_what_is_in_flight)
     EXPECT(echo_wait(&e.held, 1));
     usleep(50000); /* the headers of `reading` are there */
     stopper s = {.e = &e, .drain_ms = 5000};
-    pthread_t thread;
-    EXPECT(pthread_create(&thread, NULL, stopper_main, &s) == 0);
+    myr_thread thread;
+    EXPECT_RC(myr_thread_start(&thread, "stopper", stopper_main, &s, NULL), OK, NULL);
     usleep(100000);
-    client late = client_open(e.port); /* not taken any more: refused, or never answered */
+    for (int i = 0; i < 3; i++) { /* refused at once, never left to wait for an answer that won't come */
+        client late = client_open(e.port);
+        EXPECT(late.fd < 0);
+    }
     EXPECT(client_puts(&idle, "GET /again HTTP/1.1\r\nHost: x\r\n\r\n")); /* an open connection is still served, once */
     answer a = client_read(&idle);
     EXPECT_INT(a.status, 200);
@@ -136,9 +137,8 @@ TEST(stop_answers_what_is_in_flight)
     EXPECT_INT(a.status, 200);
     EXPECT_HAS(a.head, "Connection: close\r\n");
     answer_fini(&a);
-    EXPECT(pthread_join(thread, NULL) == 0);
+    myr_thread_join(thread);
     EXPECT(s.took_ms < 4000);
-    if (late.fd >= 0) client_close(&late);
     client_close(&deferred);
     client_close(&idle);
     client_close(&reading);
@@ -161,13 +161,13 @@ TEST(stop_is_bounded)
     EXPECT(client_puts(&slow, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe"));
     EXPECT(echo_wait(&e.calls, 2));
     stopper s = {.e = &e, .drain_ms = 300};
-    pthread_t thread;
-    EXPECT(pthread_create(&thread, NULL, stopper_main, &s) == 0);
+    myr_thread thread;
+    EXPECT_RC(myr_thread_start(&thread, "stopper", stopper_main, &s, NULL), OK, NULL);
     usleep(600000);
     atomic_store(&e.hold, false);
     expect_answer(&running, 200, "[later]");
     expect_answer(&waiting, 503, "the server is stopping");
-    EXPECT(pthread_join(thread, NULL) == 0);
+    myr_thread_join(thread);
     EXPECT(s.took_ms >= 500 && s.took_ms < 5000);
     EXPECT(client_sees_close(&slow, 1000));
     client_close(&running);

@@ -271,11 +271,11 @@ static void reseal(unsigned char *bytes, size_t size)
     unsigned char saved[PACK_HEADER_BYTES];
     memcpy(saved, bytes, sizeof saved);
     pack_put_u64(saved + 120, myr_hash64(saved, 120, 0));
-    if (pack_header_get(saved, size, "x", &header, NULL) == MYR_OK &&
-        pack_layout_of(&header, "x", &at, NULL) == MYR_OK && at.file_bytes == size) {
+    if (myr_pack_header_get(saved, size, "x", &header, NULL) == MYR_OK &&
+        myr_pack_layout_of(&header, "x", &at, NULL) == MYR_OK && at.file_bytes == size) {
         for (uint64_t i = 0; i < at.page_count; i++) {
             pack_put_u64(bytes + at.sums_offset + i * 8,
-                         pack_page_sum(bytes + at.body_offset + i * PACK_PAGE_BYTES, i));
+                         myr_pack_page_sum(bytes + at.body_offset + i * PACK_PAGE_BYTES, i));
         }
         pack_put_u64(bytes + 80, myr_hash64(bytes + at.sums_offset, at.page_count * 8, 0));
         pack_put_u64(bytes + 72, myr_hash64(bytes + PACK_HEADER_BYTES, meta_bytes, 0));

@@ -100,6 +100,28 @@ TEST(registry_bad_fleets_are_refused)
     myr_registry_close(registry);
 }
 
+TEST(registry_partition_columns_are_set_once)
+{
+    myr_registry *registry = fixture_open();
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    myr_err err = {0};
+    int64_t id = 0;
+    myr_fleet_row row = fixture_fleet("oj");
+    row.partition_count = 0;
+    EXPECT_RC(myr_registry_fleet_add(registry, &row, &id, &err), OK, &err);
+    static const char *const reserved[] = {"store", "level"};
+    EXPECT_RC(myr_registry_fleet_partition(registry, id, reserved, 2, &err), BAD_INPUT, &err);
+    static const char *const twice[] = {"store", "store"};
+    EXPECT_RC(myr_registry_fleet_partition(registry, id, twice, 2, &err), BAD_INPUT, &err);
+    EXPECT_RC(myr_registry_fleet_partition(registry, id, fixture_partition, 2, &err), OK, &err);
+    EXPECT_RC(myr_registry_fleet_partition(registry, id, fixture_partition, 2, &err), CONFLICT, &err);
+    EXPECT_RC(myr_registry_fleet_get(registry, arena, "oj", &row, &err), OK, &err);
+    EXPECT_INT(row.partition_count, 2);
+    EXPECT_STR(row.partition_columns[1], fixture_partition[1]);
+    EXPECT_INT(row.feature_count, 3);
+    myr_registry_close(registry);
+}
+
 TEST(registry_limits_of_a_fleet)
 {
     myr_registry *registry = fixture_open();
@@ -115,7 +137,8 @@ TEST(registry_limits_of_a_fleet)
     EXPECT_RC(try_fleet(registry, &row, &err), OK, &err);
 
     const char **names = myr_arena_calloc(arena, MYR_FEATURES_MAX + 1, sizeof *names);
-    for (size_t i = 0; i <= MYR_FEATURES_MAX; i++) names[i] = myr_arena_printf(arena, "feature %zu", i);
+    for (size_t i = 0; i <= MYR_FEATURES_MAX; i++)
+        names[i] = myr_arena_printf(arena, "feature %zu", i);
     row = fixture_fleet("wide");
     row.features = names;
     row.feature_count = MYR_FEATURES_MAX + 1;
@@ -159,7 +182,7 @@ TEST(registry_model_comes_back_whole)
     row.tags = tags;
     row.tag_count = 2;
     row.baseline = (double)NAN;
-    row.features = "[\"p\",\"d\"]";
+    row.features = "p\nd";
     int64_t version = 0;
     EXPECT_RC(myr_registry_model_add(registry, fleet, &row, &version, &err), OK, &err);
     row.tag_count = 0;
@@ -181,7 +204,7 @@ TEST(registry_model_comes_back_whole)
     EXPECT_STR(back.metrics, "{\"rmse\":0.5}");
     EXPECT_STR(back.fingerprint, "f00d");
     EXPECT_STR(back.source, "train");
-    EXPECT_STR(back.features, "[\"p\",\"d\"]");
+    EXPECT_STR(back.features, "p\nd");
     EXPECT(isnan(back.baseline));
     EXPECT_INT(back.created_ms, 77);
     EXPECT_INT(back.tag_count, 2);
@@ -224,8 +247,10 @@ TEST(registry_bad_models_are_refused)
     row = fixture_model("brand=1");
     row.algorithm = "no good";
     EXPECT_RC(try_model(registry, fleet, &row, &err), BAD_INPUT, &err);
-    static const char *const bad_hex[] = {"", "abc", HEX_A "a", "../../../../../../../../../../../../../../../../../../../../../etc/x", NULL,
-                                          "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
+    static const char *const bad_hex[] = {
+        "",        "abc",
+        HEX_A "a", "../../../../../../../../../../../../../../../../../../../../../etc/x",
+        NULL,      "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
     for (size_t i = 0; i < MYR_COUNT_OF(bad_hex); i++) {
         row = fixture_model("brand=1");
         row.artifact = bad_hex[i];
@@ -249,7 +274,8 @@ TEST(registry_limits_of_a_model)
     myr_err err = {0};
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
     myr_tag tags[MYR_TAGS_MAX + 1];
-    for (int i = 0; i <= MYR_TAGS_MAX; i++) tags[i] = (myr_tag){myr_arena_printf(arena, "k%02d", i), "v"};
+    for (int i = 0; i <= MYR_TAGS_MAX; i++)
+        tags[i] = (myr_tag){myr_arena_printf(arena, "k%02d", i), "v"};
     myr_model_row row = fixture_model("brand=1");
     row.tags = tags;
     row.tag_count = MYR_TAGS_MAX + 1;
@@ -324,9 +350,15 @@ TEST(registry_filters)
         const char *segment;
         myr_tag *tag;
         int64_t fleet;
-    } adds[] = {{"", NULL, fleet}, {"brand=2", &blue, fleet}, {"brand=1", &blue, fleet}, {"store=2,brand=1", &blue, fleet},
-                {"store=2,brand=1", &red, fleet}, {"store=10,brand=1", NULL, fleet}, {"store=2,brand=2", &blue, fleet},
-                {"store=2,brand=1", &blue, other}, {"brand=a%2Cb%25", NULL, fleet}};
+    } adds[] = {{"", NULL, fleet},
+                {"brand=2", &blue, fleet},
+                {"brand=1", &blue, fleet},
+                {"store=2,brand=1", &blue, fleet},
+                {"store=2,brand=1", &red, fleet},
+                {"store=10,brand=1", NULL, fleet},
+                {"store=2,brand=2", &blue, fleet},
+                {"store=2,brand=1", &blue, other},
+                {"brand=a%2Cb%25", NULL, fleet}};
     for (size_t i = 0; i < MYR_COUNT_OF(adds); i++) {
         myr_model_row model = fixture_model(adds[i].segment);
         model.tags = adds[i].tag;
@@ -334,17 +366,21 @@ TEST(registry_filters)
         EXPECT_RC(try_model(registry, adds[i].fleet, &model, &err), OK, &err);
     }
     expect_models(registry, fleet, NULL,
-                  "store=10,brand=1/1;store=2,brand=1/1;store=2,brand=1/2;store=2,brand=2/1;brand=1/1;brand=2/1;brand=a%2Cb%25/1;/1;");
+                  "store=10,brand=1/1;store=2,brand=1/1;store=2,brand=1/2;store=2,brand=2/1;brand=1/1;brand=2/"
+                  "1;brand=a%2Cb%25/1;/1;");
     expect_models(registry, fleet, &(myr_model_filter){.newest_only = true},
                   "store=10,brand=1/1;store=2,brand=1/2;store=2,brand=2/1;brand=1/1;brand=2/1;brand=a%2Cb%25/1;/1;");
     expect_models(registry, fleet, &(myr_model_filter){.segment_part = "brand=1", .newest_only = true},
                   "store=10,brand=1/1;store=2,brand=1/2;brand=1/1;");
-    expect_models(registry, fleet, &(myr_model_filter){.segment_part = "brand=1,store=2"}, "store=2,brand=1/1;store=2,brand=1/2;");
-    expect_models(registry, fleet, &(myr_model_filter){.segment_part = "brand=a%2cb%25"}, "brand=a%2Cb%25/1;"); /* decoded */
+    expect_models(registry, fleet, &(myr_model_filter){.segment_part = "brand=1,store=2"},
+                  "store=2,brand=1/1;store=2,brand=1/2;");
+    expect_models(registry, fleet, &(myr_model_filter){.segment_part = "brand=a%2cb%25"},
+                  "brand=a%2Cb%25/1;"); /* decoded */
     expect_models(registry, fleet, &(myr_model_filter){.segment_part = "brand=9"}, "");
     expect_models(registry, fleet, &(myr_model_filter){.segment_part = "shop=1"}, "");
     expect_models(registry, fleet, &(myr_model_filter){.segment_part = ""}, /* no part is asked for */
-                  "store=10,brand=1/1;store=2,brand=1/1;store=2,brand=1/2;store=2,brand=2/1;brand=1/1;brand=2/1;brand=a%2Cb%25/1;/1;");
+                  "store=10,brand=1/1;store=2,brand=1/1;store=2,brand=1/2;store=2,brand=2/1;brand=1/1;brand=2/"
+                  "1;brand=a%2Cb%25/1;/1;");
     expect_models(registry, fleet, &(myr_model_filter){.tag = "color=blue"},
                   "store=2,brand=1/1;store=2,brand=2/1;brand=1/1;brand=2/1;");
     expect_models(registry, fleet, &(myr_model_filter){.tag = "color=blue", .newest_only = true},
@@ -359,13 +395,16 @@ TEST(registry_filters)
     size_t count = 0;
     static const char *const bad_tags[] = {"", "color", "=blue"};
     for (size_t i = 0; i < MYR_COUNT_OF(bad_tags); i++) {
-        EXPECT_RC(myr_registry_models(registry, arena, fleet, &(myr_model_filter){.tag = bad_tags[i]}, &rows, &count, &err),
-                  BAD_INPUT, &err);
+        EXPECT_RC(
+            myr_registry_models(registry, arena, fleet, &(myr_model_filter){.tag = bad_tags[i]}, &rows, &count, &err),
+            BAD_INPUT, &err);
         EXPECT_HAS(err.message, "key=value");
     }
-    EXPECT_RC(myr_registry_models(registry, arena, fleet, &(myr_model_filter){.segment_part = "brand"}, &rows, &count, &err),
-              BAD_INPUT, &err);
-    EXPECT_RC(myr_registry_models(registry, arena, fleet, &(myr_model_filter){.brief = true}, &rows, &count, &err), OK, &err);
+    EXPECT_RC(
+        myr_registry_models(registry, arena, fleet, &(myr_model_filter){.segment_part = "brand"}, &rows, &count, &err),
+        BAD_INPUT, &err);
+    EXPECT_RC(myr_registry_models(registry, arena, fleet, &(myr_model_filter){.brief = true}, &rows, &count, &err), OK,
+              &err);
     EXPECT_STR(rows[0].metrics, "");
     myr_registry_close(registry);
 }
@@ -406,8 +445,7 @@ TEST(registry_survives_each_failed_allocation)
     myr_registry_close(fixture_registry(&fleet));
     char path[TESTING_PATH_BYTES];
     fixture_path(path);
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         myr_registry *registry = NULL;
         myr_arena *arena = NULL;
         myr_rc rc = myr_registry_open(path, false, &registry, NULL);

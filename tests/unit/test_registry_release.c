@@ -8,11 +8,12 @@ static void ids_of(myr_registry *registry, int64_t fleet, myr_arena *arena, int6
 {
     myr_err err = {0};
     myr_model_row *rows = NULL;
-    EXPECT_RC(myr_registry_models(registry, arena, fleet, &(myr_model_filter){.newest_only = true, .brief = true}, &rows, out_count,
-                                  &err),
+    EXPECT_RC(myr_registry_models(registry, arena, fleet, &(myr_model_filter){.newest_only = true, .brief = true},
+                                  &rows, out_count, &err),
               OK, &err);
     *out_ids = myr_arena_calloc(arena, *out_count + 1, sizeof **out_ids);
-    for (size_t i = 0; i < *out_count; i++) (*out_ids)[i] = rows[i].id;
+    for (size_t i = 0; i < *out_count; i++)
+        (*out_ids)[i] = rows[i].id;
 }
 
 static myr_rc try_release(myr_registry *registry, int64_t fleet, int64_t number, myr_err *err)
@@ -143,7 +144,8 @@ TEST(registry_transaction_is_all_or_nothing)
     EXPECT_RC(myr_registry_change_number(reader, &after, &err), OK, &err);
     EXPECT(after != before);
     myr_model_row row = fixture_model("brand=1");
-    EXPECT_RC(myr_registry_model_add(reader, fleet, &row, &version, &err), OK, &err); /* its read has ended: it may write */
+    EXPECT_RC(myr_registry_model_add(reader, fleet, &row, &version, &err), OK,
+              &err); /* its read has ended: it may write */
     EXPECT_INT(version, 2);
     myr_registry_close(reader);
     myr_registry_close(registry);
@@ -198,7 +200,8 @@ TEST(registry_two_processes_write_at_once)
     size_t count = 0;
     EXPECT_RC(myr_registry_models(registry, arena, fleet, NULL, &rows, &count, &err), OK, &err);
     EXPECT_INT(count, 2 * CHILD_ADDS);
-    for (size_t i = 0; i < count; i++) EXPECT_INT(rows[i].version, i + 1); /* each number once */
+    for (size_t i = 0; i < count; i++)
+        EXPECT_INT(rows[i].version, i + 1); /* each number once */
     int64_t first = 0, second = 0;
     EXPECT_RC(myr_registry_alias_get(registry, fleet, "first", &first, &err), OK, &err);
     EXPECT_RC(myr_registry_alias_get(registry, fleet, "second", &second, &err), OK, &err);
@@ -210,7 +213,8 @@ TEST(registry_damaged_file_is_bad_format)
 {
     int64_t fleet = 0;
     myr_registry *registry = fixture_registry(&fleet);
-    for (int i = 0; i < 50; i++) fixture_add(registry, fleet, "brand=1");
+    for (int i = 0; i < 50; i++)
+        fixture_add(registry, fleet, "brand=1");
     myr_registry_close(registry);
     char path[TESTING_PATH_BYTES];
     fixture_path(path);
@@ -277,7 +281,8 @@ TEST(registry_many_models)
             int order = strcmp(rows[k - 1].segment, rows[k].segment);
             EXPECT(order < 0 || (order == 0 && rows[k - 1].version < rows[k].version));
         }
-        for (size_t k = 0; k < count; k++) EXPECT_INT(rows[k].tag_count, 1);
+        for (size_t k = 0; k < count; k++)
+            EXPECT_INT(rows[k].tag_count, 1);
     }
     myr_registry_close(registry);
 }

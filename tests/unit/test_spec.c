@@ -3,7 +3,10 @@
 
 #include "spec/spec.h"
 
-static myr_rc parse(const char *text, myr_spec **out, myr_err *err) { return myr_spec_parse("t.yaml", text, strlen(text), out, err); }
+static myr_rc parse(const char *text, myr_spec **out, myr_err *err)
+{
+    return myr_spec_parse("t.yaml", text, strlen(text), out, err);
+}
 
 static const myr_spec_node *root_of(const char *text, myr_spec **out)
 {
@@ -126,6 +129,23 @@ TEST(wrong_types_and_ranges_name_place_and_value)
     myr_spec_free(spec);
 }
 
+/* No document at all is the null one: whoever may do without settings takes it for none. */
+TEST(nothing_is_a_null_root)
+{
+    static const char *const cases[] = {"", "\n\n", "# only a comment\n", "~\n", "---\n"};
+    static const char *const known[] = {"a", NULL};
+    for (size_t i = 0; i < MYR_COUNT_OF(cases); i++) {
+        myr_spec *spec = NULL;
+        myr_err err = {0};
+        EXPECT_RC(parse(cases[i], &spec, &err), OK, &err);
+        const myr_spec_node *root = myr_spec_root(spec);
+        EXPECT(root->kind == MYR_SPEC_SCALAR && root->is_null);
+        EXPECT_RC(myr_spec_check_keys(spec, root, known, &err), BAD_INPUT, &err);
+        EXPECT_HAS(err.message, "expected keys here: a");
+        myr_spec_free(spec);
+    }
+}
+
 TEST(refused_with_their_place)
 {
     static const struct {
@@ -135,8 +155,6 @@ TEST(refused_with_their_place)
         {"a: &x 1\nb: *x\n", "anchors"},
         {"a: [1\n", "not YAML"},
         {"a: 1\n---\nb: 2\n", "a second document"},
-        {"", "empty"},
-        {"# only a comment\n", "empty"},
         {"? [a]\n: b\n", "a key must be a plain word"},
         {"a: \"x\\0y\"\n", "NUL"},
         {"\ta: 1\n", "not YAML"},
@@ -203,8 +221,7 @@ TEST(too_many_values_are_refused)
 
 TEST(survives_each_failed_allocation)
 {
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         myr_spec *spec = NULL;
         myr_err err = {0};
         myr_rc rc = parse("a: [1, 2, {b: c}]\nd: e\n", &spec, &err);

@@ -74,7 +74,8 @@ TEST(store_refuses_names_that_are_no_hashes)
     myr_err err = {0};
     char *data = NULL;
     size_t size = 0;
-    static const char *const bad[] = {"", "ab", NULL, "../../../../../../../../../../../../../../../../../../../etc/passwd12",
+    static const char *const bad[] = {"", "ab", NULL,
+                                      "../../../../../../../../../../../../../../../../../../../etc/passwd12",
                                       "2CF24DBA5FB0A30E26E83B2AC5B9E29E1B161E5C1FA7425E73043362938B9824"};
     for (size_t i = 0; i < MYR_COUNT_OF(bad); i++) {
         EXPECT_RC(myr_store_get(store, bad[i], &data, &size, &err), BAD_INPUT, &err);
@@ -152,7 +153,8 @@ static size_t names_in(const char *dir)
     return count;
 }
 
-/* Each file call fails once, as a broken disk and as a full one: the artifact is whole or not there, and no litter stays. */
+/* Each file call fails once, as a broken disk and as a full one: the artifact is whole or not there, and no litter
+ * stays. */
 TEST(store_survives_each_failed_file_call)
 {
     char dir[TESTING_PATH_BYTES], path[TESTING_PATH_BYTES + 80], sub[TESTING_PATH_BYTES + 8];
@@ -192,15 +194,15 @@ TEST(store_survives_each_failed_allocation)
 {
     char dir[TESTING_PATH_BYTES];
     store_dir(dir);
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         myr_store *store = NULL;
         char hex[MYR_SHA256_HEX_BYTES];
         char *data = NULL;
         size_t size = 0;
         myr_rc rc = myr_store_open(dir, &store, NULL);
         if (rc == MYR_OK) rc = myr_store_put(store, "hello", 5, hex, NULL);
-        if (rc == MYR_OK) rc = myr_store_put(store, "hello", 5, hex, NULL); /* reads it; writes it again without memory */
+        if (rc == MYR_OK)
+            rc = myr_store_put(store, "hello", 5, hex, NULL); /* reads it; writes it again without memory */
         if (rc == MYR_OK) rc = myr_store_get(store, hex, &data, &size, NULL);
         TESTING_NO_FAULTS();
         EXPECT(rc == MYR_OK || (rc == MYR_NO_MEMORY && data == NULL));
@@ -261,8 +263,10 @@ TEST(store_is_shared)
     void *slots[2][2] = {{store, (void *)1}, {store, (void *)1}};
     myr_thread threads[2];
     myr_err err = {0};
-    for (int i = 0; i < 2; i++) EXPECT_RC(myr_thread_start(&threads[i], "put", thread_body, slots[i], &err), OK, &err);
-    for (int i = 0; i < 2; i++) myr_thread_join(threads[i]);
+    for (int i = 0; i < 2; i++)
+        EXPECT_RC(myr_thread_start(&threads[i], "put", thread_body, slots[i], &err), OK, &err);
+    for (int i = 0; i < 2; i++)
+        myr_thread_join(threads[i]);
     int status = 0;
     EXPECT(waitpid(pid, &status, 0) == pid);
     myr_io_set_sync(true);

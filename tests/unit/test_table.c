@@ -9,7 +9,9 @@ static void describe(fixture *f, const char *input, const char *wanted)
     MYR_AUTO(myr_buf) text = {0};
     for (size_t i = 0; i < count; i++) {
         myr_buf_printf(&text, "%s%s %s%s", i > 0 ? ", " : "", columns[i].name, columns[i].sql_type,
-                       columns[i].is_integer ? " int" : columns[i].is_numeric ? " num" : "");
+                       columns[i].is_integer   ? " int"
+                       : columns[i].is_numeric ? " num"
+                                               : "");
     }
     EXPECT_STR(text.data, wanted);
 }
@@ -32,11 +34,15 @@ static void refused(fixture *f, const char *input, const char *feature, myr_rc w
 TEST(describe_tells_names_and_types)
 {
     MYR_AUTO(fixture) f = fixture_new(2);
-    describe(&f, fixture_file(&f, "a.csv", "store,price,name,ok,day\n1,2.5,x,true,2020-01-02\n2,3,y,false,2020-01-03\n"),
+    describe(&f,
+             fixture_file(&f, "a.csv", "store,price,name,ok,day\n1,2.5,x,true,2020-01-02\n2,3,y,false,2020-01-03\n"),
              "store BIGINT int, price DOUBLE num, name VARCHAR, ok BOOLEAN num, day DATE");
-    fixture_sql(&f, "COPY (SELECT 1::INTEGER a, 2::DECIMAL(5,2) b, 'x' c, 1.5::FLOAT d, 7::HUGEINT e) TO '$/a.parquet'");
-    describe(&f, fixture_path(&f, "a.parquet"), "a INTEGER int, b DECIMAL(5,2) num, c VARCHAR, d FLOAT num, e DOUBLE num");
-    describe(&f, fixture_file(&f, "a.ndjson", "{\"a\":1,\"b\":2.5}\n{\"a\":2,\"b\":null}\n"), "a BIGINT int, b DOUBLE num");
+    fixture_sql(&f,
+                "COPY (SELECT 1::INTEGER a, 2::DECIMAL(5,2) b, 'x' c, 1.5::FLOAT d, 7::HUGEINT e) TO '$/a.parquet'");
+    describe(&f, fixture_path(&f, "a.parquet"),
+             "a INTEGER int, b DECIMAL(5,2) num, c VARCHAR, d FLOAT num, e DOUBLE num");
+    describe(&f, fixture_file(&f, "a.ndjson", "{\"a\":1,\"b\":2.5}\n{\"a\":2,\"b\":null}\n"),
+             "a BIGINT int, b DOUBLE num");
 }
 
 TEST(separators_are_found_in_the_header)
@@ -47,7 +53,11 @@ TEST(separators_are_found_in_the_header)
     describe(&f, fixture_file(&f, "c.csv", "a|b\r\n1|2\r\n"), "a BIGINT int, b BIGINT int");
     describe(&f, fixture_file(&f, "d.csv", "\"a;x;y\",b\n1,2\n"), "a;x;y BIGINT int, b BIGINT int");
     describe(&f, fixture_file(&f, "e.csv", "a\n1\n"), "a BIGINT int");
-    describe(&f, fixture_file(&f, "f.csv", "\xef\xbb\xbf" "a,b\n1,2\n"), "a BIGINT int, b BIGINT int");
+    describe(&f,
+             fixture_file(&f, "f.csv",
+                          "\xef\xbb\xbf"
+                          "a,b\n1,2\n"),
+             "a BIGINT int, b BIGINT int");
 }
 
 TEST(names_with_quotes_and_semicolons_are_names)
@@ -55,7 +65,8 @@ TEST(names_with_quotes_and_semicolons_are_names)
     MYR_AUTO(fixture) f = fixture_new(1);
     const char *input = fixture_file(&f, "a\"b';--.csv", "\"a\"\"b';--\",\"x'); DROP\"\n1,2\n3,4\n");
     MYR_AUTO(fixture_data) data = NULL;
-    EXPECT_RC(fixture_load(&f, input, FIXTURE_NAMES("!a\"b';--", "x'); DROP"), FIXTURE_NAMES("a\"b';--"), &data), OK, &f.err);
+    EXPECT_RC(fixture_load(&f, input, FIXTURE_NAMES("!a\"b';--", "x'); DROP"), FIXTURE_NAMES("a\"b';--"), &data), OK,
+              &f.err);
     EXPECT_INT(data->row_count, 2);
     EXPECT_INT(data->cols[0].data.i64[1], 3);
     EXPECT(data->cols[1].data.f64[1] == 4.0);
@@ -83,7 +94,8 @@ TEST(globs_and_compressed_files_are_read)
 TEST(load_keeps_the_order_of_the_file)
 {
     MYR_AUTO(fixture) f = fixture_new(2);
-    fixture_sql(&f, "COPY (SELECT range AS i, (range * 7919) % 1000 AS k FROM range(300000)) TO '$/a.parquet' (ROW_GROUP_SIZE 20000)");
+    fixture_sql(&f, "COPY (SELECT range AS i, (range * 7919) % 1000 AS k FROM range(300000)) TO '$/a.parquet' "
+                    "(ROW_GROUP_SIZE 20000)");
     MYR_AUTO(fixture_data) data = NULL;
     EXPECT_RC(fixture_load(&f, fixture_path(&f, "a.parquet"), FIXTURE_NAMES("i"), NULL, &data), OK, &f.err);
     EXPECT_INT(data->row_count, 300000);
@@ -95,17 +107,20 @@ TEST(load_keeps_the_order_of_the_file)
     for (int64_t i = 1; i < sorted->row_count; i++) {
         int64_t before = sorted->cols[0].data.i64[i - 1], now = sorted->cols[0].data.i64[i];
         if (before > now) fail_msg("row %lld is not sorted", (long long)i);
-        if (before == now && sorted->cols[1].data.f64[i - 1] > sorted->cols[1].data.f64[i]) fail_msg("a tie lost the file's order");
+        if (before == now && sorted->cols[1].data.f64[i - 1] > sorted->cols[1].data.f64[i])
+            fail_msg("a tie lost the file's order");
     }
 }
 
 TEST(load_turns_every_number_into_a_double)
 {
     MYR_AUTO(fixture) f = fixture_new(1);
-    fixture_sql(&f, "COPY (SELECT * FROM (VALUES (1::TINYINT, 2.25::DECIMAL(9,2), true, '3.5', NULL::INTEGER, 1e300::DOUBLE), "
-                    "(NULL, NULL, NULL, NULL, NULL, 'nan'::DOUBLE)) t(a, b, c, d, e, f)) TO '$/a.parquet'");
+    fixture_sql(
+        &f, "COPY (SELECT * FROM (VALUES (1::TINYINT, 2.25::DECIMAL(9,2), true, '3.5', NULL::INTEGER, 1e300::DOUBLE), "
+            "(NULL, NULL, NULL, NULL, NULL, 'nan'::DOUBLE)) t(a, b, c, d, e, f)) TO '$/a.parquet'");
     MYR_AUTO(fixture_data) data = NULL;
-    EXPECT_RC(fixture_load(&f, fixture_path(&f, "a.parquet"), FIXTURE_NAMES("a", "b", "c", "d", "e", "f"), NULL, &data), OK, &f.err);
+    EXPECT_RC(fixture_load(&f, fixture_path(&f, "a.parquet"), FIXTURE_NAMES("a", "b", "c", "d", "e", "f"), NULL, &data),
+              OK, &f.err);
     const double wanted[] = {1, 2.25, 1, 3.5, NAN, 1e300};
     for (uint32_t i = 0; i < 6; i++) {
         double cell = data->cols[i].data.f64[0];
@@ -118,8 +133,10 @@ TEST(load_turns_every_number_into_a_double)
 static const char *key_text(const myr_col *col, int64_t row, char out[64])
 {
     if (myr_col_is_null(col, row)) return "NULL";
-    if (col->type == MYR_COL_INT64) snprintf(out, 64, "#%lld", (long long)col->data.i64[row]);
-    else snprintf(out, 64, MYR_STR_FMT, MYR_STR_ARG(col->data.text[row]));
+    if (col->type == MYR_COL_INT64)
+        snprintf(out, 64, "#%lld", (long long)col->data.i64[row]);
+    else
+        snprintf(out, 64, MYR_STR_FMT, MYR_STR_ARG(col->data.text[row]));
     return out;
 }
 
@@ -129,16 +146,18 @@ static void keys_are(fixture *f, const char *input, const char *column, const ch
     snprintf(name, sizeof name, "!%s", column);
     MYR_AUTO(fixture_data) data = NULL;
     EXPECT_RC(fixture_load(f, input, FIXTURE_NAMES(name), NULL, &data), OK, &f->err);
-    for (int64_t i = 0; wanted[i] != NULL; i++) EXPECT_STR(key_text(&data->cols[0], i, text), wanted[i]);
+    for (int64_t i = 0; wanted[i] != NULL; i++)
+        EXPECT_STR(key_text(&data->cols[0], i, text), wanted[i]);
 }
 
 TEST(keys_keep_what_their_text_says)
 {
     MYR_AUTO(fixture) f = fixture_new(1);
-    const char *csv = fixture_file(&f, "a.csv", "i,zero,big,day,real,mixed,long\n"
-                                                "1,01,12345678901234567890,2020-01-02,2.0,x,123456789012345678\n"
-                                                "-2,7,3,2020-01-03,2.5,7,1\n"
-                                                ",,,,,,\n");
+    const char *csv = fixture_file(&f, "a.csv",
+                                   "i,zero,big,day,real,mixed,long\n"
+                                   "1,01,12345678901234567890,2020-01-02,2.0,x,123456789012345678\n"
+                                   "-2,7,3,2020-01-03,2.5,7,1\n"
+                                   ",,,,,,\n");
     keys_are(&f, csv, "i", FIXTURE_NAMES("#1", "#-2", "NULL"));
     keys_are(&f, csv, "zero", FIXTURE_NAMES("01", "7", "NULL"));
     keys_are(&f, csv, "big", FIXTURE_NAMES("12345678901234567890", "3", "NULL"));
@@ -146,8 +165,9 @@ TEST(keys_keep_what_their_text_says)
     keys_are(&f, csv, "real", FIXTURE_NAMES("2", "2.5", "NULL"));
     keys_are(&f, csv, "mixed", FIXTURE_NAMES("x", "7", "NULL"));
     keys_are(&f, csv, "long", FIXTURE_NAMES("#123456789012345678", "#1", "NULL"));
-    fixture_sql(&f, "COPY (SELECT * FROM (VALUES (2.0::DOUBLE, 3.00::DECIMAL(5,2), 18446744073709551615::UBIGINT, 'é'), "
-                    "('nan'::DOUBLE, 2.50::DECIMAL(5,2), NULL, '')) t(d, e, u, s)) TO '$/a.parquet'");
+    fixture_sql(&f,
+                "COPY (SELECT * FROM (VALUES (2.0::DOUBLE, 3.00::DECIMAL(5,2), 18446744073709551615::UBIGINT, 'é'), "
+                "('nan'::DOUBLE, 2.50::DECIMAL(5,2), NULL, '')) t(d, e, u, s)) TO '$/a.parquet'");
     fixture_path(&f, "a.parquet");
     keys_are(&f, f.path, "d", FIXTURE_NAMES("2", "NULL"));
     keys_are(&f, f.path, "e", FIXTURE_NAMES("3", "2.50"));
@@ -161,10 +181,12 @@ TEST(a_late_odd_key_makes_the_column_text)
     MYR_AUTO(fixture) f = fixture_new(2);
     MYR_AUTO(myr_buf) text = {0};
     myr_buf_puts(&text, "k,x\n");
-    for (int i = 0; i < 50000; i++) myr_buf_printf(&text, "%d,1\n", i % 7);
+    for (int i = 0; i < 50000; i++)
+        myr_buf_printf(&text, "%d,1\n", i % 7);
     myr_buf_puts(&text, "007,2.5\n");
     MYR_AUTO(fixture_data) data = NULL;
-    EXPECT_RC(fixture_load(&f, fixture_bytes(&f, "a.csv", text.data, text.size), FIXTURE_NAMES("!k", "x"), NULL, &data), OK, &f.err);
+    EXPECT_RC(fixture_load(&f, fixture_bytes(&f, "a.csv", text.data, text.size), FIXTURE_NAMES("!k", "x"), NULL, &data),
+              OK, &f.err);
     EXPECT(data->cols[0].type == MYR_COL_TEXT);
     EXPECT(myr_str_is(data->cols[0].data.text[50000], "007"));
     EXPECT(myr_str_is(data->cols[0].data.text[8], "1"));
@@ -179,7 +201,8 @@ TEST(a_table_without_rows_is_a_table)
     EXPECT(csv->row_count == 0 && csv->col_count == 2);
     fixture_sql(&f, "COPY (SELECT 1 AS x WHERE false) TO '$/a.parquet'");
     MYR_AUTO(fixture_data) parquet = NULL;
-    EXPECT_RC(fixture_load(&f, fixture_path(&f, "a.parquet"), FIXTURE_NAMES("x"), FIXTURE_NAMES("x"), &parquet), OK, &f.err);
+    EXPECT_RC(fixture_load(&f, fixture_path(&f, "a.parquet"), FIXTURE_NAMES("x"), FIXTURE_NAMES("x"), &parquet), OK,
+              &f.err);
     EXPECT_INT(parquet->row_count, 0);
 }
 
@@ -204,15 +227,19 @@ TEST(what_is_not_there_is_said)
 TEST(bad_lines_of_a_csv_are_named)
 {
     MYR_AUTO(fixture) f = fixture_new(1);
-    refused(&f, fixture_file(&f, "many.csv", "a,b\n1,2\n3,4,5\n"), "a", MYR_BAD_INPUT, "many.csv:3: 3 fields where the header has 2");
-    refused(&f, fixture_file(&f, "few.csv", "a,b,c\n1,2,3\n1,2\n"), "a", MYR_BAD_INPUT, "few.csv:3: 2 fields where the header has 3");
+    refused(&f, fixture_file(&f, "many.csv", "a,b\n1,2\n3,4,5\n"), "a", MYR_BAD_INPUT,
+            "many.csv:3: 3 fields where the header has 2");
+    refused(&f, fixture_file(&f, "few.csv", "a,b,c\n1,2,3\n1,2\n"), "a", MYR_BAD_INPUT,
+            "few.csv:3: 2 fields where the header has 3");
     refused(&f, fixture_file(&f, "latin.csv", "a,b\n1,caf\xe9\n"), "a", MYR_BAD_INPUT, "latin.csv:2: not UTF-8");
     refused(&f, fixture_file(&f, "head.csv", "caf\xe9,b\n1,2\n"), "b", MYR_BAD_INPUT, "head.csv:1: not UTF-8");
     refused(&f, fixture_file(&f, "quote.csv", "a,b\n1,\"x\n2,3\n"), "a", MYR_BAD_INPUT, "quote.csv:2: ");
     refused(&f, fixture_file(&f, "cell.csv", "a,b\n1,2\n2,oops\n3,4\n"), "b", MYR_BAD_INPUT,
             "cell.csv:3: column 'b': 'oops' is not a DOUBLE");
-    refused(&f, fixture_file(&f, "na.csv", "a,b\n1,NA\n2,3\n"), "b", MYR_BAD_INPUT, "'NA' is not a DOUBLE; correct it or leave");
-    refused(&f, fixture_file(&f, "day.csv", "a,b\n1,2020-01-01\n"), "b", MYR_BAD_INPUT, "'b' (DATE) must be numeric; row 1 holds '2020-01-01'");
+    refused(&f, fixture_file(&f, "na.csv", "a,b\n1,NA\n2,3\n"), "b", MYR_BAD_INPUT,
+            "'NA' is not a DOUBLE; correct it or leave");
+    refused(&f, fixture_file(&f, "day.csv", "a,b\n1,2020-01-01\n"), "b", MYR_BAD_INPUT,
+            "'b' (DATE) must be numeric; row 1 holds '2020-01-01'");
     refused(&f, fixture_file(&f, "empty.csv", ""), "a", MYR_BAD_INPUT, "empty");
     refused(&f, fixture_file(&f, "blank.csv", "\n\n"), "a", MYR_BAD_INPUT, "empty line");
     refused(&f, fixture_file(&f, "ours.csv", "myr:row,b\n1,2\n"), "b", MYR_BAD_INPUT, "must be renamed");
@@ -223,10 +250,12 @@ TEST(bad_lines_far_down_are_named)
     MYR_AUTO(fixture) f = fixture_new(2);
     MYR_AUTO(myr_buf) text = {0};
     myr_buf_puts(&text, "a,b\n");
-    for (int i = 0; i < 60000; i++) myr_buf_puts(&text, "1,2\n");
+    for (int i = 0; i < 60000; i++)
+        myr_buf_puts(&text, "1,2\n");
     size_t good = text.size;
     myr_buf_puts(&text, "3,oops\n");
-    refused(&f, fixture_bytes(&f, "cell.csv", text.data, text.size), "b", MYR_BAD_INPUT, "cell.csv:60002: column 'b': 'oops'");
+    refused(&f, fixture_bytes(&f, "cell.csv", text.data, text.size), "b", MYR_BAD_INPUT,
+            "cell.csv:60002: column 'b': 'oops'");
     text.size = good;
     myr_buf_puts(&text, "3,4,5\n");
     refused(&f, fixture_bytes(&f, "many.csv", text.data, text.size), "b", MYR_BAD_INPUT, "many.csv:60002: 3 fields");
@@ -235,7 +264,8 @@ TEST(bad_lines_far_down_are_named)
 TEST(text_counts_as_numeric_only_if_all_of_it_is)
 {
     MYR_AUTO(fixture) f = fixture_new(1);
-    fixture_sql(&f, "COPY (SELECT * FROM (VALUES ('1', 'a', DATE '2020-01-01', [1]), ('2.5', '2', NULL, NULL), (NULL, NULL, NULL, NULL)) "
+    fixture_sql(&f, "COPY (SELECT * FROM (VALUES ('1', 'a', DATE '2020-01-01', [1]), ('2.5', '2', NULL, NULL), (NULL, "
+                    "NULL, NULL, NULL)) "
                     "t(good, bad, day, list)) TO '$/a.parquet'");
     MYR_AUTO(fixture_data) data = NULL;
     EXPECT_RC(fixture_load(&f, fixture_path(&f, "a.parquet"), FIXTURE_NAMES("good"), NULL, &data), OK, &f.err);
@@ -261,11 +291,13 @@ TEST(damaged_parquet_is_an_error)
         EXPECT_RC(fixture_load(&f, f.path, FIXTURE_NAMES("x"), NULL, &data), BAD_INPUT, &f.err);
         EXPECT_HAS(f.err.message, "b.parquet");
     }
-    refused(&f, fixture_file(&f, "text.parquet", "this is not a Parquet file, really"), "x", MYR_BAD_INPUT, "damaged or not Parquet");
+    refused(&f, fixture_file(&f, "text.parquet", "this is not a Parquet file, really"), "x", MYR_BAD_INPUT,
+            "damaged or not Parquet");
     for (size_t at = 5; at < size; at += 1 + size / 97) {
         bytes[at] = (char)(bytes[at] ^ 0x5a);
         myr_table_data *data = NULL;
-        myr_rc rc = fixture_load(&f, fixture_bytes(&f, "c.parquet", bytes, size), FIXTURE_NAMES("x", "!s"), NULL, &data);
+        myr_rc rc =
+            fixture_load(&f, fixture_bytes(&f, "c.parquet", bytes, size), FIXTURE_NAMES("x", "!s"), NULL, &data);
         EXPECT(rc == MYR_OK || data == NULL);
         myr_table_data_free(data);
         bytes[at] = (char)(bytes[at] ^ 0x5a);
@@ -299,7 +331,8 @@ TEST(memory_is_bounded_and_spilled_bytes_are_removed)
     char temp[TESTING_PATH_BYTES + 16];
     snprintf(temp, sizeof temp, "%s/spill'", f.dir);
     EXPECT_RC(myr_table_engine_set_temp(f.engine, temp, &f.err), OK, &f.err);
-    fixture_sql(&f, "COPY (SELECT hash(range) AS x, 'some longer text ' || hash(range * 3) AS s FROM range(2000000)) TO '$/a.parquet'");
+    fixture_sql(&f, "COPY (SELECT hash(range) AS x, 'some longer text ' || hash(range * 3) AS s FROM range(2000000)) "
+                    "TO '$/a.parquet'");
     myr_table_engine *small = NULL;
     EXPECT_RC(myr_table_engine_open(1, 24 << 20, &small, &f.err), OK, &f.err);
     EXPECT_RC(myr_table_engine_set_temp(small, temp, &f.err), OK, &f.err);
@@ -317,8 +350,7 @@ TEST(load_survives_each_failed_allocation)
 {
     MYR_AUTO(fixture) f = fixture_new(1);
     fixture_file(&f, "a.csv", "k,x\n01,2\n2,3.5\n");
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         myr_table_data *data = NULL;
         myr_rc rc = fixture_load(&f, f.path, FIXTURE_NAMES("!k", "x"), FIXTURE_NAMES("x"), &data);
         EXPECT(rc == MYR_OK || (rc == MYR_NO_MEMORY && data == NULL));

@@ -1,4 +1,5 @@
-/* Tables mapped through a function into files, and columns written: what stands in the files is read back by another DuckDB. */
+/* Tables mapped through a function into files, and columns written: what stands in the files is read back by another
+ * DuckDB. */
 #include "table_fixture.h"
 
 #include <stdatomic.h>
@@ -8,7 +9,7 @@
 typedef struct adder {
     atomic_llong rows;
     atomic_int states_made, states_freed;
-    int64_t fail_after;  /* rows; 0 = never */
+    int64_t fail_after; /* rows; 0 = never */
     bool no_state;
     bool bad_text;
 } adder;
@@ -48,13 +49,16 @@ static myr_rc adder_call(void *ctx, void *thread_state, const myr_table_chunk *c
         chunk->f64[0][r] = x + chunk->inputs[2].data.f64[r];
         if (isnan(x)) chunk->valid[0][r] = 0;
         bool is_null = myr_col_is_null(&chunk->inputs[0], r);
-        if (is_null) chunk->valid[1][r] = 0;
-        else chunk->i64[1][r] = 2 * chunk->inputs[0].data.i64[r];
+        if (is_null)
+            chunk->valid[1][r] = 0;
+        else
+            chunk->i64[1][r] = 2 * chunk->inputs[0].data.i64[r];
         chunk->text[2][r] = is_null ? (myr_str){0} : myr_str_of(state->text[0]);
         chunk->text[3][r] = r % 3 == 0 ? myr_str_of("other text of some length") : myr_str_of(state->text[1]);
     }
     int64_t rows = atomic_fetch_add(&a->rows, chunk->row_count) + chunk->row_count;
-    if (a->fail_after > 0 && rows > a->fail_after) MYR_FAIL(err, TIMEOUT, "the adder is tired after %lld rows", (long long)rows);
+    if (a->fail_after > 0 && rows > a->fail_after)
+        MYR_FAIL(err, TIMEOUT, "the adder is tired after %lld rows", (long long)rows);
     return MYR_OK;
 }
 
@@ -66,16 +70,26 @@ static myr_table_map adder_map(fixture *f, adder *a, const char *input, const ch
 {
     static char output[TESTING_PATH_BYTES + 16];
     snprintf(output, sizeof output, "%s/out", f->dir);
-    return (myr_table_map){.input = input, .wants = adder_wants, .want_count = 3, .keep = keep, .keep_count = keep_count,
-                           .outputs = adder_outputs, .output_count = 4, .output_dir = output, .fn = adder_call, .ctx = a,
-                           .make_state = adder_new, .free_state = adder_free};
+    return (myr_table_map){.input = input,
+                           .wants = adder_wants,
+                           .want_count = 3,
+                           .keep = keep,
+                           .keep_count = keep_count,
+                           .outputs = adder_outputs,
+                           .output_count = 4,
+                           .output_dir = output,
+                           .fn = adder_call,
+                           .ctx = a,
+                           .make_state = adder_new,
+                           .free_state = adder_free};
 }
 
 static const char *numbers_file(fixture *f)
 {
-    fixture_sql(f, "COPY (SELECT range AS id, CASE WHEN range % 10 = 9 THEN NULL ELSE range % 5 END AS k, "
-                   "CASE WHEN range % 7 = 0 THEN NULL ELSE range::DOUBLE END AS a, 0.5 AS b, 'n' || (range % 3) AS name "
-                   "FROM range(100000)) TO '$/in.parquet' (ROW_GROUP_SIZE 10000)");
+    fixture_sql(f,
+                "COPY (SELECT range AS id, CASE WHEN range % 10 = 9 THEN NULL ELSE range % 5 END AS k, "
+                "CASE WHEN range % 7 = 0 THEN NULL ELSE range::DOUBLE END AS a, 0.5 AS b, 'n' || (range % 3) AS name "
+                "FROM range(100000)) TO '$/in.parquet' (ROW_GROUP_SIZE 10000)");
     return fixture_path(f, "in.parquet");
 }
 
@@ -88,14 +102,22 @@ TEST(map_writes_kept_and_computed_columns_in_order)
     EXPECT_RC(myr_table_map_run(f.engine, &map, &rows, &f.err), OK, &f.err);
     EXPECT(rows == 100000 && atomic_load(&a.rows) == 100000);
     EXPECT(atomic_load(&a.states_made) > 0 && atomic_load(&a.states_made) == atomic_load(&a.states_freed));
-    EXPECT_STR(fixture_sql(&f, "SELECT string_agg(column_name || ' ' || column_type, ', ') FROM (DESCRIBE SELECT * FROM '$/out/part-0.parquet')"),
+    EXPECT_STR(fixture_sql(&f, "SELECT string_agg(column_name || ' ' || column_type, ', ') FROM (DESCRIBE SELECT * "
+                               "FROM '$/out/part-0.parquet')"),
                "name VARCHAR, id BIGINT, sum DOUBLE, twice BIGINT, short text VARCHAR, long\"text VARCHAR");
-    EXPECT_STR(fixture_sql(&f, "SELECT count(*) FROM (SELECT *, row_number() OVER () - 1 AS n FROM '$/out/part-0.parquet') WHERE id <> n"), "0");
-    EXPECT_STR(fixture_sql(&f, "SELECT count(*) FROM '$/out/part-0.parquet' o JOIN '$/in.parquet' i USING (id) WHERE "
-                               "o.sum IS DISTINCT FROM i.a + i.b OR o.twice IS DISTINCT FROM 2 * i.k OR "
-                               "o.\"short text\" IS DISTINCT FROM (CASE WHEN i.k IS NOT NULL THEN 'short' END) OR "
-                               "o.\"long\"\"text\" NOT IN ('other text of some length', 'a text longer than twelve bytes')"), "0");
-    EXPECT_STR(fixture_sql(&f, "SELECT count(*) > 0 FROM '$/out/part-0.parquet' WHERE \"long\"\"text\" LIKE 'other%'"), "true");
+    EXPECT_STR(
+        fixture_sql(
+            &f,
+            "SELECT count(*) FROM (SELECT *, row_number() OVER () - 1 AS n FROM '$/out/part-0.parquet') WHERE id <> n"),
+        "0");
+    EXPECT_STR(
+        fixture_sql(&f, "SELECT count(*) FROM '$/out/part-0.parquet' o JOIN '$/in.parquet' i USING (id) WHERE "
+                        "o.sum IS DISTINCT FROM i.a + i.b OR o.twice IS DISTINCT FROM 2 * i.k OR "
+                        "o.\"short text\" IS DISTINCT FROM (CASE WHEN i.k IS NOT NULL THEN 'short' END) OR "
+                        "o.\"long\"\"text\" NOT IN ('other text of some length', 'a text longer than twelve bytes')"),
+        "0");
+    EXPECT_STR(fixture_sql(&f, "SELECT count(*) > 0 FROM '$/out/part-0.parquet' WHERE \"long\"\"text\" LIKE 'other%'"),
+               "true");
 }
 
 TEST(map_splits_into_hive_directories)
@@ -109,17 +131,21 @@ TEST(map_splits_into_hive_directories)
     EXPECT_INT(rows, 100000);
     EXPECT(myr_io_exists(fixture_path(&f, "out/k=0/name=n1/part-0.parquet")));
     EXPECT(myr_io_exists(fixture_path(&f, "out/k=__HIVE_DEFAULT_PARTITION__/name=n2/part-0.parquet")));
-    EXPECT_STR(fixture_sql(&f, "SELECT string_agg(column_name, ',') FROM (DESCRIBE SELECT * FROM read_parquet('$/out/k=0/name=n1/part-0.parquet', "
-                               "hive_partitioning = false))"), "id,sum,twice,short text,long\"text");
+    EXPECT_STR(fixture_sql(&f, "SELECT string_agg(column_name, ',') FROM (DESCRIBE SELECT * FROM "
+                               "read_parquet('$/out/k=0/name=n1/part-0.parquet', "
+                               "hive_partitioning = false))"),
+               "id,sum,twice,short text,long\"text");
     EXPECT_STR(fixture_sql(&f, "SELECT count(*) FROM '$/out/*/*/*.parquet' o JOIN '$/in.parquet' i USING (id) WHERE "
-                               "o.k::VARCHAR IS DISTINCT FROM i.k::VARCHAR OR o.name <> i.name"), "0");
+                               "o.k::VARCHAR IS DISTINCT FROM i.k::VARCHAR OR o.name <> i.name"),
+               "0");
     EXPECT_STR(fixture_sql(&f, "SELECT count(DISTINCT id) FROM '$/out/*/*/*.parquet'"), "100000");
 }
 
 TEST(many_partitions_give_one_file_each)
 {
     MYR_AUTO(fixture) f = fixture_new(2);
-    fixture_sql(&f, "COPY (SELECT range % 700 AS k, range::DOUBLE AS a, 1 AS b FROM range(60000)) TO '$/in.parquet' (ROW_GROUP_SIZE 5000)");
+    fixture_sql(&f, "COPY (SELECT range % 700 AS k, range::DOUBLE AS a, 1 AS b FROM range(60000)) TO '$/in.parquet' "
+                    "(ROW_GROUP_SIZE 5000)");
     adder a = {0};
     myr_table_map map = adder_map(&f, &a, fixture_path(&f, "in.parquet"), FIXTURE_NAMES("k"), 1);
     map.partition_by = FIXTURE_NAMES("k");
@@ -157,8 +183,9 @@ TEST(map_of_nothing_has_the_schema)
     int64_t rows = -1;
     EXPECT_RC(myr_table_map_run(f.engine, &map, &rows, &f.err), OK, &f.err);
     EXPECT_INT(rows, 0);
-    EXPECT_STR(fixture_sql(&f, "SELECT string_agg(column_name, ',') FROM (DESCRIBE SELECT * FROM '$/out/part-0.parquet')"),
-               "k,sum,twice,short text,long\"text");
+    EXPECT_STR(
+        fixture_sql(&f, "SELECT string_agg(column_name, ',') FROM (DESCRIBE SELECT * FROM '$/out/part-0.parquet')"),
+        "k,sum,twice,short text,long\"text");
     char split[TESTING_PATH_BYTES + 16];
     snprintf(split, sizeof split, "%s/split", f.dir);
     map.output_dir = split;
@@ -227,7 +254,8 @@ static myr_rc wide_sum(void *ctx, void *state, const myr_table_chunk *chunk, myr
     (void)err;
     for (int64_t r = 0; r < chunk->row_count; r++) {
         chunk->f64[0][r] = 0;
-        for (int i = 0; i < *(int *)ctx; i++) chunk->f64[0][r] += chunk->inputs[i].data.f64[r];
+        for (int i = 0; i < *(int *)ctx; i++)
+            chunk->f64[0][r] += chunk->inputs[i].data.f64[r];
     }
     return MYR_OK;
 }
@@ -243,14 +271,21 @@ TEST(map_takes_many_columns)
         wants[i].name = names[i];
         myr_buf_printf(&text, "%s%s", i > 0 ? "," : "", names[i]);
     }
-    for (int i = 0; i < WIDE_COLUMNS; i++) myr_buf_printf(&text, "%s%d", i > 0 ? "," : "\n", i);
+    for (int i = 0; i < WIDE_COLUMNS; i++)
+        myr_buf_printf(&text, "%s%d", i > 0 ? "," : "\n", i);
     myr_buf_putc(&text, '\n');
     int count = WIDE_COLUMNS;
     char output[TESTING_PATH_BYTES + 8];
     snprintf(output, sizeof output, "%s/out", f.dir);
     myr_table_output sum = {"sum", MYR_COL_DOUBLE};
-    myr_table_map map = {.input = fixture_bytes(&f, "in.csv", text.data, text.size), .wants = wants, .want_count = WIDE_COLUMNS,
-                         .outputs = &sum, .output_count = 1, .output_dir = output, .fn = wide_sum, .ctx = &count};
+    myr_table_map map = {.input = fixture_bytes(&f, "in.csv", text.data, text.size),
+                         .wants = wants,
+                         .want_count = WIDE_COLUMNS,
+                         .outputs = &sum,
+                         .output_count = 1,
+                         .output_dir = output,
+                         .fn = wide_sum,
+                         .ctx = &count};
     int64_t rows = 0;
     EXPECT_RC(myr_table_map_run(f.engine, &map, &rows, &f.err), OK, &f.err);
     EXPECT_STR(fixture_sql(&f, "SELECT sum FROM '$/out/part-0.parquet'"), "1124250.0");
@@ -270,7 +305,8 @@ TEST(write_and_read_back)
                             {"i \"x\"", MYR_COL_INT64, write_valid, {.i64 = write_i64}},
                             {"t", MYR_COL_TEXT, NULL, {.text = texts}}};
     EXPECT_RC(myr_table_write(f.engine, fixture_path(&f, "a.parquet"), cols, 3, 3, &f.err), OK, &f.err);
-    EXPECT_STR(fixture_sql(&f, "SELECT string_agg(columns::VARCHAR, ';') FROM (SELECT t.d || '|' || coalesce(\"i \"\"x\"\"\"::VARCHAR, '-') "
+    EXPECT_STR(fixture_sql(&f, "SELECT string_agg(columns::VARCHAR, ';') FROM (SELECT t.d || '|' || coalesce(\"i "
+                               "\"\"x\"\"\"::VARCHAR, '-') "
                                "|| '|' || coalesce(t, '-') AS columns FROM '$/a.parquet' t)"),
                "1.5|-9223372036854775808|a,\"b\";nan|-|-;-0.0|9223372036854775807|");
     EXPECT_RC(myr_table_write(f.engine, fixture_path(&f, "a.csv"), cols, 3, 3, &f.err), OK, &f.err);
@@ -301,10 +337,13 @@ TEST(write_larger_than_a_chunk)
     MYR_AUTO(fixture) f = fixture_new(2);
     enum { ROWS = 50001 };
     static int64_t values[ROWS];
-    for (int i = 0; i < ROWS; i++) values[i] = i;
+    for (int i = 0; i < ROWS; i++)
+        values[i] = i;
     const myr_col col = {"i", MYR_COL_INT64, NULL, {.i64 = values}};
     EXPECT_RC(myr_table_write(f.engine, fixture_path(&f, "a.parquet"), &col, 1, ROWS, &f.err), OK, &f.err);
-    EXPECT_STR(fixture_sql(&f, "SELECT count(*) FROM (SELECT i, row_number() OVER () - 1 AS n FROM '$/a.parquet') WHERE i = n"), "50001");
+    EXPECT_STR(fixture_sql(
+                   &f, "SELECT count(*) FROM (SELECT i, row_number() OVER () - 1 AS n FROM '$/a.parquet') WHERE i = n"),
+               "50001");
 }
 
 TEST(write_is_atomic_when_a_file_call_fails)
@@ -326,8 +365,7 @@ TEST(map_survives_each_failed_allocation)
     MYR_AUTO(fixture) f = fixture_new(1);
     adder a = {0};
     const char *input = fixture_file(&f, "in.csv", "k,a,b\n1,2,3\n");
-    FAIL_EACH_ALLOC(nth)
-    {
+    FAIL_EACH_ALLOC (nth) {
         myr_table_map map = adder_map(&f, &a, input, FIXTURE_NAMES("k"), 1);
         int64_t rows = 0;
         myr_rc rc = myr_table_map_run(f.engine, &map, &rows, &f.err);

@@ -1,0 +1,57 @@
+/* Bringing models in, in four steps that share one state: plan, check, store, register. Private to fleet. */
+#ifndef MYR_FLEET_IMPORT_H
+#define MYR_FLEET_IMPORT_H
+
+#include "fleet/internal.h"
+#include "import/import.h"
+
+#define IMPORT_STORE_THREADS 8 /* they mostly wait for fsync, so more than processors */
+
+/* What is found out about one item. Strings in import_job.arena. */
+typedef struct import_item {
+    const char *segment; /* canonical */
+    uint32_t key_columns;
+    const char *features; /* as the registry keeps them */
+    char hex[MYR_SHA256_HEX_BYTES];
+    int64_t artifact_bytes;
+    myr_format format;
+    const char *algorithm;
+    const char *objective;
+    int64_t version;
+    bool is_reused;
+} import_item;
+
+typedef struct import_job {
+    myr_workspace *workspace;
+    const myr_fleet_def *def;
+    const myr_fleet_item *given;
+    import_item *items;
+    const char **out_segments; /* in the caller's arena; NULL: not asked for */
+    size_t item_count;
+    myr_arena *arena;    /* guarded by lock while threads run */
+    myr_fleet_row fleet; /* existing, or to be made (id 0) */
+    bool is_new;
+    bool sets_partition; /* an existing fleet that gets its partition columns now */
+    myr_progress progress;
+    void *progress_ctx;
+    myr_mutex lock;     /* guards arena, done, failed_* */
+    int64_t done;       /* checked + stored */
+    size_t failed_item; /* lowest index that failed; item_count = none */
+    myr_rc failed_rc;
+    myr_err failed_err;
+} import_job;
+
+myr_rc myr_fleet_import_plan(import_job *job, myr_err *err);      /* segments, partition columns, signature */
+myr_rc myr_fleet_import_check_all(import_job *job, myr_err *err); /* read, import, compile each; nothing is written */
+myr_rc myr_fleet_import_store_all(import_job *job, myr_err *err);
+myr_rc myr_fleet_import_register(import_job *job, myr_err *err); /* one transaction */
+
+/* The bytes of an item: borrowed, or read into *out_owned. */
+myr_rc myr_fleet_import_load(const myr_fleet_item *item, myr_mem *out_owned, const void **out_data, size_t *out_size,
+                             myr_err *err);
+static inline const char *import_name(const myr_fleet_item *item)
+{
+    return item->name != NULL ? item->name : item->path != NULL ? item->path : "model";
+}
+
+#endif

@@ -1,0 +1,38 @@
+/* Making a release: what its two files share. Private to fleet. */
+#ifndef MYR_FLEET_RELEASE_H
+#define MYR_FLEET_RELEASE_H
+
+#include <stdio.h>
+
+#include "fleet/internal.h"
+
+#define RELEASE_WINDOW        16 /* models in memory at once, compiled in parallel */
+#define RELEASE_LOOK_BACK_MAX 8  /* earlier releases looked at for models to keep */
+#define RELEASE_NAME_BYTES    32
+
+typedef struct release_job {
+    myr_workspace *workspace;
+    myr_arena *arena;
+    myr_fleet_row fleet;
+    char dir[MYR_PATH_BYTES_MAX]; /* packs/<fleet> */
+    myr_fd lock;                  /* on dir/.lock, until the row is registered */
+    myr_model_row *models;        /* newest of each segment, in the order of the pack */
+    size_t model_count;
+    myr_release_row *releases; /* by number */
+    size_t release_count;
+    int64_t number;
+    myr_pack_info info;
+    myr_pack *earlier; /* whose models may be kept; NULL = none fits */
+    bool earlier_is_newest;
+    int64_t new_models;
+} release_job;
+
+myr_rc myr_fleet_release_write_pack(release_job *job, myr_err *err);
+
+static inline void release_file_name(int64_t number, const char *suffix, char out[RELEASE_NAME_BYTES])
+{
+    int size = snprintf(out, RELEASE_NAME_BYTES, "r%lld%s", (long long)number, suffix);
+    MYR_ASSERT(size > 0 && size < RELEASE_NAME_BYTES);
+}
+
+#endif

@@ -1,0 +1,515 @@
+/*
+ * The tensors of a V2 infer request become columns: one input per partition column and feature, of shape [n] or [n,1],
+ * or all features at once as the input `features` of shape [n, feature_count]. Everything a client can get wrong is an
+ * error that names the input, the row and the value. Rules for numbers: docs/rest.md.
+ */
+#include "serve/internal.h"
+
+#include <math.h>
+#include <string.h>
+
+#define INFER_MATRIX_NAME "features"
+#define INFER_DIMS_MAX    2
+
+typedef enum infer_class { INFER_BOOL, INFER_INT, INFER_UINT, INFER_FLOAT, INFER_DOUBLE, INFER_TEXT } infer_class;
+
+typedef struct infer_datatype {
+    const char *name;
+    infer_class kind;
+    int64_t min; /* integers */
+    uint64_t max;
+} infer_datatype;
+
+static const infer_datatype infer_datatypes[] = {
+    {"FP64", INFER_DOUBLE, 0, 0},
+    {"FP32", INFER_FLOAT, 0, 0},
+    {"INT64", INFER_INT, INT64_MIN, INT64_MAX},
+    {"BYTES", INFER_TEXT, 0, 0},
+    {"BOOL", INFER_BOOL, 0, 0},
+    {"INT32", INFER_INT, INT32_MIN, INT32_MAX},
+    {"INT16", INFER_INT, INT16_MIN, INT16_MAX},
+    {"INT8", INFER_INT, INT8_MIN, INT8_MAX},
+    {"UINT64", INFER_UINT, 0, UINT64_MAX},
+    {"UINT32", INFER_UINT, 0, UINT32_MAX},
+    {"UINT16", INFER_UINT, 0, UINT16_MAX},
+    {"UINT8", INFER_UINT, 0, UINT8_MAX},
+};
+
+/* One input as it was sent. */
+typedef struct infer_tensor {
+    const char *name; /* NUL-terminated, the reader's */
+    const infer_datatype *type;
+    uint64_t dims[INFER_DIMS_MAX];
+    uint32_t dim_count;
+    yyjson_val *data;
+} infer_tensor;
+
+/* The columns as they fill. */
+typedef struct infer_build {
+    serve_call *call;
+    const serve_target *target;
+    const myr_pack_info *info;
+    int64_t row_count;      /* -1: no input yet */
+    const char *first_name; /* of the input that set it */
+    myr_col *keys;
+    myr_col *features;
+} infer_build;
+
+/* ---- reading one input ---- */
+
+static myr_rc tensor_read_type(infer_tensor *tensor, yyjson_val *val, myr_err *err)
+{
+    if (!yyjson_is_str(val)) {
+        MYR_FAIL(err, BAD_INPUT, "input '%s': datatype is %s, not a string", tensor->name, myr_serve_json_kind(val));
+    }
+    for (size_t i = 0; i < MYR_COUNT_OF(infer_datatypes); i++) {
+        if (yyjson_equals_str(val, infer_datatypes[i].name)) tensor->type = &infer_datatypes[i];
+    }
+    if (tensor->type != NULL) return MYR_OK;
+    if (yyjson_equals_str(val, "FP16") || yyjson_equals_str(val, "BF16")) {
+        MYR_FAIL(err, BAD_INPUT, "input '%s': %s has no JSON form, send FP32", tensor->name, yyjson_get_str(val));
+    }
+    MYR_FAIL(err, BAD_INPUT,
+             "input '%s': unknown datatype '%s' (known: BOOL, INT8 to INT64, UINT8 to UINT64, FP32, FP64, BYTES)",
+             tensor->name, yyjson_get_str(val));
+}
+
+static myr_rc tensor_read_shape(infer_tensor *tensor, yyjson_val *val, myr_err *err)
+{
+    size_t idx, max;
+    yyjson_val *dim;
+    if (!yyjson_is_arr(val)) {
+        MYR_FAIL(err, BAD_INPUT, "input '%s': shape is %s, not an array", tensor->name, myr_serve_json_kind(val));
+    }
+    if (yyjson_arr_size(val) == 0 || yyjson_arr_size(val) > INFER_DIMS_MAX) {
+        MYR_FAIL(err, BAD_INPUT, "input '%s': shape has %zu dimensions, expected [n] or [n,1]", tensor->name,
+                 yyjson_arr_size(val));
+    }
+    yyjson_arr_foreach(val, idx, max, dim)
+    {
+        if (!yyjson_is_uint(dim)) {
+            MYR_FAIL(err, BAD_INPUT, "input '%s': dimension %zu of shape is not an integer from 0", tensor->name, idx);
+        }
+        tensor->dims[tensor->dim_count++] = yyjson_get_uint(dim);
+    }
+    return MYR_OK;
+}
+
+static myr_rc tensor_fail_no_data(const infer_tensor *tensor, yyjson_val *parameters, myr_err *err)
+{
+    if (yyjson_obj_get(parameters, "binary_data_size") != NULL) {
+        MYR_FAIL(err, UNSUPPORTED,
+                 "input '%s': binary tensor data is not supported: send JSON (tritonclient: binary_data=False)",
+                 tensor->name);
+    }
+    MYR_FAIL(err, BAD_INPUT, "input '%s' has no data", tensor->name);
+}
+
+static myr_rc tensor_read(yyjson_val *input, size_t input_idx, infer_tensor *out, myr_err *err)
+{
+    static const char *const known[] = {"name", "shape", "datatype", "parameters", "data", NULL};
+    if (!yyjson_is_obj(input)) {
+        MYR_FAIL(err, BAD_INPUT, "inputs[%zu] is %s, not an object", input_idx, myr_serve_json_kind(input));
+    }
+    yyjson_val *fields[MYR_COUNT_OF(known) - 1] = {0};
+    size_t idx, max;
+    yyjson_val *key, *val;
+    yyjson_obj_foreach(input, idx, max, key, val)
+    {
+        size_t at = 0;
+        while (known[at] != NULL && !yyjson_equals_str(key, known[at]))
+            at++;
+        if (known[at] == NULL) {
+            const char *nearest = myr_nearest(yyjson_get_str(key), known);
+            MYR_FAIL(err, BAD_INPUT, "inputs[%zu]: unknown field '%s'%s%s%s", input_idx, yyjson_get_str(key),
+                     nearest != NULL ? ", did you mean '" : "", nearest != NULL ? nearest : "",
+                     nearest != NULL ? "'?" : "");
+        }
+        fields[at] = val;
+    }
+    if (!yyjson_is_str(fields[0])) MYR_FAIL(err, BAD_INPUT, "inputs[%zu] has no name (a string)", input_idx);
+    *out = (infer_tensor){.name = yyjson_get_str(fields[0]), .data = fields[4]};
+    MYR_TRY(tensor_read_shape(out, fields[1], err));
+    MYR_TRY(tensor_read_type(out, fields[2], err));
+    if (fields[4] == NULL) return tensor_fail_no_data(out, fields[3], err);
+    if (yyjson_is_arr(fields[4])) return MYR_OK;
+    MYR_FAIL(err, BAD_INPUT, "input '%s': data is %s, not an array", out->name, myr_serve_json_kind(fields[4]));
+}
+
+/* ---- walking its values ---- */
+
+/* The values of a tensor in row-major order, flat or nested alike. */
+typedef struct infer_cursor {
+    yyjson_arr_iter outer, inner;
+    bool is_nested;
+} infer_cursor;
+
+static yyjson_val *cursor_next(infer_cursor *cursor)
+{
+    if (!cursor->is_nested) return yyjson_arr_iter_next(&cursor->outer);
+    while (!yyjson_arr_iter_has_next(&cursor->inner)) {
+        yyjson_val *row = yyjson_arr_iter_next(&cursor->outer);
+        if (row == NULL) return NULL;
+        yyjson_arr_iter_init(row, &cursor->inner);
+    }
+    return yyjson_arr_iter_next(&cursor->inner);
+}
+
+/* Check that data has as many values as shape says, flat or nested in all rows. The dimensions are checked already. */
+static myr_rc tensor_open(const infer_tensor *tensor, size_t width, infer_cursor *out, myr_err *err)
+{
+    size_t rows = (size_t)tensor->dims[0], size = yyjson_arr_size(tensor->data), idx, max;
+    MYR_ASSERT(rows <= SERVE_ROWS_MAX && width <= MYR_FEATURES_MAX); /* their product can't overflow */
+    yyjson_val *row;
+    memset(out, 0, sizeof *out);
+    out->is_nested = yyjson_is_arr(yyjson_arr_get_first(tensor->data));
+    if (out->is_nested && tensor->dim_count < 2) {
+        MYR_FAIL(err, BAD_INPUT, "input '%s': data is nested, shape has one dimension", tensor->name);
+    }
+    size_t wanted = out->is_nested ? rows : rows * width;
+    if (size != wanted) {
+        MYR_FAIL(err, BAD_INPUT, "input '%s': data has %zu %s, its shape says %zu", tensor->name, size,
+                 out->is_nested ? "rows" : "values", wanted);
+    }
+    if (out->is_nested) {
+        yyjson_arr_foreach(tensor->data, idx, max, row)
+        {
+            if (!yyjson_is_arr(row) || yyjson_arr_size(row) != width) {
+                MYR_FAIL(err, BAD_INPUT, "input '%s': row %zu of data is not an array of %zu values", tensor->name, idx,
+                         width);
+            }
+        }
+    }
+    yyjson_arr_iter_init(tensor->data, &out->outer);
+    return MYR_OK;
+}
+
+/* ---- values ---- */
+
+static myr_rc value_fail(const infer_tensor *tensor, size_t row, yyjson_val *val, myr_err *err)
+{
+    if (yyjson_is_num(val)) {
+        char text[MYR_DOUBLE_TEXT_BYTES];
+        size_t size = myr_format_double(yyjson_get_num(val), text);
+        MYR_FAIL(err, BAD_INPUT, "input '%s', row %zu: %.*s is not a value of %s", tensor->name, row, (int)size, text,
+                 tensor->type->name);
+    }
+    MYR_FAIL(err, BAD_INPUT, "input '%s', row %zu: %s is not a value of %s", tensor->name, row,
+             myr_serve_json_kind(val), tensor->type->name);
+}
+
+static bool value_is_int(const infer_datatype *type, yyjson_val *val)
+{
+    if (yyjson_is_uint(val)) return yyjson_get_uint(val) <= type->max;
+    return yyjson_is_sint(val) && yyjson_get_sint(val) >= type->min;
+}
+
+/* A feature: what the datatype allows, as a double; null is missing. False: not of the datatype. */
+static bool value_to_double(const infer_datatype *type, yyjson_val *val, double *out)
+{
+    if (yyjson_is_null(val)) {
+        *out = (double)NAN;
+        return true;
+    }
+    switch (type->kind) {
+    case INFER_BOOL:
+        *out = yyjson_is_true(val) ? 1.0 : 0.0;
+        return yyjson_is_bool(val);
+    case INFER_INT:
+    case INFER_UINT:
+        *out = yyjson_get_num(val); /* beyond 2^53 the nearest double */
+        return yyjson_is_int(val) && value_is_int(type, val);
+    case INFER_FLOAT:
+        *out = (double)(float)yyjson_get_num(val);
+        return yyjson_is_num(val) && isfinite(*out); /* 1e39 is no FP32 */
+    case INFER_DOUBLE:
+        *out = yyjson_get_num(val);
+        return yyjson_is_num(val);
+    case INFER_TEXT:
+        break;
+    }
+    return false;
+}
+
+/* ---- filling columns ---- */
+
+static myr_rc build_rows(infer_build *build, const infer_tensor *tensor, myr_err *err)
+{
+    if (tensor->dims[0] > SERVE_ROWS_MAX) {
+        MYR_FAIL(err, TOO_LARGE, "input '%s' has %llu rows, the most in one request is %d", tensor->name,
+                 (unsigned long long)tensor->dims[0], SERVE_ROWS_MAX);
+    }
+    if (build->row_count < 0) {
+        build->row_count = (int64_t)tensor->dims[0];
+        build->first_name = tensor->name;
+    }
+    if ((uint64_t)build->row_count == tensor->dims[0]) return MYR_OK;
+    MYR_FAIL(err, BAD_INPUT, "input '%s' has %llu rows, '%s' has %lld", tensor->name,
+             (unsigned long long)tensor->dims[0], build->first_name, (long long)build->row_count);
+}
+
+static myr_rc build_memory(infer_build *build, size_t count, size_t width, void **out, myr_err *err)
+{
+    *out = myr_arena_calloc(build->call->arena, count > 0 ? count : 1, width);
+    if (*out == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for %zu values", count);
+    return MYR_OK;
+}
+
+static myr_rc build_feature(infer_build *build, const infer_tensor *tensor, uint32_t feature_idx, myr_err *err)
+{
+    infer_cursor cursor;
+    void *memory;
+    if (tensor->type->kind == INFER_TEXT) {
+        MYR_FAIL(err, BAD_INPUT, "input '%s' is a feature: BYTES is not a number, expected FP64", tensor->name);
+    }
+    MYR_TRY(tensor_open(tensor, 1, &cursor, err));
+    MYR_TRY(build_memory(build, (size_t)build->row_count, sizeof(double), &memory, err));
+    double *values = memory;
+    for (size_t row = 0; row < (size_t)build->row_count; row++) {
+        yyjson_val *val = cursor_next(&cursor);
+        if (!value_to_double(tensor->type, val, &values[row])) return value_fail(tensor, row, val, err);
+    }
+    build->features[feature_idx] =
+        (myr_col){.name = build->info->features[feature_idx], .type = MYR_COL_DOUBLE, .data.f64 = values};
+    return MYR_OK;
+}
+
+/* All features at once, row by row. */
+static myr_rc build_matrix(infer_build *build, const infer_tensor *tensor, myr_err *err)
+{
+    uint32_t width = build->info->feature_count;
+    size_t rows = (size_t)build->row_count;
+    infer_cursor cursor;
+    void *memory;
+    if (tensor->type->kind != INFER_DOUBLE && tensor->type->kind != INFER_FLOAT) {
+        MYR_FAIL(err, BAD_INPUT, "input '%s' is %s, expected FP64 or FP32", tensor->name, tensor->type->name);
+    }
+    MYR_TRY(tensor_open(tensor, width, &cursor, err));
+    MYR_TRY(build_memory(build, rows * width, sizeof(double), &memory, err));
+    double *values = memory;
+    for (uint32_t i = 0; i < width; i++) {
+        if (build->features[i].data.f64 != NULL) {
+            MYR_FAIL(err, BAD_INPUT, "feature '%s' is given twice: alone and in '%s'", build->info->features[i],
+                     tensor->name);
+        }
+        build->features[i] =
+            (myr_col){.name = build->info->features[i], .type = MYR_COL_DOUBLE, .data.f64 = values + i * rows};
+    }
+    for (size_t row = 0; row < rows; row++) {
+        for (size_t i = 0; i < width; i++) {
+            yyjson_val *val = cursor_next(&cursor);
+            if (!value_to_double(tensor->type, val, &values[i * rows + row])) return value_fail(tensor, row, val, err);
+        }
+    }
+    return MYR_OK;
+}
+
+static myr_rc build_key_ints(infer_build *build, const infer_tensor *tensor, infer_cursor *cursor, myr_col *col,
+                             myr_err *err)
+{
+    void *memory, *marks;
+    MYR_TRY(build_memory(build, (size_t)build->row_count, sizeof(int64_t), &memory, err));
+    MYR_TRY(build_memory(build, (size_t)build->row_count, 1, &marks, err));
+    int64_t *values = memory;
+    uint8_t *valid = marks;
+    for (size_t row = 0; row < (size_t)build->row_count; row++) {
+        yyjson_val *val = cursor_next(cursor);
+        valid[row] = !yyjson_is_null(val);
+        if (valid[row] == 0) continue;
+        if (!yyjson_is_int(val) || !value_is_int(tensor->type, val)) return value_fail(tensor, row, val, err);
+        if (yyjson_is_uint(val) && yyjson_get_uint(val) > INT64_MAX) {
+            MYR_FAIL(err, BAD_INPUT, "input '%s', row %zu: %llu is past the largest INT64, which keys are",
+                     tensor->name, row, (unsigned long long)yyjson_get_uint(val));
+        }
+        values[row] = yyjson_is_uint(val) ? (int64_t)yyjson_get_uint(val) : yyjson_get_sint(val);
+    }
+    col->type = MYR_COL_INT64;
+    col->valid = valid;
+    col->data.i64 = values;
+    return MYR_OK;
+}
+
+static myr_rc build_key_texts(infer_build *build, const infer_tensor *tensor, infer_cursor *cursor, myr_col *col,
+                              myr_err *err)
+{
+    void *memory, *marks;
+    MYR_TRY(build_memory(build, (size_t)build->row_count, sizeof(myr_str), &memory, err));
+    MYR_TRY(build_memory(build, (size_t)build->row_count, 1, &marks, err));
+    myr_str *values = memory;
+    uint8_t *valid = marks;
+    for (size_t row = 0; row < (size_t)build->row_count; row++) {
+        yyjson_val *val = cursor_next(cursor);
+        valid[row] = !yyjson_is_null(val);
+        if (valid[row] == 0) continue;
+        if (!yyjson_is_str(val)) return value_fail(tensor, row, val, err);
+        values[row] = myr_str_make(yyjson_get_str(val), yyjson_get_len(val));
+    }
+    col->type = MYR_COL_TEXT;
+    col->valid = valid;
+    col->data.text = values;
+    return MYR_OK;
+}
+
+static myr_rc build_key(infer_build *build, const infer_tensor *tensor, uint32_t key_idx, myr_err *err)
+{
+    infer_cursor cursor;
+    myr_col col = {.name = build->info->keys.columns[key_idx].name};
+    MYR_TRY(tensor_open(tensor, 1, &cursor, err));
+    if (tensor->type->kind == INFER_INT || tensor->type->kind == INFER_UINT) {
+        MYR_TRY(build_key_ints(build, tensor, &cursor, &col, err));
+    } else if (tensor->type->kind == INFER_TEXT) {
+        MYR_TRY(build_key_texts(build, tensor, &cursor, &col, err));
+    } else {
+        MYR_FAIL(err, BAD_INPUT,
+                 "input '%s' is a partition column: %s is not accepted, expected BYTES or an integer type",
+                 tensor->name, tensor->type->name);
+    }
+    build->keys[key_idx] = col;
+    return MYR_OK;
+}
+
+/* ---- all inputs ---- */
+
+static myr_rc build_unknown(infer_build *build, const infer_tensor *tensor, myr_err *err)
+{
+    const char *nearest = myr_nearest(tensor->name, build->target->fleet->known);
+    if (nearest != NULL) {
+        MYR_FAIL(err, BAD_INPUT, "unknown input '%s', did you mean '%s'?", tensor->name, nearest);
+    }
+    MYR_FAIL(err, BAD_INPUT, "unknown input '%s': GET /v2/models/%s lists the inputs", tensor->name,
+             build->target->fleet->fleet->name);
+}
+
+/* Give one input to the columns that it names. */
+static myr_rc build_add(infer_build *build, const infer_tensor *tensor, myr_err *err)
+{
+    uint64_t found = 0;
+    bool by_key = build->target->model_idx == MYR_PACK_NONE;
+    bool known = myr_map_find(build->target->fleet->inputs, myr_str_of(tensor->name), &found);
+    bool is_matrix =
+        strcmp(tensor->name, INFER_MATRIX_NAME) == 0 && (!known || (tensor->dim_count == 2 && tensor->dims[1] != 1));
+    uint32_t key = serve_input_key(found), feature = serve_input_feature(found);
+    if (!known && !is_matrix) return build_unknown(build, tensor, err);
+    uint64_t width = is_matrix ? build->info->feature_count : 1;
+    if (is_matrix ? tensor->dim_count != 2 || tensor->dims[1] != width
+                  : tensor->dim_count == 2 && tensor->dims[1] != 1) {
+        MYR_FAIL(err, BAD_INPUT, "input '%s': shape is [%llu%s%.0llu], expected [n,%llu]%s", tensor->name,
+                 (unsigned long long)tensor->dims[0], tensor->dim_count == 2 ? "," : "",
+                 (unsigned long long)(tensor->dim_count == 2 ? tensor->dims[1] : 0), (unsigned long long)width,
+                 is_matrix ? "" : " or [n]");
+    }
+    MYR_TRY(build_rows(build, tensor, err));
+    if (is_matrix) return build_matrix(build, tensor, err);
+    if (key != 0 && feature == 0 && !by_key) {
+        MYR_FAIL(err, BAD_INPUT,
+                 "input '%s' is a partition column: the name of the model has chosen the segment already",
+                 tensor->name);
+    }
+    bool twice = (key != 0 && build->keys[key - 1].name != NULL) ||
+                 (feature != 0 && build->features[feature - 1].data.f64 != NULL);
+    if (twice) MYR_FAIL(err, BAD_INPUT, "input '%s' is given twice", tensor->name);
+    if (key != 0 && by_key) MYR_TRY(build_key(build, tensor, key - 1, err));
+    if (feature != 0) MYR_TRY(build_feature(build, tensor, feature - 1, err));
+    return MYR_OK;
+}
+
+static myr_rc build_check_all(const infer_build *build, myr_err *err)
+{
+    const char *first = NULL;
+    uint32_t missing = 0;
+    if (build->target->model_idx == MYR_PACK_NONE) {
+        for (uint32_t i = 0; i < build->info->keys.column_count; i++) {
+            if (build->keys[i].name != NULL) continue;
+            if (missing++ == 0) first = build->info->keys.columns[i].name;
+        }
+    }
+    for (uint32_t i = 0; i < build->info->feature_count; i++) {
+        if (build->features[i].data.f64 != NULL) continue;
+        if (missing++ == 0) first = build->info->features[i];
+    }
+    if (missing == 0) return MYR_OK;
+    if (missing == 1) MYR_FAIL(err, BAD_INPUT, "input '%s' is missing (null in data is a missing value)", first);
+    MYR_FAIL(err, BAD_INPUT, "input '%s' and %u more are missing (null in data is a missing value)", first,
+             missing - 1);
+}
+
+static myr_rc build_inputs(infer_build *build, yyjson_val *inputs, myr_err *err)
+{
+    size_t idx, max;
+    yyjson_val *input;
+    void *memory;
+    if (!yyjson_is_arr(inputs)) MYR_FAIL(err, BAD_INPUT, "the request has no array 'inputs'");
+    MYR_TRY(build_memory(build, build->info->keys.column_count, sizeof(myr_col), &memory, err));
+    build->keys = memory;
+    MYR_TRY(build_memory(build, build->info->feature_count, sizeof(myr_col), &memory, err));
+    build->features = memory;
+    yyjson_arr_foreach(inputs, idx, max, input)
+    {
+        infer_tensor tensor;
+        MYR_TRY(tensor_read(input, idx, &tensor, err));
+        MYR_TRY(build_add(build, &tensor, err));
+    }
+    MYR_TRY(build_check_all(build, err));
+    if (build->row_count < 0) MYR_FAIL(err, BAD_INPUT, "'inputs' is empty: nothing says how many rows there are");
+    return MYR_OK;
+}
+
+static myr_rc decode_outputs(yyjson_val *outputs, myr_err *err)
+{
+    size_t idx, max;
+    yyjson_val *output;
+    if (outputs == NULL) return MYR_OK;
+    if (!yyjson_is_arr(outputs))
+        MYR_FAIL(err, BAD_INPUT, "'outputs' is %s, not an array", myr_serve_json_kind(outputs));
+    yyjson_arr_foreach(outputs, idx, max, output)
+    {
+        yyjson_val *name = yyjson_obj_get(output, "name");
+        if (!yyjson_is_str(name)) MYR_FAIL(err, BAD_INPUT, "outputs[%zu] has no name (a string)", idx);
+        if (!yyjson_equals_str(name, "prediction")) {
+            MYR_FAIL(err, BAD_INPUT, "unknown output '%s', the one there is is 'prediction'", yyjson_get_str(name));
+        }
+        if (idx > 0) MYR_FAIL(err, BAD_INPUT, "output 'prediction' is asked for twice");
+    }
+    return MYR_OK;
+}
+
+int64_t myr_serve_infer_rows(yyjson_val *body)
+{
+    yyjson_val *input = yyjson_arr_get_first(yyjson_obj_get(body, "inputs"));
+    yyjson_val *dim = yyjson_arr_get_first(yyjson_obj_get(input, "shape"));
+    return yyjson_is_uint(dim) && yyjson_get_uint(dim) < INT64_MAX ? (int64_t)yyjson_get_uint(dim) : 0;
+}
+
+myr_rc myr_serve_infer_decode(serve_call *call, const serve_target *target, infer_rows *out, myr_err *err)
+{
+    static const char *const known[] = {"id", "parameters", "inputs", "outputs", NULL};
+    yyjson_val *fields[MYR_COUNT_OF(known) - 1] = {0};
+    size_t idx, max;
+    yyjson_val *key, *val;
+    if (!yyjson_is_obj(call->body))
+        MYR_FAIL(err, BAD_INPUT, "the request is %s, not an object", myr_serve_json_kind(call->body));
+    yyjson_obj_foreach(call->body, idx, max, key, val)
+    {
+        size_t at = 0;
+        while (known[at] != NULL && !yyjson_equals_str(key, known[at]))
+            at++;
+        if (known[at] == NULL) {
+            MYR_FAIL(err, BAD_INPUT, "unknown field '%s' (known: id, parameters, inputs, outputs)",
+                     yyjson_get_str(key));
+        }
+        fields[at] = val;
+    }
+    if (fields[0] != NULL && !yyjson_is_str(fields[0])) {
+        MYR_FAIL(err, BAD_INPUT, "'id' is %s, not a string", myr_serve_json_kind(fields[0]));
+    }
+    if (fields[1] != NULL && !yyjson_is_obj(fields[1])) {
+        MYR_FAIL(err, BAD_INPUT, "'parameters' is %s, not an object", myr_serve_json_kind(fields[1]));
+    }
+    MYR_TRY(decode_outputs(fields[3], err));
+    infer_build build = {.call = call, .target = target, .info = target->fleet->fleet->info, .row_count = -1};
+    MYR_TRY(build_inputs(&build, fields[2], err));
+    out->id = fields[0] != NULL ? myr_str_make(yyjson_get_str(fields[0]), yyjson_get_len(fields[0])) : (myr_str){0};
+    out->rows = (myr_score_rows){
+        .row_count = build.row_count, .keys = build.keys, .features = build.features, .fixed_model = target->model_idx};
+    return MYR_OK;
+}

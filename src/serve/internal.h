@@ -1,0 +1,178 @@
+/*
+ * What the files of serve share. Not for other directories.
+ *
+ * Owners: a serve_thread belongs to the one thread that net gave it to; a serve_call lives on the stack of the thread
+ * that answers; snapshots are immutable, made and freed by the reloader alone (main before it starts and after it
+ * ended).
+ */
+#ifndef MYR_SERVE_INTERNAL_H
+#define MYR_SERVE_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include <yyjson.h>
+
+#include "net/net.h"
+#include "serve/serve.h"
+
+#define SERVE_PARAMS_MAX 2
+#define SERVE_CODES_MAX  16 /* different status codes that a route is counted by */
+#define SERVE_JSON       "application/json"
+
+typedef struct serve_route serve_route;
+typedef struct serve_call serve_call;
+
+/* ---- snapshot.c: the opened fleets ---- */
+
+/* A fleet that requests can reach, with what they need to find quickly. Shared by the snapshots that hold it. */
+typedef struct serve_fleet {
+    myr_fleet *fleet;
+    int64_t refs;       /* reloader only: snapshots that hold it */
+    myr_map *inputs;    /* input name -> SERVE_KEY | SERVE_FEATURE bits */
+    const char **known; /* every input name, NULL-terminated: for "nearest"; borrowed from the fleet */
+    int64_t level_models[MYR_PARTITION_COLUMNS_MAX + 1];               /* models by number of key columns */
+    _Atomic(myr_metric *) rows[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT]; /* made on first use */
+} serve_fleet;
+
+/* The value of an input name: (partition column + 1) << 32 | (feature + 1); 0 in a half = it is not one. */
+static inline uint32_t serve_input_key(uint64_t value)
+{
+    return (uint32_t)(value >> 32);
+}
+static inline uint32_t serve_input_feature(uint64_t value)
+{
+    return (uint32_t)value;
+}
+
+typedef struct serve_snapshot {
+    struct serve_snapshot *next_retired;
+    size_t fleet_count;
+    serve_fleet **fleets; /* ordered by name */
+} serve_snapshot;
+
+typedef struct serve_reloader serve_reloader;
+
+/* Open the workspace and every fleet that has a champion. */
+myr_rc myr_serve_reloader_open(myr_server *server, const char *workspace_root, myr_err *err);
+/* From now a thread looks for changes. All serve_threads are there. */
+myr_rc myr_serve_reloader_start(myr_server *server, myr_err *err);
+void myr_serve_reloader_stop(myr_server *server); /* no request runs any more; NULL-safe */
+/* NULL when there is none of that name. */
+serve_fleet *myr_serve_snapshot_find(const serve_snapshot *snapshot, myr_str name);
+
+/* ---- server.c ---- */
+
+/* What one thread that answers requests owns. */
+typedef struct serve_thread {
+    struct serve_thread *next;      /* list of all, fixed at start */
+    _Atomic(serve_snapshot *) held; /* the snapshot in use: never freed meanwhile */
+    myr_score_scratch *scratch;
+    myr_buf out;             /* the answer as it is written */
+    struct json_slot *slots; /* for finding repeated keys; see json.c */
+    size_t slot_count;
+    uint32_t stamp;
+} serve_thread;
+
+struct myr_server {
+    myr_serve_opts opts;
+    myr_http_server *http;
+    serve_reloader *reloader;
+    _Atomic(serve_snapshot *) current;
+    serve_thread *threads; /* fixed before the reloader's thread starts */
+    myr_metrics *metrics;
+    _Atomic(myr_metric *) *requests; /* [route_count + 1][SERVE_CODES_MAX], made on first use */
+    myr_metric **durations;          /* [route_count + 1] */
+    myr_metric *reloads, *reload_failures, *fleets_gauge;
+    _Atomic size_t fleet_count; /* of the current snapshot */
+    _Atomic bool is_stopping;
+};
+
+/* Hold the current snapshot on this thread until dropped. No lock: see server.c. */
+const serve_snapshot *myr_serve_hold(myr_server *server, serve_thread *thread);
+void myr_serve_drop(serve_thread *thread);
+
+/* ---- route.c ---- */
+
+/* One request being answered. */
+struct serve_call {
+    myr_server *server;
+    myr_req *req;
+    myr_arena *arena;
+    serve_thread *thread;
+    const serve_snapshot *snapshot;
+    const serve_route *route;
+    myr_str params[SERVE_PARAMS_MAX]; /* the {…} of the pattern */
+    yyjson_val *body;                 /* JSON routes */
+    myr_buf *out;                     /* the answer: JSON unless the route says otherwise */
+};
+
+struct serve_route {
+    myr_method method;   /* GET answers HEAD too */
+    const char *pattern; /* "/v2/models/{}/infer" */
+    const char *name;    /* label in metrics */
+    const char *summary; /* for people: docs/rest.md */
+    myr_rc (*run)(serve_call *call, myr_err *err);
+    int64_t (*count_rows)(yyjson_val *body); /* JSON routes: how much work it is, before it is checked; else NULL */
+    const char *content_type;
+};
+extern const serve_route myr_serve_routes[];
+extern const size_t myr_serve_route_count;
+
+/* The route of a request, with its parameters. NOT_FOUND, or BAD_METHOD with the methods there are in *out_allow
+ * (arena). */
+myr_rc myr_serve_route_find(myr_req *req, const serve_route **out_route, myr_str out_params[SERVE_PARAMS_MAX],
+                            const char **out_allow, myr_err *err);
+
+/* ---- json.c: a body as JSON ---- */
+#define SERVE_JSON_DEPTH_MAX 100
+#define SERVE_JSON_KEYS_MAX  131072 /* of one object */
+/* Read a whole body: UTF-8, one value and nothing after it, no NaN, at most so deep, no key twice in an object. */
+myr_rc myr_serve_json_read(serve_thread *thread, myr_arena *arena, myr_str body, yyjson_val **out_root, myr_err *err);
+/* "a string", "an array", … of a value, for messages. */
+const char *myr_serve_json_kind(yyjson_val *val);
+
+/* ---- handlers ---- */
+#define SERVE_ROWS_MAX 65536 /* of one request */
+
+myr_rc myr_serve_get_server(serve_call *call, myr_err *err); /* describe.c */
+myr_rc myr_serve_get_live(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_ready(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_models(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_model(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_model_ready(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_services(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_service(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_segment(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_metrics(serve_call *call, myr_err *err);
+myr_rc myr_serve_post_infer(serve_call *call, myr_err *err); /* infer.c */
+int64_t myr_serve_infer_rows(yyjson_val *body);
+myr_rc myr_serve_post_score(serve_call *call, myr_err *err); /* score.c */
+int64_t myr_serve_score_rows(yyjson_val *body);
+
+/* A model name of a URL taken apart: a fleet, or one model of it. */
+typedef struct serve_target {
+    serve_fleet *fleet;
+    uint32_t model_idx; /* MYR_PACK_NONE: the whole fleet, chosen by key */
+    myr_str name;       /* canonical */
+} serve_target;
+/* A fleet by its name alone; NOT_FOUND in the same words. */
+myr_rc myr_serve_fleet_find(serve_call *call, myr_str name, serve_fleet **out, myr_err *err);
+/* name `oj` or `oj@store=2,brand=1`; version NULL or the text of the URL. NOT_FOUND in Triton's words. */
+myr_rc myr_serve_target_find(serve_call *call, myr_str name, const myr_str *version, serve_target *out, myr_err *err);
+
+/* ---- metrics.c ---- */
+myr_rc myr_serve_metrics_start(myr_server *server, myr_err *err);
+void myr_serve_metrics_stop(myr_server *server);
+void myr_serve_count_request(myr_server *server, const serve_route *route, int status,
+                             int64_t duration_ns); /* NULL: no route */
+/* Rows by level and status; counts[level][status]. */
+void myr_serve_count_rows(myr_server *server, serve_fleet *fleet, myr_row_counts counts);
+
+/* ---- infer_decode.c: V2 tensors to columns ---- */
+typedef struct infer_rows {
+    myr_score_rows rows; /* columns in the arena */
+    myr_str id;          /* echoed; data == NULL: absent */
+} infer_rows;
+myr_rc myr_serve_infer_decode(serve_call *call, const serve_target *target, infer_rows *out, myr_err *err);
+
+#endif

@@ -1,0 +1,254 @@
+/*
+ * The server: net's requests are led to their route, on the loop when they are small, on a compute thread when they are
+ * not. A request passes here twice in that case; what was read the first time is kept.
+ */
+#include "serve/internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SERVE_INLINE_BODY_BYTES (64u << 10) /* a larger body is not even read on a loop */
+#define SERVE_OUT_BYTES_KEPT    (1u << 20)  /* a thread's answer buffer that grew past this is given back */
+
+/* What is known of a request between its passes, and for the log; in its arena. */
+typedef struct serve_note {
+    const serve_route *route;
+    myr_str params[SERVE_PARAMS_MAX];
+    yyjson_val *body; /* NULL: not read yet */
+} serve_note;
+
+/* ---- a request ---- */
+
+static void server_reply_error(serve_call *call, myr_err *err)
+{
+    /* The arena's cap is the request's own doing: larger than the limit, not a server short of memory. */
+    if (err->rc == MYR_NO_MEMORY && myr_arena_is_full(call->arena)) {
+        MYR_IGNORE(MYR_ERROR(err, TOO_LARGE, "the request needs more memory than serve.request-bytes-max (%lld bytes)",
+                             (long long)call->server->opts.request_bytes_max));
+    }
+    myr_req_reply_error(call->req, err);
+}
+
+/* The answer out of the thread's buffer, into the request's own memory. */
+static myr_rc server_reply(serve_call *call, myr_err *err)
+{
+    MYR_TRY(myr_buf_check(call->out, err));
+    char *body = myr_arena_alloc(call->arena, call->out->size + 1);
+    if (body == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
+    if (call->out->size > 0) memcpy(body, call->out->data, call->out->size);
+    myr_req_reply(call->req, 200, call->route->content_type, body, call->out->size);
+    return MYR_OK;
+}
+
+static myr_rc server_run(serve_call *call, myr_err *err)
+{
+    MYR_TRY(call->route->run(call, err));
+    return server_reply(call, err);
+}
+
+static void server_again(void *ctx, myr_req *req);
+
+/* Read the body of a JSON route; true when the request went to a compute thread instead. */
+static myr_rc server_read(serve_call *call, serve_note *note, bool *out_deferred, myr_err *err)
+{
+    bool on_loop = myr_req_is_on_loop(call->req);
+    *out_deferred = on_loop && note->body == NULL && myr_req_body(call->req).size > SERVE_INLINE_BODY_BYTES;
+    if (*out_deferred) return MYR_OK;
+    if (note->body == NULL) {
+        MYR_TRY(myr_serve_json_read(call->thread, call->arena, myr_req_body(call->req), &note->body, err));
+    }
+    *out_deferred = on_loop && call->route->count_rows(note->body) > call->server->opts.inline_rows_max;
+    call->body = note->body;
+    return MYR_OK;
+}
+
+/* What a body may not be before it is read as JSON. */
+static myr_rc server_check_headers(myr_req *req, myr_err *err)
+{
+    const char *encoding = myr_req_header(req, "Content-Encoding");
+    if (encoding != NULL && strcmp(encoding, "identity") != 0) {
+        MYR_FAIL(err, UNSUPPORTED, "Content-Encoding %s is not supported: send the body as it is", encoding);
+    }
+    if (myr_req_header(req, "Inference-Header-Content-Length") != NULL) {
+        MYR_FAIL(err, UNSUPPORTED, "binary tensor data is not supported: send JSON (tritonclient: binary_data=False)");
+    }
+    return MYR_OK;
+}
+
+static void server_answer(myr_server *server, myr_req *req, serve_note *note)
+{
+    serve_thread *thread = myr_req_loop_state(req);
+    serve_call call = {.server = server,
+                       .req = req,
+                       .arena = myr_req_arena(req),
+                       .thread = thread,
+                       .route = note->route,
+                       .out = &thread->out};
+    memcpy(call.params, note->params, sizeof call.params);
+    myr_buf_clear(call.out);
+    myr_err err = {0};
+    bool deferred = false;
+    myr_rc rc = MYR_OK;
+    if (note->route->count_rows != NULL) {
+        rc = server_check_headers(req, &err);
+        if (rc == MYR_OK) rc = server_read(&call, note, &deferred, &err);
+        if (rc == MYR_OK && deferred) {
+            myr_req_defer(req, server_again);
+            return;
+        }
+    }
+    if (rc == MYR_OK) {
+        call.snapshot = myr_serve_hold(server, thread);
+        rc = server_run(&call, &err);
+        myr_serve_drop(thread);
+    }
+    if (rc != MYR_OK) server_reply_error(&call, &err);
+    if (call.out->failed || call.out->room > SERVE_OUT_BYTES_KEPT) myr_buf_fini(call.out);
+}
+
+/* The second pass, on a compute thread. */
+static void server_again(void *ctx, myr_req *req)
+{
+    /* The note is this file's and in the request's arena: the face hands it back as const for the readers of logs. */
+    server_answer(ctx, req, (serve_note *)(uintptr_t)myr_req_note(req));
+}
+
+static void server_handle(void *ctx, myr_req *req)
+{
+    myr_server *server = ctx;
+    serve_note *note = myr_arena_calloc(myr_req_arena(req), 1, sizeof *note);
+    myr_err err = {0};
+    if (note == NULL) {
+        MYR_IGNORE(MYR_ERROR(&err, NO_MEMORY, "out of memory"));
+        myr_req_reply_error(req, &err);
+        return;
+    }
+    const char *allow = NULL;
+    if (myr_serve_route_find(req, &note->route, note->params, &allow, &err) != MYR_OK) {
+        if (allow != NULL) myr_req_add_header(req, "Allow", allow);
+        myr_req_reply_error(req, &err);
+        return;
+    }
+    myr_req_set_note(req, note);
+    server_answer(server, req, note);
+}
+
+static void server_done(void *ctx, const myr_req *req)
+{
+    myr_server *server = ctx;
+    const serve_note *note = myr_req_note(req);
+    int64_t took_ns = myr_clock_mono_ns() - myr_req_start_ns(req);
+    myr_serve_count_request(server, note != NULL ? note->route : NULL, myr_req_status(req), took_ns);
+    if (!server->opts.access_log || !myr_log_is_on(MYR_LOG_INFO)) return;
+    char status[16], bytes[24], us[24];
+    snprintf(status, sizeof status, "%d", myr_req_status(req));
+    snprintf(bytes, sizeof bytes, "%lld", (long long)myr_req_reply_bytes(req));
+    snprintf(us, sizeof us, "%lld", (long long)(took_ns / 1000));
+    myr_log(MYR_LOG_INFO, "serve", "request", "method", myr_req_method_name(req), "path", myr_req_path(req), "status",
+            status, "bytes", bytes, "us", us, NULL);
+}
+
+/* ---- threads ---- */
+
+static void *server_make_thread(void *ctx)
+{
+    myr_server *server = ctx;
+    serve_thread *thread = myr_calloc(1, sizeof *thread);
+    if (thread == NULL) return NULL;
+    thread->scratch = myr_score_scratch_new();
+    if (thread->scratch == NULL) {
+        myr_free(thread);
+        return NULL;
+    }
+    thread->next = server->threads; /* net makes all of them before the first request; the reloader starts later */
+    server->threads = thread;
+    return thread;
+}
+
+/* Freed with the server: the reloader may still look at `held` when net gives the states back. */
+static void server_free_thread(void *state)
+{
+    serve_thread *thread = state;
+    MYR_ASSERT(atomic_load(&thread->held) == NULL);
+}
+
+static void server_free_threads(myr_server *server)
+{
+    while (server->threads != NULL) {
+        serve_thread *thread = server->threads;
+        server->threads = thread->next;
+        myr_score_scratch_free(thread->scratch);
+        myr_buf_fini(&thread->out);
+        myr_free(thread->slots);
+        myr_free(thread);
+    }
+}
+
+/* ---- start and stop ---- */
+
+static myr_rc server_listen(myr_server *server, myr_err *err)
+{
+    const myr_serve_opts *opts = &server->opts;
+    myr_http_opts http = {.listen = opts->listen,
+                          .loop_count = (int)opts->loops,
+                          .compute_count = (int)opts->compute_threads,
+                          .queue_max = opts->queue_max,
+                          .body_bytes_max = opts->body_bytes_max,
+                          .request_bytes_max = opts->request_bytes_max,
+                          .connections_max = opts->connections_max,
+                          .header_timeout_ms = opts->header_timeout_ms,
+                          .body_timeout_ms = opts->body_timeout_ms,
+                          .idle_timeout_ms = opts->idle_timeout_ms,
+                          .handler = server_handle,
+                          .make_loop_state = server_make_thread,
+                          .free_loop_state = server_free_thread,
+                          .on_done = server_done,
+                          .ctx = server};
+    return myr_http_start(&http, &server->http, err);
+}
+
+static void server_free(myr_server *server)
+{
+    myr_serve_reloader_stop(server);
+    server_free_threads(server);
+    myr_serve_metrics_stop(server);
+    myr_free(server);
+}
+
+myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, myr_server **out, myr_err *err)
+{
+    MYR_ASSERT(workspace_root != NULL && opts != NULL && opts->reload_ms > 0);
+    myr_server *server = myr_calloc(1, sizeof *server);
+    if (server == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the server");
+    server->opts = *opts;
+    myr_rc rc = myr_serve_metrics_start(server, err);
+    if (rc == MYR_OK)
+        rc = myr_serve_reloader_open(server, workspace_root, err); /* the first request finds all fleets */
+    if (rc == MYR_OK) rc = server_listen(server, err);
+    if (rc == MYR_OK) rc = myr_serve_reloader_start(server, err);
+    if (rc != MYR_OK) {
+        myr_http_stop(server->http, 0);
+        server_free(server);
+        return rc;
+    }
+    *out = server;
+    return MYR_OK;
+}
+
+int myr_server_port(const myr_server *server)
+{
+    return myr_http_port(server->http);
+}
+
+size_t myr_server_fleet_count(const myr_server *server)
+{
+    return atomic_load(&server->fleet_count);
+}
+
+void myr_server_stop(myr_server *server)
+{
+    if (server == NULL) return;
+    atomic_store(&server->is_stopping, true);
+    myr_http_stop(server->http, server->opts.drain_ms);
+    server_free(server);
+}

@@ -1,0 +1,393 @@
+/*
+ * Which fleets are open. A snapshot is immutable; the reloader makes a new one when the registry changed and retires
+ * the old one, which is freed when no thread holds it. Fleets that did not change are shared by old and new.
+ *
+ * Holding is a hazard pointer: a thread writes what it uses into its own `held`, then looks whether it is still
+ * current. Either the reloader, which has already made the new one current, sees `held`, or the thread sees the new
+ * one: no lock and no counter that threads share.
+ */
+#include "serve/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RELOAD_RETIRED_LOOK_MS 20   /* between looks while a retired snapshot is in use */
+#define RELOAD_FAILURES_MAX    1024 /* fleets whose failure is remembered, so that it is logged once */
+
+typedef struct reload_failure {
+    char name[MYR_NAME_BYTES_MAX + 1];
+    int64_t release;
+} reload_failure;
+
+struct serve_reloader {
+    myr_server *server;
+    myr_workspace *workspace; /* the reloader's thread (main before it starts) */
+    int64_t change_number;
+    bool has_failures; /* look again although nothing changed */
+    serve_snapshot *retired;
+    reload_failure *failures;
+    size_t failure_count;
+    char last_error[MYR_ERR_MESSAGE_BYTES]; /* of the registry as a whole: logged once */
+    myr_mutex lock;
+    myr_cond wake;
+    bool stop; /* under lock */
+    bool has_thread;
+    myr_thread thread;
+};
+
+/* ---- one fleet ---- */
+
+static void fleet_free(serve_fleet *served)
+{
+    if (served == NULL) return;
+    myr_fleet_close(served->fleet);
+    myr_map_free(served->inputs);
+    myr_free(served->known);
+    myr_free(served);
+}
+
+static void fleet_release(serve_fleet *served)
+{
+    MYR_ASSERT(served->refs > 0);
+    if (--served->refs == 0) fleet_free(served);
+}
+
+/* Every input's name with what it is: a partition column, a feature, or both. */
+static myr_rc fleet_name_inputs(serve_fleet *served, myr_err *err)
+{
+    const myr_pack_info *info = served->fleet->info;
+    served->inputs = myr_map_new();
+    served->known = myr_calloc((size_t)info->keys.column_count + info->feature_count + 1, sizeof *served->known);
+    if (served->inputs == NULL || served->known == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for a fleet's inputs");
+    size_t count = 0;
+    for (uint32_t i = 0; i < info->keys.column_count; i++) {
+        myr_str name = myr_str_of(info->keys.columns[i].name);
+        MYR_TRY(myr_map_put(served->inputs, name, (uint64_t)(i + 1) << 32, err));
+        served->known[count++] = info->keys.columns[i].name;
+    }
+    for (uint32_t i = 0; i < info->feature_count; i++) {
+        myr_str name = myr_str_of(info->features[i]);
+        uint64_t value = 0;
+        if (!myr_map_find(served->inputs, name, &value)) served->known[count++] = info->features[i];
+        MYR_TRY(myr_map_put(served->inputs, name, value | (i + 1), err));
+    }
+    return MYR_OK;
+}
+
+static myr_rc fleet_count_levels(serve_fleet *served, myr_err *err)
+{
+    for (uint32_t i = 0; i < served->fleet->info->model_count; i++) {
+        myr_pack_entry entry;
+        MYR_TRY(myr_pack_get_entry(served->fleet->pack, i, &entry, err));
+        MYR_ASSERT(entry.key_columns <= MYR_PARTITION_COLUMNS_MAX);
+        served->level_models[entry.key_columns]++;
+    }
+    return MYR_OK;
+}
+
+static myr_rc fleet_open(serve_reloader *reloader, const char *name, int64_t release, serve_fleet **out, myr_err *err)
+{
+    serve_fleet *served = myr_calloc(1, sizeof *served);
+    if (served == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for fleet %s", name);
+    myr_rc rc = myr_fleet_open(reloader->workspace, name, release, &served->fleet, err);
+    if (rc == MYR_OK) rc = fleet_name_inputs(served, err);
+    if (rc == MYR_OK) rc = fleet_count_levels(served, err);
+    if (rc != MYR_OK) {
+        fleet_free(served);
+        return rc;
+    }
+    *out = served;
+    return MYR_OK;
+}
+
+/* ---- a snapshot ---- */
+
+static int snapshot_compare(const void *a, const void *b)
+{
+    return strcmp((*(serve_fleet *const *)a)->fleet->name, (*(serve_fleet *const *)b)->fleet->name);
+}
+
+serve_fleet *myr_serve_snapshot_find(const serve_snapshot *snapshot, myr_str name)
+{
+    size_t low = 0, high = snapshot->fleet_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const char *at = snapshot->fleets[middle]->fleet->name;
+        size_t at_size = strlen(at);
+        size_t shared = at_size < name.size ? at_size : name.size;
+        int order = shared > 0 ? memcmp(at, name.data, shared) : 0;
+        if (order == 0 && at_size == name.size) return snapshot->fleets[middle];
+        if (order < 0 || (order == 0 && at_size < name.size)) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return NULL;
+}
+
+static serve_snapshot *snapshot_new(size_t fleets_max)
+{
+    serve_snapshot *snapshot = myr_calloc(1, sizeof *snapshot);
+    if (snapshot == NULL) return NULL;
+    snapshot->fleets = myr_calloc(fleets_max + 1, sizeof(serve_fleet *));
+    if (snapshot->fleets == NULL) {
+        myr_free(snapshot);
+        return NULL;
+    }
+    return snapshot;
+}
+
+static void snapshot_add(serve_snapshot *snapshot, serve_fleet *served)
+{
+    served->refs++;
+    snapshot->fleets[snapshot->fleet_count++] = served;
+}
+
+static void snapshot_free(serve_snapshot *snapshot)
+{
+    if (snapshot == NULL) return;
+    for (size_t i = 0; i < snapshot->fleet_count; i++)
+        fleet_release(snapshot->fleets[i]);
+    myr_free(snapshot->fleets);
+    myr_free(snapshot);
+}
+
+/* ---- holding ---- */
+
+const serve_snapshot *myr_serve_hold(myr_server *server, serve_thread *thread)
+{
+    MYR_ASSERT(atomic_load_explicit(&thread->held, memory_order_relaxed) == NULL);
+    serve_snapshot *snapshot = atomic_load(&server->current);
+    for (;;) {
+        atomic_store(&thread->held, snapshot); /* sequentially consistent: seen before `current` is read again */
+        serve_snapshot *now = atomic_load(&server->current);
+        if (now == snapshot) return snapshot;
+        snapshot = now;
+    }
+}
+
+void myr_serve_drop(serve_thread *thread)
+{
+    MYR_ASSERT(atomic_load_explicit(&thread->held, memory_order_relaxed) != NULL);
+    atomic_store_explicit(&thread->held, NULL, memory_order_release);
+}
+
+static bool snapshot_is_held(const myr_server *server, const serve_snapshot *snapshot)
+{
+    for (const serve_thread *thread = server->threads; thread != NULL; thread = thread->next) {
+        if (atomic_load(&thread->held) == snapshot) return true;
+    }
+    return false;
+}
+
+static void reload_free_retired(serve_reloader *reloader)
+{
+    serve_snapshot **link = &reloader->retired;
+    while (*link != NULL) {
+        serve_snapshot *snapshot = *link;
+        if (snapshot_is_held(reloader->server, snapshot)) {
+            link = &snapshot->next_retired;
+        } else {
+            *link = snapshot->next_retired;
+            snapshot_free(snapshot);
+        }
+    }
+}
+
+/* ---- looking at the registry ---- */
+
+/* Log a fleet that can't be opened once per release. */
+static void reload_note_failure(serve_reloader *reloader, const char *name, int64_t release, bool keeps,
+                                const myr_err *failed)
+{
+    reloader->has_failures = true;
+    myr_metric_add(reloader->server->reload_failures, 1);
+    reload_failure *slot = NULL;
+    for (size_t i = 0; i < reloader->failure_count && slot == NULL; i++) {
+        if (strcmp(reloader->failures[i].name, name) == 0) slot = &reloader->failures[i];
+    }
+    if (slot != NULL && slot->release == release) return;
+    if (slot == NULL && reloader->failure_count < RELOAD_FAILURES_MAX)
+        slot = &reloader->failures[reloader->failure_count++];
+    if (slot != NULL) {
+        memset(slot->name, 0, sizeof slot->name);
+        memcpy(slot->name, name, strnlen(name, sizeof slot->name - 1));
+        slot->release = release;
+    }
+    char number[24];
+    snprintf(number, sizeof number, "%lld", (long long)release);
+    myr_log(MYR_LOG_ERROR, "serve", "fleet not opened", "fleet", name, "release", number, "now",
+            keeps ? "the earlier release goes on serving" : "not served", "error", failed->message, NULL);
+}
+
+/* A fleet that is opened while serving is worth a line; those of the start are announced together. */
+static void reload_note_open(const char *name, int64_t release, bool at_start)
+{
+    if (at_start) return;
+    char number[24];
+    snprintf(number, sizeof number, "%lld", (long long)release);
+    myr_log(MYR_LOG_INFO, "serve", "fleet opened", "fleet", name, "release", number, NULL);
+}
+
+/* Put one fleet of the registry into the new snapshot: the one that is open, or opened now. Failures keep the old one.
+ */
+static myr_rc reload_fleet(serve_reloader *reloader, const myr_fleet_row *row, const serve_snapshot *old,
+                           serve_snapshot *next, myr_err *err)
+{
+    serve_fleet *before = old != NULL ? myr_serve_snapshot_find(old, myr_str_of(row->name)) : NULL;
+    int64_t release = 0;
+    myr_err failed = {0};
+    myr_rc rc = myr_registry_alias_get(reloader->workspace->registry, row->id, "champion", &release, &failed);
+    if (rc == MYR_NOT_FOUND) return MYR_OK; /* nothing to serve yet */
+    if (rc != MYR_OK) {
+        if (err != NULL) *err = failed;
+        return rc;
+    }
+    if (before != NULL && before->fleet->release == release) {
+        snapshot_add(next, before);
+        return MYR_OK;
+    }
+    serve_fleet *served = NULL;
+    rc = fleet_open(reloader, row->name, release, &served, &failed);
+    if (rc == MYR_OK) {
+        reload_note_open(row->name, release, old == NULL);
+        snapshot_add(next, served);
+        return MYR_OK;
+    }
+    reload_note_failure(reloader, row->name, release, before != NULL, &failed);
+    if (before != NULL) snapshot_add(next, before);
+    return MYR_OK;
+}
+
+/* Make the next snapshot. Fleets whose own files are bad are logged; an error is the registry's. */
+static myr_rc reload_make(serve_reloader *reloader, myr_arena *arena, serve_snapshot **out, myr_err *err)
+{
+    myr_server *server = reloader->server;
+    serve_snapshot *old = atomic_load(&server->current);
+    myr_fleet_row *rows;
+    size_t row_count;
+    MYR_TRY(myr_registry_fleets(reloader->workspace->registry, arena, &rows, &row_count, err));
+    serve_snapshot *next = snapshot_new(row_count);
+    if (next == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for %zu fleets", row_count);
+    reloader->has_failures = false;
+    for (size_t i = 0; i < row_count; i++) {
+        myr_rc rc = reload_fleet(reloader, &rows[i], old, next, err);
+        if (rc != MYR_OK) {
+            snapshot_free(next);
+            return rc;
+        }
+    }
+    qsort(next->fleets, next->fleet_count, sizeof(serve_fleet *), snapshot_compare);
+    *out = next;
+    return MYR_OK;
+}
+
+static bool snapshot_equal(const serve_snapshot *a, const serve_snapshot *b)
+{
+    if (a == NULL || a->fleet_count != b->fleet_count) return false;
+    return a->fleet_count == 0 || memcmp(a->fleets, b->fleets, a->fleet_count * sizeof(serve_fleet *)) == 0;
+}
+
+/* Look once; a change makes a new current snapshot. */
+static myr_rc reload_look(serve_reloader *reloader, myr_err *err)
+{
+    myr_server *server = reloader->server;
+    int64_t number;
+    MYR_TRY(myr_registry_change_number(reloader->workspace->registry, &number, err));
+    serve_snapshot *old = atomic_load(&server->current);
+    if (old != NULL && number == reloader->change_number && !reloader->has_failures) return MYR_OK;
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+    serve_snapshot *next;
+    MYR_TRY(reload_make(reloader, arena, &next, err));
+    reloader->change_number = number; /* read before the fleets: what changed meanwhile is seen at the next look */
+    if (snapshot_equal(old, next)) {
+        snapshot_free(next);
+        return MYR_OK;
+    }
+    atomic_store(&server->current, next);
+    atomic_store(&server->fleet_count, next->fleet_count);
+    myr_metric_set(server->fleets_gauge, (int64_t)next->fleet_count);
+    myr_metric_add(server->reloads, 1);
+    if (old != NULL) {
+        old->next_retired = reloader->retired;
+        reloader->retired = old;
+    }
+    return MYR_OK;
+}
+
+static void *reload_main(void *arg)
+{
+    serve_reloader *reloader = arg;
+    int64_t next_look_ns = myr_clock_mono_ns() + reloader->server->opts.reload_ms * 1000000;
+    myr_mutex_lock(&reloader->lock);
+    while (!reloader->stop) {
+        int64_t wait_ms = (next_look_ns - myr_clock_mono_ns()) / 1000000 + 1;
+        if (reloader->retired != NULL && wait_ms > RELOAD_RETIRED_LOOK_MS) wait_ms = RELOAD_RETIRED_LOOK_MS;
+        if (wait_ms > 0) MYR_IGNORE(myr_cond_wait_ms(&reloader->wake, &reloader->lock, wait_ms)); /* time, or stop */
+        if (reloader->stop) break;
+        myr_mutex_unlock(&reloader->lock);
+        if (myr_clock_mono_ns() >= next_look_ns) {
+            myr_err err = {0};
+            if (reload_look(reloader, &err) != MYR_OK && strcmp(err.message, reloader->last_error) != 0) {
+                myr_log_err(MYR_LOG_ERROR, "serve", "registry not read", &err);
+                memcpy(reloader->last_error, err.message, sizeof reloader->last_error);
+            }
+            if (err.rc == MYR_OK) reloader->last_error[0] = '\0';
+            next_look_ns = myr_clock_mono_ns() + reloader->server->opts.reload_ms * 1000000;
+        }
+        reload_free_retired(reloader);
+        myr_mutex_lock(&reloader->lock);
+    }
+    myr_mutex_unlock(&reloader->lock);
+    return NULL;
+}
+
+/* ---- start and stop ---- */
+
+myr_rc myr_serve_reloader_open(myr_server *server, const char *workspace_root, myr_err *err)
+{
+    serve_reloader *reloader = myr_calloc(1, sizeof *reloader);
+    if (reloader == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the server");
+    reloader->server = server;
+    myr_mutex_init(&reloader->lock);
+    myr_cond_init(&reloader->wake);
+    server->reloader = reloader; /* from here myr_serve_reloader_stop cleans up */
+    reloader->failures = myr_calloc(RELOAD_FAILURES_MAX, sizeof *reloader->failures);
+    if (reloader->failures == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the server");
+    MYR_TRY(myr_workspace_open(workspace_root, &reloader->workspace, err));
+    return reload_look(reloader, err);
+}
+
+myr_rc myr_serve_reloader_start(myr_server *server, myr_err *err)
+{
+    serve_reloader *reloader = server->reloader;
+    MYR_ASSERT(reloader != NULL && !reloader->has_thread && server->threads != NULL);
+    MYR_TRY(myr_thread_start(&reloader->thread, "serve-reload", reload_main, reloader, err));
+    reloader->has_thread = true;
+    return MYR_OK;
+}
+
+void myr_serve_reloader_stop(myr_server *server)
+{
+    serve_reloader *reloader = server->reloader;
+    if (reloader == NULL) return;
+    if (reloader->has_thread) {
+        myr_mutex_lock(&reloader->lock);
+        reloader->stop = true;
+        myr_cond_signal(&reloader->wake);
+        myr_mutex_unlock(&reloader->lock);
+        myr_thread_join(reloader->thread);
+    }
+    reload_free_retired(reloader);
+    MYR_ASSERT(reloader->retired == NULL); /* no request runs any more */
+    snapshot_free(atomic_load(&server->current));
+    atomic_store(&server->current, NULL);
+    myr_workspace_close(reloader->workspace);
+    myr_cond_fini(&reloader->wake);
+    myr_mutex_fini(&reloader->lock);
+    myr_free(reloader->failures);
+    myr_free(reloader);
+    server->reloader = NULL;
+}

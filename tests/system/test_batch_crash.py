@@ -1,0 +1,197 @@
+"""`batch run` killed, or failed, at every write, sync and rename: the output is the old one or the new one, never a half.
+
+strace does the killing; DuckDB has one thread, so that runs are alike. Calls that are made often are sampled;
+MYR_CRASH_POINTS=all tries each of them.
+"""
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from conftest import linear
+
+CALLS = ["write", "pwrite64", "fsync", "fdatasync", "rename", "renameat2", "mkdir", "unlink", "ftruncate"]
+POINTS_PER_CALL = 10**9 if os.environ.get("MYR_CRASH_POINTS") == "all" else 12
+ROWS = 4000
+NO_LEAK_CHECK = {"ASAN_OPTIONS": "detect_leaks=0"}  # the leak checker cannot run under strace
+
+pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+
+def table(path, shift):
+    with open(path, "w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["store", "brand", "x1", "x2", "id"])
+        out.writerows([i % 5, i % 3, i * 0.25, shift, i] for i in range(ROWS))
+
+
+@pytest.fixture
+def fleet(workspace):
+    """A workspace with a fleet, two inputs, and what an undisturbed run makes of each."""
+    for name, segment, intercept in (("a", "store=1,brand=1", 1), ("b", "brand=2", 10), ("c", "", 100)):
+        (workspace.cwd / f"{name}.json").write_text(linear(["x1", "x2"], intercept, [1.0, 2.0]))
+        workspace.run("model", "import", f"{name}.json", "--fleet", "f", "--segment", segment)
+    workspace.run("release", "create", "f")
+    table(workspace.cwd / "one.csv", 1)
+    table(workspace.cwd / "two.csv", 2)
+    workspace.expected = {}
+    for name in ("one", "two"):
+        batch(workspace, name, f"plain-{name}")
+        workspace.expected[content(workspace.cwd / f"plain-{name}")] = name
+    assert len(workspace.expected) == 2
+    return workspace
+
+
+def arguments(name, output):
+    return ["batch", "run", "--fleet", "f", "--input", f"{name}.csv", "--output", output, "--by", "brand", "--threads", "1"]
+
+
+def batch(program, name, output):
+    program.run(*arguments(name, output))
+
+
+def traced(program, name, output, *options):
+    return subprocess.run(["strace", "-f", "-qq", "-o", "trace.txt", *options, program.path, *arguments(name, output)], cwd=program.cwd,
+                          capture_output=True, text=True, timeout=120, env={**os.environ, **NO_LEAK_CHECK})
+
+
+def content(output):
+    """What stands in an output, or None if there is none. A half output fails here: each file of the manifest, and no other."""
+    if not output.exists():
+        return None
+    manifest = json.loads((output / "_myriad.json").read_text())
+    files = {str(p.relative_to(output)): p.stat().st_size for p in output.rglob("*") if p.is_file() and p.name != "_myriad.json"}
+    assert files == {f["path"]: f["bytes"] for f in manifest["files"]}, "files and manifest differ"
+    assert manifest["rows"] == ROWS
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(name.encode() + (output / name).read_bytes())
+    return digest.hexdigest()
+
+
+def points(program, name, output):
+    """(call, n) for calls that a run makes, sampled where there are many."""
+    done = traced(program, name, output, "-e", f"trace={','.join(CALLS)}")
+    assert done.returncode == 0, done.stderr
+    calls = re.findall(r"^(\d+) +(\w+)\(", (program.cwd / "trace.txt").read_text(), re.M)
+    counts = {}
+    for thread, call in calls:  # strace counts per thread and call
+        counts.setdefault(call, {}).setdefault(thread, 0)
+        counts[call][thread] += 1
+    for call, threads in sorted(counts.items()):
+        count = max(threads.values())
+        step = max(1, -(-count // POINTS_PER_CALL))
+        yield from ((call, n) for n in sorted({*range(1, count + 1, step), count}))
+
+
+def leftovers(program):
+    return [p.name for p in program.cwd.iterdir() if p.name.startswith("out.")]
+
+
+def check(program, before, where):
+    """After a disturbed run: old or new, and the next run makes it good."""
+    now = content(program.cwd / "out")
+    assert now is None and before is None or program.expected.get(now), f"{where}: neither the old nor a complete new output"
+    batch(program, "one", "out")
+    assert program.expected[content(program.cwd / "out")] == "one", where
+    assert leftovers(program) == [], where
+
+
+@pytest.mark.parametrize("replace", [False, True], ids=["new", "replace"])
+def test_kill_at_every_call(fleet, replace):
+    tried = 0
+    if replace:
+        batch(fleet, "one", "out")
+    for call, n in list(points(fleet, "two", "out")):
+        if not replace:
+            shutil.rmtree(fleet.cwd / "out", ignore_errors=True)
+        before = content(fleet.cwd / "out")
+        done = traced(fleet, "two", "out", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={n}")
+        assert done.returncode != 0, f"{call} {n} was not reached"
+        check(fleet, before, f"killed at {call} {n}")
+        tried += 1
+    assert tried >= 30
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+def test_fail_each_call(fleet, error):
+    """A call that fails: a message and a non-zero exit, or (where nothing depends on the call) a complete output."""
+    failed = 0
+    batch(fleet, "one", "out")
+    for call, n in list(points(fleet, "two", "out")):
+        before = content(fleet.cwd / "out")
+        done = traced(fleet, "two", "out", "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={n}")
+        where = f"{call} {n} fails with {error}: exit {done.returncode}: {done.stderr}"
+        assert done.returncode >= 0 and "Sanitizer" not in done.stderr, where
+        if done.returncode == 0:
+            assert fleet.expected[content(fleet.cwd / "out")] == "two", where
+        else:
+            assert done.stderr.startswith("myriad: "), where
+            failed += 1
+        check(fleet, before, where)
+    assert failed >= 20
+
+
+def test_full_disk_from_any_write_on(fleet):
+    """From the n-th write on the disk is full: exit code 74, the old output stays."""
+    codes = set()
+    batch(fleet, "one", "out")
+    for call, n in list(points(fleet, "two", "out")):
+        if call not in ("write", "pwrite64"):
+            continue
+        before = content(fleet.cwd / "out")
+        done = traced(fleet, "two", "out", "-e", f"trace={call}", "-e", f"inject={call}:error=ENOSPC:when={n}+")
+        codes.add(done.returncode)
+        check(fleet, before, f"full from {call} {n} on: exit {done.returncode}: {done.stderr}")
+    assert 74 in codes
+
+
+def test_exchange_is_not_there(fleet):
+    """A file system without RENAME_EXCHANGE: two renames, killed at each of them."""
+    batch(fleet, "one", "out")
+    done = traced(fleet, "two", "out", "-e", "trace=renameat2", "-e", "inject=renameat2:error=EINVAL")
+    assert done.returncode == 0, done.stderr
+    assert fleet.expected[content(fleet.cwd / "out")] == "two"
+    done = traced(fleet, "two", "out", "-e", "trace=renameat2,rename", "-e", "inject=renameat2:error=EINVAL")
+    renames = len(re.findall(r"^\d+ +rename\(", (fleet.cwd / "trace.txt").read_text(), re.M))
+    assert renames >= 2
+    for n in range(1, renames + 1):
+        traced(fleet, "two", "out", "-e", "trace=renameat2,rename", "-e", "inject=renameat2:error=EINVAL",
+               "-e", f"inject=rename:signal=KILL:when={n}")
+        assert content(fleet.cwd / "out") is None or fleet.expected[content(fleet.cwd / "out")]
+        assert (fleet.cwd / "out").exists() or list(fleet.cwd.glob("out.staging-*/old")), "the old output is gone"
+        batch(fleet, "one", "out")
+        assert fleet.expected[content(fleet.cwd / "out")] == "one"
+        assert leftovers(fleet) == []
+
+
+def test_a_full_file_system(fleet, tmp_path_factory):
+    """A real one, small: NO_SPACE, nothing published, the old output readable."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small file system")
+    mount = tmp_path_factory.mktemp("small")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", mount]).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        batch(fleet, "one", mount / "out")
+        disk = os.statvfs(mount)
+        (mount / "ballast").write_bytes(b"x" * (disk.f_bavail * disk.f_frsize - 24 * 1024))  # the output needs more than that
+        code, message = fleet.fails(*arguments("two", mount / "out"), env=NO_LEAK_CHECK)
+        assert code == 74 and "space" in message, message
+        assert fleet.expected[content(mount / "out")] == "one"
+        assert sorted(p.name for p in mount.iterdir()) == ["ballast", "out"]
+    finally:
+        subprocess.run(["umount", mount], check=True)
+
+
+def test_arrow_reads_the_output(fleet):
+    dataset = pytest.importorskip("pyarrow.dataset")
+    batch(fleet, "one", "out")
+    read = dataset.dataset(fleet.cwd / "out", format="parquet", partitioning="hive").to_table().to_pandas().sort_values("id")
+    assert list(read["id"]) == list(range(ROWS))
+    assert read["prediction"].iloc[1] == 1 + 0.25 + 2 and read["model"].iloc[1] == "f@store=1,brand=1"
+    assert set(read["level"]) == {"segment", "parent", "global"} and set(read["status"]) == {"ok"}
