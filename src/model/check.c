@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/layout.h"
+#include "model/lanes.h"
 
 /* What stands beside the tree being read. */
 typedef struct check_ctx {
@@ -38,10 +38,17 @@ static myr_rc check_enums(const model_header *h, myr_err *err)
     if (h->transform >= MYR_TRANSFORM_COUNT_) {
         MYR_FAIL(err, BAD_FORMAT, "model: transform %u is not known", h->transform);
     }
-    if ((h->flags & ~(MODEL_AVERAGE | MODEL_SPECIAL)) != 0) {
+    if ((h->flags & ~(MODEL_AVERAGE | MODEL_SPECIAL | MODEL_LANES)) != 0) {
         MYR_FAIL(err, BAD_FORMAT, "model: flags 0x%x are not known", h->flags);
     }
-    if (h->pad != 0 || h->pad2 != 0 || h->pad3 != 0) MYR_FAIL(err, BAD_FORMAT, "model: padding in the header is not 0");
+    if ((h->flags & MODEL_LANES) != 0) {
+        if (h->kind != MYR_MODEL_TREES) {
+            MYR_FAIL(err, BAD_FORMAT, "model: kind %u, flags 0x%x: only trees lie in lanes", h->kind, h->flags);
+        }
+    } else if ((h->numeric_columns | h->set_columns | h->key_blocks | h->low_count | h->book_count) != 0 ||
+               h->entry_bytes != 0) {
+        MYR_FAIL(err, BAD_FORMAT, "model: counts of lanes, but it has none");
+    }
     return MYR_OK;
 }
 
@@ -88,7 +95,7 @@ static myr_rc check_header(const model_header *h, size_t size_bytes, myr_err *er
     if (h->version != MODEL_LAYOUT_VERSION) MYR_FAIL(err, BAD_FORMAT, "model: layout version %u", h->version);
     MYR_TRY(check_enums(h, err));
     MYR_TRY(check_numbers(h, err));
-    uint64_t size = model_map_of(h).size;
+    uint64_t size = (h->flags & MODEL_LANES) != 0 ? lanes_map_of(h).size : model_map_of(h).size;
     if (size != size_bytes || h->size_bytes != size_bytes) {
         MYR_FAIL(err, BAD_FORMAT, "model: %zu bytes, but its counts need %llu and its header says %llu", size_bytes,
                  (unsigned long long)size, (unsigned long long)h->size_bytes);
@@ -232,6 +239,11 @@ myr_rc myr_model_check(const void *bytes, size_t size_bytes, const myr_model **o
     if (size_bytes < sizeof c.h) MYR_FAIL(err, BAD_FORMAT, "model of %zu bytes has no header", size_bytes);
     memcpy(&c.h, bytes, sizeof c.h);
     MYR_TRY(check_header(&c.h, size_bytes, err));
+    if ((c.h.flags & MODEL_LANES) != 0) {
+        MYR_TRY(myr_lanes_check(&c.h, bytes, err));
+        *out = bytes;
+        return MYR_OK;
+    }
     c.map = model_map_of(&c.h);
     MYR_TRY(check_zeros(&c, c.map.bases_end, c.map.trees_at));
     MYR_TRY(check_zeros(&c, c.map.trees_end, c.map.items_at));

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/layout.h"
+#include "model/lanes.h"
 
 /* Where the writing stands. */
 typedef struct compile_ctx {
@@ -306,8 +306,9 @@ static void compile_header(compile_ctx *c, uint32_t column_count)
     c->h.average_over = d->average ? d->average_over : 0;
 }
 
-myr_rc myr_model_compile(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count,
-                         unsigned char **out_bytes, size_t *out_size, myr_err *err)
+/* The nodes form, which takes everything. */
+static myr_rc compile_nodes(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count,
+                            unsigned char **out_bytes, size_t *out_size, myr_err *err)
 {
     compile_ctx c = {.desc = desc, .feature_map = feature_map, .err = err};
     uint32_t leaves_max = 0;
@@ -337,4 +338,26 @@ myr_rc myr_model_compile(const myr_model_desc *desc, const uint32_t *feature_map
     *out_size = c.map.size;
     bytes = NULL;
     return MYR_OK;
+}
+
+myr_rc myr_model_compile_form(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count,
+                              model_form form, unsigned char **out_bytes, size_t *out_size, myr_err *err)
+{
+    unsigned char *nodes = NULL;
+    unsigned char *lanes = NULL;
+    size_t nodes_size = 0;
+    size_t lanes_size = 0;
+    MYR_TRY(compile_nodes(desc, feature_map, column_count, &nodes, &nodes_size, err));
+    MYR_AUTO(myr_mem) owned = nodes;
+    if (form != MODEL_FORM_NODES) MYR_TRY(myr_lanes_build(nodes, form == MODEL_FORM_LANES, &lanes, &lanes_size, err));
+    if (lanes == NULL) owned = NULL;
+    *out_bytes = lanes != NULL ? lanes : nodes;
+    *out_size = lanes != NULL ? lanes_size : nodes_size;
+    return MYR_OK;
+}
+
+myr_rc myr_model_compile(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count,
+                         unsigned char **out_bytes, size_t *out_size, myr_err *err)
+{
+    return myr_model_compile_form(desc, feature_map, column_count, MODEL_FORM_AUTO, out_bytes, out_size, err);
 }

@@ -8,7 +8,8 @@
  *   category words  32 bits each: the sets of the categorical splits, in the order of their nodes
  *
  * or, for a linear model, header, base margin, terms of 24 bytes. Every section begins on a multiple of 64 bytes; what
- * lies between is zero, and checked to be.
+ * lies between is zero, and checked to be. A model of trees may lie in lanes instead (lanes.h), which is what the fast
+ * kernels read; the nodes here take whatever does not fit there.
  *
  * A tree takes an even number of nodes. Slot 0 is zero (it aligns the pairs), slot 1 is the root, and two siblings lie
  * side by side from slot 2 on, so that a step is `child + goes_right`. Pairs stand in level order: the k-th split of
@@ -21,7 +22,7 @@
 #include "model/model.h"
 
 #define MODEL_MAGIC          0x4d52594du /* "MYRM" */
-#define MODEL_LAYOUT_VERSION 1
+#define MODEL_LAYOUT_VERSION 2
 #define MODEL_ITEMS_MAX      (UINT32_MAX - 64) /* nodes of all trees together, and category words likewise */
 
 /* LightGBM's kZeroThreshold: a float constant widened to double. */
@@ -29,7 +30,8 @@
 
 enum {
     MODEL_AVERAGE = 1, /* header flag: margins are divided by average_over */
-    MODEL_SPECIAL = 2  /* header flag: some node has NODE_ZERO or NODE_CATEGORY */
+    MODEL_SPECIAL = 2, /* header flag: some node has NODE_ZERO or NODE_CATEGORY; some column in lanes LANES_ZERO */
+    MODEL_LANES = 4    /* header flag: the trees lie in lanes */
 };
 
 enum {
@@ -44,17 +46,17 @@ typedef struct model_header {
     uint16_t version;
     uint8_t kind, calc;
     uint8_t transform, flags;
-    uint16_t pad;
+    uint16_t numeric_columns; /* lanes: see lanes.h; 0 elsewhere, as are all fields below average_over */
     uint32_t column_count;
     uint32_t margin_count;
     uint32_t tree_count;
-    uint32_t item_count; /* nodes of all trees, or terms of a linear model */
+    uint32_t item_count; /* nodes of all trees, or terms of a linear model, or leaves of all lanes */
     uint32_t word_count;
     double transform_param;
     uint64_t size_bytes;
     uint32_t average_over;
-    uint32_t pad2;
-    uint64_t pad3;
+    uint32_t entry_bytes;
+    uint16_t set_columns, key_blocks, low_count, book_count;
 } model_header;
 
 typedef struct model_tree {
@@ -120,6 +122,26 @@ static inline bool model_is_float(double value)
 {
     return (double)(float)value == value;
 }
+
+/* Which of the two forms compile writes. AUTO is what myr_model_compile does; tests ask for one. */
+typedef enum model_form { MODEL_FORM_AUTO, MODEL_FORM_NODES, MODEL_FORM_LANES } model_form;
+myr_rc myr_model_compile_form(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count,
+                              model_form form, unsigned char **out_bytes, size_t *out_size, myr_err *err);
+
+/* Is x in a set of `count` words? Truncated toward zero; what is no category number is not in it. Never a NaN. */
+static inline bool model_in_set(const uint32_t *words, uint32_t count, double x, bool single)
+{
+    double limit = (double)count * 32.0;
+    bool from = single ? x >= 0.0 : x > -1.0;              /* LightGBM truncates before it compares, XGBoost after */
+    if (!from || !(x < limit) || count == 0) return false; /* -0.5 is below an empty set's limit too */
+    uint32_t category = (uint32_t)(int32_t)x;              /* -0.9 is 0; below 2^24, by the limit */
+    return ((words[category / 32] >> (category % 32)) & 1u) != 0;
+}
+
+/* Add the trees of a nodes model to the margins of at most MODEL_TILE rows, or of a linear model (walk.c). */
+#define MODEL_TILE 256 /* rows that pass a tree before the next one is read */
+void myr_model_walk(const model_header *h, const unsigned char *bytes, const double *rows, size_t row_stride,
+                    size_t row_count, double *margins);
 
 /* Turn margin_count margins into values; out may be `margins` itself unless the transform is HARD_MAX. */
 void myr_model_transform(const model_header *h, const double *margins, double *out);

@@ -135,4 +135,10 @@ void myr_model_predict(const myr_model *model, const double *rows, size_t row_st
 void myr_model_margins(const myr_model *model, const double *rows, size_t row_stride, size_t row_count,
                        double *out_margins);
 
+/*
+ * Ask for the model's bytes while another one answers, so that it does not wait for memory. Reads nothing; models too
+ * large for the cache are left alone. Thread: any.
+ */
+void myr_model_prefetch(const myr_model *model, size_t size_bytes);
+
 #endif

@@ -1,13 +1,16 @@
-/* Any bytes as a compiled model: check answers or refuses; what passes predicts, also after a page of it became zeros.
+/*
+ * Any bytes as a compiled model: check answers or refuses; what passes predicts, also after a page of it became zeros,
+ * and every kernel gives the same bits.
  */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-#include "model/model.h"
+#include "model/lanes.h"
 
-#define FUZZ_CELLS_MAX 4096
-#define FUZZ_ROWS      9 /* eight side by side, and one alone */
+#define FUZZ_CELLS_MAX   512
+#define FUZZ_OUTPUTS_MAX 16
+#define FUZZ_ROWS        69 /* a tile and five: each kernel of lanes, and nodes side by side and alone */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -16,13 +19,21 @@ static void fuzz_predict(const myr_model *model, uint32_t column_count, uint32_t
     static const double some[] = {0,           -0.0, 1, -1, 2.5, 33, 1e-36, -1e300, (double)INFINITY, 4294967296.0,
                                   (double)NAN, -0.5, 63};
     static double rows[FUZZ_ROWS * FUZZ_CELLS_MAX];
-    static double values[FUZZ_ROWS * MYR_OUTPUTS_MAX];
-    if (column_count > FUZZ_CELLS_MAX || margin_count > MYR_OUTPUTS_MAX) return;
+    static double values[FUZZ_ROWS * FUZZ_OUTPUTS_MAX];
+    static double plain[FUZZ_ROWS * FUZZ_OUTPUTS_MAX];
+    if (column_count > FUZZ_CELLS_MAX || margin_count > FUZZ_OUTPUTS_MAX) return;
     for (size_t k = 0; k < FUZZ_ROWS * (size_t)column_count; k++) {
         rows[k] = some[k % MYR_COUNT_OF(some)];
     }
     myr_model_predict(model, rows, column_count, FUZZ_ROWS, values);
     myr_model_margins(model, rows, column_count, FUZZ_ROWS, values);
+    myr_model_margins(model, rows, column_count, 5, values);
+    MYR_ASSERT(myr_lanes_force("plain"));
+    myr_model_margins(model, rows, column_count, FUZZ_ROWS, plain);
+    MYR_ASSERT(myr_lanes_force(NULL));
+    for (size_t k = 0; k < FUZZ_ROWS * (size_t)margin_count; k++) {
+        MYR_ASSERT((isnan(plain[k]) && isnan(values[k])) || memcmp(&plain[k], &values[k], sizeof plain[k]) == 0);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -6,7 +6,8 @@
 
 #include "testing.h"
 
-#include "model/model.h"
+#include "model/layout.h"
+#include "model/lanes.h"
 
 #define FIXTURE_COLUMNS 4
 
@@ -80,15 +81,26 @@ static inline void compiled_drop(compiled *c)
     myr_free(c->bytes);
 }
 
-static inline compiled fixture_compile(const myr_model_desc *desc, const uint32_t *map, uint32_t column_count)
+static inline compiled fixture_compile_form(const myr_model_desc *desc, const uint32_t *map, uint32_t column_count,
+                                            model_form form)
 {
     compiled c = {0};
     myr_err err = {0};
-    if (myr_model_compile(desc, map, column_count, &c.bytes, &c.size, &err) != MYR_OK)
+    if (myr_model_compile_form(desc, map, column_count, form, &c.bytes, &c.size, &err) != MYR_OK)
         fail_msg("compile: %s", err.message);
     if (myr_model_check(c.bytes, c.size, &c.model, &err) != MYR_OK) fail_msg("check: %s", err.message);
     EXPECT((const void *)c.model == (const void *)c.bytes);
     return c;
+}
+
+static inline compiled fixture_compile(const myr_model_desc *desc, const uint32_t *map, uint32_t column_count)
+{
+    return fixture_compile_form(desc, map, column_count, MODEL_FORM_AUTO);
+}
+
+static inline bool fixture_in_lanes(const compiled *c)
+{
+    return (((const model_header *)(const void *)c->bytes)->flags & MODEL_LANES) != 0;
 }
 
 /* ---- a second opinion: the description walked as model.h words it ---- */
@@ -222,14 +234,15 @@ static inline void random_tree(dice *d, myr_arena *arena, const myr_model_desc *
     }
 }
 
-static inline random_model random_model_make(dice *d, myr_calc calc)
+static inline random_model random_model_sized(dice *d, myr_calc calc, uint32_t feature_count, uint32_t margin_count,
+                                              uint32_t tree_count)
 {
     random_model m = {.arena = myr_arena_new(0)};
     m.desc = (myr_model_desc){.kind = MYR_MODEL_TREES,
                               .calc = calc,
-                              .feature_count = 1 + dice_roll(d, 6),
-                              .margin_count = 1 + dice_roll(d, 3),
-                              .tree_count = dice_roll(d, 12)};
+                              .feature_count = feature_count,
+                              .margin_count = margin_count,
+                              .tree_count = tree_count};
     m.desc.average = calc == MYR_CALC_F64 && dice_roll(d, 4) == 0;
     m.desc.average_over = m.desc.average ? 7 : 0;
     myr_tree *trees = myr_arena_calloc(m.arena, m.desc.tree_count + 1, sizeof *trees);
@@ -238,6 +251,13 @@ static inline random_model random_model_make(dice *d, myr_calc calc)
     }
     m.desc.trees = trees;
     return m;
+}
+
+static inline random_model random_model_make(dice *d, myr_calc calc)
+{
+    uint32_t features = 1 + dice_roll(d, 6);
+    uint32_t margins = 1 + dice_roll(d, 3);
+    return random_model_sized(d, calc, features, margins, dice_roll(d, 12));
 }
 
 static inline void assert_same_bits(double got, double want)

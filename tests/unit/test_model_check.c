@@ -4,8 +4,6 @@
  */
 #include "model_fixture.h"
 
-#include "model/layout.h"
-
 static void predict_some(const myr_model *model)
 {
     myr_model_info info;
@@ -122,8 +120,10 @@ TEST(check_refuses_padding)
         }
     }
     EXPECT(tried > 64);
-    size_t in_header[3] = {offsetof(model_header, pad), offsetof(model_header, pad2), offsetof(model_header, pad3)};
-    for (int k = 0; k < 3; k++) {
+    size_t in_header[6] = {offsetof(model_header, numeric_columns), offsetof(model_header, entry_bytes),
+                           offsetof(model_header, set_columns),     offsetof(model_header, key_blocks),
+                           offsetof(model_header, low_count),       offsetof(model_header, book_count)};
+    for (int k = 0; k < 6; k++) {
         c.bytes[in_header[k]] = 1;
         EXPECT_RC(check_copy(c.bytes, c.size, NULL), BAD_FORMAT, NULL);
         c.bytes[in_header[k]] = 0;
@@ -153,7 +153,8 @@ TEST(check_names_lies_of_the_header)
 {
     MYR_AUTO(compiled) c = tree_model(MYR_CALC_F64);
     LIE(magic, uint32_t, 0, BAD_FORMAT, "magic 0x00000000");
-    LIE(version, uint16_t, 2, UNSUPPORTED, "layout version 2");
+    LIE(version, uint16_t, 3, UNSUPPORTED, "layout version 3");
+    LIE(version, uint16_t, 1, BAD_FORMAT, "layout version 1");
     LIE(version, uint16_t, 0, BAD_FORMAT, "layout version 0");
     LIE(kind, uint8_t, 2, BAD_FORMAT, "kind 2");
     LIE(kind, uint8_t, MYR_MODEL_LINEAR, BAD_FORMAT, "a linear model");
@@ -161,7 +162,7 @@ TEST(check_names_lies_of_the_header)
     LIE(transform, uint8_t, MYR_TRANSFORM_COUNT_, BAD_FORMAT, "transform 9");
     LIE(transform, uint8_t, MYR_TRANSFORM_SIGMOID, BAD_FORMAT, "factor 0");
     LIE(flags, uint8_t, 0, BAD_FORMAT, "flags 0x0 do not fit");
-    LIE(flags, uint8_t, 4, BAD_FORMAT, "flags 0x4");
+    LIE(flags, uint8_t, 8, BAD_FORMAT, "flags 0x8");
     LIE(flags, uint8_t, 3, BAD_FORMAT, "average over 0");
     LIE(column_count, uint32_t, 3, BAD_FORMAT, "column 3 of 3");
     LIE(column_count, uint32_t, 65536, BAD_FORMAT, "65536 columns");

@@ -1,0 +1,120 @@
+/* What the kernels of lanes share: an opened column, and how leaves are added. Known to lanes_*.c alone. */
+#ifndef MYR_MODEL_LANES_INNER_H
+#define MYR_MODEL_LANES_INNER_H
+
+#include <math.h>
+
+#include "model/lanes.h"
+
+/* Loops over registers must be unrolled, or the registers live in memory. */
+#if defined(__clang__)
+#define LANES_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define LANES_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+static inline uint32_t quantise_low(const lanes_view *v, uint32_t low_idx)
+{
+    return v->low_codes != NULL ? v->lows[v->low_codes[low_idx]] : v->lows[low_idx];
+}
+
+/* Thresholds with the value's key: the lower halves below its own count too. Rare, so a loop. */
+static inline uint32_t quantise_ties(const lanes_view *v, const lanes_column *column, const int32_t *keys,
+                                     uint32_t rank, int64_t order)
+{
+    while (rank < column->rank_count && keys[rank] == (int32_t)(order >> 32) &&
+           quantise_low(v, column->low_first + rank) < (uint32_t)order) {
+        rank++;
+    }
+    return rank;
+}
+
+static inline bool quantise_is_missing(double x, bool zero)
+{
+    return isnan(x) || (zero && x >= -MODEL_ZERO && x <= MODEL_ZERO);
+}
+
+/* Put the bin of the missing where a row misses something, in the numeric columns. */
+void myr_lanes_quantise_missing(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count,
+                                int8_t *bins, size_t column_step, size_t row_step);
+/* The bins of the set columns. */
+void myr_lanes_quantise_sets(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, int8_t *bins,
+                             size_t column_step, size_t row_step);
+void myr_lanes_quantise_plain(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count,
+                              int8_t *bins, size_t column_step, size_t row_step);
+
+/* Where the parts of a group's entries lie. */
+typedef struct lanes_parts {
+    const uint16_t *firsts;
+    const unsigned char *counts;  /* of byte b and tree k at b * lane_count + k */
+    const unsigned char *entries; /* columns of byte 0, entry 0 */
+} lanes_parts;
+
+static inline lanes_parts lanes_parts_of(const lanes_view *v, const lanes_group *g)
+{
+    const unsigned char *at = v->entries + g->entries_at;
+    const unsigned char *counts = at + g->lane_count * sizeof(uint16_t);
+    return (lanes_parts){(const uint16_t *)(const void *)at, counts, counts + (size_t)g->lane_count * g->byte_count};
+}
+
+/* The sum keeps the library's type: an F32 margin is rounded to float after each tree. */
+static inline void lanes_add(const lanes_view *v, double *margin, uint32_t leaf_idx, bool single)
+{
+    if (single) {
+        *margin = (double)((float)*margin + ((const float *)v->leaves)[leaf_idx]);
+    } else {
+        *margin += ((const double *)v->leaves)[leaf_idx];
+    }
+}
+
+/* One tree's leaf numbers of many rows. */
+static inline void lanes_add_many(const lanes_view *v, uint32_t leaves_first, uint32_t tree_idx,
+                                  const uint8_t *leaf_numbers, size_t row_count, double *margins)
+{
+    size_t width = v->h->margin_count;
+    if (width > 1) margins += v->outputs[tree_idx];
+    if (v->h->calc == MYR_CALC_F32) {
+        for (size_t i = 0; i < row_count; i++) {
+            lanes_add(v, &margins[i * width], leaves_first + leaf_numbers[i], true);
+        }
+    } else if (width > 1) {
+        for (size_t i = 0; i < row_count; i++) {
+            lanes_add(v, &margins[i * width], leaves_first + leaf_numbers[i], false);
+        }
+    } else {
+        const double *leaves = (const double *)v->leaves + leaves_first;
+        for (size_t i = 0; i < row_count; i++) {
+            margins[i] += leaves[leaf_numbers[i]];
+        }
+    }
+}
+
+/* Trees from..to of a group for one row, in tree order. */
+static inline void lanes_add_few(const lanes_view *v, const lanes_group *g, const uint16_t *firsts, uint32_t tree_first,
+                                 uint32_t from, uint32_t to, const uint8_t *leaf_numbers, double *margins)
+{
+    bool single = v->h->calc == MYR_CALC_F32;
+    if (v->outputs == NULL && !single) {
+        const double *leaves = (const double *)v->leaves + g->leaves_first;
+        double sum = *margins;
+        for (uint32_t k = from; k < to; k++) {
+            sum += leaves[firsts[k] + leaf_numbers[k]];
+        }
+        *margins = sum;
+        return;
+    }
+    if (v->outputs == NULL) {
+        const float *leaves = (const float *)v->leaves + g->leaves_first;
+        float sum = (float)*margins;
+        for (uint32_t k = from; k < to; k++) {
+            sum += leaves[firsts[k] + leaf_numbers[k]];
+        }
+        *margins = (double)sum;
+        return;
+    }
+    for (uint32_t k = from; k < to; k++) {
+        lanes_add(v, &margins[v->outputs[tree_first + k]], g->leaves_first + firsts[k] + leaf_numbers[k], single);
+    }
+}
+
+#endif
