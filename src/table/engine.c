@@ -82,7 +82,8 @@ static myr_rc engine_connect(myr_table_engine *engine, int threads, int64_t memo
     if (open_max < ENGINE_OPEN_FILES_MIN) open_max = ENGINE_OPEN_FILES_MIN;
     char sql[96];
     snprintf(sql, sizeof sql, "SET partitioned_write_max_open_files = %lld", (long long)open_max);
-    return myr_table_exec(engine, sql, "DuckDB", err);
+    MYR_TRY(myr_table_exec(engine, sql, "DuckDB", err));
+    return myr_table_number_register(engine, err);
 }
 
 /* Ownership: *out is the caller's. Thread: one owner. Errors: BAD_INPUT (a limit DuckDB refuses), NO_MEMORY, INTERNAL.

@@ -78,6 +78,18 @@ static myr_rc error_csv(const char *message, const char *about, myr_err *err)
              MYR_STR_ARG(error_cut(error_csv_sentence(message))));
 }
 
+/* Files of a glob whose headers differ: which file, and what it lacks. */
+static myr_rc error_csv_schema(const char *message, const char *about, myr_err *err)
+{
+    myr_str first = error_cut(error_between(message, "Main file schema: ", "\n"));
+    myr_str file = error_cut(error_between(message, "Current file: ", "\n"));
+    myr_str column = error_cut(error_between(message, "Column with name: \"", "\" is missing"));
+    if (file.data == NULL || column.data == NULL)
+        MYR_FAIL(err, BAD_INPUT, "%s: its files do not have the same columns", about);
+    MYR_FAIL(err, BAD_INPUT, MYR_STR_FMT " has no column '" MYR_STR_FMT "', which the first file " MYR_STR_FMT " has",
+             MYR_STR_ARG(file), MYR_STR_ARG(column), MYR_STR_ARG(first));
+}
+
 /* ---- the rest ---- */
 
 /* Past "Invalid Input Error: ": which class of exception it was helps nobody. */
@@ -140,6 +152,7 @@ myr_rc myr_table_error(duckdb_error_type type, const char *message, const char *
     if (message == NULL) message = "DuckDB failed and did not say why";
     if (error_says(message, "CSV Error on Line:") && !error_says(message, "No space left"))
         return error_csv(message, about, err);
+    if (error_says(message, "Schema mismatch between globbed files")) return error_csv_schema(message, about, err);
     myr_rc rc = error_code(type, message);
     if (rc == MYR_NOT_FOUND) MYR_FAIL(err, NOT_FOUND, "%s: no such file, or nothing matches", about);
     myr_str line = error_first_line(error_skip_class(message));

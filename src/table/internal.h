@@ -10,6 +10,15 @@
 #define TABLE_RESERVED    "myr:"
 #define TABLE_VALUES_NAME "myr:values"
 #define TABLE_ROW_NAME    "myr:row"
+#define TABLE_FILE_NAME   "myr:file"
+
+/* Our functions from (text, column index) to a double; what the first one's error says before the index. */
+#define TABLE_NUMBER         "myr_number"
+#define TABLE_NUMBER_OR_NULL "myr_number_or_null"
+#define TABLE_NOT_NUMBER     "myr:not a number in column "
+
+/* How Hive directories write null. */
+#define TABLE_HIVE_NULL "__HIVE_DEFAULT_PARTITION__"
 
 struct myr_table_engine {
     duckdb_database database;
@@ -50,36 +59,60 @@ bool myr_table_first_text(duckdb_result *result, uint32_t col_idx, myr_buf *out)
 
 /* ---- source.c ---- */
 typedef enum table_kind { TABLE_CSV, TABLE_PARQUET, TABLE_JSON } table_kind;
+/* How a column is read. */
+typedef struct table_how {
+    const char *csv_type;  /* what a CSV's is read as; NULL: as detected */
+    const char *path_name; /* not in the files but in their paths: how its name stands there (`a%20b`); else NULL */
+} table_how;
 typedef struct table_source {
     const char *input;
     table_kind kind;
     char delimiter;   /* CSV */
-    myr_arena *arena; /* borrowed: holds the columns */
+    myr_arena *arena; /* borrowed: holds all that follows */
+    const char *const *files;
+    size_t file_count;
     myr_table_column *columns;
+    table_how *hows; /* per column */
     size_t column_count;
-    const char **types; /* per column: the type a CSV is read as instead of the detected one, or NULL */
 } table_source;
 /* Find format, delimiter, columns. The source borrows input and arena. */
 myr_rc myr_table_source_open(myr_table_engine *engine, const char *input, myr_arena *arena, table_source *out,
                              myr_err *err);
 /* `read_csv('…', …)`: what stands behind FROM. */
 void myr_table_source_sql(const table_source *source, myr_buf *sql);
-/* The index of a column; BAD_INPUT with the nearest one. */
-myr_rc myr_table_source_find(const table_source *source, const char *name, uint32_t *out_idx, myr_err *err);
+/* The index of a column, which joins the source now if only the paths have it; BAD_INPUT with the nearest one, or if
+ * there are two. Calls come before myr_table_source_sql. */
+myr_rc myr_table_source_find(table_source *source, const char *name, uint32_t *out_idx, myr_err *err);
+
+/* ---- twins.c ---- */
+/* Mark columns whose name stands twice in the file, which DuckDB hides by renaming one. `header` is a CSV's line. */
+myr_rc myr_table_twins_mark(myr_table_engine *engine, table_source *source, myr_str header, myr_err *err);
+
+/* ---- files.c ---- */
+/* The part `name=value` of a path, as it is written there. False: it has none. */
+bool myr_table_path_find(const char *path, const char *name, myr_str *out_name, myr_str *out_value);
+
+/* ---- locate.c ---- */
+/* myr_table_query about a source: an error says where in which file, if that can be found out. */
+myr_rc myr_table_source_query(myr_table_engine *engine, const table_source *source, const char *sql, duckdb_result *out,
+                              myr_err *err);
+/* The error of a query about a source, made better; gives back its code. */
+myr_rc myr_table_source_explain(myr_table_engine *engine, const table_source *source, myr_rc rc, const myr_err *found,
+                                myr_err *err);
+
+/* ---- number.c ---- */
+myr_rc myr_table_number_register(myr_table_engine *engine, myr_err *err);
 
 /* ---- want.c ---- */
 typedef struct table_want {
-    uint32_t col_idx;  /* in the source */
-    myr_col_type type; /* what the expression gives */
+    uint32_t col_idx;   /* in the source */
+    myr_col_type type;  /* what the expression gives */
+    const char *format; /* the expression; $ is the column, # its index */
+    bool is_kept_so;    /* a copy of the column is the expression too, not the cell as it is */
 } table_want;
-/*
- * Decide how each wanted column is read: sets the types of CSV columns in `source` and fills out[]. `keep` columns are
- * also copied as they are (NULL-terminated or NULL): their detected type is left alone. BAD_INPUT: not there, or not
- * numeric.
- */
+/* Decide how each wanted column is read. BAD_INPUT: not there, or of a type that is never numeric. */
 myr_rc myr_table_wants_plan(myr_table_engine *engine, table_source *source, const myr_table_want *wants,
-                            uint32_t want_count, const char *const *keep, uint32_t keep_count, table_want *out,
-                            myr_err *err);
+                            uint32_t want_count, table_want *out, myr_err *err);
 /* The expression of a planned want. */
 void myr_table_want_sql(const table_source *source, const table_want *want, myr_buf *sql);
 

@@ -156,9 +156,12 @@ static myr_rc load_fill(myr_table_data *data, load_chunks *chunks, const myr_tab
 }
 
 /* SELECT … FROM … ORDER BY: ties keep the file's order, so that the same file always gives the same table. */
-static myr_rc load_sql(const table_source *source, const table_want *plan, uint32_t count, const char *const *order_by,
+static myr_rc load_sql(table_source *source, const table_want *plan, uint32_t count, const char *const *order_by,
                        myr_buf *sql, myr_err *err)
 {
+    uint32_t unused = 0;
+    for (uint32_t i = 0; order_by != NULL && order_by[i] != NULL; i++)
+        MYR_TRY(myr_table_source_find(source, order_by[i], &unused, err));
     myr_buf_puts(sql, "SELECT ");
     for (uint32_t i = 0; i < count; i++) {
         if (i > 0) myr_buf_puts(sql, ", ");
@@ -170,8 +173,6 @@ static myr_rc load_sql(const table_source *source, const table_want *plan, uint3
     if (!is_ordered) return myr_buf_check(sql, err);
     myr_buf_puts(sql, ") ORDER BY ");
     for (uint32_t i = 0; order_by[i] != NULL; i++) {
-        uint32_t col_idx = 0;
-        MYR_TRY(myr_table_source_find(source, order_by[i], &col_idx, err));
         myr_table_sql_name(sql, order_by[i]);
         myr_buf_puts(sql, ", ");
     }
@@ -187,11 +188,11 @@ static myr_rc load_run(myr_table_engine *engine, const char *input, const myr_ta
     if (plan == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", input);
     table_source source;
     MYR_TRY(myr_table_source_open(engine, input, arena, &source, err));
-    MYR_TRY(myr_table_wants_plan(engine, &source, wants, want_count, NULL, 0, plan, err));
+    MYR_TRY(myr_table_wants_plan(engine, &source, wants, want_count, plan, err));
     MYR_AUTO(myr_buf) sql = {0};
     MYR_TRY(load_sql(&source, plan, want_count, order_by, &sql, err));
     MYR_AUTO(table_result) result = {0};
-    MYR_TRY(myr_table_query(engine, sql.data, input, &result, err));
+    MYR_TRY(myr_table_source_query(engine, &source, sql.data, &result, err));
     MYR_AUTO(load_chunks) chunks = {0};
     MYR_TRY(load_fetch(result, &chunks, input, err));
     return load_fill(data, &chunks, wants, plan, want_count, err);

@@ -309,6 +309,47 @@ static myr_rc map_register(myr_table_engine *engine, map_run *run, const char *n
 
 /* ---- the statement ---- */
 
+static bool map_is_split_by(const myr_table_map *map, const char *name)
+{
+    for (const char *const *by = map->partition_by; by != NULL && *by != NULL; by++) {
+        if (strcmp(*by, name) == 0) return true;
+    }
+    return false;
+}
+
+/* The expression of a kept column: the cell as it is, or, of a wanted one, what the function gets. */
+static void map_keep_value_sql(const map_run *run, const table_source *source, const char *name, myr_buf *sql)
+{
+    for (uint32_t i = 0; i < run->map->want_count; i++) {
+        if (!run->plan[i].is_kept_so || strcmp(run->map->wants[i].name, name) != 0) continue;
+        myr_table_want_sql(source, &run->plan[i], sql);
+        return;
+    }
+    myr_table_sql_name(sql, name);
+}
+
+/* A directory's name cannot tell a null from the text that stands for it: rows of one would go where the others are. */
+static void map_keep_sql(const map_run *run, const table_source *source, const char *name, myr_buf *sql)
+{
+    bool is_split = map_is_split_by(run->map, name);
+    if (is_split) {
+        MYR_AUTO(myr_buf) message = {0};
+        myr_buf_printf(&message,
+                       "the column '%s' holds the text '" TABLE_HIVE_NULL
+                       "', which is how directories write null: change it, or do not split by the column",
+                       name);
+        myr_buf_puts(sql, "CASE WHEN CAST(");
+        map_keep_value_sql(run, source, name, sql);
+        myr_buf_puts(sql, " AS VARCHAR) = '" TABLE_HIVE_NULL "' THEN error(");
+        myr_table_sql_literal(sql, message.data != NULL ? message.data : "");
+        myr_buf_puts(sql, ") ELSE ");
+    }
+    map_keep_value_sql(run, source, name, sql);
+    myr_buf_puts(sql, is_split ? " END AS " : " AS ");
+    myr_table_sql_name(sql, name);
+    myr_buf_puts(sql, ", ");
+}
+
 static void map_select_sql(const map_run *run, const table_source *source, const char *function, myr_buf *sql)
 {
     const myr_table_map *map = run->map;
@@ -322,10 +363,8 @@ static void map_select_sql(const map_run *run, const table_source *source, const
         myr_table_sql_name(sql, map->outputs[i].name);
     }
     myr_buf_puts(sql, " FROM (SELECT ");
-    for (uint32_t i = 0; i < map->keep_count; i++) {
-        myr_table_sql_name(sql, map->keep[i]);
-        myr_buf_puts(sql, ", ");
-    }
+    for (uint32_t i = 0; i < map->keep_count; i++)
+        map_keep_sql(run, source, map->keep[i], sql);
     myr_table_sql_name(sql, function);
     for (uint32_t i = 0; i < map->want_count; i++) {
         myr_buf_puts(sql, i > 0 ? ", " : "(");
@@ -354,7 +393,7 @@ static myr_rc map_copy_sql(const map_run *run, const table_source *source, const
             myr_path_join(target, sizeof target, map->output_dir, is_parquet ? "part-0.parquet" : "part-0.csv", err));
         myr_table_sql_literal(sql, target);
     }
-    myr_buf_puts(sql, is_parquet ? " (FORMAT parquet" : " (FORMAT csv, HEADER true");
+    myr_buf_puts(sql, is_parquet ? " (FORMAT parquet, RETURN_STATS" : " (FORMAT csv, HEADER true, RETURN_FILES");
     if (is_split) {
         myr_buf_puts(sql, ", FILENAME_PATTERN 'part-{i}', OVERWRITE_OR_IGNORE true");
         for (uint32_t i = 0; map->partition_by[i] != NULL; i++) {
@@ -369,7 +408,7 @@ static myr_rc map_copy_sql(const map_run *run, const table_source *source, const
     return myr_buf_check(sql, err);
 }
 
-static myr_rc map_check(const myr_table_map *map, const table_source *source, myr_err *err)
+static myr_rc map_check(const myr_table_map *map, table_source *source, myr_err *err)
 {
     MYR_ASSERT(map->output_count > 0 && map->fn != NULL);
     uint32_t unused;
@@ -385,6 +424,69 @@ static myr_rc map_check(const myr_table_map *map, const table_source *source, my
     return myr_io_mkdirs(map->output_dir, err);
 }
 
+/* ---- what was written ---- */
+
+/* No two parts of an output may have one name: the second would have replaced the first. */
+static myr_rc map_count_name(myr_map *names, duckdb_string_t *cell, int64_t *files, myr_err *err)
+{
+    myr_str name = myr_table_text(cell);
+    if (myr_map_find(names, name, NULL)) {
+        MYR_FAIL(err, INTERNAL, "two parts of the output went to one file: " MYR_STR_FMT, MYR_STR_ARG(name));
+    }
+    (*files)++;
+    return myr_map_put(names, name, 1, err);
+}
+
+/* RETURN_STATS: a row per file: name, rows, bytes. What was said of its size must still be so. */
+static myr_rc map_count_parquet(duckdb_data_chunk chunk, myr_map *names, int64_t *rows, myr_err *err)
+{
+    duckdb_string_t *cells = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0));
+    const uint64_t *counts = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 1));
+    const uint64_t *sizes = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 2));
+    int64_t files = 0;
+    for (idx_t i = 0; i < duckdb_data_chunk_get_size(chunk); i++) {
+        MYR_TRY(map_count_name(names, &cells[i], &files, err));
+        char path[MYR_PATH_BYTES_MAX];
+        int64_t bytes = 0;
+        myr_str name = myr_table_text(&cells[i]);
+        snprintf(path, sizeof path, MYR_STR_FMT, MYR_STR_ARG(name));
+        MYR_TRY(myr_io_size(path, &bytes, err));
+        if ((uint64_t)bytes != sizes[i]) {
+            MYR_FAIL(err, INTERNAL, "%s has %lld bytes, %llu were written", path, (long long)bytes,
+                     (unsigned long long)sizes[i]);
+        }
+        *rows += (int64_t)counts[i];
+    }
+    return MYR_OK;
+}
+
+/* RETURN_FILES: one row: rows, list of names. */
+static myr_rc map_count_csv(duckdb_data_chunk chunk, myr_map *names, int64_t *rows, myr_err *err)
+{
+    duckdb_vector list = duckdb_data_chunk_get_vector(chunk, 1);
+    duckdb_string_t *cells = duckdb_vector_get_data(duckdb_list_vector_get_child(list));
+    int64_t files = 0;
+    for (idx_t i = 0; i < duckdb_list_vector_get_size(list); i++)
+        MYR_TRY(map_count_name(names, &cells[i], &files, err));
+    *rows += ((const int64_t *)duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0)))[0];
+    return MYR_OK;
+}
+
+static myr_rc map_count(const myr_table_map *map, duckdb_result *result, int64_t *out_rows, myr_err *err)
+{
+    MYR_AUTO(myr_map_ptr) names = myr_map_new();
+    if (names == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the names of files");
+    int64_t rows = 0;
+    for (;;) {
+        MYR_AUTO(table_chunk) chunk = duckdb_fetch_chunk(*result);
+        if (chunk == NULL || duckdb_data_chunk_get_size(chunk) == 0) break;
+        MYR_TRY(map->format == MYR_TABLE_PARQUET ? map_count_parquet(chunk, names, &rows, err)
+                                                 : map_count_csv(chunk, names, &rows, err));
+    }
+    *out_rows = rows;
+    return MYR_OK;
+}
+
 static myr_rc map_execute(myr_table_engine *engine, map_run *run, const table_source *source, int64_t *out_rows,
                           myr_err *err)
 {
@@ -394,13 +496,15 @@ static myr_rc map_execute(myr_table_engine *engine, map_run *run, const table_so
     MYR_AUTO(myr_buf) sql = {0};
     MYR_TRY(map_copy_sql(run, source, function, &sql, err));
     MYR_AUTO(table_result) result = {0};
-    myr_rc rc = myr_table_query(engine, sql.data, run->map->input, &result, err);
+    myr_err found = {0};
+    myr_rc rc = myr_table_query(engine, sql.data, run->map->input, &result, &found);
     if (rc != MYR_OK && run->has_failed) { /* every thread has ended */
         myr_err *first = &run->first_err;
         return myr_err_set(err, (myr_rc)first->rc, first->file, first->line, "%s", first->message);
     }
-    if (rc != MYR_OK) return rc;
-    int64_t written = (int64_t)duckdb_rows_changed(&result);
+    if (rc != MYR_OK) return myr_table_source_explain(engine, source, rc, &found, err);
+    int64_t written = 0;
+    MYR_TRY(map_count(run->map, &result, &written, err));
     int64_t computed = atomic_load(&run->row_count);
     if (written != computed) {
         MYR_FAIL(err, INTERNAL, "%s: %lld rows were computed and %lld written", run->map->input, (long long)computed,
@@ -419,8 +523,7 @@ myr_rc myr_table_map_run(myr_table_engine *engine, const myr_table_map *map, int
     if (run.plan == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", map->input);
     table_source source;
     MYR_TRY(myr_table_source_open(engine, map->input, arena, &source, err));
-    MYR_TRY(
-        myr_table_wants_plan(engine, &source, map->wants, map->want_count, map->keep, map->keep_count, run.plan, err));
+    MYR_TRY(myr_table_wants_plan(engine, &source, map->wants, map->want_count, run.plan, err));
     MYR_TRY(map_check(map, &source, err));
     myr_mutex_init(&run.mutex);
     myr_rc rc = map_execute(engine, &run, &source, out_rows, err);

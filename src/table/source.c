@@ -3,6 +3,7 @@
  * types but not the layout of a CSV: its guess drops lines that do not fit, ours makes them errors with a line number.
  */
 #include <string.h>
+#include <strings.h>
 
 #include "table/internal.h"
 
@@ -76,20 +77,27 @@ static char source_separator(myr_str header)
     return best;
 }
 
-/* The first line of the first file, read through DuckDB so that globs and compressed files need no code of ours. */
-static myr_rc source_header(myr_table_engine *engine, const char *input, myr_buf *out, myr_err *err)
+/* The first line of the first file, read through DuckDB so that compressed files need no code of ours. */
+static myr_rc source_header(myr_table_engine *engine, const table_source *source, myr_buf *out, myr_err *err)
 {
+    for (size_t i = 0; i < source->file_count; i++) {
+        int64_t bytes = 0;
+        MYR_TRY(myr_io_size(source->files[i], &bytes, err));
+        if (bytes == 0)
+            MYR_FAIL(err, BAD_INPUT, "%s: the file is empty: a table needs a header line", source->files[i]);
+    }
     MYR_AUTO(myr_buf) sql = {0};
     myr_buf_puts(&sql, "SELECT line FROM read_csv(");
-    myr_table_sql_literal(&sql, input);
-    myr_buf_puts(&sql, ", auto_detect = false, header = false, delim = '\x01', quote = '', escape = '', "
-                       "columns = {'line': 'VARCHAR'}) LIMIT 1");
+    myr_table_sql_literal(&sql, source->files[0]);
+    /* a separator that is nowhere, and lines of any form: only the first one is looked at */
+    myr_buf_puts(&sql, ", auto_detect = false, header = false, delim = '\x01\x02\x03\x04', quote = '', escape = '', "
+                       "strict_mode = false, hive_partitioning = false, columns = {'line': 'VARCHAR'}) LIMIT 1");
     MYR_TRY(myr_buf_check(&sql, err));
     MYR_AUTO(table_result) result = {0};
-    MYR_TRY(myr_table_query(engine, sql.data, input, &result, err));
+    MYR_TRY(myr_table_query(engine, sql.data, source->files[0], &result, err));
     if (!myr_table_first_text(&result, 0, out)) {
         MYR_FAIL(err, BAD_INPUT, "%s: the file is empty or begins with an empty line: a table needs a header line",
-                 input);
+                 source->files[0]);
     }
     return myr_buf_check(out, err);
 }
@@ -107,14 +115,34 @@ static void source_types_sql(const table_source *source, myr_buf *sql)
 {
     const char *before = ", types = {";
     for (size_t i = 0; i < source->column_count; i++) {
-        if (source->types[i] == NULL) continue;
+        if (source->hows[i].csv_type == NULL) continue;
         myr_buf_puts(sql, before);
         myr_table_sql_literal(sql, source->columns[i].name);
         myr_buf_puts(sql, ": ");
-        myr_table_sql_literal(sql, source->types[i]);
+        myr_table_sql_literal(sql, source->hows[i].csv_type);
         before = ", ";
     }
     if (before[2] == '\0') myr_buf_putc(sql, '}'); /* at least one was written */
+}
+
+/* Columns of the paths: `…/store=7/…` between `/store=` and the next slash. */
+static bool source_paths_sql(const table_source *source, myr_buf *sql)
+{
+    bool has_any = false;
+    for (size_t i = 0; i < source->column_count; i++) {
+        const char *name = source->hows[i].path_name;
+        if (name == NULL) continue;
+        MYR_AUTO(myr_buf) mark = {0};
+        myr_buf_printf(&mark, "/%s=", name);
+        if (!has_any) myr_buf_puts(sql, "(SELECT * EXCLUDE (\"" TABLE_FILE_NAME "\")");
+        has_any = true;
+        myr_buf_puts(sql, ", CAST(nullif(url_decode(split_part(split_part('/' || \"" TABLE_FILE_NAME "\", ");
+        myr_table_sql_literal(sql, mark.data != NULL ? mark.data : "");
+        myr_buf_printf(sql, ", 2), '/', 1)), '" TABLE_HIVE_NULL "') AS %s) AS ", source->columns[i].sql_type);
+        myr_table_sql_name(sql, source->columns[i].name);
+    }
+    if (has_any) myr_buf_puts(sql, " FROM ");
+    return has_any;
 }
 
 void myr_table_source_sql(const table_source *source, myr_buf *sql)
@@ -122,13 +150,16 @@ void myr_table_source_sql(const table_source *source, myr_buf *sql)
     static const char *const readers[] = {
         [TABLE_CSV] = "read_csv(", [TABLE_PARQUET] = "read_parquet(", [TABLE_JSON] = "read_json("};
     MYR_ASSERT(source->kind == TABLE_CSV || source->kind == TABLE_PARQUET || source->kind == TABLE_JSON);
+    bool has_paths = source_paths_sql(source, sql);
     myr_buf_puts(sql, readers[source->kind]);
     myr_table_sql_literal(sql, source->input);
+    myr_buf_puts(sql, ", hive_partitioning = false"); /* it would put the path's column over the file's */
+    if (has_paths) myr_buf_puts(sql, ", filename = '" TABLE_FILE_NAME "'");
     if (source->kind == TABLE_CSV) {
         source_csv_layout(source, sql);
         source_types_sql(source, sql);
     }
-    myr_buf_putc(sql, ')');
+    myr_buf_puts(sql, has_paths ? "))" : ")");
 }
 
 /* ---- columns ---- */
@@ -149,11 +180,25 @@ static bool source_type_is_numeric(const char *type)
            strcmp(type, "BOOLEAN") == 0 || strncmp(type, "DECIMAL", strlen("DECIMAL")) == 0;
 }
 
+static myr_rc source_grow(table_source *source, size_t more, myr_err *err)
+{
+    size_t count = source->column_count, need = count + more;
+    myr_table_column *columns =
+        myr_arena_realloc(source->arena, source->columns, count * sizeof *columns, need * sizeof *columns);
+    table_how *hows = myr_arena_realloc(source->arena, source->hows, count * sizeof *hows, need * sizeof *hows);
+    if (columns == NULL || hows == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", source->input);
+    source->columns = columns;
+    source->hows = hows;
+    return MYR_OK;
+}
+
+/* There must be room for it. */
 static myr_rc source_add_column(table_source *source, myr_str name, myr_str type, myr_err *err)
 {
     myr_table_column *column = &source->columns[source->column_count];
-    column->name = myr_arena_strndup(source->arena, name.data, name.size);
-    column->sql_type = myr_arena_strndup(source->arena, type.data, type.size);
+    *column = (myr_table_column){.name = myr_arena_strndup(source->arena, name.data, name.size),
+                                 .sql_type = myr_arena_strndup(source->arena, type.data, type.size)};
+    source->hows[source->column_count] = (table_how){0};
     if (column->name == NULL || column->sql_type == NULL)
         MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", source->input);
     if (strncmp(column->name, TABLE_RESERVED, strlen(TABLE_RESERVED)) == 0) {
@@ -169,17 +214,11 @@ static myr_rc source_add_column(table_source *source, myr_str name, myr_str type
 /* Rows of DESCRIBE: name, type, …. */
 static myr_rc source_read_columns(table_source *source, duckdb_result *result, myr_err *err)
 {
-    size_t room = 0;
     for (;;) {
         MYR_AUTO(table_chunk) chunk = duckdb_fetch_chunk(*result);
         idx_t rows = chunk != NULL ? duckdb_data_chunk_get_size(chunk) : 0;
         if (rows == 0) return MYR_OK;
-        size_t need = source->column_count + rows;
-        myr_table_column *columns =
-            myr_arena_realloc(source->arena, source->columns, room * sizeof *columns, need * sizeof *columns);
-        if (columns == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", source->input);
-        source->columns = columns;
-        room = need;
+        MYR_TRY(source_grow(source, rows, err));
         duckdb_string_t *names = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0));
         duckdb_string_t *types = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 1));
         for (idx_t i = 0; i < rows; i++) {
@@ -197,7 +236,7 @@ static myr_rc source_explain(myr_table_engine *engine, const table_source *sourc
     MYR_AUTO(myr_buf) sql = {0};
     myr_buf_puts(&sql, "SELECT count(*) FROM read_csv(");
     myr_table_sql_literal(&sql, source->input);
-    myr_buf_puts(&sql, ", auto_detect = false");
+    myr_buf_puts(&sql, ", auto_detect = false, hive_partitioning = false");
     source_csv_layout(source, &sql);
     uint32_t fields = source_count(header, source->delimiter) + 1;
     for (uint32_t i = 0; i < fields; i++)
@@ -211,7 +250,7 @@ static myr_rc source_describe(myr_table_engine *engine, table_source *source, my
 {
     MYR_AUTO(myr_buf) header = {0};
     if (source->kind == TABLE_CSV) {
-        MYR_TRY(source_header(engine, source->input, &header, err));
+        MYR_TRY(source_header(engine, source, &header, err));
         source->delimiter = source_separator(myr_str_make(header.data, header.size));
     }
     MYR_AUTO(myr_buf) sql = {0};
@@ -224,10 +263,12 @@ static myr_rc source_describe(myr_table_engine *engine, table_source *source, my
     if (rc == MYR_BAD_INPUT && source->kind == TABLE_CSV) {
         MYR_TRY(source_explain(engine, source, myr_str_make(header.data, header.size), err));
     }
-    if (rc != MYR_OK) return myr_err_set(err, rc, found.file, found.line, "%s", found.message);
+    if (rc != MYR_OK) return myr_table_source_explain(engine, source, rc, &found, err);
     MYR_TRY(source_read_columns(source, &result, err));
-    source->types = myr_arena_calloc(source->arena, source->column_count + 1, sizeof *source->types);
-    if (source->types == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", source->input);
+    MYR_TRY(myr_table_twins_mark(engine, source, myr_str_make(header.data, header.size), err));
+    /* the types that DuckDB found are a hint for us; cells stay what they are until somebody wants a number */
+    for (size_t i = 0; source->kind == TABLE_CSV && i < source->column_count; i++)
+        source->hows[i].csv_type = source->columns[i].twin == NULL ? "VARCHAR" : NULL;
     return MYR_OK;
 }
 
@@ -236,27 +277,83 @@ myr_rc myr_table_source_open(myr_table_engine *engine, const char *input, myr_ar
 {
     table_source source = {.input = input, .arena = arena};
     MYR_TRY(source_kind(input, &source.kind, err));
+    MYR_TRY(myr_table_files(engine, input, arena, &source.files, &source.file_count, err));
     MYR_TRY(source_describe(engine, &source, err));
     *out = source;
     return MYR_OK;
 }
 
-myr_rc myr_table_source_find(const table_source *source, const char *name, uint32_t *out_idx, myr_err *err)
+/* ---- one column ---- */
+
+/* A column that only the paths have: BIGINT if its values are canonical integers, else text. *out_has = false: they do
+ * not have it either. */
+static myr_rc source_add_path(table_source *source, const char *name, bool *out_has, myr_err *err)
 {
-    for (size_t i = 0; i < source->column_count; i++) {
-        if (strcmp(source->columns[i].name, name) != 0) continue;
-        *out_idx = (uint32_t)i;
-        return MYR_OK;
+    myr_str first = {0}, written, value;
+    bool is_integer = true;
+    const char *without = NULL;
+    for (size_t i = 0; i < source->file_count; i++) {
+        int64_t unused = 0;
+        if (!myr_table_path_find(source->files[i], name, &written, &value) ||
+            (first.data != NULL && !myr_str_equal(first, written))) {
+            without = source->files[i];
+            continue;
+        }
+        if (first.data == NULL) first = written;
+        is_integer = is_integer && (myr_str_is(value, TABLE_HIVE_NULL) || myr_is_canonical_int64(value, &unused));
     }
+    *out_has = first.data != NULL;
+    if (first.data == NULL) return MYR_OK;
+    if (without != NULL) {
+        MYR_FAIL(err, BAD_INPUT, "%s: no column '%s', and no '" MYR_STR_FMT "=…/' in the path as other files have",
+                 without, name, MYR_STR_ARG(first));
+    }
+    MYR_TRY(source_grow(source, 1, err));
+    MYR_TRY(source_add_column(source, myr_str_of(name), myr_str_of(is_integer ? "BIGINT" : "VARCHAR"), err));
+    const char *copy = myr_arena_strndup(source->arena, first.data, first.size);
+    if (copy == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", source->input);
+    source->hows[source->column_count - 1].path_name = copy;
+    return MYR_OK;
+}
+
+static myr_rc source_refuse_name(const table_source *source, const char *name, myr_err *err)
+{
+    const char *about = source->file_count == 1 ? source->input : source->files[0];
     const char **known = myr_arena_calloc(source->arena, source->column_count + 1, sizeof *known);
     if (known == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", source->input);
     for (size_t i = 0; i < source->column_count; i++)
         known[i] = source->columns[i].name;
-    const char *nearest = myr_nearest(name, known);
-    if (nearest != NULL)
-        MYR_FAIL(err, BAD_INPUT, "%s has no column '%s'; did you mean '%s'?", source->input, name, nearest);
-    MYR_FAIL(err, BAD_INPUT, "%s has no column '%s'; its columns begin with '%s'", source->input, name,
+    const char *nearest = myr_table_nearest(name, known);
+    if (nearest != NULL) MYR_FAIL(err, BAD_INPUT, "%s has no column '%s'; did you mean '%s'?", about, name, nearest);
+    MYR_FAIL(err, BAD_INPUT, "%s has no column '%s'; its columns begin with '%s'", about, name,
              source->column_count > 0 ? known[0] : "");
+}
+
+/* The nearest known name; one that differs by case alone before all others. */
+const char *myr_table_nearest(const char *name, const char *const *known)
+{
+    for (const char *const *at = known; *at != NULL; at++) {
+        if (strcasecmp(*at, name) == 0) return *at;
+    }
+    return myr_nearest(name, known);
+}
+
+myr_rc myr_table_source_find(table_source *source, const char *name, uint32_t *out_idx, myr_err *err)
+{
+    for (size_t i = 0; i < source->column_count; i++) {
+        if (strcmp(source->columns[i].name, name) != 0) continue;
+        if (source->columns[i].twin != NULL) {
+            MYR_FAIL(err, BAD_INPUT, "%s has two columns '%s': rename or remove one", source->files[0],
+                     source->columns[i].twin);
+        }
+        *out_idx = (uint32_t)i;
+        return MYR_OK;
+    }
+    bool has = false;
+    MYR_TRY(source_add_path(source, name, &has, err));
+    if (!has) return source_refuse_name(source, name, err);
+    *out_idx = (uint32_t)source->column_count - 1;
+    return MYR_OK;
 }
 
 /* Errors: NOT_FOUND nothing matches; BAD_INPUT not readable as its format; UNSUPPORTED not a local file. */

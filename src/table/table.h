@@ -28,10 +28,22 @@ typedef struct myr_table_column {
     const char *sql_type; /* DuckDB's: BIGINT, DOUBLE, VARCHAR … */
     bool is_numeric;      /* integers, decimals, floats, booleans */
     bool is_integer;
+    const char *twin; /* NULL, or the name that stands more than once in the file: which one is meant is not known */
 } myr_table_column;
 /* Columns of a table, in `arena`. NOT_FOUND: no file matches; BAD_INPUT: not readable as its format. */
 myr_rc myr_table_describe(myr_table_engine *engine, const char *input, myr_arena *arena, myr_table_column **out,
                           size_t *out_count, myr_err *err);
+
+/* The files of a table, sorted, in `arena`. NOT_FOUND: none. */
+myr_rc myr_table_files(myr_table_engine *engine, const char *input, myr_arena *arena, const char *const **out,
+                       size_t *out_count, myr_err *err);
+/*
+ * Whether a path has a directory `name=value`. Such a column is read if it is wanted (or kept by name) and the files do
+ * not have it themselves; all files must lie below one. What a file says counts, whatever its path says.
+ */
+bool myr_table_path_has(const char *path, const char *name);
+/* myr_nearest, but a name that differs by case alone comes before all others. */
+const char *myr_table_nearest(const char *name, const char *const *known);
 
 /* How many rows it has, if the file says so without being read (Parquet); else *out_rows = 0. */
 myr_rc myr_table_count_rows(myr_table_engine *engine, const char *input, int64_t *out_rows, myr_err *err);
@@ -46,6 +58,7 @@ typedef struct myr_table_data {
 typedef struct myr_table_want {
     const char *name;
     bool as_key; /* INT64 if all its values are canonical integers, else their TEXT (`01` in a CSV); otherwise DOUBLE */
+    bool as_int64; /* of a key: 2.0 is 2 too, cell by cell, also where the column is kept */
 } myr_table_want;
 /*
  * Read the wanted columns of all rows, ordered by `order_by` (column names, NULL-terminated; NULL = file order, which

@@ -235,11 +235,11 @@ TEST(bad_lines_of_a_csv_are_named)
     refused(&f, fixture_file(&f, "head.csv", "caf\xe9,b\n1,2\n"), "b", MYR_BAD_INPUT, "head.csv:1: not UTF-8");
     refused(&f, fixture_file(&f, "quote.csv", "a,b\n1,\"x\n2,3\n"), "a", MYR_BAD_INPUT, "quote.csv:2: ");
     refused(&f, fixture_file(&f, "cell.csv", "a,b\n1,2\n2,oops\n3,4\n"), "b", MYR_BAD_INPUT,
-            "cell.csv:3: column 'b': 'oops' is not a DOUBLE");
+            "cell.csv:3: column 'b': 'oops' is not a number");
     refused(&f, fixture_file(&f, "na.csv", "a,b\n1,NA\n2,3\n"), "b", MYR_BAD_INPUT,
-            "'NA' is not a DOUBLE; correct it or leave");
+            "'NA' is not a number; correct it or leave");
     refused(&f, fixture_file(&f, "day.csv", "a,b\n1,2020-01-01\n"), "b", MYR_BAD_INPUT,
-            "'b' (DATE) must be numeric; row 1 holds '2020-01-01'");
+            "day.csv:2: column 'b': '2020-01-01' is not a number");
     refused(&f, fixture_file(&f, "empty.csv", ""), "a", MYR_BAD_INPUT, "empty");
     refused(&f, fixture_file(&f, "blank.csv", "\n\n"), "a", MYR_BAD_INPUT, "empty line");
     refused(&f, fixture_file(&f, "ours.csv", "myr:row,b\n1,2\n"), "b", MYR_BAD_INPUT, "must be renamed");

@@ -470,7 +470,11 @@ TEST(test_rows_are_written_as_they_were)
         EXPECT_STR(columns[i].name, names[i]);
     EXPECT(columns[2].is_integer);
     myr_table_data *data = NULL;
-    const myr_table_want wants[] = {{"store", true}, {"brand", true}, {"week", false}, {"x1", false}, {"y", false}};
+    const myr_table_want wants[] = {{.name = "store", .as_key = true},
+                                    {.name = "brand", .as_key = true},
+                                    {.name = "week"},
+                                    {.name = "x1"},
+                                    {.name = "y"}};
     EXPECT_RC(myr_table_load(engine, report.test_path, wants, MYR_COUNT_OF(wants), NULL, &data, &err), OK, &err);
     EXPECT_INT(data->row_count, 4 * 8);
     for (int64_t i = 0; i < data->row_count; i++) { /* leaf by leaf, as the table itself stands */
