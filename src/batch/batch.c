@@ -5,6 +5,7 @@
 #include "batch/batch.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "batch/internal.h"
@@ -71,7 +72,10 @@ static myr_rc batch_prepare(batch *b, myr_err *err)
     if (b->arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a batch run");
     MYR_TRY(myr_fleet_open(b->workspace, opts->fleet, opts->release, &b->fleet, err));
     MYR_TRY(myr_table_engine_open(opts->threads, opts->memory_bytes, &b->engine, err));
-    MYR_TRY(myr_batch_plan(b->engine, b->fleet, opts, b->arena, &b->plan, err));
+    const char *const *files = NULL;
+    size_t file_count = 0;
+    MYR_TRY(myr_table_files(b->engine, opts->input, b->arena, &files, &file_count, err));
+    MYR_TRY(myr_batch_plan(b->engine, b->fleet, opts, b->arena, files, &b->plan, err));
     MYR_TRY(batch_models(b, err));
     b->rows.fleet = b->fleet;
     b->rows.plan = &b->plan;
@@ -80,10 +84,26 @@ static myr_rc batch_prepare(batch *b, myr_err *err)
     b->rows.progress_ctx = opts->progress_ctx;
     if (opts->progress != NULL) MYR_TRY(myr_table_count_rows(b->engine, opts->input, &b->rows.total_rows, err));
     MYR_TRY(myr_batch_output_open(opts->output, &b->output, err));
+    MYR_TRY(myr_batch_output_check_input(&b->output, files, file_count, err));
     return myr_batch_output_sweep(&b->output, b->workspace->registry, err);
 }
 
 /* ---- the run ---- */
+
+/* Each row has its status, and not all of them have a bad key: then a column is not what the fleet takes it for. */
+static myr_rc batch_check_rows(const batch *b, int64_t rows, myr_err *err)
+{
+    const int64_t *statuses = b->rows.counts.status_rows;
+    int64_t counted = 0;
+    for (int i = 0; i < MYR_ROW_STATUS_COUNT; i++)
+        counted += statuses[i];
+    if (counted != rows) {
+        MYR_FAIL(err, INTERNAL, "%s: %lld rows were scored and %lld written", b->opts->input, (long long)counted,
+                 (long long)rows);
+    }
+    if (rows == 0 || statuses[MYR_ROW_BAD_KEY] < rows) return MYR_OK;
+    MYR_FAIL(err, BAD_INPUT, "%s: no row has a usable key: %s", b->opts->input, b->rows.bad_key.message);
+}
 
 static myr_rc batch_execute(batch *b, myr_batch_report *report, myr_err *err)
 {
@@ -105,6 +125,7 @@ static myr_rc batch_execute(batch *b, myr_batch_report *report, myr_err *err)
                          .make_state = myr_batch_rows_thread_new,
                          .free_state = myr_batch_rows_thread_free};
     MYR_TRY(myr_table_map_run(b->engine, &map, &report->rows, err));
+    MYR_TRY(batch_check_rows(b, report->rows, err));
     batch_manifest manifest = {
         .run_id = b->run_id, .fleet = opts->fleet, .release = b->fleet->release, .rows = report->rows};
     return myr_batch_output_publish(&b->output, &manifest, &report->output_files, &report->output_bytes, err);
@@ -118,10 +139,6 @@ static double batch_rmse(const batch_sum *sum, int64_t row_count)
 static void batch_report(const batch *b, myr_batch_report *report)
 {
     const batch_counts *counts = &b->rows.counts;
-    int64_t status_rows = 0;
-    for (int i = 0; i < MYR_ROW_STATUS_COUNT; i++)
-        status_rows += counts->status_rows[i];
-    MYR_ASSERT(status_rows == report->rows);
     memcpy(report->level_rows, counts->level_rows, sizeof report->level_rows);
     memcpy(report->status_rows, counts->status_rows, sizeof report->status_rows);
     for (uint32_t i = 0; i < b->fleet->info->model_count; i++)
@@ -130,6 +147,8 @@ static void batch_report(const batch *b, myr_batch_report *report)
     report->release = b->fleet->release;
     report->compared_rows = counts->compared_rows;
     report->has_units = b->rows.is_log;
+    snprintf(report->dropped_columns, sizeof report->dropped_columns, "%s",
+             b->plan.dropped != NULL ? b->plan.dropped : "");
     report->rmse = batch_rmse(&counts->error, counts->compared_rows);
     report->baseline_rmse = batch_rmse(&counts->baseline_error, counts->compared_rows);
     report->units_rmse = report->has_units ? batch_rmse(&counts->units_error, counts->compared_rows) : report->rmse;

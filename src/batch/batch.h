@@ -24,6 +24,7 @@ typedef struct myr_batch_opts {
     void *progress_ctx;
 } myr_batch_opts;
 
+#define MYR_BATCH_DROPPED_BYTES 256
 typedef struct myr_batch_report {
     int64_t run_id;
     int64_t release;
@@ -40,6 +41,7 @@ typedef struct myr_batch_report {
     bool has_units;
     int64_t output_files;
     int64_t output_bytes;
+    char dropped_columns[MYR_BATCH_DROPPED_BYTES]; /* input columns left out for their names, `a, b`; "" = none */
 } myr_batch_report;
 
 /*

@@ -25,11 +25,13 @@ typedef struct batch_plan {
     myr_table_output *outputs;
     uint32_t output_count;
     uint32_t value_count; /* of the outputs, how many are predictions */
+    const char *dropped;  /* `a, b`: input columns left out for their names; NULL = none */
 } batch_plan;
-/* Borrows fleet and opts; the rest is in `arena`. BAD_INPUT: a column is missing (nearest named) or would stand twice.
+/* Borrows fleet, opts and files (of the input, at least one); the rest is in `arena`. BAD_INPUT: a column is missing
+ * (nearest named) or would stand twice.
  */
 myr_rc myr_batch_plan(myr_table_engine *engine, const myr_fleet *fleet, const myr_batch_opts *opts, myr_arena *arena,
-                      batch_plan *out, myr_err *err);
+                      const char *const *files, batch_plan *out, myr_err *err);
 
 /* ---- rows.c: what happens to a chunk of rows ---- */
 /* A sum that carries its own rounding error along, so that it hardly depends on the order of its parts. */
@@ -59,6 +61,7 @@ typedef struct batch_rows {
     myr_mutex mutex;
     batch_counts counts;
     uint8_t *is_used; /* per model index */
+    myr_err bad_key;  /* names one value that is not of its column's type; guarded by mutex */
 } batch_rows;
 /* The three functions of a myr_table_map whose ctx is a batch_rows. */
 myr_rc myr_batch_rows_score(void *ctx, void *thread_state, const myr_table_chunk *chunk, myr_err *err);
@@ -78,6 +81,8 @@ typedef struct batch_output {
     char lock_path[MYR_PATH_BYTES_MAX];
     myr_fd lock; /* held while staging exists */
 } batch_output;
+/* No file of the input may lie in the output: it would go with it. BAD_INPUT names the first that does. */
+myr_rc myr_batch_output_check_input(const batch_output *output, const char *const *files, size_t count, myr_err *err);
 /* Find where the output will stand and make its parents. EXISTS: something that is not an output of ours is there. */
 myr_rc myr_batch_output_open(const char *path, batch_output *out, myr_err *err);
 /* Remove what runs left behind that were killed, and say in the registry how those runs ended. */

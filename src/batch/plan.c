@@ -12,7 +12,8 @@ typedef struct plan_table {
     const char *input;
     const myr_table_column *columns;
     size_t count;
-    const char **names; /* NULL-terminated */
+    const char **names;       /* NULL-terminated */
+    const char *const *files; /* at least one */
 } plan_table;
 
 static const myr_table_column *plan_find(const plan_table *table, const char *name)
@@ -25,12 +26,18 @@ static const myr_table_column *plan_find(const plan_table *table, const char *na
 
 static myr_rc plan_need(const plan_table *table, const char *name, const char *what, myr_err *err)
 {
-    if (plan_find(table, name) != NULL) return MYR_OK;
-    const char *nearest = myr_nearest(name, table->names);
-    if (nearest != NULL) {
-        MYR_FAIL(err, BAD_INPUT, "%s has no column '%s' (%s); did you mean '%s'?", table->input, name, what, nearest);
+    const myr_table_column *column = plan_find(table, name);
+    if (column != NULL && column->twin != NULL) {
+        MYR_FAIL(err, BAD_INPUT, "%s has two columns '%s' (%s): rename or remove one", table->files[0], column->twin,
+                 what);
     }
-    MYR_FAIL(err, BAD_INPUT, "%s has no column '%s' (%s)", table->input, name, what);
+    if (column != NULL || myr_table_path_has(table->files[0], name)) return MYR_OK;
+    const char *nearest = myr_table_nearest(name, table->names);
+    if (nearest != NULL) {
+        MYR_FAIL(err, BAD_INPUT, "%s has no column '%s' (%s); did you mean '%s'?", table->files[0], name, what,
+                 nearest);
+    }
+    MYR_FAIL(err, BAD_INPUT, "%s has no column '%s' (%s)", table->files[0], name, what);
 }
 
 static bool plan_is_in(const char *name, const char *const *list)
@@ -51,7 +58,9 @@ static myr_rc plan_wants(const plan_table *table, const myr_fleet *fleet, myr_ar
     if (plan->wants == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", table->input);
     for (uint32_t i = 0; i < info->keys.column_count; i++) {
         MYR_TRY(plan_need(table, info->keys.columns[i].name, "a partition column of the fleet", err));
-        plan->wants[plan->want_count++] = (myr_table_want){.name = info->keys.columns[i].name, .as_key = true};
+        plan->wants[plan->want_count++] = (myr_table_want){.name = info->keys.columns[i].name,
+                                                           .as_key = true,
+                                                           .as_int64 = info->keys.columns[i].type == MYR_KEY_INT64};
     }
     for (uint32_t i = 0; i < info->feature_count; i++) {
         MYR_TRY(plan_need(table, info->features[i], "a feature of the fleet", err));
@@ -62,7 +71,9 @@ static myr_rc plan_wants(const plan_table *table, const myr_fleet *fleet, myr_ar
     const char *target = fleet->row.target;
     const myr_table_column *column = target != NULL && target[0] != '\0' ? plan_find(table, target) : NULL;
     plan->has_target = column != NULL && column->is_numeric && info->output_count == 1;
-    if (plan->has_target) plan->wants[plan->want_count++] = (myr_table_want){.name = target};
+    if (!plan->has_target) return MYR_OK;
+    MYR_TRY(plan_need(table, target, "the target of the fleet", err));
+    plan->wants[plan->want_count++] = (myr_table_want){.name = target};
     return MYR_OK;
 }
 
@@ -113,7 +124,9 @@ static myr_rc plan_keep_add(const plan_table *table, batch_plan *plan, const cha
     return MYR_OK;
 }
 
-static myr_rc plan_keep_default(const plan_table *table, const myr_fleet *fleet, batch_plan *plan, myr_err *err)
+/* `dropped` gets the names that are left out because we make columns of these names. */
+static myr_rc plan_keep_default(const plan_table *table, const myr_fleet *fleet, batch_plan *plan, myr_buf *dropped,
+                                myr_err *err)
 {
     MYR_AUTO(myr_map_ptr) features = myr_map_new();
     if (features == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", table->input);
@@ -122,16 +135,25 @@ static myr_rc plan_keep_default(const plan_table *table, const myr_fleet *fleet,
     }
     for (size_t i = 0; i < table->count; i++) {
         const char *name = table->columns[i].name;
-        if (myr_map_find(features, myr_str_of(name), NULL) || plan_is_made(plan, name)) continue;
+        if (myr_map_find(features, myr_str_of(name), NULL)) continue;
+        if (plan_is_made(plan, name)) {
+            myr_buf_printf(dropped, "%s%s", dropped->size > 0 ? ", " : "", name);
+            continue;
+        }
         MYR_TRY(plan_keep_add(table, plan, name, "kept", err));
     }
-    return MYR_OK;
+    return myr_buf_check(dropped, err);
 }
 
 static myr_rc plan_keep(const plan_table *table, const myr_fleet *fleet, const myr_batch_opts *opts, myr_arena *arena,
                         batch_plan *plan, myr_err *err)
 {
-    plan->keep = myr_arena_calloc(arena, table->count + 1, sizeof *plan->keep); /* each at most once */
+    size_t asked = plan->key_count;
+    for (const char *const *name = opts->by; name != NULL && *name != NULL; name++)
+        asked++;
+    for (const char *const *name = opts->keep; name != NULL && *name != NULL; name++)
+        asked++;
+    plan->keep = myr_arena_calloc(arena, table->count + asked + 1, sizeof *plan->keep); /* the paths' may join */
     if (plan->keep == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", table->input);
     for (uint32_t i = 0; i < plan->key_count; i++) {
         MYR_TRY(plan_keep_add(table, plan, fleet->info->keys.columns[i].name, "a partition column of the fleet", err));
@@ -141,7 +163,13 @@ static myr_rc plan_keep(const plan_table *table, const myr_fleet *fleet, const m
         MYR_TRY(plan_keep_add(table, plan, *by, "of --by", err));
     }
     plan->partition_by = opts->by != NULL && opts->by[0] != NULL ? opts->by : NULL;
-    if (opts->keep == NULL) return plan_keep_default(table, fleet, plan, err);
+    if (opts->keep == NULL) {
+        MYR_AUTO(myr_buf) dropped = {0};
+        MYR_TRY(plan_keep_default(table, fleet, plan, &dropped, err));
+        plan->dropped = myr_arena_strndup(arena, dropped.data != NULL ? dropped.data : "", dropped.size);
+        if (plan->dropped == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", table->input);
+        return MYR_OK;
+    }
     for (const char *const *keep = opts->keep; *keep != NULL; keep++) {
         MYR_TRY(plan_keep_add(table, plan, *keep, "of --keep", err));
     }
@@ -149,10 +177,10 @@ static myr_rc plan_keep(const plan_table *table, const myr_fleet *fleet, const m
 }
 
 myr_rc myr_batch_plan(myr_table_engine *engine, const myr_fleet *fleet, const myr_batch_opts *opts, myr_arena *arena,
-                      batch_plan *out, myr_err *err)
+                      const char *const *files, batch_plan *out, myr_err *err)
 {
     myr_table_column *columns = NULL;
-    plan_table table = {.input = opts->input};
+    plan_table table = {.input = opts->input, .files = files};
     MYR_TRY(myr_table_describe(engine, opts->input, arena, &columns, &table.count, err));
     table.columns = columns;
     table.names = myr_arena_calloc(arena, table.count + 1, sizeof *table.names);

@@ -109,6 +109,21 @@ myr_rc myr_batch_output_open(const char *path, batch_output *out, myr_err *err)
     return publish_look(out, &found, err);
 }
 
+myr_rc myr_batch_output_check_input(const batch_output *output, const char *const *files, size_t count, myr_err *err)
+{
+    size_t path_bytes = strlen(output->path);
+    for (size_t i = 0; i < count; i++) {
+        char real[MYR_PATH_BYTES_MAX];
+        if (realpath(files[i], real) == NULL) continue; /* reading it will say why */
+        if (strncmp(real, output->path, path_bytes) != 0 || (real[path_bytes] != '/' && real[path_bytes] != '\0'))
+            continue;
+        MYR_FAIL(err, BAD_INPUT,
+                 "the input %s lies in the output %s, which the run would replace: choose another output", files[i],
+                 output->path);
+    }
+    return MYR_OK;
+}
+
 /* ---- staging ---- */
 
 static myr_rc publish_names(batch_output *output, int64_t run_id, myr_err *err)

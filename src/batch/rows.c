@@ -119,6 +119,27 @@ static myr_rc rows_model_name(rows_thread *thread, uint32_t model_idx, myr_str *
     return MYR_OK;
 }
 
+/* Keep the first value seen that is not of its column's type, for the case that no row is better. */
+static void rows_bad_key(batch_rows *rows, const myr_table_chunk *chunk, int64_t row_idx)
+{
+    const myr_key_schema *schema = &rows->fleet->info->keys;
+    myr_mutex_lock(&rows->mutex);
+    for (uint32_t i = 0; i < schema->column_count && rows->bad_key.message[0] == '\0'; i++) {
+        const myr_col *key = &chunk->inputs[i];
+        char scratch[MYR_KEY_SCRATCH_BYTES];
+        myr_key_value value;
+        if (myr_key_value_from_col(schema->columns[i].type, key, row_idx, scratch, &value, NULL) == MYR_OK) continue;
+        myr_str text = key->type == MYR_COL_TEXT ? key->data.text[row_idx] : (myr_str){0};
+        if (text.size > 60) text.size = 60;
+        MYR_IGNORE(MYR_ERROR(&rows->bad_key, BAD_INPUT,
+                             "'%s' holds '" MYR_STR_FMT "' where the fleet has a whole number", schema->columns[i].name,
+                             MYR_STR_ARG(text))); /* filled, told later */
+    }
+    if (rows->bad_key.message[0] == '\0')
+        MYR_IGNORE(MYR_ERROR(&rows->bad_key, BAD_INPUT, "its values are too long")); /* filled, told later */
+    myr_mutex_unlock(&rows->mutex);
+}
+
 static myr_rc rows_describe(rows_thread *thread, const myr_table_chunk *chunk, myr_err *err)
 {
     const batch_plan *plan = thread->rows->plan;
@@ -139,6 +160,8 @@ static myr_rc rows_describe(rows_thread *thread, const myr_table_chunk *chunk, m
         }
         chunk->text[first + BATCH_LEVEL][r] = myr_str_of(myr_level_name((myr_level)level));
         chunk->text[first + BATCH_STATUS][r] = myr_str_of(myr_row_status_name((myr_row_status)status));
+        if (status == MYR_ROW_BAD_KEY && thread->counts.status_rows[MYR_ROW_BAD_KEY] == 0)
+            rows_bad_key(thread->rows, chunk, r);
         thread->counts.level_rows[level]++;
         thread->counts.status_rows[status]++;
     }

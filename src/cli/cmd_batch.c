@@ -50,6 +50,10 @@ static void batch_json(const batch_args *a, const myr_batch_report *r)
         myr_buf_printf(&out, ",\"%s\":", names[i]);
         myr_buf_double(&out, values[i]);
     }
+    if (r->dropped_columns[0] != '\0') {
+        myr_buf_puts(&out, ",\"dropped_columns\":");
+        myr_buf_json_string(&out, myr_str_of(r->dropped_columns));
+    }
     myr_buf_puts(&out, ",\"output\":");
     myr_buf_json_string(&out, myr_str_of(a->output));
     myr_buf_printf(&out, ",\"files\":%lld,\"bytes\":%lld}\n", (long long)r->output_files, (long long)r->output_bytes);
@@ -82,6 +86,8 @@ static void batch_print(const batch_args *a, const myr_batch_report *r)
         printf("in units  %.1f against %.1f (ratio %.3f)\n", r->units_rmse, r->units_baseline_rmse,
                r->units_rmse / r->units_baseline_rmse);
     }
+    if (r->dropped_columns[0] != '\0')
+        printf("left out  %s: the output has columns of ours of these names\n", r->dropped_columns);
     printf("written   %lld files, %s in %s\n", (long long)r->output_files,
            myr_format_bytes(r->output_bytes, text, sizeof text), a->output);
 }
