@@ -78,6 +78,8 @@ myr_rc myr_db_fail(const myr_db *db, int code, const char *file, int line, myr_e
     bool is_current = (extended & 0xff) == (code & 0xff); /* the handle still talks about this very failure */
     if (is_current) code = extended;
     const char *words = is_current ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code);
+    bool is_refused = (code & 0xff) == SQLITE_READONLY && db->why_read_only != MYR_OK;
+    if (is_refused) words = "it was opened to be read only";
     myr_rc rc = db_rc(code, sqlite3_system_errno(db->handle));
     if (rc == MYR_BUSY) {
         return myr_err_set(err, rc, file, line, "%s: another process has been writing for %d s (%s): try again",
@@ -90,7 +92,7 @@ myr_rc myr_db_fail(const myr_db *db, int code, const char *file, int line, myr_e
     }
     if (rc == MYR_DENIED) {
         return myr_err_set(err, rc, file, line,
-                           "%s: read-only for this user (%s, SQLite code %d): give the right to write the file and its "
+                           "%s: read-only for this user or file system (%s, SQLite code %d): give the right to write the file and its "
                            "directory, or work as their owner",
                            db->path, words, code);
     }

@@ -237,6 +237,30 @@ def test_import_says_the_canonical_segment(workspace):
     assert said.startswith("imported f@store=,brand=A version 1"), said
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_another_user_reads(fleet, tmp_path):
+    """Who may not write the workspace can still list and predict, and is told why not what writes."""
+    for path in [tmp_path, *tmp_path.parents][:3]:
+        path.chmod(0o755)
+    row = json.dumps({"store": 2, "brand": 1, "price": 1, "deal": 0, "feat": 1})
+    wanted = fleet.json("predict", "oj", "--row", row)
+    as_nobody = {"user": 65534, "group": 65534, "extra_groups": [], "cwd": tmp_path, "capture_output": True, "text": True}
+    answer = subprocess.run([fleet.path, "predict", "oj", "--row", row, "--json"], **as_nobody)
+    if "Permission denied" in answer.stderr and not answer.stderr.startswith("myriad: "):
+        pytest.skip("the build is not for everybody to read")
+    assert answer.returncode == 0 and json.loads(answer.stdout) == wanted, answer.stderr
+    listed = subprocess.run([fleet.path, "model", "list"], **as_nobody)
+    assert listed.returncode == 0 and "oj@store=2,brand=1" in listed.stdout, listed.stderr
+    refused = subprocess.run([fleet.path, "model", "import", "global.json", "--fleet", "oj", "--segment", ""], **as_nobody)
+    assert refused.returncode > 0 and "read-only" in refused.stderr, refused.stderr
+
+
+def test_an_empty_config_means_defaults(fleet):
+    (fleet.cwd / "myriad.yaml").write_text("")
+    assert "listening" in subprocess.run(["timeout", "-s", "TERM", "2", fleet.path, "serve", "--listen", "127.0.0.1:0"],
+                                         cwd=fleet.cwd, capture_output=True, text=True).stdout
+
+
 BAD_CALLS = [
     (["predict", "nofleet", "--row", "{}"], "nofleet"),
     (["predict", "ojj", "--row", "{}"], "oj"),
