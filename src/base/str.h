@@ -85,8 +85,8 @@ void myr_percent_encode(myr_buf *out, myr_str text, const char *reserved);
 bool myr_percent_decode(myr_buf *out, myr_str text);
 
 /*
- * The nearest of the NULL-terminated `known` names, case aside, or NULL. A swap of neighbours is one edit; allowed are 0
- * of 2 letters, 1 of 3 or 4, 2 from 5 on, a third of the longer name if that is more.
+ * The nearest of the NULL-terminated `known` names, case aside, or NULL. A swap of neighbours is one edit; allowed are
+ * 0 of 2 letters, 1 of 3 or 4, 2 from 5 on, a third of the longer name if that is more.
  */
 const char *myr_nearest(const char *name, const char *const *known);
 /* A name people type: [A-Za-z0-9][A-Za-z0-9._-]*, 1..MYR_NAME_BYTES_MAX bytes. */

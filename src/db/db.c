@@ -87,14 +87,16 @@ myr_rc myr_db_fail(const myr_db *db, int code, const char *file, int line, myr_e
     }
     if (rc == MYR_DENIED && db->why_read_only != MYR_OK) rc = db->why_read_only;
     if (rc == MYR_NO_SPACE) {
-        return myr_err_set(err, rc, file, line, "%s: the disk is full (%s, SQLite code %d): free some space and try again",
-                           db->path, words, code);
+        return myr_err_set(err, rc, file, line,
+                           "%s: the disk is full (%s, SQLite code %d): free some space and try again", db->path, words,
+                           code);
     }
     if (rc == MYR_DENIED) {
-        return myr_err_set(err, rc, file, line,
-                           "%s: read-only for this user or file system (%s, SQLite code %d): give the right to write the file and its "
-                           "directory, or work as their owner",
-                           db->path, words, code);
+        return myr_err_set(
+            err, rc, file, line,
+            "%s: read-only for this user or file system (%s, SQLite code %d): give the right to write the file and its "
+            "directory, or work as their owner",
+            db->path, words, code);
     }
     return myr_err_set(err, rc, file, line, "%s: %s (SQLite code %d)", db->path, words, code);
 }
@@ -113,7 +115,8 @@ bool myr_db_in_transaction(const myr_db *db)
 myr_rc myr_db_begin(myr_db *db, myr_err *err)
 {
     MYR_ASSERT(!myr_db_in_transaction(db));
-    if (db->why_read_only != MYR_OK) return DB_FAIL(db, SQLITE_READONLY, err); /* SQLite says so at the first write only */
+    if (db->why_read_only != MYR_OK)
+        return DB_FAIL(db, SQLITE_READONLY, err); /* SQLite says so at the first write only */
     return myr_db_exec(db, "BEGIN IMMEDIATE", err);
 }
 

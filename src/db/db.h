@@ -19,7 +19,7 @@ typedef struct myr_stmt myr_stmt;
  * be read (unless `create`): writes are DENIED or NO_SPACE then.
  */
 myr_rc myr_db_open(const char *path, bool create, myr_db **out, myr_err *err);
-void myr_db_close(myr_db *db); /* NULL accepted */
+void myr_db_close(myr_db *db);                                 /* NULL accepted */
 myr_rc myr_db_exec(myr_db *db, const char *sql, myr_err *err); /* one or more statements without values */
 
 /* Transactions: BEGIN IMMEDIATE. myr_db_rollback is fine when none is open. */

@@ -37,7 +37,8 @@ struct myr_stmt {
 myr_rc myr_db_fail(const myr_db *db, int code, const char *file, int line, myr_err *err);
 #define DB_FAIL(db, code, err) myr_db_fail((db), (code), __FILE__, __LINE__, (err))
 
-/* An immutable connection whose file has changed: open it anew. No statement may be in use. On failure it is as it was. */
+/* An immutable connection whose file has changed: open it anew. No statement may be in use. On failure it is as it was.
+ */
 myr_rc myr_db_follow(myr_db *db, myr_err *err);
 
 void myr_db_reset_statements(myr_db *db);

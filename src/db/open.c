@@ -110,10 +110,11 @@ static myr_rc db_check_log(const myr_db *db, myr_err *err)
         MYR_FAIL(err, NO_SPACE, "%s: the disk is full, and what was written last is still in %.100s: free some space",
                  db->path, log);
     }
-    MYR_FAIL(err, DENIED,
-             "%s: read-only for this user, and what was written last is still in %.100s: any command of its owner brings "
-             "it in",
-             db->path, log);
+    MYR_FAIL(
+        err, DENIED,
+        "%s: read-only for this user, and what was written last is still in %.100s: any command of its owner brings "
+        "it in",
+        db->path, log);
 }
 
 /* "file:…?immutable=1", escaped. */

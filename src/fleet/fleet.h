@@ -47,9 +47,9 @@ typedef struct myr_fleet_item {
     double baseline;         /* NaN if not known */
     const myr_tag *tags;
     uint32_t tag_count;
-    int64_t out_version; /* given back */
+    int64_t out_version;     /* given back */
     const char *out_segment; /* given back if the definition has an out_arena: the canonical text */
-    bool out_reused;         /* given back: the newest version of the segment is this very artifact; nothing was added */
+    bool out_reused; /* given back: the newest version of the segment is this very artifact; nothing was added */
 } myr_fleet_item;
 typedef struct myr_fleet_def {
     const char *name;
@@ -83,8 +83,8 @@ typedef struct myr_release_report {
 } myr_release_report;
 #define MYR_RELEASE_WAIT_MS 10000 /* how long one waits for another process that makes a release of the fleet */
 /*
- * From the newest version of each segment. The pack is written first, the registry row last. NOT_FOUND: no models; BUSY:
- * another process was still making one after MYR_RELEASE_WAIT_MS.
+ * From the newest version of each segment. The pack is written first, the registry row last. NOT_FOUND: no models;
+ * BUSY: another process was still making one after MYR_RELEASE_WAIT_MS.
  */
 myr_rc myr_release_create(myr_workspace *workspace, const char *fleet, bool promote, myr_release_report *out,
                           myr_err *err);

@@ -1,7 +1,7 @@
 /*
  * The plan of an import: which fleet, which partition columns, which signature, and the canonical segment of each item.
- * What an existing fleet has is fixed; what is new comes from the definition, else from the items. A fleet that has only
- * a global model has no partition columns: the first keyed import gives them.
+ * What an existing fleet has is fixed; what is new comes from the definition, else from the items. A fleet that has
+ * only a global model has no partition columns: the first keyed import gives them.
  */
 #include <string.h>
 

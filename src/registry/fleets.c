@@ -124,8 +124,7 @@ static myr_rc fleet_set_partition(myr_registry *registry, int64_t fleet_id, cons
 {
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
     bool has_row = false;
-    MYR_TRY(
-        myr_db_prepare(registry->db, "SELECT 1 FROM fleet_column WHERE fleet_id = ?1 AND kind = ?2", &stmt, err));
+    MYR_TRY(myr_db_prepare(registry->db, "SELECT 1 FROM fleet_column WHERE fleet_id = ?1 AND kind = ?2", &stmt, err));
     myr_stmt_bind_int64(stmt, 1, fleet_id);
     myr_stmt_bind_int64(stmt, 2, KIND_PARTITION);
     MYR_TRY(myr_stmt_step(stmt, &has_row, err));

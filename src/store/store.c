@@ -16,8 +16,8 @@
 
 #define STORE_SUBDIRS   256 /* the first byte of the hash */
 #define STORE_TMP_TRIES 100 /* temporary names that killed processes may have left */
-/* Temporary files of dead processes are removed when they are older: a number that is free here may be that of a process
- * on another machine or in another container that shares the directory. */
+/* Temporary files of dead processes are removed when they are older: a number that is free here may be that of a
+ * process on another machine or in another container that shares the directory. */
 #define STORE_TMP_AGE_MS (10 * 60 * 1000)
 
 /* Any thread: the lock guards what is not yet synced. */

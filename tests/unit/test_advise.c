@@ -86,7 +86,7 @@ static const struct bad_case {
     {"when: slow, verdict: yes", "when: slow, verdict: yess", "did you mean 'yes'"},
     {"when: slow, verdict: yes", "when: slow, place: here", "unknown key 'place'"},
     {"when: slow,", "when: slo,", "did you mean 'slow'"},
-    {"when: slow,", "when: slwo,", "unknown option 'slwo': known are slow, fast"},
+    {"when: slow,", "when: slwo,", "unknown option 'slwo': did you mean 'slow'?"},
     {"when: slow,", "when: fast,", "'fast' stands twice at node 'p'"},
     {"when: slow,", "when: [slow, slow],", "'slow' stands twice at node 'p'"},
     {"when: slow,", "when: [],", "'when' must not be empty"},

@@ -141,7 +141,7 @@ TEST(store_sweeps_what_the_dead_left)
     snprintf(name[3], sizeof name[3], "2c/tmp-%ld-", (long)pid);       /* not our names */
     snprintf(name[4], sizeof name[4], "2c/tmp-%ld-x", (long)pid);
     snprintf(name[5], sizeof name[5], "2c/tmp-0%ld-1", (long)pid);
-    snprintf(name[6], sizeof name[6], "2c/tmp-0-1"); /* kill(0, …) would mean us all */
+    snprintf(name[6], sizeof name[6], "2c/tmp-0-1");              /* kill(0, …) would mean us all */
     snprintf(name[7], sizeof name[7], "ff/tmp-%ld-1", (long)pid); /* another directory's turn */
     char path[8][TESTING_PATH_BYTES + 48];
     for (int i = 0; i < 8; i++) {
