@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-ROUNDS, SECONDS, CONNECTIONS = 5, 2, 32
+ROUNDS, SECONDS, CONNECTIONS = 5, 2, 16
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FEATURES = ["week", *(f"price{i}" for i in range(1, 12)), "deal", "feat"]
 VALUES = [0.0625 + i / 10 for i in range(len(FEATURES))]
