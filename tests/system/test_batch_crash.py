@@ -1,7 +1,7 @@
 """`batch run` killed, or failed, at every write, sync and rename: the output is the old one or the new one, never a half.
 
 strace does the killing; DuckDB has one thread, so that runs are alike. Calls that are made often are sampled;
-MYR_CRASH_POINTS=all tries each of them.
+scripts/test --long (MYR_LONG=1) tries each of them.
 """
 import csv
 import hashlib
@@ -15,7 +15,7 @@ import pytest
 from conftest import linear
 
 CALLS = ["write", "pwrite64", "fsync", "fdatasync", "rename", "renameat2", "mkdir", "unlink", "ftruncate"]
-POINTS_PER_CALL = 10**9 if os.environ.get("MYR_CRASH_POINTS") == "all" else 12
+POINTS_PER_CALL = 10**9 if os.environ.get("MYR_LONG") else 12
 ROWS = 4000
 NO_LEAK_CHECK = {"ASAN_OPTIONS": "detect_leaks=0"}  # the leak checker cannot run under strace
 
