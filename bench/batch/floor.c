@@ -1,7 +1,6 @@
 /*
  * The floor of a batch run: the same DuckDB, linked the same way, reads a table and writes the same columns with
- * constants in place of answers. Usage: floor INPUT OUTPUT_DIR [PARTITION_COLUMN]. Prints wall seconds, start of the
- * process excluded.
+ * constants in place of answers. Usage: floor INPUT OUTPUT_DIR [PARTITION_COLUMN]. run.py times it.
  */
 #include <duckdb.h>
 #include <stdio.h>
