@@ -56,6 +56,14 @@ typedef struct myr_split {
     uint8_t default_left; /* where a missing value goes */
 } myr_split;
 
+/* A leaf of a linear tree: constant + sum of coefficients[i] * x[features[i]], in order; any NaN among them: leaves[i]. */
+typedef struct myr_leaf_line {
+    double constant;
+    const double *coefficients;
+    const uint32_t *features;
+    uint32_t count;
+} myr_leaf_line;
+
 typedef struct myr_tree {
     myr_split *splits; /* splits[0] is the root; none in a single-leaf tree */
     uint32_t split_count;
@@ -64,9 +72,20 @@ typedef struct myr_tree {
     uint32_t *category_words;
     uint32_t category_word_count;
     uint32_t output; /* which output it adds to */
+    /* What explanations need; NULL where the file does not say. Covers: training rows (LightGBM) or hessian (XGBoost). */
+    const double *split_covers;  /* split_count */
+    const double *leaf_covers;   /* leaf_count */
+    const uint32_t *leaf_ids;    /* leaf_count: the source library's number of a leaf; NULL: its index */
+    const myr_leaf_line *lines;  /* leaf_count, or NULL: leaves are constants (LightGBM linear_tree) */
 } myr_tree;
 
-typedef enum myr_model_kind { MYR_MODEL_TREES, MYR_MODEL_LINEAR } myr_model_kind;
+typedef enum myr_model_kind { MYR_MODEL_TREES, MYR_MODEL_LINEAR, MYR_MODEL_EXTERNAL } myr_model_kind;
+
+/* The categories of one feature in the order of their codes: what turns text into the numbers that splits know. */
+typedef struct myr_category_names {
+    const char *const *names; /* UTF-8; numbers in their shortest form ("5", "1.5") */
+    uint32_t count;           /* 0: the feature is a number */
+} myr_category_names;
 
 /* Borrowed pointers throughout: the importer's or trainer's arena owns them. */
 typedef struct myr_model_desc {
@@ -86,6 +105,7 @@ typedef struct myr_model_desc {
      */
     const double *weights; /* feature_count */
     const double *fills;   /* feature_count, or NULL: a NaN gives NaN */
+    const myr_category_names *categories; /* feature_count, or NULL: no feature has names */
 } myr_model_desc;
 
 /*
@@ -134,6 +154,35 @@ void myr_model_predict(const myr_model *model, const double *rows, size_t row_st
                        double *out_values);
 void myr_model_margins(const myr_model *model, const double *rows, size_t row_stride, size_t row_count,
                        double *out_margins);
+
+/* ---- outputs other than the value ---- */
+
+typedef enum myr_output {
+    MYR_OUTPUT_VALUE,        /* output_count a row: after the transform */
+    MYR_OUTPUT_MARGIN,       /* margin_count: before it */
+    MYR_OUTPUT_PROBABILITY,  /* one per class (a binary model has two); classifiers only */
+    MYR_OUTPUT_LEAF,         /* one per tree: the source library's number of the leaf */
+    MYR_OUTPUT_CONTRIBUTION, /* (column_count + 1) per margin: exact SHAP values in columns of the row, then the base */
+    MYR_OUTPUT_COUNT
+} myr_output;
+const char *myr_output_name(myr_output output); /* "value", "margin", "probability", "leaf", "contribution" */
+
+/* Values per row, or 0 if this model can't give them. LEAF and CONTRIBUTION need a model compiled to explain. */
+size_t myr_model_width(const myr_model *model, myr_output output);
+/*
+ * Predict what is asked, myr_model_width values per row, row-major. Thread: any. Errors: UNSUPPORTED says why this model
+ * can't (not a classifier; compiled without explanations); NO_MEMORY.
+ */
+myr_rc myr_model_predict_as(const myr_model *model, myr_output output, const double *rows, size_t row_stride,
+                            size_t row_count, double *out, myr_err *err);
+
+/* ---- names of categories ---- */
+
+/* Which text means which code, per column of the row; part of the model's bytes, checked with them. */
+typedef struct myr_names myr_names;
+const myr_names *myr_model_names(const myr_model *model);          /* NULL: no column has names */
+bool myr_names_has(const myr_names *names, uint32_t column);       /* this column's cells are names, not numbers */
+double myr_names_code(const myr_names *names, uint32_t column, myr_str text); /* NaN: none of them, so missing */
 
 /*
  * Ask for the model's bytes while another one answers, so that it does not wait for memory. Reads nothing; models too
