@@ -310,6 +310,29 @@ static myr_rc tree_splits(tree_ctx *c)
     return MYR_OK;
 }
 
+/* How many rows of the training passed each node, which explanations weigh by. Some files do not say. */
+static myr_rc tree_covers(tree_ctx *c, tree_field field, uint32_t count, const double **out)
+{
+    myr_str rest = c->fields[field];
+    MYR_TRY(tree_count_tokens(c, field, count));
+    double *covers = myr_arena_calloc(c->reader->arena, (size_t)count + 1, sizeof *covers);
+    if (covers == NULL) return tree_no_memory(c);
+    for (uint32_t k = 0; k < count; k++) {
+        int64_t value;
+        MYR_TRY(tree_next_int(c, field, k, &rest, 0, INT32_MAX, &value));
+        covers[k] = (double)value;
+    }
+    *out = covers;
+    return MYR_OK;
+}
+
+static myr_rc tree_all_covers(tree_ctx *c)
+{
+    if (c->tree.split_count == 0 || !c->seen[FIELD_LEAF_COUNT] || !c->seen[FIELD_INTERNAL_COUNT]) return MYR_OK;
+    MYR_TRY(tree_covers(c, FIELD_LEAF_COUNT, c->tree.leaf_count, &c->tree.leaf_covers));
+    return tree_covers(c, FIELD_INTERNAL_COUNT, c->tree.split_count, &c->tree.split_covers);
+}
+
 /* ---- shape ---- */
 
 static myr_rc tree_scratch(tree_ctx *c)
@@ -409,6 +432,7 @@ myr_rc myr_lightgbm_tree(myr_lightgbm_reader *reader, uint32_t tree_idx, myr_tre
         MYR_TRY(tree_splits(&c));
         MYR_TRY(tree_check_shape(&c));
     }
+    MYR_TRY(tree_all_covers(&c));
     *out = c.tree;
     return MYR_OK;
 }

@@ -22,6 +22,8 @@ typedef struct myr_xgb_nodes {
     int32_t *left, *right, *parent;
     int64_t *feature;
     float *condition; /* the threshold of a split, the value of a leaf */
+    float *cover;     /* sum_hessian, if the file has it */
+    bool has_cover;
     uint8_t *default_left, *is_category;
     int32_t *place; /* MYR_XGB_UNSEEN, or its number among the splits or, for a leaf, ~number among the leaves */
     int32_t *todo;  /* the walk's stack */

@@ -27,6 +27,7 @@ void myr_xgb_nodes_fini(myr_xgb_nodes *nodes)
     myr_free(nodes->condition);
     myr_free(nodes->default_left);
     myr_free(nodes->is_category);
+    myr_free(nodes->cover);
     myr_free(nodes->place);
     myr_free(nodes->todo);
     *nodes = (myr_xgb_nodes){0};
@@ -46,11 +47,12 @@ static myr_rc xgb_nodes_room(myr_xgb *xgb, uint32_t count)
         nodes->condition = myr_calloc(count, sizeof *nodes->condition);
         nodes->default_left = myr_calloc(count, sizeof *nodes->default_left);
         nodes->is_category = myr_calloc(count, sizeof *nodes->is_category);
+        nodes->cover = myr_calloc(count, sizeof *nodes->cover);
         nodes->place = myr_calloc(count, sizeof *nodes->place);
         nodes->todo = myr_calloc(count, sizeof *nodes->todo);
         if (nodes->left == NULL || nodes->right == NULL || nodes->parent == NULL || nodes->feature == NULL ||
             nodes->condition == NULL || nodes->default_left == NULL || nodes->is_category == NULL ||
-            nodes->place == NULL || nodes->todo == NULL) {
+            nodes->cover == NULL || nodes->place == NULL || nodes->todo == NULL) {
             MYR_XGB_FAIL(xgb, NO_MEMORY, "%u nodes", count);
         }
         xgb->nodes_room = count;
@@ -124,7 +126,7 @@ static myr_rc xgb_check_id(myr_xgb *xgb, myr_doc_value value, uint32_t tree_idx)
     return MYR_OK;
 }
 
-/* Statistics are not used, but their lengths tell whether the tree is whole. */
+/* The other statistics are not used, but their lengths tell whether the tree is whole. */
 static myr_rc xgb_check_statistics(myr_xgb *xgb, const myr_doc_value *values, uint64_t count)
 {
     for (size_t i = TREE_LOSS; i <= TREE_WEIGHT; i++) {
@@ -145,6 +147,8 @@ static myr_rc xgb_read_arrays(myr_xgb *xgb, const myr_doc_value *values, uint64_
     MYR_TRY(myr_xgb_ints64(xgb, "split_indices", values[TREE_FEATURE], count, nodes->feature));
     MYR_TRY(myr_xgb_floats(xgb, "split_conditions", values[TREE_CONDITION], count, nodes->condition));
     MYR_TRY(myr_xgb_flags(xgb, "default_left", values[TREE_DEFAULT_LEFT], count, nodes->default_left));
+    nodes->has_cover = myr_doc_kind_of(values[TREE_HESSIAN]) != MYR_DOC_ABSENT;
+    if (nodes->has_cover) MYR_TRY(myr_xgb_floats(xgb, "sum_hessian", values[TREE_HESSIAN], count, nodes->cover));
     return xgb_check_statistics(xgb, values, count);
 }
 
@@ -289,6 +293,39 @@ static void xgb_fill(const myr_xgb_nodes *nodes, myr_tree *tree)
     }
 }
 
+/* Covers that are no weights (a person's own objective may sum hessians to less than 0) are as good as none. */
+static bool xgb_has_covers(const myr_xgb_nodes *nodes)
+{
+    bool is_good = nodes->has_cover;
+    for (uint32_t i = 0; is_good && i < nodes->count; i++) {
+        is_good = nodes->place[i] == XGB_UNSEEN || (nodes->cover[i] >= 0.0f && isfinite(nodes->cover[i]));
+    }
+    return is_good;
+}
+
+/* What explanations need beside the splits: a leaf's number is its node's, a cover the sum of its rows' hessians. */
+static myr_rc xgb_fill_explain(myr_xgb *xgb, myr_tree *tree)
+{
+    const myr_xgb_nodes *nodes = &xgb->nodes;
+    bool has_covers = xgb_has_covers(nodes);
+    uint32_t *ids = myr_xgb_alloc(xgb, tree->leaf_count, sizeof *ids);
+    double *splits = has_covers ? myr_xgb_alloc(xgb, tree->split_count, sizeof *splits) : NULL;
+    double *leaves = has_covers ? myr_xgb_alloc(xgb, tree->leaf_count, sizeof *leaves) : NULL;
+    if (ids == NULL || (has_covers && (splits == NULL || leaves == NULL))) {
+        MYR_XGB_FAIL(xgb, NO_MEMORY, "%u leaves", tree->leaf_count);
+    }
+    for (uint32_t i = 0; i < nodes->count; i++) {
+        int32_t place = nodes->place[i];
+        if (place == XGB_UNSEEN) continue;
+        if (place < 0) ids[~place] = i;
+        if (has_covers) *(place < 0 ? &leaves[~place] : &splits[place]) = (double)nodes->cover[i];
+    }
+    tree->leaf_ids = ids;
+    tree->split_covers = splits;
+    tree->leaf_covers = leaves;
+    return MYR_OK;
+}
+
 myr_rc myr_xgb_read_tree(myr_xgb *xgb, myr_doc_value value, uint32_t tree_idx, myr_tree *out)
 {
     myr_xgb_field fields[TREE_FIELDS];
@@ -307,5 +344,6 @@ myr_rc myr_xgb_read_tree(myr_xgb *xgb, myr_doc_value value, uint32_t tree_idx, m
     out->leaves = myr_xgb_alloc(xgb, out->leaf_count, sizeof *out->leaves);
     if (out->splits == NULL || out->leaves == NULL) MYR_XGB_FAIL(xgb, NO_MEMORY, "%u leaves", out->leaf_count);
     xgb_fill(&xgb->nodes, out);
+    MYR_TRY(xgb_fill_explain(xgb, out));
     return myr_xgb_read_categories(xgb, values + TREE_CATEGORIES, out);
 }

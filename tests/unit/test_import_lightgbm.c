@@ -120,6 +120,23 @@ TEST(lightgbm_reads_a_model)
     }
 }
 
+TEST(lightgbm_reads_how_many_rows_passed_a_node)
+{
+    char text[TEXT_BYTES_MAX];
+    MYR_AUTO(myr_imported_ptr) m = NULL;
+    MYR_AUTO(myr_imported_ptr) without = NULL;
+    myr_err err = {0};
+    make_text(text, true, "leaf_count=1 1 1 1", "leaf_count=5 6 7 8");
+    EXPECT_RC(import_text(text, strlen(text), &m, &err), OK, &err);
+    const myr_tree *tree = &m->desc.trees[0];
+    EXPECT(tree->leaf_covers[0] == 5 && tree->leaf_covers[3] == 8);
+    EXPECT(tree->split_covers[0] == 4 && tree->split_covers[2] == 2);
+    EXPECT(tree->leaf_ids == NULL && m->desc.trees[1].leaf_covers == NULL); /* a single leaf has nothing to explain */
+    make_text(text, true, "internal_count=4 2 2\n", "");
+    EXPECT_RC(import_text(text, strlen(text), &without, &err), OK, &err);
+    EXPECT(without->desc.trees[0].split_covers == NULL && without->desc.trees[0].leaf_covers == NULL);
+}
+
 TEST(lightgbm_moves_thresholds_out_of_the_zero_band)
 {
     char text[TEXT_BYTES_MAX];

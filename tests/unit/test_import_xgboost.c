@@ -39,6 +39,8 @@ TEST(json_becomes_a_description)
     EXPECT_INT(desc->trees[0].category_words[1], 4);
     EXPECT_INT(desc->trees[1].split_count, 0);
     EXPECT(desc->trees[1].leaves[0] == 0.125);
+    EXPECT(desc->trees[0].split_covers[1] == 3.0 && desc->trees[0].leaf_covers[2] == 1.0);
+    EXPECT(desc->trees[0].leaf_ids[0] == 2 && desc->trees[0].leaf_ids[1] == 3 && desc->trees[0].leaf_ids[2] == 4);
     myr_imported_free(imported);
 }
 

@@ -59,7 +59,7 @@ static const bad_case cases[] = {
     {"\"size_leaf_vector\":\"1\"", "\"size_leaf_vector\":\"3\"", MYR_UNSUPPORTED, "vector leaves"},
     {"\"right_children\":[2,4,-1,-1,-1]", "\"right_children\":[2,4,-1,-1]", MYR_BAD_FORMAT,
      "right_children has 4 entries, expected 5"},
-    {"\"sum_hessian\":[1E0,", "\"sum_hessian\":[", MYR_BAD_FORMAT, "sum_hessian has 4 entries, expected 5"},
+    {"\"sum_hessian\":[5E0,", "\"sum_hessian\":[", MYR_BAD_FORMAT, "sum_hessian has 4 entries, expected 5"},
     {"\"loss_changes\":[1E0,", "\"loss_changes\":[", MYR_BAD_FORMAT, "loss_changes has 4 entries, expected 5"},
     {"\"split_conditions\":[5E-1", "\"split_conditions\":[NaN", MYR_BAD_FORMAT, "tree 0: node 0: its threshold is NaN"},
     {"NaN,1E1", "NaN,NaN", MYR_BAD_FORMAT, "m: tree 0: node 2: its value is NaN"},

@@ -22,7 +22,7 @@ static const char fixture_json[] =
     "\"categories_segments\":[0],\"categories_sizes\":[2],\"default_left\":[1,0,0,0,0],\"id\":0,"
     "\"left_children\":[1,3,-1,-1,-1],\"loss_changes\":[1E0,1E0,0E0,0E0,0E0],\"parents\":[2147483647,0,0,1,1],"
     "\"right_children\":[2,4,-1,-1,-1],\"split_conditions\":[5E-1,NaN,1E1,2E1,4E1],"
-    "\"split_indices\":[2,1,0,0,0],\"split_type\":[0,1,0,0,0],\"sum_hessian\":[1E0,1E0,1E0,1E0,1E0],"
+    "\"split_indices\":[2,1,0,0,0],\"split_type\":[0,1,0,0,0],\"sum_hessian\":[5E0,3E0,2E0,2E0,1E0],"
     "\"tree_param\":{\"num_deleted\":\"0\",\"num_feature\":\"3\",\"num_nodes\":\"5\",\"size_leaf_vector\":\"1\"}},{"
     "\"base_weights\":[0E0],\"categories\":[],\"categories_nodes\":[],\"categories_segments\":[],"
     "\"categories_sizes\":[],\"default_left\":[0],\"id\":1,\"left_children\":[-1],\"loss_changes\":[0E0],"
