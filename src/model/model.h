@@ -81,10 +81,24 @@ typedef struct myr_tree {
 
 typedef enum myr_model_kind { MYR_MODEL_TREES, MYR_MODEL_LINEAR, MYR_MODEL_EXTERNAL } myr_model_kind;
 
+/*
+ * What a category was in the data frame. A text is found by itself alone; a number by whatever reads as it ("5", "5.0");
+ * a truth value by true, True, TRUE, 1 and their opposites.
+ */
+typedef enum myr_category_kind {
+    MYR_CATEGORY_TEXT,
+    MYR_CATEGORY_NUMBER,
+    MYR_CATEGORY_BOOL,
+    MYR_CATEGORY_KIND_COUNT
+} myr_category_kind;
+#define MYR_CATEGORY_NAME_BYTES_MAX 65535     /* one name */
+#define MYR_NAMES_TEXT_BYTES_MAX    (64 << 20) /* all names of a model together */
+
 /* The categories of one feature in the order of their codes: what turns text into the numbers that splits know. */
 typedef struct myr_category_names {
-    const char *const *names; /* UTF-8; numbers in their shortest form ("5", "1.5") */
-    uint32_t count;           /* 0: the feature is a number */
+    const char *const *names; /* UTF-8; numbers as digits ("5", "1.5", "inf"), truth values as true and false */
+    uint32_t count;           /* 0: the feature is a number; below MYR_CATEGORY_MAX */
+    const uint8_t *kinds;     /* count of myr_category_kind, or NULL: all are texts */
 } myr_category_names;
 
 /* Borrowed pointers throughout: the importer's or trainer's arena owns them. */
