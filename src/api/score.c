@@ -121,7 +121,8 @@ static myr_rc score_chunk(const api_call *call, int64_t first, size_t count, myr
     MYR_TRY(score_make_features(call, first, count, &features, err));
     if (call->rows->model_idx == MYR_MODELS_BY_KEY) MYR_TRY(score_make_keys(call, first, count, &keys, err));
     MYR_TRY(score_make_values(call, count, &values, err));
-    myr_score_rows rows = {(int64_t)count, keys, features, call->rows->model_idx};
+    myr_score_rows rows = {
+        .row_count = (int64_t)count, .keys = keys, .features = features, .fixed_model = call->rows->model_idx};
     myr_score_out out = {
         .values = values,
         .levels = call->out_levels == NULL ? NULL : call->out_levels + first,

@@ -39,6 +39,19 @@ myr_rc myr_scorer_new(const myr_pack *pack, myr_scorer **out, myr_err *err)
     return MYR_OK;
 }
 
+myr_rc myr_scorer_new_single(const myr_model *model, const myr_pack_info *info, myr_scorer **out, myr_err *err)
+{
+    MYR_ASSERT(model != NULL && info->model_count == 1 && info->keys.column_count == 0);
+    myr_scorer *scorer = myr_calloc(1, sizeof *scorer);
+    if (scorer == NULL) {
+        MYR_FAIL(err, NO_MEMORY, "no memory for a scorer");
+    }
+    scorer->single = model;
+    scorer->info = info;
+    *out = scorer;
+    return MYR_OK;
+}
+
 void myr_scorer_free(myr_scorer *scorer)
 {
     myr_free(scorer);
@@ -53,6 +66,7 @@ myr_rc myr_score_model_name(const myr_scorer *scorer, uint32_t model_idx, myr_bu
 {
     myr_pack_entry entry;
     MYR_TRY(myr_buf_check(out, err));
+    if (scorer->single != NULL) return MYR_OK; /* a file's model has no fleet, so no name */
     MYR_TRY(myr_pack_get_entry(scorer->pack, model_idx, &entry, err));
     size_t start = out->size;
     myr_buf_puts(out, scorer->info->fleet); /* in place: a buffer of its own would be a heap block per name */
@@ -124,7 +138,9 @@ typedef struct score_call {
     const myr_score_rows *rows;
     const myr_score_out *out;
     uint32_t block_rows;
-    int64_t first_row; /* of the chunk */
+    int64_t first_row;    /* of the chunk */
+    int64_t stride;       /* of features, in doubles */
+    const double *matrix; /* features that lie side by side in rows: predicted in place; or NULL */
 } score_call;
 
 /* The same model, level and status for all rows of a group; NaN unless ok. */
@@ -150,17 +166,30 @@ static void score_fill(const score_call *call, const score_group *group, uint32_
     }
 }
 
+/* Do the features lie side by side in rows, as the kernels read them? Then the caller's memory is a block already. */
+static const double *score_matrix(const myr_score_rows *rows, uint32_t feature_count, int64_t stride)
+{
+    if (feature_count == 0 || stride < (int64_t)feature_count) return NULL;
+    for (uint32_t j = 0; j < feature_count; j++) {
+        const myr_col *col = &rows->features[j];
+        if (col->type != MYR_COL_DOUBLE || col->valid != NULL || col->data.f64 != rows->features[0].data.f64 + j) {
+            return NULL;
+        }
+    }
+    return rows->features[0].data.f64;
+}
+
 /* Copy the features of some rows, side by side. */
 static void score_gather(const score_call *call, const uint32_t *order, uint32_t row_count)
 {
     uint32_t feature_count = call->scorer->info->feature_count;
     for (uint32_t j = 0; j < feature_count; j++) {
         const myr_col *col = &call->rows->features[j];
-        const double *cells = col->data.f64 + call->first_row;
+        const double *cells = col->data.f64 + call->first_row * call->stride;
         const uint8_t *valid = col->valid == NULL ? NULL : col->valid + call->first_row;
         double *at = call->scratch->block + j;
         for (uint32_t i = 0; i < row_count; i++, at += feature_count) {
-            *at = valid != NULL && valid[order[i]] == 0 ? NAN : cells[order[i]];
+            *at = valid != NULL && valid[order[i]] == 0 ? NAN : cells[(int64_t)order[i] * call->stride];
         }
     }
 }
@@ -183,12 +212,25 @@ static void score_predict(const score_call *call, const score_group *group, cons
     for (uint32_t done = 0; done < group->count;) {
         uint32_t row_count = group->count - done;
         row_count = row_count < call->block_rows ? row_count : call->block_rows;
-        score_gather(call, order + done, row_count);
-        myr_model_predict(model, call->scratch->block, call->scorer->info->feature_count, row_count,
-                          call->scratch->values);
+        const double *block = call->scratch->block;
+        size_t stride = call->scorer->info->feature_count;
+        /* Rows of a model ascend: if the last is so far from the first as there are rows, none is missing between. */
+        if (call->matrix != NULL && order[done + row_count - 1] - order[done] == row_count - 1) {
+            block = call->matrix + (call->first_row + order[done]) * call->stride;
+            stride = (size_t)call->stride;
+        } else {
+            score_gather(call, order + done, row_count);
+        }
+        myr_model_predict(model, block, stride, row_count, call->scratch->values);
         score_scatter(call, order + done, row_count);
         done += row_count;
     }
+}
+
+static void score_single_run(const score_call *call, const score_group *group)
+{
+    score_predict(call, group, call->scorer->single);
+    score_fill(call, group, 0, MYR_LEVEL_GLOBAL, MYR_ROW_OK);
 }
 
 static void score_group_run(const score_call *call, const score_group *group)
@@ -205,6 +247,10 @@ static void score_group_run(const score_call *call, const score_group *group)
         return;
     default:
         break;
+    }
+    if (call->scorer->single != NULL) {
+        score_single_run(call, group);
+        return;
     }
     const myr_pack *pack = call->scorer->pack;
     uint64_t losses = myr_io_map_losses();
@@ -244,7 +290,9 @@ myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr
     block_rows = block_rows < chunk_rows ? block_rows : chunk_rows;
     MYR_TRY(myr_score_scratch_reserve(scratch, chunk_rows, (size_t)block_rows * info->feature_count,
                                       (size_t)block_rows * info->output_count, err));
-    score_call call = {scorer, scratch, rows, out, block_rows, 0};
+    int64_t stride = rows->feature_stride == 0 ? 1 : rows->feature_stride;
+    score_call call = {scorer,     scratch, rows,   out,
+                       block_rows, 0,       stride, score_matrix(rows, info->feature_count, stride)};
     while (call.first_row < rows->row_count) {
         int64_t left = rows->row_count - call.first_row;
         uint32_t row_count = left < chunk_rows ? (uint32_t)left : chunk_rows;

@@ -32,6 +32,9 @@ typedef struct myr_score_rows {
     const myr_col *keys;     /* one per partition column of the pack, in its order; ignored if fixed_model is set */
     const myr_col *features; /* one DOUBLE column per feature of the pack, in its order; null = NaN = missing */
     uint32_t fixed_model;    /* a model index for all rows, or MYR_PACK_NONE: choose by key */
+    /* Doubles from a row to the next in every features column, of either sign; 0 = 1. Columns that lie side by side in
+     * rows of a matrix are predicted where they lie, without a copy. Keys and `valid` are not strided. */
+    int64_t feature_stride;
 } myr_score_rows;
 
 /* Where answers go: the caller's arrays of row_count; model_idxs, levels and statuses may be NULL. */
@@ -45,8 +48,11 @@ typedef struct myr_score_out {
 /* What choosing costs and finds; immutable after open, shared by any number of threads. Borrows the pack. */
 typedef struct myr_scorer myr_scorer;
 myr_rc myr_scorer_new(const myr_pack *pack, myr_scorer **out, myr_err *err);
-void myr_scorer_free(myr_scorer *scorer); /* NULL accepted */
-const myr_pack *myr_scorer_pack(const myr_scorer *scorer);
+/* One checked model without a pack: model 0, level global. Borrows both; `info` describes it (no key columns, 1 model).
+ */
+myr_rc myr_scorer_new_single(const myr_model *model, const myr_pack_info *info, myr_scorer **out, myr_err *err);
+void myr_scorer_free(myr_scorer *scorer);                  /* NULL accepted */
+const myr_pack *myr_scorer_pack(const myr_scorer *scorer); /* NULL: a single model */
 
 /* Working memory of one thread, kept between calls so that a warm call allocates nothing. */
 typedef struct myr_score_scratch myr_score_scratch;

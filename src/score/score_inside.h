@@ -12,7 +12,8 @@
 
 /* Immutable after myr_scorer_new. */
 struct myr_scorer {
-    const myr_pack *pack;
+    const myr_pack *pack;    /* NULL: */
+    const myr_model *single; /* the one model */
     const myr_pack_info *info;
     uint32_t chain[MYR_PARTITION_COLUMNS_MAX + 1]; /* masks, in the order they are tried */
     uint32_t chain_count;

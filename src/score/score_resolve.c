@@ -22,6 +22,7 @@ static bool score_key_values(const myr_key_schema *schema, const myr_col *keys, 
 
 uint32_t myr_score_resolve_row(const myr_scorer *scorer, const myr_col *keys, int64_t row_idx)
 {
+    if (scorer->single != NULL) return 0;
     const myr_key_schema *schema = &scorer->info->keys;
     myr_key_value values[MYR_PARTITION_COLUMNS_MAX];
     char scratch[MYR_PARTITION_COLUMNS_MAX][MYR_KEY_SCRATCH_BYTES];

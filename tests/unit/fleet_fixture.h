@@ -136,7 +136,7 @@ TESTING_UNUSED static double fixture_score(const myr_fleet *fleet, const char *s
     }
     features[0] = (myr_col){.name = "price", .type = MYR_COL_DOUBLE, .data.f64 = &price};
     features[1] = (myr_col){.name = "deal", .type = MYR_COL_DOUBLE, .data.f64 = &deal};
-    myr_score_rows rows = {1, keys, features, MYR_PACK_NONE};
+    myr_score_rows rows = {.row_count = 1, .keys = keys, .features = features, .fixed_model = MYR_PACK_NONE};
     double value = 0;
     double *values[1] = {&value};
     myr_score_out out = {values, NULL, NULL, out_status};

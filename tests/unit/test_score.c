@@ -555,6 +555,35 @@ TEST(rows_wider_than_a_block)
 
 /* ---- names ---- */
 
+/* Rows of a matrix, forwards and backwards, have the bits of columns; consecutive rows of a model go without a copy. */
+TEST(features_may_be_strided)
+{
+    enum { COUNT = 3000, STRIDE = FIXTURE_FEATURES + 3 };
+    static double matrix[COUNT][STRIDE];
+    MYR_AUTO(bench) b = {0};
+    bench_fill(&b, segments, SEGMENTS);
+    for (int i = 0; i < COUNT; i++) {
+        put_row(i, i < 1000 ? 1 : i % 3, "a"); /* a run of one model, then models by turns */
+        for (int j = 0; j < STRIDE; j++)
+            matrix[i][j] = j < FIXTURE_FEATURES ? features[j][i] : -1e9;
+    }
+    score(&b, COUNT);
+    myr_err err = {0};
+    b.rows.feature_stride = STRIDE;
+    for (int j = 0; j < FIXTURE_FEATURES; j++)
+        b.cols[j].data.f64 = &matrix[0][j];
+    EXPECT_RC(myr_score(b.scorer, b.scratch, &b.rows, &b.out[1], &err), OK, &err);
+    for (int k = 0; k < FIXTURE_OUTPUTS; k++)
+        EXPECT(memcmp(values[0][k], values[1][k], COUNT * sizeof(double)) == 0);
+    b.rows.fixed_model = 2;
+    b.rows.feature_stride = -STRIDE;
+    for (int j = 0; j < FIXTURE_FEATURES; j++)
+        b.cols[j].data.f64 = &matrix[COUNT - 1][j];
+    EXPECT_RC(myr_score(b.scorer, b.scratch, &b.rows, &b.out[1], &err), OK, &err);
+    for (int i = 0; i < 1000; i++)
+        EXPECT(values[1][0][COUNT - 1 - i] == values[0][0][i]);
+}
+
 TEST(names_of_models_levels_and_statuses)
 {
     MYR_AUTO(bench) b = {0};
