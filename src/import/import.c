@@ -10,7 +10,7 @@
 
 const char *myr_format_name(myr_format format)
 {
-    static const char *const names[] = {"lightgbm", "xgboost-json", "xgboost-ubj", "linear"};
+    static const char *const names[] = {"lightgbm", "xgboost-json", "xgboost-ubj", "linear", "onnx"};
     MYR_ASSERT((size_t)format < MYR_COUNT_OF(names));
     return names[format];
 }
@@ -79,7 +79,7 @@ static const char *import_known_stranger(const myr_import_src *src)
             return strangers[k].advice;
         }
     }
-    return "expected LightGBM text (save_model), XGBoost .json or .ubj, or myriad-linear JSON";
+    return "expected LightGBM text (save_model), XGBoost .json or .ubj, ONNX, or myriad-linear JSON";
 }
 
 static myr_rc import_detect(const myr_import_src *src, myr_format *out, myr_err *err)
@@ -98,6 +98,10 @@ static myr_rc import_detect(const myr_import_src *src, myr_format *out, myr_err 
     /* An object in UBJSON goes on with the type of a length, in JSON with a blank or a quote. */
     if (src->size >= 2 && src->data[0] == '{' && src->data[1] != '\0' && strchr("iUIlL$#", src->data[1]) != NULL) {
         *out = MYR_FORMAT_XGBOOST_UBJ;
+        return MYR_OK;
+    }
+    if (myr_onnx_is(src->data, src->size)) {
+        *out = MYR_FORMAT_ONNX;
         return MYR_OK;
     }
     if (rest.size > 0 && rest.data[0] == '{') {
@@ -192,6 +196,8 @@ static myr_rc import_read(const myr_import_src *src, myr_imported *out, myr_err 
         return myr_import_xgboost(src, out, err);
     case MYR_FORMAT_LINEAR:
         return myr_import_linear(src, out, err);
+    case MYR_FORMAT_ONNX:
+        return myr_import_onnx(src, out, err);
     }
     MYR_FAIL(err, INTERNAL, "%s: format %d", src->name, (int)out->format);
 }

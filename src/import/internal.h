@@ -25,5 +25,6 @@ typedef struct myr_import_src {
 myr_rc myr_import_lightgbm(const myr_import_src *src, myr_imported *out, myr_err *err);
 myr_rc myr_import_xgboost(const myr_import_src *src, myr_imported *out, myr_err *err); /* out->format: JSON or UBJ */
 myr_rc myr_import_linear(const myr_import_src *src, myr_imported *out, myr_err *err);
+myr_rc myr_import_onnx(const myr_import_src *src, myr_imported *out, myr_err *err);
 
 #endif
