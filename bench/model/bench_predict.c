@@ -105,7 +105,7 @@ static myr_rc bench_run(bench *b, const char *rows_path, myr_err *err)
     MYR_TRY(myr_import(b->model_path, text, size, NULL, 0, &imported, err));
     int64_t read = myr_clock_mono_ns();
     size_t model_size = 0;
-    MYR_TRY(myr_model_compile(&imported->desc, NULL, b->columns, &bytes, &model_size, err));
+    MYR_TRY(myr_model_compile(&imported->desc, NULL, b->columns, NULL, &bytes, &model_size, err));
     int64_t made = myr_clock_mono_ns();
     MYR_TRY(myr_model_check(bytes, model_size, &b->model, err));
     int64_t checked = myr_clock_mono_ns();

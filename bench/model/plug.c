@@ -28,7 +28,7 @@ static myr_rc plug_load(const char *path, plug_model *out, myr_err *err)
     MYR_TRY(myr_file_read(path, MYR_FILE_BYTES_MAX, &text, &size, err));
     file = text;
     MYR_TRY(myr_import(path, text, size, NULL, 0, &imported, err));
-    MYR_TRY(myr_model_compile(&imported->desc, NULL, imported->feature_count, &bytes, &size, err));
+    MYR_TRY(myr_model_compile(&imported->desc, NULL, imported->feature_count, NULL, &bytes, &size, err));
     MYR_TRY(myr_model_check(bytes, size, &out->model, err));
     out->size_bytes = size;
     out->column_count = imported->feature_count;

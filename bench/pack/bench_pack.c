@@ -61,13 +61,14 @@ static unsigned char *make_model(uint32_t seed, size_t *out_size)
         }
         for (int l = 0; l <= SPLITS; l++)
             leaves[t][l] = (double)seed / 7 + l;
-        trees[t] = (myr_tree){splits[t], SPLITS, leaves[t], SPLITS + 1, NULL, 0, 0};
+        trees[t] =
+            (myr_tree){.splits = splits[t], .split_count = SPLITS, .leaves = leaves[t], .leaf_count = SPLITS + 1};
     }
     myr_model_desc desc = {
         .kind = MYR_MODEL_TREES, .feature_count = FEATURES, .margin_count = 1, .trees = trees, .tree_count = TREES};
     unsigned char *bytes = NULL;
     myr_err err = {0};
-    must(myr_model_compile(&desc, NULL, FEATURES, &bytes, out_size, &err), &err);
+    must(myr_model_compile(&desc, NULL, FEATURES, NULL, &bytes, out_size, &err), &err);
     return bytes;
 }
 

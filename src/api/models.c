@@ -91,7 +91,7 @@ static myr_rc models_compile(const char *path, myr_models *models, myr_err *err)
     const char *const *names = (const char *const *)models->imported->feature_names;
     uint32_t count = models->imported->feature_count;
     size_t size = 0;
-    myr_rc rc = myr_imported_compile(models->imported, names, count, &models->bytes, &size, err);
+    myr_rc rc = myr_imported_compile(models->imported, names, count, NULL, &models->bytes, &size, err);
     if (rc == MYR_OK) rc = myr_model_check(models->bytes, size, &models->model, err);
     if (rc != MYR_OK) return myr_err_prefix(err, rc, "%s: ", path);
     myr_model_info info;

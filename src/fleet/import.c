@@ -93,8 +93,8 @@ static myr_rc import_try_compile(const import_job *job, const myr_imported *impo
     MYR_AUTO(myr_mem) bytes = NULL;
     size_t size = 0;
     const myr_model *model = NULL;
-    MYR_TRY(myr_imported_compile(imported, job->fleet.features, job->fleet.feature_count, (unsigned char **)&bytes,
-                                 &size, err));
+    MYR_TRY(myr_imported_compile(imported, job->fleet.features, job->fleet.feature_count, NULL,
+                                 (unsigned char **)&bytes, &size, err));
     MYR_TRY(myr_model_check(bytes, size, &model, err));
     myr_model_info info;
     myr_model_get_info(model, &info);

@@ -47,7 +47,7 @@ static myr_rc compile_steps(myr_workspace *workspace, const myr_fleet_row *fleet
     MYR_TRY(compile_names(model, arena, &names, &name_count, err));
     MYR_TRY(myr_store_get(workspace->store, model->artifact, (char **)&data, &size, err));
     MYR_TRY(myr_import("artifact", data, size, names, name_count, &imported, err));
-    return myr_imported_compile(imported, fleet->features, fleet->feature_count, out_bytes, out_size, err);
+    return myr_imported_compile(imported, fleet->features, fleet->feature_count, NULL, out_bytes, out_size, err);
 }
 
 myr_rc myr_fleet_compile_row(myr_workspace *workspace, const myr_fleet_row *fleet, const myr_model_row *model,

@@ -252,7 +252,7 @@ static myr_rc import_no_column(const myr_imported *imported, uint32_t j, const c
 }
 
 myr_rc myr_imported_compile(const myr_imported *imported, const char *const *columns, uint32_t column_count,
-                            unsigned char **out_bytes, size_t *out_size, myr_err *err)
+                            const myr_compile_opts *opts, unsigned char **out_bytes, size_t *out_size, myr_err *err)
 {
     MYR_AUTO(myr_map_ptr) by_name = myr_map_new();
     MYR_AUTO(myr_mem) map_block = myr_calloc((size_t)imported->feature_count + 1, sizeof(uint32_t));
@@ -268,5 +268,5 @@ myr_rc myr_imported_compile(const myr_imported *imported, const char *const *col
         }
         feature_map[j] = (uint32_t)column;
     }
-    return myr_model_compile(&imported->desc, feature_map, column_count, out_bytes, out_size, err);
+    return myr_model_compile(&imported->desc, feature_map, column_count, opts, out_bytes, out_size, err);
 }

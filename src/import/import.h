@@ -49,11 +49,11 @@ static inline void myr_imported_ptr_drop(myr_imported_ptr *imported)
 }
 
 /*
- * Compile for rows whose columns are `columns` (the fleet's signature): features are matched by name.
+ * Compile for rows whose columns are `columns` (the fleet's signature): features are matched by name. opts may be NULL.
  * Errors: BAD_INPUT names the first feature that is not a column and the nearest one that is.
  */
 myr_rc myr_imported_compile(const myr_imported *imported, const char *const *columns, uint32_t column_count,
-                            unsigned char **out_bytes, size_t *out_size, myr_err *err);
+                            const myr_compile_opts *opts, unsigned char **out_bytes, size_t *out_size, myr_err *err);
 
 /* Write the linear format (what the trainer registers for `mean` and `ridge`). fills may be NULL. Text appended to
  * *out. */

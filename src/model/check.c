@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "model/lanes.h"
+#include "model/section.h"
 
 /* What stands beside the tree being read. */
 typedef struct check_ctx {
@@ -38,7 +39,8 @@ static myr_rc check_enums(const model_header *h, myr_err *err)
     if (h->transform >= MYR_TRANSFORM_COUNT_) {
         MYR_FAIL(err, BAD_FORMAT, "model: transform %u is not known", h->transform);
     }
-    if ((h->flags & ~(MODEL_AVERAGE | MODEL_SPECIAL | MODEL_LANES)) != 0) {
+    int known = MODEL_AVERAGE | MODEL_SPECIAL | MODEL_LANES | (h->version >= 3 ? MODEL_SECTIONS : 0);
+    if ((h->flags & ~known) != 0) {
         MYR_FAIL(err, BAD_FORMAT, "model: flags 0x%x are not known", h->flags);
     }
     if ((h->flags & MODEL_LANES) != 0) {
@@ -77,8 +79,9 @@ static myr_rc check_numbers(const model_header *h, myr_err *err)
     if (h->tree_count > MYR_TREES_MAX) {
         MYR_FAIL(err, BAD_FORMAT, "model: %u trees, at most %d", h->tree_count, MYR_TREES_MAX);
     }
-    if (h->kind == MYR_MODEL_LINEAR && (h->calc != MYR_CALC_F64 || h->margin_count != 1 || h->tree_count != 0 ||
-                                        h->word_count != 0 || h->flags != 0 || h->item_count > MYR_FEATURES_MAX)) {
+    if (h->kind == MYR_MODEL_LINEAR &&
+        (h->calc != MYR_CALC_F64 || h->margin_count != 1 || h->tree_count != 0 || h->word_count != 0 ||
+         (h->flags & ~MODEL_SECTIONS) != 0 || h->item_count > MYR_FEATURES_MAX)) {
         MYR_FAIL(err, BAD_FORMAT, "model: a linear model has one margin in double and at most %d terms",
                  MYR_FEATURES_MAX);
     }
@@ -92,11 +95,12 @@ static myr_rc check_header(const model_header *h, size_t size_bytes, myr_err *er
         MYR_FAIL(err, UNSUPPORTED, "model: layout version %u, this program reads %d: use a newer one", h->version,
                  MODEL_LAYOUT_VERSION);
     }
-    if (h->version != MODEL_LAYOUT_VERSION) MYR_FAIL(err, BAD_FORMAT, "model: layout version %u", h->version);
+    if (h->version < MODEL_LAYOUT_OLDEST) MYR_FAIL(err, BAD_FORMAT, "model: layout version %u", h->version);
     MYR_TRY(check_enums(h, err));
     MYR_TRY(check_numbers(h, err));
     uint64_t size = (h->flags & MODEL_LANES) != 0 ? lanes_map_of(h).size : model_map_of(h).size;
-    if (size != size_bytes || h->size_bytes != size_bytes) {
+    bool sections = (h->flags & MODEL_SECTIONS) != 0; /* which then have bytes too, and are checked to fill them */
+    if (size > size_bytes || (!sections && size != size_bytes) || h->size_bytes != size) {
         MYR_FAIL(err, BAD_FORMAT, "model: %zu bytes, but its counts need %llu and its header says %llu", size_bytes,
                  (unsigned long long)size, (unsigned long long)h->size_bytes);
     }
@@ -241,6 +245,7 @@ myr_rc myr_model_check(const void *bytes, size_t size_bytes, const myr_model **o
     MYR_TRY(check_header(&c.h, size_bytes, err));
     if ((c.h.flags & MODEL_LANES) != 0) {
         MYR_TRY(myr_lanes_check(&c.h, bytes, err));
+        MYR_TRY(myr_sections_check(&c.h, bytes, size_bytes, err));
         *out = bytes;
         return MYR_OK;
     }
@@ -255,6 +260,7 @@ myr_rc myr_model_check(const void *bytes, size_t size_bytes, const myr_model **o
     } else {
         MYR_TRY(check_trees(&c));
     }
+    MYR_TRY(myr_sections_check(&c.h, bytes, size_bytes, err));
     *out = bytes;
     return MYR_OK;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "model/lanes.h"
+#include "model/section.h"
 
 /* Where the writing stands. */
 typedef struct compile_ctx {
@@ -340,8 +341,8 @@ static myr_rc compile_nodes(const myr_model_desc *desc, const uint32_t *feature_
     return MYR_OK;
 }
 
-myr_rc myr_model_compile_form(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count,
-                              model_form form, unsigned char **out_bytes, size_t *out_size, myr_err *err)
+static myr_rc compile_form(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count,
+                           myr_model_form form, unsigned char **out_bytes, size_t *out_size, myr_err *err)
 {
     unsigned char *nodes = NULL;
     unsigned char *lanes = NULL;
@@ -349,7 +350,7 @@ myr_rc myr_model_compile_form(const myr_model_desc *desc, const uint32_t *featur
     size_t lanes_size = 0;
     MYR_TRY(compile_nodes(desc, feature_map, column_count, &nodes, &nodes_size, err));
     MYR_AUTO(myr_mem) owned = nodes;
-    if (form != MODEL_FORM_NODES) MYR_TRY(myr_lanes_build(nodes, form == MODEL_FORM_LANES, &lanes, &lanes_size, err));
+    if (form != MYR_FORM_NODES) MYR_TRY(myr_lanes_build(nodes, form == MYR_FORM_LANES, &lanes, &lanes_size, err));
     if (lanes == NULL) owned = NULL;
     *out_bytes = lanes != NULL ? lanes : nodes;
     *out_size = lanes != NULL ? lanes_size : nodes_size;
@@ -357,7 +358,19 @@ myr_rc myr_model_compile_form(const myr_model_desc *desc, const uint32_t *featur
 }
 
 myr_rc myr_model_compile(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count,
-                         unsigned char **out_bytes, size_t *out_size, myr_err *err)
+                         const myr_compile_opts *opts, unsigned char **out_bytes, size_t *out_size, myr_err *err)
 {
-    return myr_model_compile_form(desc, feature_map, column_count, MODEL_FORM_AUTO, out_bytes, out_size, err);
+    static const myr_compile_opts defaults = {MYR_FORM_AUTO, false};
+    section_source source = {desc, feature_map, column_count, opts != NULL ? opts : &defaults};
+    unsigned char *bytes = NULL;
+    size_t size = 0;
+    MYR_TRY(compile_form(desc, feature_map, column_count, source.opts->form, &bytes, &size, err));
+    myr_rc rc = myr_sections_append(&source, &bytes, &size, err);
+    if (rc != MYR_OK) {
+        myr_free(bytes);
+        return rc;
+    }
+    *out_bytes = bytes;
+    *out_size = size;
+    return MYR_OK;
 }

@@ -9,7 +9,7 @@
  *
  * or, for a linear model, header, base margin, terms of 24 bytes. Every section begins on a multiple of 64 bytes; what
  * lies between is zero, and checked to be. A model of trees may lie in lanes instead (lanes.h), which is what the fast
- * kernels read; the nodes here take whatever does not fit there.
+ * kernels read; the nodes here take whatever does not fit there. Sections may follow either (section.h).
  *
  * A tree takes an even number of nodes. Slot 0 is zero (it aligns the pairs), slot 1 is the root, and two siblings lie
  * side by side from slot 2 on, so that a step is `child + goes_right`. Pairs stand in level order: the k-th split of
@@ -21,8 +21,9 @@
 
 #include "model/model.h"
 
-#define MODEL_MAGIC          0x4d52594du /* "MYRM" */
-#define MODEL_LAYOUT_VERSION 2
+#define MODEL_MAGIC          0x4d52594du       /* "MYRM" */
+#define MODEL_LAYOUT_VERSION 3                 /* 3: sections may follow; otherwise as 2 */
+#define MODEL_LAYOUT_OLDEST  2                 /* still read */
 #define MODEL_ITEMS_MAX      (UINT32_MAX - 64) /* nodes of all trees together, and category words likewise */
 
 /* LightGBM's kZeroThreshold: a float constant widened to double. */
@@ -31,7 +32,10 @@
 enum {
     MODEL_AVERAGE = 1, /* header flag: margins are divided by average_over */
     MODEL_SPECIAL = 2, /* header flag: some node has NODE_ZERO or NODE_CATEGORY; some column in lanes LANES_ZERO */
-    MODEL_LANES = 4    /* header flag: the trees lie in lanes */
+    MODEL_LANES = 4,   /* header flag: the trees lie in lanes */
+    MODEL_NAMES = 8,   /* header flags: sections that follow the model (section.h) */
+    MODEL_EXPLAIN = 16,
+    MODEL_SECTIONS = MODEL_NAMES | MODEL_EXPLAIN
 };
 
 enum {
@@ -53,7 +57,7 @@ typedef struct model_header {
     uint32_t item_count; /* nodes of all trees, or terms of a linear model, or leaves of all lanes */
     uint32_t word_count;
     double transform_param;
-    uint64_t size_bytes;
+    uint64_t size_bytes; /* without the sections that follow */
     uint32_t average_over;
     uint32_t entry_bytes;
     uint16_t set_columns, key_blocks, low_count, book_count;
@@ -122,11 +126,6 @@ static inline bool model_is_float(double value)
 {
     return (double)(float)value == value;
 }
-
-/* Which of the two forms compile writes. AUTO is what myr_model_compile does; tests ask for one. */
-typedef enum model_form { MODEL_FORM_AUTO, MODEL_FORM_NODES, MODEL_FORM_LANES } model_form;
-myr_rc myr_model_compile_form(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count,
-                              model_form form, unsigned char **out_bytes, size_t *out_size, myr_err *err);
 
 /* Is x in a set of `count` words? Truncated toward zero; what is no category number is not in it. Never a NaN. */
 static inline bool model_in_set(const uint32_t *words, uint32_t count, double x, bool single)

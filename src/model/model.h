@@ -56,7 +56,8 @@ typedef struct myr_split {
     uint8_t default_left; /* where a missing value goes */
 } myr_split;
 
-/* A leaf of a linear tree: constant + sum of coefficients[i] * x[features[i]], in order; any NaN among them: leaves[i]. */
+/* A leaf of a linear tree: constant + sum of coefficients[i] * x[features[i]], in order; any NaN among them: leaves[i].
+ */
 typedef struct myr_leaf_line {
     double constant;
     const double *coefficients;
@@ -72,18 +73,19 @@ typedef struct myr_tree {
     uint32_t *category_words;
     uint32_t category_word_count;
     uint32_t output; /* which output it adds to */
-    /* What explanations need; NULL where the file does not say. Covers: training rows (LightGBM) or hessian (XGBoost). */
-    const double *split_covers;  /* split_count */
-    const double *leaf_covers;   /* leaf_count */
-    const uint32_t *leaf_ids;    /* leaf_count: the source library's number of a leaf; NULL: its index */
-    const myr_leaf_line *lines;  /* leaf_count, or NULL: leaves are constants (LightGBM linear_tree) */
+    /* What explanations need; NULL where the file does not say. Covers: training rows (LightGBM) or hessian (XGBoost).
+     */
+    const double *split_covers; /* split_count */
+    const double *leaf_covers;  /* leaf_count */
+    const uint32_t *leaf_ids;   /* leaf_count: the source library's number of a leaf; NULL: its index */
+    const myr_leaf_line *lines; /* leaf_count, or NULL: leaves are constants (LightGBM linear_tree) */
 } myr_tree;
 
 typedef enum myr_model_kind { MYR_MODEL_TREES, MYR_MODEL_LINEAR, MYR_MODEL_EXTERNAL } myr_model_kind;
 
 /*
- * What a category was in the data frame. A text is found by itself alone; a number by whatever reads as it ("5", "5.0");
- * a truth value by true, True, TRUE, 1 and their opposites.
+ * What a category was in the data frame. A text is found by itself alone; a number by whatever reads as it ("5",
+ * "5.0"); a truth value by true, True, TRUE, 1 and their opposites.
  */
 typedef enum myr_category_kind {
     MYR_CATEGORY_TEXT,
@@ -91,7 +93,7 @@ typedef enum myr_category_kind {
     MYR_CATEGORY_BOOL,
     MYR_CATEGORY_KIND_COUNT
 } myr_category_kind;
-#define MYR_CATEGORY_NAME_BYTES_MAX 65535     /* one name */
+#define MYR_CATEGORY_NAME_BYTES_MAX 65535      /* one name */
 #define MYR_NAMES_TEXT_BYTES_MAX    (64 << 20) /* all names of a model together */
 
 /* The categories of one feature in the order of their codes: what turns text into the numbers that splits know. */
@@ -117,19 +119,28 @@ typedef struct myr_model_desc {
     uint32_t tree_count;
     /* MYR_MODEL_LINEAR: margin = base_margins[0] + sum over j ascending of weights[j] * x[j]; a NaN is read as fills[j]
      */
-    const double *weights; /* feature_count */
-    const double *fills;   /* feature_count, or NULL: a NaN gives NaN */
+    const double *weights;                /* feature_count */
+    const double *fills;                  /* feature_count, or NULL: a NaN gives NaN */
     const myr_category_names *categories; /* feature_count, or NULL: no feature has names */
 } myr_model_desc;
+
+/* Which form compile writes. AUTO takes the one that predicts faster; tests ask for one of the others. */
+typedef enum myr_model_form { MYR_FORM_AUTO, MYR_FORM_NODES, MYR_FORM_LANES } myr_model_form;
+
+typedef struct myr_compile_opts {
+    myr_model_form form;
+    bool explain; /* add what leaf numbers and contributions need; a few times the model's own bytes */
+} myr_compile_opts;
 
 /*
  * Compile into bytes that myr_model_check accepts (deterministic: same description, same bytes; padding is zero).
  * feature_map: NULL, or for each of desc->feature_count features its column in rows of `column_count` columns.
+ * opts: NULL for the defaults (all zero).
  * Ownership: *out_bytes is the caller's (myr_free), aligned to MYR_MODEL_ALIGN, *out_size a multiple of it.
  * Errors:    BAD_INPUT names tree and split; TOO_LARGE names the limit; NO_MEMORY.
  */
 myr_rc myr_model_compile(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count,
-                         unsigned char **out_bytes, size_t *out_size, myr_err *err);
+                         const myr_compile_opts *opts, unsigned char **out_bytes, size_t *out_size, myr_err *err);
 
 /* ---- a checked model ---- */
 
@@ -184,19 +195,24 @@ const char *myr_output_name(myr_output output); /* "value", "margin", "probabili
 /* Values per row, or 0 if this model can't give them. LEAF and CONTRIBUTION need a model compiled to explain. */
 size_t myr_model_width(const myr_model *model, myr_output output);
 /*
- * Predict what is asked, myr_model_width values per row, row-major. Thread: any. Errors: UNSUPPORTED says why this model
- * can't (not a classifier; compiled without explanations); NO_MEMORY.
+ * Predict what is asked, myr_model_width values per row, row-major. Thread: any. Errors: UNSUPPORTED says why this
+ * model can't (not a classifier; compiled without explanations); NO_MEMORY.
  */
 myr_rc myr_model_predict_as(const myr_model *model, myr_output output, const double *rows, size_t row_stride,
                             size_t row_count, double *out, myr_err *err);
 
 /* ---- names of categories ---- */
 
-/* Which text means which code, per column of the row; part of the model's bytes, checked with them. */
+/*
+ * Which text means which code, per column of the row; part of the model's bytes, checked with them. A text that is no
+ * category of the list has the code NaN, so it is missing. Thread: any. No heap.
+ */
 typedef struct myr_names myr_names;
-const myr_names *myr_model_names(const myr_model *model);          /* NULL: no column has names */
-bool myr_names_has(const myr_names *names, uint32_t column);       /* this column's cells are names, not numbers */
-double myr_names_code(const myr_names *names, uint32_t column, myr_str text); /* NaN: none of them, so missing */
+const myr_names *myr_model_names(const myr_model *model);    /* NULL: no column has names */
+bool myr_names_has(const myr_names *names, uint32_t column); /* this column's cells are names, not numbers */
+double myr_names_code(const myr_names *names, uint32_t column, myr_str text);
+uint32_t myr_names_count(const myr_names *names, uint32_t column);                /* 0: it has none */
+myr_str myr_names_text(const myr_names *names, uint32_t column, uint32_t code);   /* numbers in their shortest form */
 
 /*
  * Ask for the model's bytes while another one answers, so that it does not wait for memory. Reads nothing; models too

@@ -93,7 +93,7 @@ myr_rc myr_train_predict(const myr_train_table *table, const myr_buf *artifact, 
     const myr_model *model = NULL;
     myr_model_info info;
     MYR_TRY(myr_import("a trained model", artifact->data, artifact->size, NULL, 0, &imported, err));
-    MYR_TRY(myr_imported_compile(imported, table->plan->features, p, &compiled, &size, err));
+    MYR_TRY(myr_imported_compile(imported, table->plan->features, p, NULL, &compiled, &size, err));
     MYR_AUTO(myr_mem) owned = compiled;
     (void)owned;
     MYR_TRY(myr_model_check(compiled, size, &model, err));

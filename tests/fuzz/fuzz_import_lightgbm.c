@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MYR_ASSERT(err.rc != MYR_OK && err.message[0] != '\0' && imported == NULL);
         return 0;
     }
-    myr_rc rc = myr_model_compile(&imported->desc, NULL, imported->feature_count, &bytes, &model_size, &err);
+    myr_rc rc = myr_model_compile(&imported->desc, NULL, imported->feature_count, NULL, &bytes, &model_size, &err);
     MYR_ASSERT(rc == MYR_OK);
     MYR_ASSERT(myr_model_check(bytes, model_size, &model, &err) == MYR_OK);
     fuzz_predict(model);

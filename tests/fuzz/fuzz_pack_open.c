@@ -45,7 +45,7 @@ static void fuzz_write_blobs(void)
     static const char *const features[FUZZ_FEATURES] = {"x", "y"};
     double leaves[2] = {1, 2};
     myr_split split = {.feature = 1, .left = ~0, .right = ~1, .threshold = 0.5, .missing = MYR_MISSING_NAN};
-    myr_tree tree = {&split, 1, leaves, 2, NULL, 0, 0};
+    myr_tree tree = {.splits = &split, .split_count = 1, .leaves = leaves, .leaf_count = 2};
     myr_model_desc desc = {
         .kind = MYR_MODEL_TREES, .feature_count = FUZZ_FEATURES, .margin_count = 1, .trees = &tree, .tree_count = 1};
     myr_pack_info info = {.fleet = "fuzz",
@@ -62,7 +62,8 @@ static void fuzz_write_blobs(void)
         MYR_AUTO(myr_mem) bytes = NULL;
         size_t size = 0;
         leaves[0] = (double)i;
-        fuzz_expect(myr_model_compile(&desc, NULL, FUZZ_FEATURES, (unsigned char **)&bytes, &size, NULL) == MYR_OK,
+        fuzz_expect(myr_model_compile(&desc, NULL, FUZZ_FEATURES, NULL, (unsigned char **)&bytes, &size, NULL) ==
+                        MYR_OK,
                     "model");
         fuzz_expect(myr_pack_writer_add(writer, key, key_bytes, 1, bytes, size, NULL) == MYR_OK, "add");
     }

@@ -45,7 +45,7 @@ static int fuzz_one(const uint8_t *data, size_t size, myr_format format)
         unsigned char *bytes = NULL;
         size_t bytes_size = 0;
         const myr_model *model = NULL;
-        rc = myr_model_compile(&imported.desc, NULL, imported.feature_count, &bytes, &bytes_size, &err);
+        rc = myr_model_compile(&imported.desc, NULL, imported.feature_count, NULL, &bytes, &bytes_size, &err);
         MYR_ASSERT(rc == MYR_OK);
         rc = myr_model_check(bytes, bytes_size, &model, &err);
         MYR_ASSERT(rc == MYR_OK);

@@ -45,7 +45,7 @@ static myr_rc parity_run(char **argv, uint32_t column_count, bool margins, myr_e
     if (imported->feature_count > column_count) {
         MYR_FAIL(err, BAD_INPUT, "%s has %u features, the rows %u", argv[1], imported->feature_count, column_count);
     }
-    MYR_TRY(myr_model_compile(&imported->desc, NULL, column_count, &compiled, &size, err));
+    MYR_TRY(myr_model_compile(&imported->desc, NULL, column_count, NULL, &compiled, &size, err));
     bytes = compiled;
     MYR_TRY(myr_model_check(compiled, size, &model, err));
     char *row_bytes = NULL;

@@ -57,9 +57,15 @@ static inline void fixture_init(fixture *f)
     f->second_leaves[1] = -0.125;
     f->second_leaves[2] = 8.0;
     f->third_leaves[0] = 0.0625;
-    f->trees[0] = (myr_tree){f->first, 3, f->first_leaves, 4, NULL, 0, 0};
-    f->trees[1] = (myr_tree){f->second, 2, f->second_leaves, 3, f->words, 3, 1};
-    f->trees[2] = (myr_tree){NULL, 0, f->third_leaves, 1, NULL, 0, 0};
+    f->trees[0] = (myr_tree){.splits = f->first, .split_count = 3, .leaves = f->first_leaves, .leaf_count = 4};
+    f->trees[1] = (myr_tree){.splits = f->second,
+                             .split_count = 2,
+                             .leaves = f->second_leaves,
+                             .leaf_count = 3,
+                             .category_words = f->words,
+                             .category_word_count = 3,
+                             .output = 1};
+    f->trees[2] = (myr_tree){.leaves = f->third_leaves, .leaf_count = 1};
     f->bases[0] = 100.0;
     f->bases[1] = -100.0;
     f->desc = (myr_model_desc){.kind = MYR_MODEL_TREES,
@@ -82,11 +88,12 @@ static inline void compiled_drop(compiled *c)
 }
 
 static inline compiled fixture_compile_form(const myr_model_desc *desc, const uint32_t *map, uint32_t column_count,
-                                            model_form form)
+                                            myr_model_form form)
 {
     compiled c = {0};
     myr_err err = {0};
-    if (myr_model_compile_form(desc, map, column_count, form, &c.bytes, &c.size, &err) != MYR_OK)
+    myr_compile_opts opts = {.form = form};
+    if (myr_model_compile(desc, map, column_count, &opts, &c.bytes, &c.size, &err) != MYR_OK)
         fail_msg("compile: %s", err.message);
     if (myr_model_check(c.bytes, c.size, &c.model, &err) != MYR_OK) fail_msg("check: %s", err.message);
     EXPECT((const void *)c.model == (const void *)c.bytes);
@@ -95,7 +102,7 @@ static inline compiled fixture_compile_form(const myr_model_desc *desc, const ui
 
 static inline compiled fixture_compile(const myr_model_desc *desc, const uint32_t *map, uint32_t column_count)
 {
-    return fixture_compile_form(desc, map, column_count, MODEL_FORM_AUTO);
+    return fixture_compile_form(desc, map, column_count, MYR_FORM_AUTO);
 }
 
 static inline bool fixture_in_lanes(const compiled *c)

@@ -69,7 +69,8 @@ static inline fixture_model fixture_model_sized(int seed, uint32_t columns, uint
         leaves[i][1] = (i == 0 ? 1 : 100) * seed + 2;
         splits[i] =
             (myr_split){.feature = i % columns, .left = ~0, .right = ~1, .threshold = 0.5, .missing = MYR_MISSING_NAN};
-        trees[i] = (myr_tree){&splits[i], 1, leaves[i], 2, NULL, 0, i};
+        trees[i] =
+            (myr_tree){.splits = &splits[i], .split_count = 1, .leaves = leaves[i], .leaf_count = 2, .output = i};
     }
     myr_model_desc desc = {.kind = MYR_MODEL_TREES,
                            .feature_count = columns,
@@ -78,7 +79,7 @@ static inline fixture_model fixture_model_sized(int seed, uint32_t columns, uint
                            .tree_count = outputs};
     fixture_model model = {0};
     myr_err err = {0};
-    EXPECT_RC(myr_model_compile(&desc, NULL, columns, &model.bytes, &model.size, &err), OK, &err);
+    EXPECT_RC(myr_model_compile(&desc, NULL, columns, NULL, &model.bytes, &model.size, &err), OK, &err);
     return model;
 }
 static inline fixture_model fixture_model_of(int seed)

@@ -39,7 +39,7 @@ static void add_model(myr_pack_writer *writer, const myr_pack_info *info, const 
     myr_err err = {0};
     linear_text(intercept, &text);
     EXPECT_RC(myr_import("m", text.data, text.size, NULL, 0, &imported, &err), OK, &err);
-    EXPECT_RC(myr_imported_compile(imported, api_features, 2, (unsigned char **)&bytes, &size, &err), OK, &err);
+    EXPECT_RC(myr_imported_compile(imported, api_features, 2, NULL, (unsigned char **)&bytes, &size, &err), OK, &err);
     EXPECT_RC(myr_segment_parse(myr_str_of(segment), &parsed, &err), OK, &err);
     EXPECT_RC(myr_key_from_segment(&info->keys, &parsed, key, &key_bytes, &err), OK, &err);
     EXPECT_RC(myr_pack_writer_add(writer, key, key_bytes, 1, bytes, size, &err), OK, &err);

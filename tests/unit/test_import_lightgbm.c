@@ -77,7 +77,7 @@ static double predict_imported(const myr_imported *imported, const double *row)
     size_t size = 0;
     const myr_model *model = NULL;
     myr_err err = {0};
-    EXPECT_RC(myr_model_compile(&imported->desc, NULL, imported->feature_count, &bytes, &size, &err), OK, &err);
+    EXPECT_RC(myr_model_compile(&imported->desc, NULL, imported->feature_count, NULL, &bytes, &size, &err), OK, &err);
     block = bytes;
     EXPECT_RC(myr_model_check(bytes, size, &model, &err), OK, &err);
     double values[MYR_OUTPUTS_MAX];

@@ -52,7 +52,7 @@ static double predict(const myr_imported *imported, const char *const *columns, 
     const myr_model *model = NULL;
     myr_err err = {0};
     double value;
-    EXPECT_RC(myr_imported_compile(imported, columns, column_count, &bytes, &size, &err), OK, &err);
+    EXPECT_RC(myr_imported_compile(imported, columns, column_count, NULL, &bytes, &size, &err), OK, &err);
     EXPECT_RC(myr_model_check(bytes, size, &model, &err), OK, &err);
     myr_model_predict(model, row, column_count, 1, &value);
     myr_free(bytes);
@@ -162,7 +162,7 @@ TEST(linear_refuses_every_cut_and_survives_every_changed_byte)
             if (import_bytes(text, strlen(good), &m, NULL) == MYR_OK) {
                 unsigned char *bytes = NULL;
                 size_t size;
-                EXPECT_RC(myr_model_compile(&m->desc, NULL, m->feature_count, &bytes, &size, NULL), OK, NULL);
+                EXPECT_RC(myr_model_compile(&m->desc, NULL, m->feature_count, NULL, &bytes, &size, NULL), OK, NULL);
                 myr_free(bytes);
             }
         }
@@ -179,7 +179,7 @@ TEST(linear_survives_each_failed_allocation)
         static const char *const columns[] = {"b", "a"};
         myr_rc rc = myr_import("m.json", good, strlen(good), NULL, 0, &m, NULL);
         EXPECT(rc == MYR_OK ? m != NULL : rc == MYR_NO_MEMORY && m == NULL);
-        if (rc == MYR_OK) rc = myr_imported_compile(m, columns, 2, &bytes, &size, NULL);
+        if (rc == MYR_OK) rc = myr_imported_compile(m, columns, 2, NULL, &bytes, &size, NULL);
         EXPECT(rc == MYR_OK ? bytes != NULL : rc == MYR_NO_MEMORY && bytes == NULL);
         myr_imported_free(m);
         myr_free(bytes);
@@ -287,9 +287,9 @@ TEST(import_names_the_feature_that_is_no_column)
     MYR_AUTO(myr_imported_ptr) m = NULL;
     static const char *const names[] = {"a", "wieght"};
     EXPECT_RC(myr_import("m", good, strlen(good), names, 2, &m, &err), OK, &err);
-    EXPECT_RC(myr_imported_compile(m, near, 3, &bytes, &size, &err), BAD_INPUT, &err);
+    EXPECT_RC(myr_imported_compile(m, near, 3, NULL, &bytes, &size, &err), BAD_INPUT, &err);
     EXPECT_HAS(err.message, "feature 1, \"wieght\", is not a column; did you mean \"weight\"?");
-    EXPECT_RC(myr_imported_compile(m, far, 2, &bytes, &size, &err), BAD_INPUT, &err);
+    EXPECT_RC(myr_imported_compile(m, far, 2, NULL, &bytes, &size, &err), BAD_INPUT, &err);
     EXPECT_HAS(err.message, "feature 1, \"wieght\", is not one of the 2 columns");
     EXPECT(bytes == NULL && size == 0);
 }

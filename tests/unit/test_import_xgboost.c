@@ -57,8 +57,8 @@ TEST(ubjson_gives_the_same_bytes)
     EXPECT_RC(fixture_import(ubj.data, ubj.size, &binary, &err), OK, &err);
     EXPECT_INT(binary->format, MYR_FORMAT_XGBOOST_UBJ);
     EXPECT_STR(binary->feature_names[2], "c");
-    EXPECT_RC(myr_model_compile(&text->desc, NULL, 3, &bytes[0], &sizes[0], &err), OK, &err);
-    EXPECT_RC(myr_model_compile(&binary->desc, NULL, 3, &bytes[1], &sizes[1], &err), OK, &err);
+    EXPECT_RC(myr_model_compile(&text->desc, NULL, 3, NULL, &bytes[0], &sizes[0], &err), OK, &err);
+    EXPECT_RC(myr_model_compile(&binary->desc, NULL, 3, NULL, &bytes[1], &sizes[1], &err), OK, &err);
     EXPECT_INT(sizes[0], sizes[1]);
     EXPECT(memcmp(bytes[0], bytes[1], sizes[0]) == 0);
     myr_free(bytes[0]);

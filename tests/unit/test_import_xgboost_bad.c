@@ -165,7 +165,7 @@ static void survives(const char *data, size_t size, bool must_fail)
     size_t bytes_size = 0;
     const myr_model *model = NULL;
     uint32_t columns = imported->feature_count > 0 ? imported->feature_count : 1;
-    EXPECT_RC(myr_model_compile(&imported->desc, NULL, columns, &bytes, &bytes_size, &err), OK, &err);
+    EXPECT_RC(myr_model_compile(&imported->desc, NULL, columns, NULL, &bytes, &bytes_size, &err), OK, &err);
     EXPECT_RC(myr_model_check(bytes, bytes_size, &model, &err), OK, &err);
     myr_free(bytes);
     myr_imported_free(imported);

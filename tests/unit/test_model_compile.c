@@ -8,7 +8,7 @@ static void expect_refused(const myr_model_desc *desc, const uint32_t *map, uint
     unsigned char *bytes = (unsigned char *)1;
     size_t size = 77;
     myr_err err = {0};
-    EXPECT_INT(myr_model_compile(desc, map, columns, &bytes, &size, &err), rc);
+    EXPECT_INT(myr_model_compile(desc, map, columns, NULL, &bytes, &size, &err), rc);
     EXPECT_HAS(err.message, part);
     EXPECT(bytes == (unsigned char *)1 && size == 77);
 }
@@ -119,7 +119,8 @@ TEST(compile_keeps_limits_of_features_and_outputs)
 {
     myr_split split = {.feature = MYR_FEATURES_MAX - 1, .left = ~0, .right = ~1};
     double leaves[2] = {1.0, 2.0};
-    myr_tree tree = {&split, 1, leaves, 2, NULL, 0, MYR_OUTPUTS_MAX - 1};
+    myr_tree tree = {
+        .splits = &split, .split_count = 1, .leaves = leaves, .leaf_count = 2, .output = MYR_OUTPUTS_MAX - 1};
     myr_model_desc desc = {
         .feature_count = MYR_FEATURES_MAX, .margin_count = MYR_OUTPUTS_MAX, .trees = &tree, .tree_count = 1};
     MYR_AUTO(compiled) c = fixture_compile(&desc, NULL, MYR_FEATURES_MAX);
@@ -169,7 +170,12 @@ TEST(compile_keeps_the_limit_of_categories)
     myr_split split = {
         .left = ~0, .right = ~1, .is_category = 1, .category_count = words - 1, .missing = MYR_MISSING_NAN};
     double leaves[2] = {1.0, 2.0};
-    myr_tree tree = {&split, 1, leaves, 2, block, words, 0};
+    myr_tree tree = {.splits = &split,
+                     .split_count = 1,
+                     .leaves = leaves,
+                     .leaf_count = 2,
+                     .category_words = block,
+                     .category_word_count = words};
     myr_model_desc desc = {.feature_count = 1, .margin_count = 1, .trees = &tree, .tree_count = 1};
     MYR_AUTO(compiled) c = fixture_compile(&desc, NULL, 1);
     double rows[2] = {MYR_CATEGORY_MAX - 1, MYR_CATEGORY_MAX};
@@ -243,7 +249,7 @@ TEST(compile_survives_each_failed_allocation)
     FAIL_EACH_ALLOC (nth) {
         unsigned char *bytes = NULL;
         size_t size = 0;
-        myr_rc rc = myr_model_compile(&f.desc, NULL, FIXTURE_COLUMNS, &bytes, &size, NULL);
+        myr_rc rc = myr_model_compile(&f.desc, NULL, FIXTURE_COLUMNS, NULL, &bytes, &size, NULL);
         EXPECT(rc == MYR_OK ? bytes != NULL : rc == MYR_NO_MEMORY && bytes == NULL);
         myr_free(bytes);
         if (rc == MYR_OK) break;

@@ -57,7 +57,7 @@ TEST(lanes_equal_a_plain_walk_on_random_models)
         m = random_model_sized(&d, k % 2 ? MYR_CALC_F32 : MYR_CALC_F64, features, margins,
                                1 + dice_roll(&d, k % 4 == 3 ? 140 : 40));
         if (k % 4 == 0) m.desc.average = false;
-        MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, features, MODEL_FORM_LANES);
+        MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, features, MYR_FORM_LANES);
         in_lanes += fixture_in_lanes(&c);
         compare_kernels(&d, &m.desc, &c);
     }
@@ -92,7 +92,7 @@ TEST(lanes_split_columns_of_many_thresholds)
     for (size_t k = 0; k < MYR_COUNT_OF(counts); k++) {
         for (int variant = 0; variant < 3; variant++) {
             MYR_AUTO(random_model) m = stumps(counts[k], variant == 1 ? 1e-7 : 0.0, variant == 2);
-            MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, 1, MODEL_FORM_LANES);
+            MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, 1, MYR_FORM_LANES);
             EXPECT(fixture_in_lanes(&c));
             for (int again = 0; again < 4; again++) {
                 compare_kernels(&d, &m.desc, &c);
@@ -111,7 +111,7 @@ TEST(lanes_tell_close_thresholds_apart)
             double close = (t % 2 ? 1.0 : -1.0) + (double)t * 0x1p-50;
             m.desc.trees[t].splits[0].threshold = t % 5 == 0 ? (t % 2 ? 0.0 : -0.0) : close;
         }
-        MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, 1, MODEL_FORM_LANES);
+        MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, 1, MYR_FORM_LANES);
         EXPECT(fixture_in_lanes(&c));
         for (int again = 0; again < 8; again++) {
             compare_kernels(&d, &m.desc, &c);
@@ -150,14 +150,14 @@ TEST(lanes_take_trees_up_to_their_limit)
     static const uint32_t leaf_counts[] = {2, 8, 9, 64, 255, LANES_LEAVES_MAX};
     for (size_t k = 0; k < MYR_COUNT_OF(leaf_counts); k++) {
         MYR_AUTO(random_model) m = chains(leaf_counts[k], 66);
-        MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, 3, MODEL_FORM_LANES);
+        MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, 3, MYR_FORM_LANES);
         EXPECT(fixture_in_lanes(&c));
         for (int again = 0; again < 6; again++) {
             compare_kernels(&d, &m.desc, &c);
         }
     }
     MYR_AUTO(random_model) m = chains(LANES_LEAVES_MAX + 1, 10);
-    MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, 3, MODEL_FORM_LANES);
+    MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, 3, MYR_FORM_LANES);
     EXPECT(!fixture_in_lanes(&c)); /* one leaf more: nodes */
 }
 
@@ -182,14 +182,14 @@ TEST(lanes_take_sets_up_to_their_limit)
     static const uint32_t counts[] = {1, 64, 65, LANES_COLUMNS_MAX};
     for (size_t k = 0; k < MYR_COUNT_OF(counts); k++) {
         MYR_AUTO(random_model) m = set_stumps(counts[k]);
-        MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, 1, MODEL_FORM_LANES);
+        MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, 1, MYR_FORM_LANES);
         EXPECT(fixture_in_lanes(&c));
         for (int again = 0; again < 6; again++) {
             compare_kernels(&d, &m.desc, &c);
         }
     }
     MYR_AUTO(random_model) m = set_stumps(LANES_COLUMNS_MAX + 1);
-    MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, 1, MODEL_FORM_LANES);
+    MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, 1, MYR_FORM_LANES);
     EXPECT(!fixture_in_lanes(&c));
 }
 
@@ -197,9 +197,9 @@ TEST(lanes_are_deterministic_and_smaller)
 {
     dice d = {81};
     MYR_AUTO(random_model) m = random_model_sized(&d, MYR_CALC_F64, 5, 1, 50);
-    MYR_AUTO(compiled) a = fixture_compile_form(&m.desc, NULL, 5, MODEL_FORM_LANES);
-    MYR_AUTO(compiled) b = fixture_compile_form(&m.desc, NULL, 5, MODEL_FORM_LANES);
-    MYR_AUTO(compiled) nodes = fixture_compile_form(&m.desc, NULL, 5, MODEL_FORM_NODES);
+    MYR_AUTO(compiled) a = fixture_compile_form(&m.desc, NULL, 5, MYR_FORM_LANES);
+    MYR_AUTO(compiled) b = fixture_compile_form(&m.desc, NULL, 5, MYR_FORM_LANES);
+    MYR_AUTO(compiled) nodes = fixture_compile_form(&m.desc, NULL, 5, MYR_FORM_NODES);
     EXPECT(fixture_in_lanes(&a) && !fixture_in_lanes(&nodes));
     EXPECT(a.size == b.size && memcmp(a.bytes, b.bytes, a.size) == 0);
     EXPECT(a.size < nodes.size);
@@ -218,7 +218,7 @@ TEST(lanes_survive_each_failed_allocation)
         unsigned char *bytes = NULL;
         size_t size = 0;
         myr_mem_fail_at(nth);
-        myr_rc rc = myr_model_compile(&m.desc, NULL, 5, &bytes, &size, NULL);
+        myr_rc rc = myr_model_compile(&m.desc, NULL, 5, NULL, &bytes, &size, NULL);
         myr_mem_fail_at(0);
         EXPECT(rc == MYR_OK || (rc == MYR_NO_MEMORY && bytes == NULL));
         myr_free(bytes);
@@ -271,7 +271,7 @@ static compiled damage_shape(int shape)
         : shape == 2 ? chains(70, 3)
                      : random_model_sized(&d, shape % 2 ? MYR_CALC_F32 : MYR_CALC_F64, 4, 1 + (uint32_t)shape % 3,
                                           trees[shape % 4]);
-    return fixture_compile_form(&m.desc, NULL, m.desc.feature_count, MODEL_FORM_LANES);
+    return fixture_compile_form(&m.desc, NULL, m.desc.feature_count, MYR_FORM_LANES);
 }
 #define DAMAGE_SHAPES 8
 

@@ -36,7 +36,10 @@ TEST(predict_in_float_rounds_rows_and_sums)
     double leaves[2] = {1.0, 2.0};
     double big[1] = {16777216.0};
     myr_tree trees[3] = {
-        {NULL, 0, big, 1, NULL, 0, 0}, {&split, 1, leaves, 2, NULL, 0, 0}, {&split, 1, leaves, 2, NULL, 0, 0}};
+        {.leaves = big, .leaf_count = 1},
+        {.splits = &split, .split_count = 1, .leaves = leaves, .leaf_count = 2},
+        {.splits = &split, .split_count = 1, .leaves = leaves, .leaf_count = 2},
+    };
     myr_model_desc desc = {
         .calc = MYR_CALC_F32, .feature_count = 1, .margin_count = 1, .trees = trees, .tree_count = 3};
     MYR_AUTO(compiled) c = fixture_compile(&desc, NULL, 1);
@@ -55,7 +58,12 @@ TEST(predict_in_float_takes_categories_as_xgboost)
     myr_split split = {
         .left = ~0, .right = ~1, .category_count = 1, .is_category = 1, .missing = MYR_MISSING_NAN, .default_left = 1};
     double leaves[2] = {1.0, 2.0};
-    myr_tree tree = {&split, 1, leaves, 2, words, 1, 0};
+    myr_tree tree = {.splits = &split,
+                     .split_count = 1,
+                     .leaves = leaves,
+                     .leaf_count = 2,
+                     .category_words = words,
+                     .category_word_count = 1};
     myr_model_desc desc = {
         .calc = MYR_CALC_F32, .feature_count = 1, .margin_count = 1, .trees = &tree, .tree_count = 1};
     MYR_AUTO(compiled) c = fixture_compile(&desc, NULL, 1);

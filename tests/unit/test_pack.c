@@ -112,7 +112,7 @@ TEST(fleet_without_partition_columns_or_features)
     double base = 5;
     myr_model_desc desc = {.kind = MYR_MODEL_LINEAR, .margin_count = 1, .base_margins = &base};
     MYR_AUTO(fixture_model) model = {0};
-    if (myr_model_compile(&desc, NULL, 0, &model.bytes, &model.size, &err) != MYR_OK)
+    if (myr_model_compile(&desc, NULL, 0, NULL, &model.bytes, &model.size, &err) != MYR_OK)
         return; /* then no pack can have it */
     EXPECT_RC(myr_pack_writer_add(writer, (const unsigned char *)"\0", 1, 1, model.bytes, model.size, &err), OK, &err);
     EXPECT_RC(myr_pack_writer_commit(writer, &err), OK, &err);

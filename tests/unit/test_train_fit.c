@@ -176,7 +176,7 @@ TEST(xgboost_learns_a_step)
     const myr_model *model = NULL;
     double out[2];
     const double rows[] = {2, 1, 17, NAN};
-    EXPECT_RC(myr_imported_compile(m, names, 2, &bytes, &size, &err), OK, &err);
+    EXPECT_RC(myr_imported_compile(m, names, 2, NULL, &bytes, &size, &err), OK, &err);
     EXPECT_RC(myr_model_check(bytes, size, &model, &err), OK, &err);
     myr_model_predict(model, rows, 2, 2, out);
     EXPECT(fabs(out[0] - 1) < 0.1 && fabs(out[1] - 5) < 0.1);

@@ -56,7 +56,7 @@ TESTING_UNUSED static void fixture_predict(const char *json, const double row[3]
     unsigned char *bytes = NULL;
     size_t size = 0;
     EXPECT_RC(fixture_import(json, strlen(json), &imported, &err), OK, &err);
-    EXPECT_RC(myr_model_compile(&imported->desc, NULL, 3, &bytes, &size, &err), OK, &err);
+    EXPECT_RC(myr_model_compile(&imported->desc, NULL, 3, NULL, &bytes, &size, &err), OK, &err);
     EXPECT_RC(myr_model_check(bytes, size, &model, &err), OK, &err);
     if (out != NULL) myr_model_predict(model, row, 3, 1, out);
     if (out_margins != NULL) myr_model_margins(model, row, 3, 1, out_margins);
