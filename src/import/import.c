@@ -170,21 +170,37 @@ static myr_rc import_check_names(const char *name, const myr_imported *imported,
     return MYR_OK;
 }
 
-static myr_rc import_settle_names(const char *name, const char *const *names, uint32_t name_count, myr_imported *out,
-                                  myr_err *err)
+myr_rc myr_import_check_name_count(const myr_import_src *src, uint32_t feature_count, myr_err *err)
 {
+    const myr_import_opts *opts = src->opts;
+    if (opts->feature_names == NULL || opts->feature_count == feature_count) return MYR_OK;
+    MYR_FAIL(err, BAD_INPUT, "%s: %u feature names were given, the model has %u features", src->name,
+             opts->feature_count, feature_count);
+}
+
+static myr_rc import_settle_names(const myr_import_src *src, myr_imported *out, myr_err *err)
+{
+    const char *name = src->name;
+    const char *const *names = src->opts->feature_names;
     if (out->feature_count > MYR_FEATURES_MAX) {
         MYR_FAIL(err, TOO_LARGE, "%s: %u features, at most %d", name, out->feature_count, MYR_FEATURES_MAX);
     }
-    if (names != NULL && name_count != out->feature_count) {
-        MYR_FAIL(err, BAD_INPUT, "%s: %u feature names were given, the model has %u features", name, name_count,
-                 out->feature_count);
-    }
+    MYR_TRY(myr_import_check_name_count(src, out->feature_count, err));
     if (names != NULL || out->feature_names == NULL) MYR_TRY(import_copy_names(name, names, out, err));
     return import_check_names(name, out, err);
 }
 
 /* ---- the face ---- */
+
+/* What would have no effect is refused, so that nobody waits for one. */
+static myr_rc import_check_opts(const myr_import_src *src, myr_format format, myr_err *err)
+{
+    if (src->opts->category_feature_count > 0 && format != MYR_FORMAT_LIGHTGBM) {
+        MYR_FAIL(err, BAD_INPUT, "%s: category features are named, but the format is %s: only LightGBM needs them",
+                 src->name, myr_format_name(format));
+    }
+    return MYR_OK;
+}
 
 static myr_rc import_read(const myr_import_src *src, myr_imported *out, myr_err *err)
 {
@@ -202,10 +218,12 @@ static myr_rc import_read(const myr_import_src *src, myr_imported *out, myr_err 
     MYR_FAIL(err, INTERNAL, "%s: format %d", src->name, (int)out->format);
 }
 
-myr_rc myr_import(const char *name, const void *data, size_t size_bytes, const char *const *feature_names,
-                  uint32_t feature_count, myr_imported **out, myr_err *err)
+myr_rc myr_import_with(const char *name, const void *data, size_t size_bytes, const myr_import_opts *opts,
+                       myr_imported **out, myr_err *err)
 {
-    myr_import_src src = {.name = name, .data = data, .size = size_bytes};
+    static const myr_import_opts no_opts = {0};
+    if (opts == NULL) opts = &no_opts;
+    myr_import_src src = {.name = name, .data = data, .size = size_bytes, .opts = opts};
     myr_format format = MYR_FORMAT_LIGHTGBM;
     if (size_bytes > MYR_FILE_BYTES_MAX) {
         MYR_FAIL(err, TOO_LARGE, "%s: %zu bytes, at most %lld", name, size_bytes, MYR_FILE_BYTES_MAX);
@@ -216,13 +234,21 @@ myr_rc myr_import(const char *name, const void *data, size_t size_bytes, const c
     imported->format = format;
     imported->arena = myr_arena_new(0);
     if (imported->arena == NULL) return import_no_memory(name, err);
+    MYR_TRY(import_check_opts(&src, format, err));
     MYR_TRY(import_read(&src, imported, err));
     MYR_ASSERT(imported->algorithm != NULL && imported->objective != NULL);
     MYR_ASSERT(imported->desc.feature_count == imported->feature_count);
-    MYR_TRY(import_settle_names(name, feature_names, feature_count, imported, err));
+    MYR_TRY(import_settle_names(&src, imported, err));
     *out = imported;
     imported = NULL;
     return MYR_OK;
+}
+
+myr_rc myr_import(const char *name, const void *data, size_t size_bytes, const char *const *feature_names,
+                  uint32_t feature_count, myr_imported **out, myr_err *err)
+{
+    const myr_import_opts opts = {.feature_names = feature_names, .feature_count = feature_count};
+    return myr_import_with(name, data, size_bytes, &opts, out, err);
 }
 
 void myr_imported_free(myr_imported *imported)

@@ -32,13 +32,24 @@ typedef struct myr_imported {
     myr_model_desc desc;
 } myr_imported;
 
+/* What a caller may ask for beyond the file; all zero: nothing. Borrowed for the call. */
+typedef struct myr_import_opts {
+    const char *const *feature_names; /* NULL, or feature_count names that replace the file's */
+    uint32_t feature_count;           /* another count than the model's is BAD_INPUT */
+    /* LightGBM: the features (by the names above, or else the file's) that pandas_categorical's lists belong to. */
+    const char *const *category_features;
+    uint32_t category_feature_count;
+} myr_import_opts;
+
 /*
  * Read one model. The format is found from the content (the name only stands in messages).
- * feature_names: NULL, or feature_count names that replace the file's; a different count is BAD_INPUT.
+ * opts: NULL means none. myr_import is the same with feature names alone.
  * Ownership: *out is the caller's, freed by myr_imported_free. Thread: any.
  * Errors:    BAD_FORMAT/BAD_INPUT name file, tree and node, field, value; UNSUPPORTED names the content (linear trees,
  *            gblinear, dart, …) rather than answering differently; TOO_LARGE; NO_MEMORY.
  */
+myr_rc myr_import_with(const char *name, const void *data, size_t size_bytes, const myr_import_opts *opts,
+                       myr_imported **out, myr_err *err);
 myr_rc myr_import(const char *name, const void *data, size_t size_bytes, const char *const *feature_names,
                   uint32_t feature_count, myr_imported **out, myr_err *err);
 void myr_imported_free(myr_imported *imported); /* NULL accepted */

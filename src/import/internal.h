@@ -12,6 +12,7 @@ typedef struct myr_import_src {
     const char *name;
     const char *data;
     size_t size;
+    const myr_import_opts *opts; /* never NULL */
 } myr_import_src;
 
 /*
@@ -26,5 +27,8 @@ myr_rc myr_import_lightgbm(const myr_import_src *src, myr_imported *out, myr_err
 myr_rc myr_import_xgboost(const myr_import_src *src, myr_imported *out, myr_err *err); /* out->format: JSON or UBJ */
 myr_rc myr_import_linear(const myr_import_src *src, myr_imported *out, myr_err *err);
 myr_rc myr_import_onnx(const myr_import_src *src, myr_imported *out, myr_err *err);
+
+/* BAD_INPUT if the caller gave names, but not `feature_count` of them. */
+myr_rc myr_import_check_name_count(const myr_import_src *src, uint32_t feature_count, myr_err *err);
 
 #endif

@@ -433,7 +433,7 @@ static myr_rc lightgbm_check_end(lightgbm_ctx *c, myr_str sizes, size_t expected
     return MYR_OK;
 }
 
-/* What stands behind "end of trees" (importances, parameters, pandas categories) does not change predictions. */
+/* Of what stands behind "end of trees", pandas categories alone are read: lightgbm_names.c */
 static myr_rc lightgbm_trees(lightgbm_ctx *c)
 {
     myr_str sizes = c->head[HEAD_TREE_SIZES];
@@ -458,7 +458,9 @@ myr_rc myr_import_lightgbm(const myr_import_src *src, myr_imported *out, myr_err
     lightgbm_ctx c = {
         .reader = {.src = src, .arena = out->arena, .err = err}, .file = src->name, .out = out, .err = err};
     MYR_TRY(lightgbm_head(&c));
+    if (src->opts->feature_names != NULL) MYR_TRY(myr_import_check_name_count(src, out->feature_count, err));
     MYR_TRY(lightgbm_trees(&c));
+    MYR_TRY(myr_lightgbm_names(&c.reader, c.head[HEAD_FEATURE_INFOS], out));
     myr_str objective = c.seen[HEAD_OBJECTIVE] ? c.head[HEAD_OBJECTIVE] : myr_str_of("");
     out->objective = myr_arena_strndup(out->arena, objective.size > 0 ? objective.data : "", objective.size);
     if (out->objective == NULL) MYR_FAIL(err, NO_MEMORY, "%s: no memory for the objective", src->name);

@@ -33,4 +33,10 @@ bool myr_lightgbm_pair(myr_str line, myr_str *out_key, myr_str *out_value);
  */
 myr_rc myr_lightgbm_tree(myr_lightgbm_reader *reader, uint32_t tree_idx, myr_tree *out);
 
+/*
+ * Read the names of categories, from what stands behind "end of trees", into out->desc.categories. feature_count and
+ * feature_names are set. lightgbm_names.c
+ */
+myr_rc myr_lightgbm_names(myr_lightgbm_reader *reader, myr_str feature_infos, myr_imported *out);
+
 #endif

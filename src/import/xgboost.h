@@ -83,6 +83,8 @@ myr_rc myr_xgb_expect_count(myr_xgb *xgb, const char *what, myr_doc_value array,
 #define MYR_XGB_CATEGORY_FIELDS 5
 extern const myr_xgb_field myr_xgb_category_fields[MYR_XGB_CATEGORY_FIELDS];
 myr_rc myr_xgb_read_split_types(myr_xgb *xgb, const myr_doc_value values[MYR_XGB_CATEGORY_FIELDS]);
+/* Read `cats`, the names of categories, into out->desc.categories. xgboost_names.c */
+myr_rc myr_xgb_read_names_of_categories(myr_xgb *xgb, myr_doc_value cats);
 myr_rc myr_xgb_read_categories(myr_xgb *xgb, const myr_doc_value values[MYR_XGB_CATEGORY_FIELDS], myr_tree *out);
 
 #endif

@@ -195,6 +195,12 @@ bool myr_doc_float(myr_doc_value value, float *out)
     return myr_doc_parse_float(myr_str_make(yyjson_get_raw(value.json), yyjson_get_len(value.json)), out);
 }
 
+bool myr_doc_double(myr_doc_value value, double *out)
+{
+    if (!yyjson_is_raw(value.json)) return false;
+    return myr_parse_double(myr_str_make(yyjson_get_raw(value.json), yyjson_get_len(value.json)), out);
+}
+
 bool myr_doc_string(myr_doc_value value, myr_str *out)
 {
     if (value.json == NULL) return myr_ubj_string(value.ubj, out);

@@ -57,6 +57,7 @@ uint64_t myr_doc_count(const myr_doc *doc, myr_doc_value container); /* elements
 /* A value as …; false and *out untouched if it is something else or out of range. */
 bool myr_doc_int(myr_doc_value value, int64_t *out);    /* whole numbers, true and false */
 bool myr_doc_float(myr_doc_value value, float *out);    /* any number, rounded once */
+bool myr_doc_double(myr_doc_value value, double *out);  /* any number of JSON */
 bool myr_doc_string(myr_doc_value value, myr_str *out); /* borrowed */
 
 /* A decimal text as the nearest float, rounded once (a detour through double can round twice). */

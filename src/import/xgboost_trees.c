@@ -74,12 +74,13 @@ static myr_rc xgb_read_each(myr_xgb *xgb, myr_doc_value array, const int32_t *ou
 
 myr_rc myr_xgb_read_trees(myr_xgb *xgb, myr_doc_value model)
 {
-    enum { PARAMS, INFO, TREES, INDPTR, DROP, COUNT };
+    enum { PARAMS, INFO, TREES, INDPTR, DROP, CATS, COUNT };
     static const myr_xgb_field fields[COUNT] = {{"gbtree_model_param", MYR_DOC_OBJECT, false},
                                                 {"tree_info", MYR_DOC_ARRAY, false},
                                                 {"trees", MYR_DOC_ARRAY, false},
                                                 {"iteration_indptr", MYR_DOC_ARRAY, true},
-                                                {"weight_drop", MYR_DOC_ARRAY, true}};
+                                                {"weight_drop", MYR_DOC_ARRAY, true},
+                                                {"cats", MYR_DOC_OBJECT, true}};
     myr_doc_value values[COUNT];
     uint32_t count = 0;
     MYR_TRY(myr_xgb_fields(xgb, model, fields, COUNT, values));
@@ -99,5 +100,7 @@ myr_rc myr_xgb_read_trees(myr_xgb *xgb, myr_doc_value model)
     MYR_TRY(xgb_read_each(xgb, values[TREES], outputs, count, trees));
     xgb->out->desc.trees = trees;
     xgb->out->desc.tree_count = count;
-    return MYR_OK;
+    if (myr_doc_kind_of(values[CATS]) == MYR_DOC_ABSENT) return MYR_OK;
+    MYR_IGNORE(snprintf(xgb->where, sizeof xgb->where, "cats")); /* it fits */
+    return myr_xgb_read_names_of_categories(xgb, values[CATS]);
 }

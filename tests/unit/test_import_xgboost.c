@@ -365,7 +365,7 @@ TEST(ubjson_numbers_of_every_kind)
         '[',  'i',  0xff, 'U', 0xff, 'I',  0xff, 0xfe, 'l', 0x80, 0, 0, 0, 'L', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         0xff, 0xfd, 'T',  'F', 'D',  0x40, 0x08, 0,    0,   0,    0, 0, 0, 'd', 0x3f, 0x80, 0,    0,    'Z',  ']'};
     const int64_t ints[] = {-1, 255, -2, INT32_MIN, -3, 1, 0};
-    myr_import_src src = {"n", (const char *)bytes, sizeof bytes};
+    myr_import_src src = {"n", (const char *)bytes, sizeof bytes, NULL};
     myr_doc doc;
     myr_doc_iter iter;
     myr_doc_value value;
