@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/external.h"
 #include "model/lanes.h"
 #include "model/section.h"
 
@@ -88,7 +89,7 @@ static myr_rc check_numbers(const model_header *h, myr_err *err)
     return MYR_OK;
 }
 
-static myr_rc check_header(const model_header *h, size_t size_bytes, myr_err *err)
+static myr_rc check_version(const model_header *h, myr_err *err)
 {
     if (h->magic != MODEL_MAGIC) MYR_FAIL(err, BAD_FORMAT, "model: magic 0x%08x, not 0x%08x", h->magic, MODEL_MAGIC);
     if (h->version > MODEL_LAYOUT_VERSION) {
@@ -96,6 +97,11 @@ static myr_rc check_header(const model_header *h, size_t size_bytes, myr_err *er
                  MODEL_LAYOUT_VERSION);
     }
     if (h->version < MODEL_LAYOUT_OLDEST) MYR_FAIL(err, BAD_FORMAT, "model: layout version %u", h->version);
+    return MYR_OK;
+}
+
+static myr_rc check_header(const model_header *h, size_t size_bytes, myr_err *err)
+{
     MYR_TRY(check_enums(h, err));
     MYR_TRY(check_numbers(h, err));
     uint64_t size = (h->flags & MODEL_LANES) != 0 ? lanes_map_of(h).size : model_map_of(h).size;
@@ -242,6 +248,12 @@ myr_rc myr_model_check(const void *bytes, size_t size_bytes, const myr_model **o
     }
     if (size_bytes < sizeof c.h) MYR_FAIL(err, BAD_FORMAT, "model of %zu bytes has no header", size_bytes);
     memcpy(&c.h, bytes, sizeof c.h);
+    MYR_TRY(check_version(&c.h, err));
+    if (c.h.kind == MYR_MODEL_EXTERNAL) {
+        MYR_TRY(myr_external_check(bytes, size_bytes, err));
+        *out = bytes;
+        return MYR_OK;
+    }
     MYR_TRY(check_header(&c.h, size_bytes, err));
     if ((c.h.flags & MODEL_LANES) != 0) {
         MYR_TRY(myr_lanes_check(&c.h, bytes, err));

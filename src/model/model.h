@@ -211,8 +211,38 @@ typedef struct myr_names myr_names;
 const myr_names *myr_model_names(const myr_model *model);    /* NULL: no column has names */
 bool myr_names_has(const myr_names *names, uint32_t column); /* this column's cells are names, not numbers */
 double myr_names_code(const myr_names *names, uint32_t column, myr_str text);
-uint32_t myr_names_count(const myr_names *names, uint32_t column);                /* 0: it has none */
-myr_str myr_names_text(const myr_names *names, uint32_t column, uint32_t code);   /* numbers in their shortest form */
+uint32_t myr_names_count(const myr_names *names, uint32_t column);              /* 0: it has none */
+myr_str myr_names_text(const myr_names *names, uint32_t column, uint32_t code); /* numbers in their shortest form */
+
+/* ---- models that are not ours ---- */
+
+#define MYR_EXTERNAL_RUNTIME_BYTES 32 /* of a runtime's name, with NUL */
+#define MYR_EXTERNAL_TEXT          0x80000000u
+#define MYR_EXTERNAL_COLUMN(entry) ((entry) & ~MYR_EXTERNAL_TEXT)
+
+/* Borrowed. Feature j of the model is column columns[j] of a row, and a text if is_text (NULL: none is). */
+typedef struct myr_external_desc {
+    const char *runtime;         /* letters a to z: "onnxruntime" */
+    const unsigned char *sha256; /* of the artifact, MYR_SHA256_BYTES */
+    const uint32_t *columns;
+    const uint8_t *is_text;
+    uint32_t feature_count;
+    uint32_t output_count; /* values per row */
+} myr_external_desc;
+/* Bytes of kind MYR_MODEL_EXTERNAL, as myr_model_compile gives them. Errors: BAD_INPUT, TOO_LARGE, NO_MEMORY. */
+myr_rc myr_model_compile_external(const myr_external_desc *desc, uint32_t column_count, unsigned char **out_bytes,
+                                  size_t *out_size, myr_err *err);
+
+/* What the bytes of a checked model say; pointers into them. */
+typedef struct myr_external {
+    const char *runtime;
+    const unsigned char *sha256;
+    const uint32_t *columns; /* MYR_EXTERNAL_COLUMN and MYR_EXTERNAL_TEXT of each feature */
+    uint32_t feature_count;
+    uint32_t output_count;
+} myr_external;
+bool myr_model_is_external(const myr_model *model);
+bool myr_model_external(const myr_model *model, myr_external *out); /* false: it is one of ours */
 
 /*
  * Ask for the model's bytes while another one answers, so that it does not wait for memory. Reads nothing; models too

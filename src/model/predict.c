@@ -5,6 +5,7 @@
  * The header is copied and its magic is read again after the copy: 64 bytes in one page, so the counts are all there or
  * the call does nothing, also when the mapping turns to zeros after the check.
  */
+#include <math.h>
 #include <string.h>
 
 #include "model/lanes.h"
@@ -35,6 +36,11 @@ static void predict_margins(const predict_ctx *c, const double *rows, size_t row
                             double *margins)
 {
     size_t width = c->h.margin_count;
+    if (c->h.kind == MYR_MODEL_EXTERNAL) { /* only its runtime can say; whoever asks here gets no number */
+        for (size_t k = 0; k < row_count * width; k++)
+            margins[k] = (double)NAN;
+        return;
+    }
     for (size_t i = 0; i < row_count; i++) {
         for (size_t k = 0; k < width; k++) {
             margins[i * width + k] = c->bases[k];
