@@ -22,61 +22,6 @@ myr_rc myr_api_check_struct(size_t given, size_t least, const char *name, myr_er
              name);
 }
 
-/* ---- working memories ---- */
-
-static void api_work_free(api_work *work)
-{
-    if (work == NULL) return;
-    myr_score_scratch_free(work->scratch);
-    myr_arena_free(work->arena);
-    myr_free(work);
-}
-
-api_work *myr_api_work_take(api_pool *pool)
-{
-    myr_mutex_lock(&pool->lock);
-    api_work *work = pool->idle;
-    if (work != NULL) {
-        pool->idle = work->next;
-        pool->idle_count--;
-    }
-    myr_mutex_unlock(&pool->lock);
-    if (work != NULL) return work;
-    work = myr_calloc(1, sizeof *work);
-    if (work == NULL) return NULL;
-    work->scratch = myr_score_scratch_new();
-    work->arena = myr_arena_new(0);
-    if (work->scratch != NULL && work->arena != NULL) return work;
-    api_work_free(work);
-    return NULL;
-}
-
-void myr_api_work_give(api_pool *pool, api_work *work)
-{
-    myr_arena_reset(work->arena);
-    myr_mutex_lock(&pool->lock);
-    bool is_kept = pool->idle_count < API_WORKS_MAX;
-    if (is_kept) {
-        work->next = pool->idle;
-        pool->idle = work;
-        pool->idle_count++;
-    }
-    myr_mutex_unlock(&pool->lock);
-    if (!is_kept) api_work_free(work);
-}
-
-void myr_api_pool_free(api_pool *pool)
-{
-    if (pool == NULL) return;
-    while (pool->idle != NULL) {
-        api_work *work = pool->idle;
-        pool->idle = work->next;
-        api_work_free(work);
-    }
-    myr_mutex_fini(&pool->lock);
-    myr_free(pool);
-}
-
 /* ---- open ---- */
 
 static myr_rc models_open_pack(const char *path, myr_models *models, myr_err *err)
@@ -98,7 +43,7 @@ static myr_rc models_compile(const char *path, myr_models *models, myr_err *err)
     myr_model_get_info(models->model, &info);
     models->info = (myr_pack_info){
         .fleet = "", .features = names, .feature_count = count, .output_count = info.output_count, .model_count = 1};
-    return MYR_OK;
+    return myr_scorer_new_single(models->model, &models->info, &models->scorer, err);
 }
 
 static myr_rc models_open_file(const char *path, myr_models *models, myr_err *err)
@@ -114,7 +59,6 @@ static myr_rc models_open(const char *path, myr_models *models, myr_err *err)
 {
     models->pool = myr_calloc(1, sizeof *models->pool);
     if (models->pool == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to open %s", path);
-    myr_mutex_init(&models->pool->lock);
     bool is_pack = myr_str_ends_with(myr_str_of(path), API_INDEX_SUFFIX);
     return is_pack ? models_open_pack(path, models, err) : models_open_file(path, models, err);
 }
@@ -136,7 +80,8 @@ int32_t myr_models_open(const char *path, myr_models **out, myr_err *err)
 void myr_models_close(myr_models *models)
 {
     if (models == NULL) return;
-    myr_api_pool_free(models->pool);
+    if (models->pool != NULL) myr_api_pool_fini(models->pool);
+    myr_free(models->pool);
     myr_scorer_free(models->scorer);
     myr_pack_close(models->pack);
     myr_free(models->bytes);
@@ -202,4 +147,61 @@ int32_t myr_models_find(const myr_models *models, const char *segment, uint32_t 
     }
     *out_model_idx = idx;
     return MYR_OK;
+}
+
+/* ---- one model of them ---- */
+
+static myr_rc models_entry(const myr_models *models, uint32_t model_idx, myr_pack_entry *out, myr_err *err)
+{
+    if (model_idx >= models->info.model_count) {
+        MYR_FAIL(err, BAD_INPUT, "there is no model %u, there are %u", model_idx, models->info.model_count);
+    }
+    if (models->pack != NULL) return myr_pack_get_entry(models->pack, model_idx, out, err);
+    myr_model_info info;
+    myr_model_get_info(models->model, &info);
+    *out = (myr_pack_entry){.key = NULL, .model_bytes = info.size_bytes};
+    return MYR_OK;
+}
+
+int32_t myr_models_get_entry(const myr_models *models, uint32_t model_idx, myr_models_entry *out, myr_err *err)
+{
+    if (models == NULL || out == NULL) MYR_FAIL(err, BAD_INPUT, "models and out are needed");
+    MYR_TRY(myr_api_check_struct(out->struct_size, sizeof *out, "myr_models_entry", err));
+    myr_pack_entry entry;
+    MYR_TRY(models_entry(models, model_idx, &entry, err));
+    bool is_whole = entry.key_columns == models->info.keys.column_count;
+    size_t struct_size = out->struct_size;
+    *out = (myr_models_entry){
+        .struct_size = struct_size,
+        .version = entry.version,
+        .level = entry.key_columns == 0 ? MYR_LEVEL_GLOBAL : (is_whole ? MYR_LEVEL_SEGMENT : MYR_LEVEL_PARENT),
+        .key_count = entry.key_columns,
+        .size_bytes = entry.model_bytes,
+    };
+    return MYR_OK;
+}
+
+int32_t myr_models_get_segment(const myr_models *models, uint32_t model_idx, char *out, size_t room, size_t *out_size,
+                               myr_err *err)
+{
+    if (models == NULL || (out == NULL && room > 0)) MYR_FAIL(err, BAD_INPUT, "models and out are needed");
+    myr_pack_entry entry;
+    MYR_AUTO(myr_buf) text = {0};
+    MYR_TRY(models_entry(models, model_idx, &entry, err));
+    if (models->pack != NULL) MYR_TRY(myr_key_text(&models->info.keys, entry.key, entry.key_bytes, &text, err));
+    MYR_TRY(myr_buf_check(&text, err));
+    if (out_size != NULL) *out_size = text.size;
+    if (text.size >= room) MYR_FAIL(err, TOO_LARGE, "the segment has %zu bytes, room for %zu", text.size, room);
+    memcpy(out, text.size > 0 ? text.data : "", text.size + 1);
+    return MYR_OK;
+}
+
+const char *myr_models_level_name(int32_t level)
+{
+    return level >= 0 && level < MYR_LEVEL_COUNT ? myr_level_name((myr_level)level) : NULL;
+}
+
+const char *myr_models_status_name(int32_t status)
+{
+    return status >= 0 && status < MYR_ROW_STATUS_COUNT ? myr_row_status_name((myr_row_status)status) : NULL;
 }

@@ -250,7 +250,7 @@ TEST(api_refuses_bad_calls)
     for (size_t i = 0; i < MYR_COUNT_OF(bad); i++)
         bad[i] = good;
     bad[0].struct_size = 0;
-    bad[1].struct_size = sizeof good - 1;
+    bad[1].struct_size = offsetof(myr_models_rows, column_stride) - 1;
     bad[2].row_count = -1;
     bad[3].features = NULL;
     bad[4].key_texts = NULL;
@@ -267,6 +267,13 @@ TEST(api_refuses_bad_calls)
     EXPECT_RC(myr_models_score(models, NULL, &value, NULL, NULL, &err), BAD_INPUT, &err);
     myr_models_rows none = {.struct_size = sizeof none};
     EXPECT_RC(myr_models_score(models, &none, NULL, NULL, NULL, &err), OK, &err); /* no rows: nothing is needed */
+    myr_models_rows older = good; /* a caller that knows the fields of 0.1 alone: what lies behind them is not ours */
+    older.struct_size = offsetof(myr_models_rows, column_stride);
+    older.column_stride = 99;
+    older.output = 99;
+    EXPECT_RC(myr_models_score(models, &older, &value, NULL, NULL, &err), OK, &err);
+    EXPECT(value == 10);
+    value = 77;
     struct { /* a newer caller, with a field that we do not know */
         myr_models_rows rows;
         char later[16];
