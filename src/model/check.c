@@ -68,6 +68,9 @@ static myr_rc check_numbers(const model_header *h, myr_err *err)
         MYR_FAIL(err, BAD_FORMAT, "model: transform %u takes no parameter, but has %g", h->transform,
                  h->transform_param);
     }
+    if (model_is_pair(h->transform) && h->margin_count != 1) {
+        MYR_FAIL(err, BAD_FORMAT, "model: transform %u takes one margin, not %u", h->transform, h->margin_count);
+    }
     if (((h->flags & MODEL_AVERAGE) != 0) != (h->average_over != 0)) {
         MYR_FAIL(err, BAD_FORMAT, "model: average over %u, flags 0x%x", h->average_over, h->flags);
     }
@@ -81,9 +84,9 @@ static myr_rc check_numbers(const model_header *h, myr_err *err)
         MYR_FAIL(err, BAD_FORMAT, "model: %u trees, at most %d", h->tree_count, MYR_TREES_MAX);
     }
     if (h->kind == MYR_MODEL_LINEAR &&
-        (h->calc != MYR_CALC_F64 || h->margin_count != 1 || h->tree_count != 0 || h->word_count != 0 ||
-         (h->flags & ~MODEL_SECTIONS) != 0 || h->item_count > MYR_FEATURES_MAX)) {
-        MYR_FAIL(err, BAD_FORMAT, "model: a linear model has one margin in double and at most %d terms",
+        (h->calc != MYR_CALC_F64 || h->item_count % h->margin_count != 0 || h->tree_count != 0 || h->word_count != 0 ||
+         (h->flags & ~MODEL_SECTIONS) != 0 || h->item_count / h->margin_count > MYR_FEATURES_MAX)) {
+        MYR_FAIL(err, BAD_FORMAT, "model: a linear model has its margins in double and at most %d terms each",
                  MYR_FEATURES_MAX);
     }
     return MYR_OK;
@@ -228,10 +231,11 @@ static myr_rc check_trees(check_ctx *c)
 static myr_rc check_terms(const check_ctx *c)
 {
     const model_term *terms = (const model_term *)(c->bytes + c->map.items_at);
+    uint32_t per_output = c->h.item_count / c->h.margin_count;
     for (uint32_t j = 0; j < c->h.item_count; j++) {
-        if (terms[j].column >= c->h.column_count || terms[j].pad != 0) {
-            MYR_FAIL(c->err, BAD_FORMAT, "model: term %u: column %u of %u, padding %u", j, terms[j].column,
-                     c->h.column_count, terms[j].pad);
+        if (terms[j].column >= c->h.column_count || terms[j].output != j / per_output) {
+            MYR_FAIL(c->err, BAD_FORMAT, "model: term %u: column %u of %u, output %u", j, terms[j].column,
+                     c->h.column_count, terms[j].output);
         }
         if (!isfinite(terms[j].weight) || isinf(terms[j].fill)) {
             MYR_FAIL(c->err, BAD_FORMAT, "model: term %u: weight %.17g, fill %.17g", j, terms[j].weight, terms[j].fill);

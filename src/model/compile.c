@@ -194,6 +194,9 @@ static myr_rc compile_check_transform(const compile_ctx *c)
     if (sigmoid && d->calc == MYR_CALC_F64 && !(d->transform_param > 0 && isfinite(d->transform_param))) {
         MYR_FAIL(c->err, BAD_INPUT, "the sigmoid's factor %g is not above 0", d->transform_param);
     }
+    if (model_is_pair((uint8_t)d->transform) && d->margin_count != 1) {
+        MYR_FAIL(c->err, BAD_INPUT, "transform %d takes one margin, not %u", (int)d->transform, d->margin_count);
+    }
     if (d->average && d->average_over == 0) MYR_FAIL(c->err, BAD_INPUT, "the average is over 0 rounds");
     return MYR_OK;
 }
@@ -252,14 +255,18 @@ static myr_rc compile_count_trees(compile_ctx *c, uint32_t *leaves_max)
 static myr_rc compile_check_linear(compile_ctx *c)
 {
     const myr_model_desc *d = c->desc;
-    if (d->margin_count != 1 || d->calc != MYR_CALC_F64 || d->average) {
-        MYR_FAIL(c->err, BAD_INPUT, "a linear model has one margin, in double, without an average");
+    if (d->calc != MYR_CALC_F64 || d->average) {
+        MYR_FAIL(c->err, BAD_INPUT, "a linear model has its margins in double, without an average");
+    }
+    for (uint64_t j = 0; j < (uint64_t)d->feature_count * d->margin_count; j++) {
+        if (!isfinite(d->weights[j])) {
+            MYR_FAIL(c->err, BAD_INPUT, "weight %llu is %.17g", (unsigned long long)j, d->weights[j]);
+        }
     }
     for (uint32_t j = 0; j < d->feature_count; j++) {
-        if (!isfinite(d->weights[j])) MYR_FAIL(c->err, BAD_INPUT, "weight %u is %.17g", j, d->weights[j]);
         if (d->fills != NULL && isinf(d->fills[j])) MYR_FAIL(c->err, BAD_INPUT, "fill %u is %.17g", j, d->fills[j]);
     }
-    c->h.item_count = d->feature_count;
+    c->h.item_count = d->feature_count * d->margin_count; /* at most 2^26 */
     return MYR_OK;
 }
 
@@ -267,11 +274,13 @@ static void compile_linear(compile_ctx *c)
 {
     const myr_model_desc *d = c->desc;
     model_term *terms = (model_term *)(c->bytes + c->map.items_at);
-    for (uint32_t j = 0; j < d->feature_count; j++) {
+    for (uint32_t i = 0; i < c->h.item_count; i++) {
+        uint32_t j = i % d->feature_count;
         bool filled = d->fills != NULL && !isnan(d->fills[j]);
-        terms[j] = (model_term){.weight = d->weights[j],
+        terms[i] = (model_term){.weight = d->weights[i],
                                 .fill = filled ? d->fills[j] : (double)NAN, /* one NaN: the bytes are deterministic */
-                                .column = c->feature_map != NULL ? c->feature_map[j] : j};
+                                .column = c->feature_map != NULL ? c->feature_map[j] : j,
+                                .output = i / d->feature_count};
     }
 }
 

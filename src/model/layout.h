@@ -7,7 +7,7 @@
  *   nodes           16 bytes each: all trees of the model, one after the other
  *   category words  32 bits each: the sets of the categorical splits, in the order of their nodes
  *
- * or, for a linear model, header, base margin, terms of 24 bytes. Every section begins on a multiple of 64 bytes; what
+ * or, for a linear model, header, base margins, terms of 24 bytes. Every section begins on a multiple of 64 bytes; what
  * lies between is zero, and checked to be. A model of trees may lie in lanes instead (lanes.h), which is what the fast
  * kernels read; the nodes here take whatever does not fit there. Sections may follow either (section.h).
  *
@@ -86,7 +86,7 @@ typedef struct model_term {
     double weight;
     double fill; /* stands for a NaN; NaN if there is none */
     uint32_t column;
-    uint32_t pad;
+    uint32_t output; /* terms stand in the order of their outputs, as many of each */
 } model_term;
 
 _Static_assert(sizeof(model_header) == 64 && sizeof(model_tree) == 8 && sizeof(model_node) == 16 &&
@@ -142,7 +142,23 @@ static inline bool model_in_set(const uint32_t *words, uint32_t count, double x,
 void myr_model_walk(const model_header *h, const unsigned char *bytes, const double *rows, size_t row_stride,
                     size_t row_count, double *margins);
 
-/* Turn margin_count margins into values; out may be `margins` itself unless the transform is HARD_MAX. */
+/* One margin that becomes two values. */
+static inline bool model_is_pair(uint8_t transform)
+{
+    return transform == MYR_TRANSFORM_ONNX_PAIR || transform == MYR_TRANSFORM_ONNX_PAIR_SIGNED ||
+           transform == MYR_TRANSFORM_ONNX_PAIR_LOGISTIC || transform == MYR_TRANSFORM_SIGMOID_PAIR;
+}
+
+/* Values per row. */
+static inline uint32_t model_output_count(const model_header *h)
+{
+    if (model_is_pair(h->transform)) return 2;
+    return h->transform == MYR_TRANSFORM_HARD_MAX ? 1 : h->margin_count;
+}
+
+/* Turn margin_count margins into values; out may be `margins` itself if there are as many values. */
 void myr_model_transform(const model_header *h, const double *margins, double *out);
+/* Its part for the transforms from MYR_TRANSFORM_ONNX_FLOAT on. */
+void myr_model_transform_onnx(const model_header *h, const double *margins, double *out);
 
 #endif

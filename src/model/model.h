@@ -42,6 +42,17 @@ typedef enum myr_transform {
     MYR_TRANSFORM_LOG1P_EXP,     /* LightGBM cross_entropy_lambda */
     MYR_TRANSFORM_HARD_MAX,      /* XGBoost multi:softmax: one output, the class number */
     MYR_TRANSFORM_STEP,          /* XGBoost binary:hinge: margin > 0 gives 1, else 0 */
+    /* What ONNX's classifiers do, in float whatever the margins are; a pair makes two values of one margin x. */
+    MYR_TRANSFORM_ONNX_FLOAT,         /* x, rounded to float */
+    MYR_TRANSFORM_ONNX_LOGISTIC,      /* of each */
+    MYR_TRANSFORM_ONNX_SOFTMAX,       /* over the outputs */
+    MYR_TRANSFORM_ONNX_SOFTMAX_ZERO,  /* the same, but zeros stay zero */
+    MYR_TRANSFORM_ONNX_PROBIT,        /* of each */
+    MYR_TRANSFORM_ONNX_PAIR,          /* 1 - x and x */
+    MYR_TRANSFORM_ONNX_PAIR_SIGNED,   /* -x and x */
+    MYR_TRANSFORM_ONNX_PAIR_LOGISTIC, /* logistic of -x and of x */
+    MYR_TRANSFORM_SIGMOID_PAIR,       /* in double: 1 - s and s, s the sigmoid of x */
+    MYR_TRANSFORM_SIGMOID_SHARE,      /* in double: the sigmoids of all outputs, divided by their sum */
     MYR_TRANSFORM_COUNT_
 } myr_transform;
 
@@ -117,9 +128,9 @@ typedef struct myr_model_desc {
     /* MYR_MODEL_TREES */
     const myr_tree *trees;
     uint32_t tree_count;
-    /* MYR_MODEL_LINEAR: margin = base_margins[0] + sum over j ascending of weights[j] * x[j]; a NaN is read as fills[j]
-     */
-    const double *weights;                /* feature_count */
+    /* MYR_MODEL_LINEAR: margin k = base_margins[k] + sum over j ascending of weights[k * feature_count + j] * x[j]; a NaN
+     * is read as fills[j] */
+    const double *weights;                /* margin_count * feature_count */
     const double *fills;                  /* feature_count, or NULL: a NaN gives NaN */
     const myr_category_names *categories; /* feature_count, or NULL: no feature has names */
 } myr_model_desc;
@@ -162,7 +173,7 @@ typedef struct myr_model_info {
     myr_transform transform;
     uint32_t column_count; /* width of a row */
     uint32_t margin_count;
-    uint32_t output_count; /* values per row: margin_count, or 1 for HARD_MAX */
+    uint32_t output_count; /* values per row: margin_count, or 1 for HARD_MAX, 2 for a pair */
     uint32_t tree_count;
     uint64_t leaf_count;
     size_t size_bytes;

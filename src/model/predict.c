@@ -69,12 +69,13 @@ void myr_model_margins(const myr_model *model, const double *rows, size_t row_st
     }
 }
 
-/* HARD_MAX alone has fewer values than margins: a few rows at a time pass through margins on the stack. */
-static void predict_hard_max(const predict_ctx *c, const double *rows, size_t row_stride, size_t row_count,
+/* Where values are fewer or more than margins, a few rows at a time pass through margins on the stack. */
+static void predict_reshaped(const predict_ctx *c, const double *rows, size_t row_stride, size_t row_count,
                              double *out_values)
 {
     double margins[MYR_OUTPUTS_MAX];
     size_t width = c->h.margin_count;
+    size_t out_width = model_output_count(&c->h);
     size_t step = MYR_OUTPUTS_MAX / width;
     MYR_ASSERT(width >= 1 && step >= 1);
     if (step > MODEL_TILE) step = MODEL_TILE;
@@ -82,9 +83,7 @@ static void predict_hard_max(const predict_ctx *c, const double *rows, size_t ro
         size_t count = row_count - i < step ? row_count - i : step;
         predict_margins(c, rows + i * row_stride, row_stride, count, margins);
         for (size_t k = 0; k < count; k++) {
-            double value;
-            myr_model_transform(&c->h, margins + k * width, &value);
-            out_values[i + k] = value;
+            myr_model_transform(&c->h, margins + k * width, out_values + (i + k) * out_width);
         }
     }
 }
@@ -95,8 +94,8 @@ void myr_model_predict(const myr_model *model, const double *rows, size_t row_st
     predict_ctx c;
     if (!predict_open(model, &c)) return;
     MYR_ASSERT(row_count < 2 || row_stride >= c.h.column_count);
-    if (c.h.transform == MYR_TRANSFORM_HARD_MAX) {
-        predict_hard_max(&c, rows, row_stride, row_count, out_values);
+    if (model_output_count(&c.h) != c.h.margin_count) {
+        predict_reshaped(&c, rows, row_stride, row_count, out_values);
         return;
     }
     for (size_t i = 0; i < row_count; i += MODEL_TILE) {
@@ -132,7 +131,7 @@ void myr_model_get_info(const myr_model *model, myr_model_info *out)
                             .transform = (myr_transform)c.h.transform,
                             .column_count = c.h.column_count,
                             .margin_count = c.h.margin_count,
-                            .output_count = c.h.transform == MYR_TRANSFORM_HARD_MAX ? 1 : c.h.margin_count,
+                            .output_count = model_output_count(&c.h),
                             .tree_count = c.h.tree_count,
                             .leaf_count = c.h.kind != MYR_MODEL_TREES ? 0
                                           : c.lanes                   ? c.h.item_count

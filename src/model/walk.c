@@ -134,14 +134,19 @@ static void walk_trees(const walk_ctx *c, const double *rows, size_t row_stride,
 static void walk_linear(const walk_ctx *c, const double *rows, size_t row_stride, size_t row_count, double *margins)
 {
     const model_term *terms = (const model_term *)(const void *)c->items;
+    uint32_t width = c->h->margin_count;
+    uint32_t term_count = c->h->item_count / width; /* of one margin; counts are whole, by the check */
     for (size_t i = 0; i < row_count; i++) {
         const double *row = rows + i * row_stride;
-        double sum = margins[i];
-        for (uint32_t j = 0; j < c->h->item_count; j++) {
-            double x = row[terms[j].column];
-            sum += terms[j].weight * (isnan(x) ? terms[j].fill : x);
+        for (uint32_t k = 0; k < width; k++) {
+            const model_term *term = terms + (size_t)k * term_count;
+            double sum = margins[i * width + k];
+            for (uint32_t j = 0; j < term_count; j++) {
+                double x = row[term[j].column];
+                sum += term[j].weight * (isnan(x) ? term[j].fill : x);
+            }
+            margins[i * width + k] = sum;
         }
-        margins[i] = sum;
     }
 }
 

@@ -159,7 +159,7 @@ TEST(check_names_lies_of_the_header)
     LIE(kind, uint8_t, 2, BAD_FORMAT, "kind 2");
     LIE(kind, uint8_t, MYR_MODEL_LINEAR, BAD_FORMAT, "a linear model");
     LIE(calc, uint8_t, 2, BAD_FORMAT, "calc 2");
-    LIE(transform, uint8_t, MYR_TRANSFORM_COUNT_, BAD_FORMAT, "transform 9");
+    LIE(transform, uint8_t, MYR_TRANSFORM_COUNT_, BAD_FORMAT, "transform 19");
     LIE(transform, uint8_t, MYR_TRANSFORM_SIGMOID, BAD_FORMAT, "factor 0");
     LIE(flags, uint8_t, 0, BAD_FORMAT, "flags 0x0 do not fit");
     LIE(flags, uint8_t, 8, BAD_FORMAT, "flags 0x8");
@@ -223,7 +223,7 @@ TEST(check_names_lies_of_the_terms)
     expect_lie(&c, term, &infinite, 8, MYR_BAD_FORMAT, "term 0: weight inf");
     expect_lie(&c, term + offsetof(model_term, fill), &infinite, 8, MYR_BAD_FORMAT, "fill inf");
     expect_lie(&c, term + offsetof(model_term, column), &three, 4, MYR_BAD_FORMAT, "term 0: column 3 of 3");
-    expect_lie(&c, term + offsetof(model_term, pad), &three, 4, MYR_BAD_FORMAT, "padding 3");
+    expect_lie(&c, term + offsetof(model_term, output), &three, 4, MYR_BAD_FORMAT, "output 3");
     LIE(tree_count, uint32_t, 1, BAD_FORMAT, "linear");
     LIE(calc, uint8_t, 1, BAD_FORMAT, "linear");
 }

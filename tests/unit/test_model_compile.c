@@ -56,7 +56,7 @@ TEST(compile_refuses_a_broken_head)
 {
     REFUSED(f.desc.kind = 2, BAD_INPUT, "kind 2");
     REFUSED(f.desc.calc = 2, BAD_INPUT, "calc 2");
-    REFUSED(f.desc.transform = MYR_TRANSFORM_COUNT_, BAD_INPUT, "transform 9");
+    REFUSED(f.desc.transform = MYR_TRANSFORM_COUNT_, BAD_INPUT, "transform 19");
     REFUSED(f.desc.transform = MYR_TRANSFORM_SIGMOID, BAD_INPUT, "factor 0");
     REFUSED((f.desc.transform = MYR_TRANSFORM_SIGMOID, f.desc.transform_param = NAN), BAD_INPUT, "factor nan");
     REFUSED(f.desc.margin_count = 0, BAD_INPUT, "no output");
@@ -103,11 +103,12 @@ TEST(compile_refuses_broken_linear_models)
     myr_model_get_info(c.model, &info);
     EXPECT(info.kind == MYR_MODEL_LINEAR && info.leaf_count == 0 && info.size_bytes == c.size);
     myr_model_desc bad = good;
-    bad.margin_count = 2;
-    expect_refused(&bad, NULL, 2, MYR_BAD_INPUT, "a linear model has one margin");
+    bad.average = true;
+    bad.average_over = 2;
+    expect_refused(&bad, NULL, 2, MYR_BAD_INPUT, "a linear model has its margins in double");
     bad = good;
     bad.calc = MYR_CALC_F32;
-    expect_refused(&bad, NULL, 2, MYR_BAD_INPUT, "a linear model has one margin");
+    expect_refused(&bad, NULL, 2, MYR_BAD_INPUT, "a linear model has its margins in double");
     weights[1] = INFINITY;
     expect_refused(&good, NULL, 2, MYR_BAD_INPUT, "weight 1 is inf");
     weights[1] = 1.0;
