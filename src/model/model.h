@@ -256,6 +256,12 @@ bool myr_model_is_external(const myr_model *model);
 bool myr_model_external(const myr_model *model, myr_external *out); /* false: it is one of ours */
 
 /*
+ * Set a mark for each column that the model takes as text: its categories have names, or it is not ours and wants texts
+ * there. marks: column_count bytes. False: there is none. Thread: any.
+ */
+bool myr_model_mark_text(const myr_model *model, uint8_t *marks);
+
+/*
  * Ask for the model's bytes while another one answers, so that it does not wait for memory. Reads nothing; models too
  * large for the cache are left alone. Thread: any.
  */

@@ -203,6 +203,27 @@ myr_str myr_names_text(const myr_names *names, uint32_t column, uint32_t code)
     return names_text(&view, at.first + code);
 }
 
+bool myr_model_mark_text(const myr_model *model, uint8_t *marks)
+{
+    const myr_names *names = myr_model_names(model);
+    myr_external external;
+    bool has_text = false;
+    if (myr_model_external(model, &external)) {
+        for (uint32_t j = 0; j < external.feature_count; j++) {
+            if ((external.columns[j] & MYR_EXTERNAL_TEXT) == 0) continue;
+            marks[MYR_EXTERNAL_COLUMN(external.columns[j])] = 1;
+            has_text = true;
+        }
+    }
+    if (names == NULL) return has_text;
+    names_view view = names_open(names);
+    for (uint32_t k = 0; k < view.head.column_count; k++) {
+        marks[view.columns[k].column] = 1;
+        has_text = true;
+    }
+    return has_text;
+}
+
 /* ---- check ---- */
 
 /* One name: its text lies behind the one before, its kind is known, its hash is its own. */

@@ -25,7 +25,14 @@ typedef struct myr_pack_info {
     uint32_t feature_count;
     uint32_t output_count;
     uint32_t model_count;
+    /* Per feature: 1 if some model takes its cells as texts (names of categories). NULL: none does. A writer finds out
+     * by itself and does not look at it. */
+    const uint8_t *text_features;
 } myr_pack_info;
+static inline bool myr_pack_takes_text(const myr_pack_info *info, uint32_t feature_idx)
+{
+    return info->text_features != NULL && info->text_features[feature_idx] != 0;
+}
 
 typedef struct myr_pack_entry {
     int64_t version;
@@ -79,7 +86,8 @@ myr_rc myr_pack_writer_add(myr_pack_writer *writer, const unsigned char *key, si
                            const unsigned char *model_bytes, size_t model_size,
                            myr_err *err); /* EXISTS: the key twice */
 /*
- * Take a model over from an earlier pack in the same directory without copying (or checking) its bytes.
+ * Take a model over from an earlier pack in the same directory without copying its bytes (or checking them, unless
+ * some model there takes text: then this one is looked at, and BAD_FORMAT says that it is damaged).
  * BAD_INPUT: other columns, features or outputs, or another directory. EXISTS: the key twice. TOO_LARGE:
  * MYR_PACK_FILES_MAX.
  */

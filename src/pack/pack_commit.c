@@ -42,6 +42,12 @@ static myr_rc pack_commit_meta(const myr_pack_writer *writer, myr_buf *out, myr_
         myr_buf_append(out, fixed, sizeof fixed);
         myr_pack_meta_str_put(out, writer->refs[i].name);
     }
+    for (uint32_t i = 0; writer->has_text && i < writer->feature_count; i += 8) {
+        unsigned char bits = 0;
+        for (uint32_t k = i; k < i + 8 && k < writer->feature_count; k++)
+            bits |= (unsigned char)(writer->text_features[k] << (k - i));
+        myr_buf_append(out, &bits, 1);
+    }
     MYR_TRY(myr_buf_check(out, err));
     MYR_ASSERT(out->size > 0 && out->size <= PACK_META_BYTES_MAX); /* follows from the limits of names and counts */
     return MYR_OK;
@@ -96,6 +102,7 @@ static myr_rc pack_commit_index(myr_pack_writer *writer, pack_out *out, myr_err 
     MYR_AUTO(myr_buf) meta = {0};
     MYR_TRY(pack_commit_meta(writer, &meta, err));
     pack_header header = {
+        .version = writer->has_text ? PACK_VERSION_TEXT : PACK_VERSION,
         .release = writer->release,
         .model_count = writer->rows.count,
         .feature_count = writer->feature_count,

@@ -52,7 +52,8 @@ void myr_pack_header_put(unsigned char out[PACK_HEADER_BYTES], const pack_header
 {
     memset(out, 0, PACK_HEADER_BYTES);
     memcpy(out, PACK_INDEX_MAGIC, 8);
-    pack_put_u32(out + HEADER_VERSION, PACK_VERSION);
+    MYR_ASSERT(header->version == PACK_VERSION || header->version == PACK_VERSION_TEXT);
+    pack_put_u32(out + HEADER_VERSION, header->version);
     pack_put_u32(out + HEADER_SIZE, PACK_HEADER_BYTES);
     pack_put_u64(out + HEADER_FILE_BYTES, header->file_bytes);
     pack_put_u64(out + HEADER_RELEASE, (uint64_t)header->release);
@@ -80,17 +81,18 @@ myr_rc myr_pack_header_get(const unsigned char *bytes, size_t size_bytes, const 
         MYR_FAIL(err, BAD_FORMAT, "%s: not a pack index (it does not begin with \"" PACK_INDEX_MAGIC "\")", path);
     }
     uint32_t version = pack_get_u32(bytes + HEADER_VERSION);
-    if (version != PACK_VERSION) {
-        MYR_FAIL(err, UNSUPPORTED, "%s: pack format %u, this program reads format %d: make the release again", path,
-                 version, PACK_VERSION);
+    if (version < PACK_VERSION || version > PACK_VERSION_TEXT) {
+        MYR_FAIL(err, UNSUPPORTED, "%s: pack format %u, this program reads formats %d to %d: make the release again",
+                 path, version, PACK_VERSION, PACK_VERSION_TEXT);
     }
     if (pack_get_u64(bytes + HEADER_HASH) != myr_hash64(bytes, HEADER_HASH, 0)) {
         MYR_FAIL(err, BAD_FORMAT, "%s: the header is damaged (checksum)", path);
     }
     if (pack_get_u32(bytes + HEADER_SIZE) != PACK_HEADER_BYTES ||
         !myr_pack_is_zero(bytes + HEADER_ZEROS, HEADER_HASH - HEADER_ZEROS)) {
-        MYR_FAIL(err, BAD_FORMAT, "%s: the header is not one of format %d", path, PACK_VERSION);
+        MYR_FAIL(err, BAD_FORMAT, "%s: the header is not one of format %u", path, version);
     }
+    out->version = version;
     out->file_bytes = pack_get_u64(bytes + HEADER_FILE_BYTES);
     out->release = (int64_t)pack_get_u64(bytes + HEADER_RELEASE);
     out->model_count = pack_get_u32(bytes + HEADER_MODELS);

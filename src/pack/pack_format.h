@@ -3,6 +3,7 @@
  * Everything is little-endian. Nothing here is trusted when read: pack_open.c and pack_read.c check it.
  *
  *   <name>.index   header | meta | zeros to 8 | page sums | zeros to 4096 | body: slots, entries, keys, zeros to 4096
+ *                  meta: fleet, partition columns, features, blob files; format 2: a bit per feature that takes text
  *   <name>.blobs   head | model, model, … (each a multiple of 64 bytes) | tail
  */
 #ifndef MYR_PACK_FORMAT_H
@@ -15,6 +16,7 @@
 #include "pack/pack.h"
 
 #define PACK_VERSION          1
+#define PACK_VERSION_TEXT     2 /* of an index: a bit per feature ends meta, some of them set */
 #define PACK_PAGE_BYTES       4096
 #define PACK_INDEX_SUFFIX     ".index"
 #define PACK_BLOBS_SUFFIX     ".blobs"
@@ -27,6 +29,7 @@
 #define PACK_HEADER_BYTES 128
 #define PACK_INDEX_MAGIC  "myrindex"
 typedef struct pack_header {
+    uint32_t version;
     uint64_t file_bytes;
     int64_t release;
     uint32_t model_count;
@@ -124,6 +127,11 @@ static inline void pack_put_u64(unsigned char *at, uint64_t value)
 static inline uint64_t pack_round_up(uint64_t value, uint64_t to)
 {
     return (value + to - 1) / to * to;
+}
+/* Bytes of the bits of features that take text; 0 in format 1, where none does. */
+static inline size_t pack_text_bytes(const pack_header *header)
+{
+    return header->version == PACK_VERSION_TEXT ? ((size_t)header->feature_count + 7) / 8 : 0;
 }
 bool myr_pack_is_zero(const unsigned char *at, size_t size_bytes);
 

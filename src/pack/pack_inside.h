@@ -106,6 +106,8 @@ struct myr_pack_writer {
     uint64_t blob_id;
     unsigned char *aligned; /* a model that came unaligned */
     size_t aligned_room;
+    uint8_t *text_features; /* per feature: some model takes text there */
+    bool has_text;
     bool is_failed; /* a write failed: what the file holds is not known */
     bool is_committed;
 };

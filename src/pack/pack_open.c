@@ -117,6 +117,32 @@ static myr_rc pack_meta_files(pack_meta_reader *reader, myr_err *err)
     return MYR_OK;
 }
 
+/* Which features take text: only where some do, so that one pack has one form. */
+static myr_rc pack_meta_text(pack_meta_reader *reader, myr_pack_info *info, myr_err *err)
+{
+    const unsigned char *bits = NULL;
+    size_t bytes = pack_text_bytes(&reader->pack->header);
+    if (bytes == 0 && reader->pack->header.version == PACK_VERSION) return MYR_OK;
+    MYR_TRY(pack_meta_take(reader, bytes, &bits, err));
+    uint8_t *text = myr_arena_calloc(reader->pack->arena, (size_t)info->feature_count + 1, 1);
+    if (text == NULL)
+        MYR_FAIL(err, NO_MEMORY, "%s: no memory for %u features", reader->pack->path, info->feature_count);
+    size_t count = 0;
+    for (size_t i = 0; i < bytes * 8; i++) {
+        bool is_set = (bits[i / 8] >> (i % 8) & 1) != 0;
+        if (is_set && i >= info->feature_count) {
+            MYR_FAIL(err, BAD_FORMAT, "%s: feature %zu of %u takes text", reader->pack->path, i, info->feature_count);
+        }
+        if (!is_set) continue;
+        text[i] = 1;
+        count++;
+    }
+    if (count == 0)
+        MYR_FAIL(err, BAD_FORMAT, "%s: format %d, but no feature takes text", reader->pack->path, PACK_VERSION_TEXT);
+    info->text_features = text;
+    return MYR_OK;
+}
+
 static myr_rc pack_open_meta(myr_pack *pack, myr_err *err)
 {
     const pack_header *header = &pack->header;
@@ -135,6 +161,7 @@ static myr_rc pack_open_meta(myr_pack *pack, myr_err *err)
     MYR_TRY(pack_meta_features(&reader, info, err));
     MYR_TRY(myr_pack_info_check(info, MYR_BAD_FORMAT, pack->path, err));
     MYR_TRY(pack_meta_files(&reader, err));
+    MYR_TRY(pack_meta_text(&reader, info, err));
     if (reader.left != 0) {
         MYR_FAIL(err, BAD_FORMAT, "%s: %zu bytes stand after the names", pack->path, reader.left);
     }

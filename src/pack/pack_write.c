@@ -79,7 +79,8 @@ myr_rc myr_pack_writer_open(const char *dir, const char *name, const myr_pack_in
     }
     MYR_TRY(pack_writer_check_new(dir, name, err));
     MYR_AUTO(myr_pack_writer_ptr) writer = myr_calloc(1, sizeof *writer);
-    if (writer == NULL || (writer->refs = myr_calloc(MYR_PACK_FILES_MAX, sizeof *writer->refs)) == NULL) {
+    if (writer == NULL || (writer->refs = myr_calloc(MYR_PACK_FILES_MAX, sizeof *writer->refs)) == NULL ||
+        (writer->text_features = myr_calloc((size_t)info->feature_count + 1, 1)) == NULL) {
         MYR_FAIL(err, NO_MEMORY, "pack %s: no memory to write it", name);
     }
     pack_writer_fill(writer, dir, name, info);
@@ -97,6 +98,7 @@ void myr_pack_writer_close(myr_pack_writer *writer)
     myr_buf_fini(&writer->signature);
     myr_free(writer->refs);
     myr_free(writer->aligned);
+    myr_free(writer->text_features);
     myr_free(writer);
 }
 
@@ -126,9 +128,15 @@ static myr_rc pack_writer_admit(myr_pack_writer *writer, const unsigned char *ke
     return myr_pack_rows_reserve(&writer->rows, key_bytes, err);
 }
 
+/* Remember which features the model takes as texts. */
+static void pack_writer_note_text(myr_pack_writer *writer, const myr_model *model)
+{
+    if (model != NULL && myr_model_mark_text(model, writer->text_features)) writer->has_text = true;
+}
+
 /* The model must be one that the reader will accept. Its bytes are copied only if they are not aligned. */
 static myr_rc pack_writer_check_model(myr_pack_writer *writer, const unsigned char *bytes, size_t size_bytes,
-                                      myr_err *err)
+                                      const myr_model **out, myr_err *err)
 {
     if (size_bytes == 0 || size_bytes % MYR_MODEL_ALIGN != 0 || size_bytes > PACK_MODEL_BYTES_MAX) {
         MYR_FAIL(err, BAD_INPUT, "pack %s: model %u has %zu bytes, not a multiple of %d", writer->name,
@@ -159,6 +167,7 @@ static myr_rc pack_writer_check_model(myr_pack_writer *writer, const unsigned ch
                  writer->name, writer->rows.count, info.column_count, info.output_count, writer->feature_count,
                  writer->output_count);
     }
+    *out = model; /* good until the next call */
     return MYR_OK;
 }
 
@@ -184,7 +193,8 @@ myr_rc myr_pack_writer_add(myr_pack_writer *writer, const unsigned char *key, si
                            const unsigned char *model_bytes, size_t model_size, myr_err *err)
 {
     MYR_TRY(pack_writer_admit(writer, key, key_bytes, err));
-    MYR_TRY(pack_writer_check_model(writer, model_bytes, model_size, err));
+    const myr_model *model = NULL;
+    MYR_TRY(pack_writer_check_model(writer, model_bytes, model_size, &model, err));
     MYR_TRY(pack_writer_begin_blobs(writer, err));
     pack_row row = {
         .model_hash = myr_hash64(model_bytes, model_size, 0),
@@ -201,6 +211,7 @@ myr_rc myr_pack_writer_add(myr_pack_writer *writer, const unsigned char *key, si
     }
     writer->blob_id = myr_pack_id_fold(writer->blob_id, row.model_hash, model_size);
     writer->blob_count++;
+    pack_writer_note_text(writer, model);
     myr_pack_rows_add(&writer->rows, key, key_bytes, row);
     return MYR_OK;
 }
@@ -288,10 +299,14 @@ myr_rc myr_pack_writer_keep(myr_pack_writer *writer, const myr_pack *earlier, ui
     }
     pack_row row;
     const unsigned char *key = NULL;
+    const myr_model *model = NULL;
     MYR_TRY(myr_pack_row_load(earlier, model_idx, &row, &key, err));
+    /* Where no model of the earlier pack takes text this one does not; else it must be looked at. */
+    if (earlier->info.text_features != NULL) MYR_TRY(myr_pack_model(earlier, model_idx, &model, err));
     MYR_TRY(pack_writer_admit(writer, key, row.key_bytes, err));
     MYR_TRY(pack_writer_ref(writer, earlier, &earlier->files[row.file_idx], &row.file_idx, err));
     row.version = version;
+    pack_writer_note_text(writer, model);
     myr_pack_rows_add(&writer->rows, key, row.key_bytes, row);
     return MYR_OK;
 }
