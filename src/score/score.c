@@ -18,7 +18,7 @@ const char *myr_level_name(myr_level level)
 
 const char *myr_row_status_name(myr_row_status status)
 {
-    static const char *const names[] = {"ok", "no_model", "bad_key", "broken_model"};
+    static const char *const names[] = {"ok", "no_model", "bad_key", "broken_model", "bad_input", "unavailable"};
     _Static_assert(MYR_COUNT_OF(names) == MYR_ROW_STATUS_COUNT, "a name per status");
     MYR_ASSERT((unsigned)status < MYR_ROW_STATUS_COUNT); /* statuses are only ever made here */
     return names[status];
@@ -227,8 +227,21 @@ static void score_predict(const score_call *call, const score_group *group, cons
     }
 }
 
+static void score_external_run(const score_call *call, const score_group *group, const myr_model *model,
+                               myr_level level)
+{
+    myr_row_status status =
+        myr_score_runner_run(call->scorer, call->scratch, call->rows, call->out, call->first_row, group, model);
+    score_fill(call, group, group->code, level, status);
+    if (status == MYR_ROW_OK) myr_score_runner_mark(call->scratch, call->out, call->first_row, group);
+}
+
 static void score_single_run(const score_call *call, const score_group *group)
 {
+    if (myr_model_is_external(call->scorer->single)) {
+        score_external_run(call, group, call->scorer->single, MYR_LEVEL_GLOBAL);
+        return;
+    }
     score_predict(call, group, call->scorer->single);
     score_fill(call, group, 0, MYR_LEVEL_GLOBAL, MYR_ROW_OK);
 }
@@ -262,6 +275,10 @@ static void score_group_run(const score_call *call, const score_group *group)
         level = score_level(call->scorer, entry.key_columns);
         rc = myr_pack_model(pack, group->code, &model, NULL);
     }
+    if (rc == MYR_OK && myr_model_is_external(model)) {
+        score_external_run(call, group, model, level);
+        return;
+    }
     if (rc == MYR_OK) {
         score_predict(call, group, model);
     }
@@ -283,6 +300,7 @@ myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr
 {
     MYR_ASSERT(scratch != NULL && out->values != NULL);
     MYR_TRY(score_check(scorer, rows, err));
+    myr_score_runner_begin(scratch);
     if (rows->row_count == 0) return MYR_OK;
     const myr_pack_info *info = scorer->info;
     uint32_t chunk_rows = rows->row_count < SCORE_CHUNK_ROWS ? (uint32_t)rows->row_count : SCORE_CHUNK_ROWS;

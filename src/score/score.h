@@ -22,9 +22,12 @@ typedef enum myr_row_status {
     MYR_ROW_NO_MODEL,     /* no model on the whole fallback chain */
     MYR_ROW_BAD_KEY,      /* a key value is not of its column's type, or too long */
     MYR_ROW_BROKEN_MODEL, /* its model is damaged in the pack: no other model answers in silence */
+    MYR_ROW_BAD_INPUT,    /* a feature's cell is nothing that its model takes */
+    MYR_ROW_UNAVAILABLE,  /* its model is not ours, and what runs it is not here or failed: myr_score_trouble */
     MYR_ROW_STATUS_COUNT
 } myr_row_status;
-const char *myr_row_status_name(myr_row_status status); /* "ok", "no_model", "bad_key", "broken_model" */
+/* "ok", "no_model", "bad_key", "broken_model", "bad_input", "unavailable" */
+const char *myr_row_status_name(myr_row_status status);
 
 /* Rows to score. Everything is borrowed until myr_score returns. */
 typedef struct myr_score_rows {
@@ -35,6 +38,7 @@ typedef struct myr_score_rows {
     /* Doubles from a row to the next in every features column, of either sign; 0 = 1. Columns that lie side by side in
      * rows of a matrix are predicted where they lie, without a copy. Keys and `valid` are not strided. */
     int64_t feature_stride;
+    bool no_runner; /* models that are not ours are not asked (they may block): see myr_score_needs_runner */
 } myr_score_rows;
 
 /* Where answers go: the caller's arrays of row_count; model_idxs, levels and statuses may be NULL. */
@@ -54,6 +58,30 @@ myr_rc myr_scorer_new_single(const myr_model *model, const myr_pack_info *info, 
 void myr_scorer_free(myr_scorer *scorer);                  /* NULL accepted */
 const myr_pack *myr_scorer_pack(const myr_scorer *scorer); /* NULL: a single model */
 
+/* ---- models that are not ours ---- */
+
+/* Some rows for one model of kind MYR_MODEL_EXTERNAL. Everything is borrowed for the call. */
+typedef struct myr_runner_call {
+    const myr_model *model;
+    const myr_col *features; /* the pack's, any type; row r of a DOUBLE column is f64[r * feature_stride] */
+    int64_t feature_stride;  /* never 0; INT64 and TEXT columns and `valid` are not strided */
+    int64_t first_row;       /* the rows are first_row + order[i] */
+    const uint32_t *order;   /* row_count, ascending */
+    uint32_t row_count;      /* at least 1 */
+    double *const *values;   /* the answer's columns; row r at values[k][r] */
+    uint8_t *is_bad;         /* row_count zeros: 1 says that row i has a cell that the model can't take */
+} myr_runner_call;
+/*
+ * What predicts them. It may block: never on an event loop. Thread: any, at once. Errors: BAD_FORMAT: the model is
+ * damaged (status broken_model); any other: it can't be asked now (status unavailable).
+ */
+typedef struct myr_runner {
+    void *ctx;
+    myr_rc (*run)(void *ctx, const myr_runner_call *call, myr_err *err);
+} myr_runner;
+/* Before the scorer is shared. The runner's ctx outlives the scorer. Without one their rows are `unavailable`. */
+void myr_scorer_set_runner(myr_scorer *scorer, const myr_runner *runner);
+
 /* Working memory of one thread, kept between calls so that a warm call allocates nothing. */
 typedef struct myr_score_scratch myr_score_scratch;
 myr_score_scratch *myr_score_scratch_new(void);
@@ -67,6 +95,11 @@ void myr_score_scratch_free(myr_score_scratch *scratch); /* NULL accepted */
  */
 myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr_score_rows *rows,
                  const myr_score_out *out, myr_err *err);
+
+/* After a call: why the first rows that a runner failed are `unavailable` or `broken_model`; rc OK if none did. */
+const myr_err *myr_score_trouble(const myr_score_scratch *scratch);
+/* After a call with no_runner: were there rows for a runner? They are `unavailable`; ask again where one may block. */
+bool myr_score_needs_runner(const myr_score_scratch *scratch);
 
 /* `oj@store=2,brand=1`: the name of a model, appended. */
 myr_rc myr_score_model_name(const myr_scorer *scorer, uint32_t model_idx, myr_buf *out, myr_err *err);

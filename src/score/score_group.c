@@ -23,6 +23,7 @@ void myr_score_scratch_free(myr_score_scratch *scratch)
     myr_free(scratch->table);
     myr_free(scratch->block);
     myr_free(scratch->values);
+    myr_free(scratch->is_bad);
     myr_free(scratch);
 }
 

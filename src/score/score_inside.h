@@ -17,6 +17,7 @@ struct myr_scorer {
     const myr_pack_info *info;
     uint32_t chain[MYR_PARTITION_COLUMNS_MAX + 1]; /* masks, in the order they are tried */
     uint32_t chain_count;
+    myr_runner runner; /* run NULL: none */
 };
 
 /* What a row was resolved to: a model index, or one of these. */
@@ -46,6 +47,10 @@ struct myr_score_scratch {
     size_t block_room;
     double *values; /* what the kernel gives, row-major */
     size_t value_room;
+    uint8_t *is_bad; /* per row of a group that a runner gets */
+    uint32_t bad_room;
+    bool needs_runner;
+    myr_err trouble;
 };
 
 /* The one NaN that answers have, without a sign: a batch would else write -nan for what a processor makes of 0/0. */
@@ -65,5 +70,14 @@ myr_rc myr_score_scratch_reserve(myr_score_scratch *scratch, uint32_t row_count,
 /* Group row_count rows from first_row on, and order them. */
 void myr_score_group_rows(myr_score_scratch *scratch, const myr_scorer *scorer, const myr_score_rows *rows,
                           int64_t first_row, uint32_t row_count);
+
+/* score_runner.c: forget what the call before left; the rows of one group through the runner (its values are final);
+ * then, once their statuses are filled in, mark the rows that it called bad. */
+void myr_score_runner_begin(myr_score_scratch *scratch);
+myr_row_status myr_score_runner_run(const myr_scorer *scorer, myr_score_scratch *scratch, const myr_score_rows *rows,
+                                    const myr_score_out *out, int64_t first_row, const score_group *group,
+                                    const myr_model *model);
+void myr_score_runner_mark(const myr_score_scratch *scratch, const myr_score_out *out, int64_t first_row,
+                           const score_group *group);
 
 #endif

@@ -1,0 +1,37 @@
+/* The option rows `runtime.onnx.*`, and what the program's configuration made of them. */
+#include "runtime/runtime.h"
+
+static const myr_opt_row runtime_rows[] = {
+    {"runtime.onnx.library", "", MYR_OPT_TEXT, 0, 0, sizeof((myr_runtime_opts *)0)->library,
+     offsetof(myr_runtime_opts, library),
+     "ONNX Runtime's library, libonnxruntime.so. Empty: the one it was built with, then the system's."},
+    {"runtime.onnx.bytes-max", "1GiB", MYR_OPT_BYTES, 0, 1 << 20, 1LL << 44, offsetof(myr_runtime_opts, bytes_max),
+     "Memory that ONNX models may take together, as measured; the least recently used are unloaded."},
+    {"runtime.onnx.threads", "1", MYR_OPT_INT, 0, 1, 256, offsetof(myr_runtime_opts, threads),
+     "Threads of the pool that all ONNX models share. 1: each request's thread works alone."},
+};
+
+const myr_opt_table myr_runtime_opt_table = {runtime_rows, MYR_COUNT_OF(runtime_rows)};
+
+static myr_mutex options_lock = MYR_MUTEX_INIT; /* guards what follows */
+static bool options_are_set;
+static myr_runtime_opts options_set;
+
+void myr_runtime_set_defaults(const myr_runtime_opts *opts)
+{
+    myr_mutex_lock(&options_lock);
+    options_set = *opts;
+    options_are_set = true;
+    myr_mutex_unlock(&options_lock);
+}
+
+myr_rc myr_runtime_defaults(myr_runtime_opts *out, myr_err *err)
+{
+    myr_mutex_lock(&options_lock);
+    bool is_set = options_are_set;
+    if (is_set) *out = options_set;
+    myr_mutex_unlock(&options_lock);
+    if (is_set) return MYR_OK;
+    myr_opt_defaults(myr_runtime_opt_table, out);
+    return myr_opt_environment(myr_runtime_opt_table, out, err);
+}

@@ -1,0 +1,129 @@
+/*
+ * The face of runtime: models that are not ours, run by ONNX Runtime. Its library is opened at run time, on the first
+ * model that needs it; sessions are loaded on demand inside a budget of measured bytes, and share one environment, one
+ * thread pool and one allocator.
+ *
+ * ONNX Runtime reads model files inside this process: a file that breaks its parser breaks the process.
+ */
+#ifndef MYR_RUNTIME_RUNTIME_H
+#define MYR_RUNTIME_RUNTIME_H
+
+#include "base/base.h"
+#include "score/score.h"
+
+#define MYR_RUNTIME_ONNX "onnxruntime" /* the runner's name in a model's compiled bytes */
+
+#define MYR_RUNTIME_TENSORS_MAX 256 /* inputs of a model, and outputs */
+#define MYR_RUNTIME_FILES_MAX   256 /* files of a model: itself and its external data */
+
+/* ---- options ---- */
+
+/* The option rows `runtime.onnx.*`; the struct is theirs. */
+typedef struct myr_runtime_opts {
+    char library[MYR_PATH_BYTES_MAX]; /* "": look in the usual places */
+    int64_t bytes_max;                /* sessions in memory together, as measured */
+    int64_t threads;                  /* of the pool that all sessions share; 1: the calling thread works alone */
+} myr_runtime_opts;
+extern const myr_opt_table myr_runtime_opt_table;
+/* What a runtime without options of its own gets from now on: the program's configuration. Thread: any. */
+void myr_runtime_set_defaults(const myr_runtime_opts *opts);
+/* The defaults of the rows, then the environment, unless myr_runtime_set_defaults said otherwise. */
+myr_rc myr_runtime_defaults(myr_runtime_opts *out, myr_err *err);
+
+/* ---- a runtime ---- */
+
+/* A budget and the sessions in it. Any thread. Counted: whoever holds one shares it. */
+typedef struct myr_runtime myr_runtime;
+/* opts NULL: the defaults. The library is not opened yet. Ownership: *out is the caller's share. */
+myr_rc myr_runtime_new(const myr_runtime_opts *opts, myr_runtime **out, myr_err *err);
+myr_runtime *myr_runtime_acquire(myr_runtime *runtime);
+void myr_runtime_release(myr_runtime *runtime); /* NULL accepted; the last one unloads all sessions */
+typedef myr_runtime *myr_runtime_ptr;
+static inline void myr_runtime_ptr_drop(myr_runtime_ptr *runtime)
+{
+    myr_runtime_release(*runtime);
+}
+
+/*
+ * Open the library now and say what was found: "1.32.0", and the file. Errors: UNAVAILABLE names the library that was
+ * looked for, where, and what to type; or the version that was found and the one that is needed.
+ */
+myr_rc myr_runtime_find(myr_runtime *runtime, char *out_version, size_t version_bytes, char *out_path,
+                        size_t path_bytes, myr_err *err);
+
+/* ---- model files ---- */
+
+/* The files of one model, in memory: the first is the model, the others are the external data that it names. */
+typedef struct myr_runtime_file {
+    const char *name; /* as the model names it, relative to its directory; the model's own name stands in messages */
+    const void *data;
+    size_t size_bytes;
+} myr_runtime_file;
+typedef struct myr_runtime_bundle {
+    const myr_runtime_file *files;
+    uint32_t file_count;
+} myr_runtime_bundle;
+
+/* What a model takes and gives, one tensor each. */
+typedef struct myr_runtime_tensor {
+    const char *name;
+    const char *type; /* "float", "double", "int64", "int32", "bool", "string"; an output: also "map" (ZipMap) */
+    uint32_t width;   /* values per row; 0: any number (a dimension without a size) */
+    bool is_text;
+    bool is_value; /* outputs: goes into the answer */
+} myr_runtime_tensor;
+typedef struct myr_runtime_signature {
+    const myr_runtime_tensor *inputs;
+    uint32_t input_count;
+    const myr_runtime_tensor *outputs;
+    uint32_t output_count;
+    uint32_t feature_count; /* columns that all inputs take together */
+    uint32_t value_count;   /* values per row */
+} myr_runtime_signature;
+
+/*
+ * Load a model for a moment, run one row of zeros (and ""), and say what it takes and gives; names in the arena.
+ * feature_count: how many columns there are, or 0 if not known; needed when an input has any number of them.
+ * Errors: UNAVAILABLE: no library; BAD_FORMAT: ONNX Runtime refuses the file, in its words; UNSUPPORTED names the input
+ * or output of a type or shape that rows of a table can't be; BAD_INPUT: too few or too many columns; TOO_LARGE.
+ */
+myr_rc myr_runtime_describe(myr_runtime *runtime, const myr_runtime_bundle *bundle, uint32_t feature_count,
+                            myr_arena *arena, myr_runtime_signature *out, myr_err *err);
+
+/* ---- answers ---- */
+
+/* Where a model's files come from when its session is loaded: called on one thread at a time per runtime. */
+typedef struct myr_runtime_source {
+    void *ctx;
+    myr_rc (*load)(void *ctx, const char *artifact_hex, myr_arena *arena, myr_runtime_bundle *out, myr_err *err);
+    void (*unload)(void *ctx, const myr_runtime_bundle *bundle); /* the session has what it needs; may be NULL */
+} myr_runtime_source;
+
+/*
+ * Run some rows of one model: what a myr_runner does. The session is loaded if it is not there: once, however many
+ * threads ask; the others wait, and are told the same error.
+ * Thread: any. Errors: UNAVAILABLE, BAD_FORMAT, TOO_LARGE (larger than the whole budget), BUSY (the budget is in use),
+ * NO_MEMORY, those of the source. A failure to load is remembered for a few seconds. A row that the model refuses is
+ * call->is_bad, not an error.
+ */
+myr_rc myr_runtime_run(myr_runtime *runtime, const myr_runtime_source *source, const myr_runner_call *call,
+                       myr_err *err);
+
+/* Load a model and keep it until as many unpins came. Errors as myr_runtime_run. */
+myr_rc myr_runtime_pin(myr_runtime *runtime, const myr_runtime_source *source, const char *artifact_hex,
+                       uint32_t feature_count, myr_err *err);
+void myr_runtime_unpin(myr_runtime *runtime, const char *artifact_hex);
+
+typedef struct myr_runtime_stats {
+    int64_t bytes;      /* of sessions in memory, measured */
+    int64_t bytes_peak; /* the most that were counted at once */
+    int64_t bytes_max;
+    int64_t sessions;  /* in memory */
+    int64_t loads;     /* since the start */
+    int64_t reloads;   /* of those: were there before and had been unloaded */
+    int64_t evictions; /* unloaded to make room */
+    int64_t failures;  /* loads that failed */
+} myr_runtime_stats;
+void myr_runtime_get_stats(myr_runtime *runtime, myr_runtime_stats *out);
+
+#endif
