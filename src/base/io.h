@@ -71,6 +71,13 @@ myr_rc myr_path_join(char *out, size_t out_bytes, const char *dir, const char *n
 void myr_path_dir(const char *path, char *out,
                   size_t out_bytes); /* directory part, "." if none, "" if it does not fit */
 
+/*
+ * The file `name` (relative, a/b.data) in the directory `dir`, with links followed, as an absolute path. DENIED: the
+ * name is absolute, empty, has a "." or ".." part or a backslash, or a link leads out of `dir`; BAD_INPUT: not a
+ * regular file; NOT_FOUND.
+ */
+myr_rc myr_path_inside(const char *dir, const char *name, char *out, size_t out_bytes, myr_err *err);
+
 /* Random bytes from the kernel, or from a seeded sequence when a test said so. */
 myr_rc myr_random(void *data, size_t size_bytes, myr_err *err);
 void myr_random_seed(uint64_t seed); /* tests: 0 = the kernel again */
