@@ -21,7 +21,7 @@ typedef struct myr_pack_info {
     const char *fleet;
     int64_t release;
     myr_key_schema keys;
-    const char *const *features; /* columns of a row, in order */
+    const char *const *features;  /* columns of a row, in order */
     uint32_t feature_count;
     uint32_t output_count;
     uint32_t model_count;
@@ -41,6 +41,7 @@ typedef struct myr_pack_entry {
     size_t key_bytes;
     size_t model_bytes;
     uint64_t model_hash; /* XXH64 of its bytes */
+    uint32_t file_idx;   /* blob file that holds it */
 } myr_pack_entry;
 
 /* ---- reading ---- */

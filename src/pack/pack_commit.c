@@ -42,7 +42,7 @@ static myr_rc pack_commit_meta(const myr_pack_writer *writer, myr_buf *out, myr_
         myr_buf_append(out, fixed, sizeof fixed);
         myr_pack_meta_str_put(out, writer->refs[i].name);
     }
-    for (uint32_t i = 0; writer->has_text && i < writer->feature_count; i += 8) {
+    for (uint32_t i = 0; i < writer->feature_count; i += 8) {
         unsigned char bits = 0;
         for (uint32_t k = i; k < i + 8 && k < writer->feature_count; k++)
             bits |= (unsigned char)(writer->text_features[k] << (k - i));
@@ -63,7 +63,7 @@ static myr_rc pack_commit_sums(const myr_pack_writer *writer, const pack_layout 
     }
     unsigned char page[PACK_PAGE_BYTES];
     for (uint64_t i = 0; i < at->page_count; i++) {
-        myr_pack_rows_page(&writer->rows, i, page);
+        myr_pack_rows_page(&writer->rows, at, i, page);
         pack_put_u64(sums + i * 8, myr_pack_page_sum(page, i));
     }
     *out = sums;
@@ -90,7 +90,7 @@ static myr_rc pack_commit_index_write(const myr_pack_writer *writer, pack_out *o
     MYR_TRY(myr_pack_out_put(out, sums, at->page_count * 8, err));
     MYR_TRY(pack_commit_zeros(out, at->body_offset, err));
     for (uint64_t i = 0; i < at->page_count; i++) {
-        myr_pack_rows_page(&writer->rows, i, page);
+        myr_pack_rows_page(&writer->rows, at, i, page);
         MYR_TRY(myr_pack_out_put(out, page, sizeof page, err));
     }
     MYR_ASSERT(out->file_bytes == at->file_bytes);
@@ -102,7 +102,7 @@ static myr_rc pack_commit_index(myr_pack_writer *writer, pack_out *out, myr_err 
     MYR_AUTO(myr_buf) meta = {0};
     MYR_TRY(pack_commit_meta(writer, &meta, err));
     pack_header header = {
-        .version = writer->has_text ? PACK_VERSION_TEXT : PACK_VERSION,
+        .version = PACK_INDEX_VERSION,
         .release = writer->release,
         .model_count = writer->rows.count,
         .feature_count = writer->feature_count,

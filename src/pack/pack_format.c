@@ -46,13 +46,23 @@ bool myr_pack_is_zero(const unsigned char *at, size_t size_bytes)
     return all == 0;
 }
 
+/* Older formats are read, newer ones refused by number. */
+static myr_rc pack_version_check(const char *path, uint32_t version, uint32_t newest, myr_err *err)
+{
+    if (version > newest) {
+        MYR_FAIL(err, UNSUPPORTED, "%s: pack format %u, this program reads formats up to %u: use a newer myriad", path,
+                 version, newest);
+    }
+    if (version == 0) MYR_FAIL(err, BAD_FORMAT, "%s: pack format 0 does not exist: the file is damaged", path);
+    return MYR_OK;
+}
+
 /* ---- index header ---- */
 
 void myr_pack_header_put(unsigned char out[PACK_HEADER_BYTES], const pack_header *header)
 {
     memset(out, 0, PACK_HEADER_BYTES);
     memcpy(out, PACK_INDEX_MAGIC, 8);
-    MYR_ASSERT(header->version == PACK_VERSION || header->version == PACK_VERSION_TEXT);
     pack_put_u32(out + HEADER_VERSION, header->version);
     pack_put_u32(out + HEADER_SIZE, PACK_HEADER_BYTES);
     pack_put_u64(out + HEADER_FILE_BYTES, header->file_bytes);
@@ -81,10 +91,7 @@ myr_rc myr_pack_header_get(const unsigned char *bytes, size_t size_bytes, const 
         MYR_FAIL(err, BAD_FORMAT, "%s: not a pack index (it does not begin with \"" PACK_INDEX_MAGIC "\")", path);
     }
     uint32_t version = pack_get_u32(bytes + HEADER_VERSION);
-    if (version < PACK_VERSION || version > PACK_VERSION_TEXT) {
-        MYR_FAIL(err, UNSUPPORTED, "%s: pack format %u, this program reads formats %d to %d: make the release again",
-                 path, version, PACK_VERSION, PACK_VERSION_TEXT);
-    }
+    MYR_TRY(pack_version_check(path, version, PACK_INDEX_VERSION, err));
     if (pack_get_u64(bytes + HEADER_HASH) != myr_hash64(bytes, HEADER_HASH, 0)) {
         MYR_FAIL(err, BAD_FORMAT, "%s: the header is damaged (checksum)", path);
     }
@@ -132,9 +139,11 @@ myr_rc myr_pack_layout_of(const pack_header *header, const char *path, pack_layo
                      (unsigned long long)limits[i].max);
         }
     }
+    bool is_first = header->version == 1;
     pack_layout at = {.slot_count = pack_slot_count(header->model_count)};
-    at.entries_offset = at.slot_count * PACK_SLOT_BYTES;
-    at.keys_offset = at.entries_offset + (uint64_t)header->model_count * PACK_ENTRY_BYTES;
+    at.entry_bytes = is_first ? PACK_ENTRY_BYTES_1 : PACK_ENTRY_BYTES;
+    at.entries_offset = pack_round_up(at.slot_count * PACK_SLOT_BYTES, is_first ? PACK_SLOT_BYTES : PACK_ENTRY_BYTES);
+    at.keys_offset = at.entries_offset + (uint64_t)header->model_count * at.entry_bytes;
     at.body_bytes = at.keys_offset + header->keys_bytes;
     at.page_count = pack_round_up(at.body_bytes, PACK_PAGE_BYTES) / PACK_PAGE_BYTES;
     at.sums_offset = pack_round_up(PACK_HEADER_BYTES + header->meta_bytes, 8);
@@ -152,8 +161,9 @@ uint64_t myr_pack_page_sum(const unsigned char page[PACK_PAGE_BYTES], uint64_t p
 
 /* ---- entries ---- */
 
-void myr_pack_row_put(unsigned char out[PACK_ENTRY_BYTES], const pack_row *row)
+void myr_pack_row_put(unsigned char out[PACK_ENTRY_BYTES], const pack_row *row, const unsigned char *key)
 {
+    memset(out, 0, PACK_ENTRY_BYTES);
     pack_put_u64(out, row->model_hash);
     pack_put_u64(out + 8, (uint64_t)row->version);
     pack_put_u64(out + 16, row->key_offset);
@@ -161,9 +171,10 @@ void myr_pack_row_put(unsigned char out[PACK_ENTRY_BYTES], const pack_row *row)
     pack_put_u32(out + 32, row->blob_units);
     pack_put_u16(out + 36, row->file_idx);
     pack_put_u16(out + 38, row->key_bytes);
+    if (pack_row_is_inline(PACK_INDEX_VERSION, row)) memcpy(out + PACK_ENTRY_BYTES_1, key, row->key_bytes);
 }
 
-void myr_pack_row_get(const unsigned char bytes[PACK_ENTRY_BYTES], pack_row *out)
+void myr_pack_row_get(const unsigned char bytes[PACK_ENTRY_BYTES_1], pack_row *out)
 {
     out->model_hash = pack_get_u64(bytes);
     out->version = (int64_t)pack_get_u64(bytes + 8);
@@ -180,7 +191,7 @@ void myr_pack_head_put(unsigned char out[PACK_HEAD_BYTES])
 {
     memset(out, 0, PACK_HEAD_BYTES);
     memcpy(out, PACK_HEAD_MAGIC, 8);
-    pack_put_u32(out + HEAD_VERSION, PACK_VERSION);
+    pack_put_u32(out + HEAD_VERSION, PACK_BLOBS_VERSION);
 }
 
 void myr_pack_tail_put(unsigned char out[PACK_TAIL_BYTES], const pack_tail *tail)
@@ -201,10 +212,7 @@ myr_rc myr_pack_ends_get(const unsigned char head[PACK_HEAD_BYTES], const unsign
                  path);
     }
     uint32_t version = pack_get_u32(head + HEAD_VERSION);
-    if (version != PACK_VERSION) {
-        MYR_FAIL(err, UNSUPPORTED, "%s: pack format %u, this program reads format %d: make the release again", path,
-                 version, PACK_VERSION);
-    }
+    MYR_TRY(pack_version_check(path, version, PACK_BLOBS_VERSION, err));
     if (!myr_pack_is_zero(head + HEAD_ZEROS, PACK_HEAD_BYTES - HEAD_ZEROS)) {
         MYR_FAIL(err, BAD_FORMAT, "%s: the first %d bytes are damaged", path, PACK_HEAD_BYTES);
     }

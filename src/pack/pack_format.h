@@ -3,7 +3,7 @@
  * Everything is little-endian. Nothing here is trusted when read: pack_open.c and pack_read.c check it.
  *
  *   <name>.index   header | meta | zeros to 8 | page sums | zeros to 4096 | body: slots, entries, keys, zeros to 4096
- *                  meta: fleet, partition columns, features, blob files; format 2: a bit per feature that takes text
+ *                  meta: fleet, partition columns, features, blob files, a bit per feature: it takes text
  *   <name>.blobs   head | model, model, … (each a multiple of 64 bytes) | tail
  */
 #ifndef MYR_PACK_FORMAT_H
@@ -15,8 +15,8 @@
 #include "pack/key.h"
 #include "pack/pack.h"
 
-#define PACK_VERSION          1
-#define PACK_VERSION_TEXT     2 /* of an index: a bit per feature ends meta, some of them set */
+#define PACK_INDEX_VERSION    2 /* what is written; 1 (entries of 40 bytes, no inline keys, no bits of text) is read too */
+#define PACK_BLOBS_VERSION    1
 #define PACK_PAGE_BYTES       4096
 #define PACK_INDEX_SUFFIX     ".index"
 #define PACK_BLOBS_SUFFIX     ".blobs"
@@ -29,7 +29,7 @@
 #define PACK_HEADER_BYTES 128
 #define PACK_INDEX_MAGIC  "myrindex"
 typedef struct pack_header {
-    uint32_t version;
+    uint32_t version; /* 1 or PACK_INDEX_VERSION */
     uint64_t file_bytes;
     int64_t release;
     uint32_t model_count;
@@ -49,7 +49,8 @@ typedef struct pack_layout {
     uint64_t sums_offset;
     uint64_t page_count; /* of the body */
     uint64_t body_offset;
-    uint64_t entries_offset; /* from here on: within the body */
+    uint64_t entries_offset; /* from here on: within the body. A multiple of 64, so that an entry is one cache line */
+    uint64_t entry_bytes;
     uint64_t keys_offset;
     uint64_t body_bytes; /* without the zeros at the end */
     uint64_t slot_count;
@@ -71,9 +72,13 @@ static inline uint64_t pack_slot_first(uint64_t key_hash, uint64_t slot_count)
     return (key_hash >> 32) * slot_count >> 32; /* < slot_count, since slot_count < 2^32 */
 }
 
-/* An entry: u64 model hash, i64 version, u64 key offset, u64 blob offset, u32 blob bytes / 64, u16 file, u16 key bytes.
+/*
+ * An entry: u64 model hash, i64 version, u64 key offset, u64 blob offset, u32 blob bytes / 64, u16 file, u16 key bytes;
+ * then, since format 2, a short key (its offset is 0), so that a look-up reads one line of the slots and one of these.
  */
-#define PACK_ENTRY_BYTES     40
+#define PACK_ENTRY_BYTES_1   40
+#define PACK_INLINE_BYTES    24
+#define PACK_ENTRY_BYTES     (PACK_ENTRY_BYTES_1 + PACK_INLINE_BYTES)
 #define PACK_MODEL_BYTES_MAX ((uint64_t)MYR_MODEL_ALIGN * UINT32_MAX)
 typedef struct pack_row {
     uint64_t model_hash;
@@ -131,7 +136,7 @@ static inline uint64_t pack_round_up(uint64_t value, uint64_t to)
 /* Bytes of the bits of features that take text; 0 in format 1, where none does. */
 static inline size_t pack_text_bytes(const pack_header *header)
 {
-    return header->version == PACK_VERSION_TEXT ? ((size_t)header->feature_count + 7) / 8 : 0;
+    return header->version > 1 ? ((size_t)header->feature_count + 7) / 8 : 0;
 }
 bool myr_pack_is_zero(const unsigned char *at, size_t size_bytes);
 
@@ -142,8 +147,14 @@ myr_rc myr_pack_header_get(const unsigned char *bytes, size_t size_bytes, const 
                            myr_err *err);
 /* BAD_FORMAT when a count is past its limit. The sizes can't overflow then. */
 myr_rc myr_pack_layout_of(const pack_header *header, const char *path, pack_layout *out, myr_err *err);
-void myr_pack_row_put(unsigned char out[PACK_ENTRY_BYTES], const pack_row *row);
-void myr_pack_row_get(const unsigned char bytes[PACK_ENTRY_BYTES], pack_row *out);
+/* `key` is put into the entry if it is short enough. */
+void myr_pack_row_put(unsigned char out[PACK_ENTRY_BYTES], const pack_row *row, const unsigned char *key);
+void myr_pack_row_get(const unsigned char bytes[PACK_ENTRY_BYTES_1], pack_row *out);
+/* Does the key stand in the entry? */
+static inline bool pack_row_is_inline(uint32_t version, const pack_row *row)
+{
+    return version > 1 && row->key_bytes <= PACK_INLINE_BYTES;
+}
 void myr_pack_head_put(unsigned char out[PACK_HEAD_BYTES]);
 void myr_pack_tail_put(unsigned char out[PACK_TAIL_BYTES], const pack_tail *tail);
 /* Check both ends of a blob file of file_bytes. */

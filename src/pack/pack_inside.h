@@ -83,7 +83,8 @@ void myr_pack_rows_add(pack_rows *rows, const unsigned char *key, size_t key_byt
 /* The table as the file has it. TOO_LARGE when keys collide more than PACK_PROBE_MAX times. */
 myr_rc myr_pack_rows_finish(pack_rows *rows, uint32_t *out_probe_max, myr_err *err);
 /* A page of the body: slots, entries, keys, zeros. */
-void myr_pack_rows_page(const pack_rows *rows, uint64_t page_idx, unsigned char out[PACK_PAGE_BYTES]);
+void myr_pack_rows_page(const pack_rows *rows, const pack_layout *at, uint64_t page_idx,
+                        unsigned char out[PACK_PAGE_BYTES]);
 
 /* Owned by one thread. */
 struct myr_pack_writer {
@@ -107,7 +108,6 @@ struct myr_pack_writer {
     unsigned char *aligned; /* a model that came unaligned */
     size_t aligned_room;
     uint8_t *text_features; /* per feature: some model takes text there */
-    bool has_text;
     bool is_failed; /* a write failed: what the file holds is not known */
     bool is_committed;
 };

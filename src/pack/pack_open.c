@@ -117,12 +117,12 @@ static myr_rc pack_meta_files(pack_meta_reader *reader, myr_err *err)
     return MYR_OK;
 }
 
-/* Which features take text: only where some do, so that one pack has one form. */
+/* Which features take text. */
 static myr_rc pack_meta_text(pack_meta_reader *reader, myr_pack_info *info, myr_err *err)
 {
     const unsigned char *bits = NULL;
     size_t bytes = pack_text_bytes(&reader->pack->header);
-    if (bytes == 0 && reader->pack->header.version == PACK_VERSION) return MYR_OK;
+    if (bytes == 0) return MYR_OK;
     MYR_TRY(pack_meta_take(reader, bytes, &bits, err));
     uint8_t *text = myr_arena_calloc(reader->pack->arena, (size_t)info->feature_count + 1, 1);
     if (text == NULL)
@@ -137,9 +137,7 @@ static myr_rc pack_meta_text(pack_meta_reader *reader, myr_pack_info *info, myr_
         text[i] = 1;
         count++;
     }
-    if (count == 0)
-        MYR_FAIL(err, BAD_FORMAT, "%s: format %d, but no feature takes text", reader->pack->path, PACK_VERSION_TEXT);
-    info->text_features = text;
+    if (count > 0) info->text_features = text;
     return MYR_OK;
 }
 

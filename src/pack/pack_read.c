@@ -61,8 +61,9 @@ myr_rc myr_pack_touch(const myr_pack *pack, uint64_t offset, uint64_t size_bytes
 static myr_rc pack_row_check(const myr_pack *pack, uint32_t model_idx, const pack_row *row, myr_err *err)
 {
     uint64_t keys_bytes = pack->header.keys_bytes;
-    if (row->key_bytes == 0 || row->key_bytes > MYR_KEY_BYTES_MAX || row->key_offset > keys_bytes ||
-        row->key_bytes > keys_bytes - row->key_offset) {
+    bool is_inline = pack_row_is_inline(pack->header.version, row);
+    if (row->key_bytes == 0 || row->key_bytes > MYR_KEY_BYTES_MAX || (is_inline && row->key_offset != 0) ||
+        (!is_inline && (row->key_offset > keys_bytes || row->key_bytes > keys_bytes - row->key_offset))) {
         MYR_FAIL(err, BAD_FORMAT, "%s: entry %u has its key outside the keys", pack->path, model_idx);
     }
     if (row->file_idx >= pack->header.file_count) {
@@ -83,12 +84,15 @@ myr_rc myr_pack_row_load(const myr_pack *pack, uint32_t model_idx, pack_row *out
 {
     MYR_ASSERT(model_idx < pack->header.model_count);
     const unsigned char *bytes = NULL;
-    MYR_TRY(myr_pack_touch(pack, pack->layout.entries_offset + (uint64_t)model_idx * PACK_ENTRY_BYTES, PACK_ENTRY_BYTES,
-                           &bytes, err));
+    uint64_t entry_bytes = pack->layout.entry_bytes;
+    MYR_TRY(myr_pack_touch(pack, pack->layout.entries_offset + model_idx * entry_bytes, entry_bytes, &bytes, err));
     pack_row row;
     myr_pack_row_get(bytes, &row);
     MYR_TRY(pack_row_check(pack, model_idx, &row, err));
-    MYR_TRY(myr_pack_touch(pack, pack->layout.keys_offset + row.key_offset, row.key_bytes, &bytes, err));
+    bytes += PACK_ENTRY_BYTES_1;
+    if (!pack_row_is_inline(pack->header.version, &row)) {
+        MYR_TRY(myr_pack_touch(pack, pack->layout.keys_offset + row.key_offset, row.key_bytes, &bytes, err));
+    }
     if (bytes[0] >> pack->header.column_count != 0) {
         MYR_FAIL(err, BAD_FORMAT, "%s: entry %u has a key with unknown columns", pack->path, model_idx);
     }
@@ -121,6 +125,7 @@ myr_rc myr_pack_get_entry(const myr_pack *pack, uint32_t model_idx, myr_pack_ent
         .key_bytes = row.key_bytes,
         .model_bytes = (size_t)row.blob_units * MYR_MODEL_ALIGN,
         .model_hash = row.model_hash,
+        .file_idx = row.file_idx,
     };
     return MYR_OK;
 }
@@ -253,6 +258,10 @@ static myr_rc pack_verify_slots(const myr_pack *pack, myr_err *err)
 {
     const unsigned char *slots = pack->index.data + pack->layout.body_offset; /* its pages were checked just now */
     uint64_t taken = 0;
+    uint64_t slots_end = pack->layout.slot_count * PACK_SLOT_BYTES;
+    if (!myr_pack_is_zero(slots + slots_end, pack->layout.entries_offset - slots_end)) {
+        MYR_FAIL(err, BAD_FORMAT, "%s: bytes stand between the slots and the entries", pack->path);
+    }
     for (uint64_t i = 0; i < pack->layout.slot_count; i++) {
         uint32_t entry_number = pack_get_u32(slots + i * PACK_SLOT_BYTES + 4);
         bool is_empty = myr_pack_is_zero(slots + i * PACK_SLOT_BYTES, PACK_SLOT_BYTES);
@@ -271,7 +280,8 @@ static myr_rc pack_verify_slots(const myr_pack *pack, myr_err *err)
 
 #define PACK_OFFSET_UNKNOWN UINT64_MAX /* the entry before was damaged */
 
-/* One model and its entry: keys lie one after the other, and the look-up finds this entry by its key. */
+/* One model and its entry: keys lie one after the other (those in entries: zeros behind them), and the look-up finds
+ * this entry by its key. */
 static myr_rc pack_verify_model(const myr_pack *pack, uint32_t model_idx, uint64_t *key_offset, myr_err *err)
 {
     pack_row row;
@@ -279,8 +289,16 @@ static myr_rc pack_verify_model(const myr_pack *pack, uint32_t model_idx, uint64
     uint64_t expected = *key_offset;
     *key_offset = PACK_OFFSET_UNKNOWN;
     MYR_TRY(myr_pack_row_load(pack, model_idx, &row, &key, err));
-    *key_offset = row.key_offset + row.key_bytes;
-    if (row.key_offset != expected && expected != PACK_OFFSET_UNKNOWN) {
+    if (pack_row_is_inline(pack->header.version, &row)) {
+        *key_offset = expected;
+        if (!myr_pack_is_zero(key + row.key_bytes, PACK_INLINE_BYTES - row.key_bytes)) {
+            MYR_FAIL(err, BAD_FORMAT, "%s: bytes stand behind the key of entry %u", pack->path, model_idx);
+        }
+    } else {
+        *key_offset = row.key_offset + row.key_bytes;
+    }
+    if (!pack_row_is_inline(pack->header.version, &row) && row.key_offset != expected &&
+        expected != PACK_OFFSET_UNKNOWN) {
         MYR_FAIL(err, BAD_FORMAT, "%s: the key of entry %u is not where the one before ends", pack->path, model_idx);
     }
     uint32_t found = MYR_PACK_NONE;

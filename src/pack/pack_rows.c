@@ -1,6 +1,7 @@
 /*
  * The rows of an index while it is built. Entries are kept as they will lie in the file, so that a pack of n models
- * costs n x (40 + key + about 16) bytes of memory and the file is written from these arrays without another copy.
+ * costs n x (64 + about 16, and the longer keys) bytes of memory and the file is written from these arrays without
+ * another copy.
  */
 #include "pack/pack_inside.h"
 
@@ -33,9 +34,11 @@ static const unsigned char *pack_rows_key(const pack_rows *rows, uint32_t entry_
 {
     MYR_ASSERT(entry_idx < rows->count);
     pack_row row;
-    myr_pack_row_get(rows->entries + (size_t)entry_idx * PACK_ENTRY_BYTES, &row);
-    MYR_ASSERT(row.key_offset + row.key_bytes <= rows->keys_bytes);
+    const unsigned char *entry = rows->entries + (size_t)entry_idx * PACK_ENTRY_BYTES;
+    myr_pack_row_get(entry, &row);
     *out_bytes = row.key_bytes;
+    if (pack_row_is_inline(PACK_INDEX_VERSION, &row)) return entry + PACK_ENTRY_BYTES_1;
+    MYR_ASSERT(row.key_offset + row.key_bytes <= rows->keys_bytes);
     return rows->keys + row.key_offset;
 }
 
@@ -110,11 +113,14 @@ void myr_pack_rows_add(pack_rows *rows, const unsigned char *key, size_t key_byt
 {
     MYR_ASSERT(rows->count < rows->room && key_bytes <= rows->keys_room - rows->keys_bytes);
     MYR_ASSERT(key_bytes > 0 && key_bytes <= MYR_KEY_BYTES_MAX);
-    row.key_offset = rows->keys_bytes;
     row.key_bytes = (uint16_t)key_bytes;
-    memcpy(rows->keys + rows->keys_bytes, key, key_bytes);
-    myr_pack_row_put(rows->entries + (size_t)rows->count * PACK_ENTRY_BYTES, &row);
-    rows->keys_bytes += key_bytes;
+    row.key_offset = 0;
+    if (!pack_row_is_inline(PACK_INDEX_VERSION, &row)) {
+        row.key_offset = rows->keys_bytes;
+        memcpy(rows->keys + rows->keys_bytes, key, key_bytes);
+        rows->keys_bytes += key_bytes;
+    }
+    myr_pack_row_put(rows->entries + (size_t)rows->count * PACK_ENTRY_BYTES, &row, key);
     rows->count++;
     pack_slots_put(rows->slots, rows->slot_count, myr_key_hash(key, key_bytes), rows->count - 1);
 }
@@ -147,15 +153,15 @@ static void pack_page_part(const unsigned char *part, uint64_t start, uint64_t s
     }
 }
 
-void myr_pack_rows_page(const pack_rows *rows, uint64_t page_idx, unsigned char out[PACK_PAGE_BYTES])
+void myr_pack_rows_page(const pack_rows *rows, const pack_layout *at, uint64_t page_idx,
+                        unsigned char out[PACK_PAGE_BYTES])
 {
-    uint64_t slots_bytes = pack_slot_count(rows->count) * PACK_SLOT_BYTES;
     uint64_t entries_bytes = (uint64_t)rows->count * PACK_ENTRY_BYTES;
     MYR_ASSERT(rows->count == 0 ||
                rows->slot_count == pack_slot_count(rows->count)); /* myr_pack_rows_finish was called */
     memset(out, 0, PACK_PAGE_BYTES);
     uint64_t page_start = page_idx * PACK_PAGE_BYTES;
-    pack_page_part(rows->slots, 0, slots_bytes, page_start, out);
-    pack_page_part(rows->entries, slots_bytes, entries_bytes, page_start, out);
-    pack_page_part(rows->keys, slots_bytes + entries_bytes, rows->keys_bytes, page_start, out);
+    pack_page_part(rows->slots, 0, at->slot_count * PACK_SLOT_BYTES, page_start, out);
+    pack_page_part(rows->entries, at->entries_offset, entries_bytes, page_start, out);
+    pack_page_part(rows->keys, at->keys_offset, rows->keys_bytes, page_start, out);
 }

@@ -131,7 +131,7 @@ static myr_rc pack_writer_admit(myr_pack_writer *writer, const unsigned char *ke
 /* Remember which features the model takes as texts. */
 static void pack_writer_note_text(myr_pack_writer *writer, const myr_model *model)
 {
-    if (model != NULL && myr_model_mark_text(model, writer->text_features)) writer->has_text = true;
+    if (model != NULL) MYR_IGNORE(myr_model_mark_text(model, writer->text_features)); /* whether any is set shows */
 }
 
 /* The model must be one that the reader will accept. Its bytes are copied only if they are not aligned. */

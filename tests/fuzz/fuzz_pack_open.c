@@ -100,7 +100,7 @@ static void fuzz_reseal(unsigned char *bytes, size_t size)
     pack_layout at;
     unsigned char *sealed = bytes + PACK_HEADER_BYTES - 8;
     memcpy(bytes, PACK_INDEX_MAGIC, 8);
-    pack_put_u32(bytes + 8, bytes[8] == PACK_VERSION_TEXT ? PACK_VERSION_TEXT : PACK_VERSION);
+    pack_put_u32(bytes + 8, bytes[8] % 2 == 1 ? 1 : PACK_INDEX_VERSION); /* both formats are read */
     pack_put_u64(sealed, myr_hash64(bytes, PACK_HEADER_BYTES - 8, 0));
     if (myr_pack_header_get(bytes, size, "fuzz", &header, NULL) != MYR_OK) return;
     if (myr_pack_layout_of(&header, "fuzz", &at, NULL) != MYR_OK || at.file_bytes != size) return;

@@ -85,6 +85,87 @@ TEST(verify_passes_a_good_pack)
     EXPECT_RC(myr_pack_verify(pack, NULL, NULL), OK, NULL);
 }
 
+/* Keys on both sides of what fits an entry: mask, size and bytes of one BYTES column are 3 + n. */
+TEST(long_keys_stand_apart_short_ones_in_their_entry)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    char brands[4][64];
+    const char *texts[4];
+    for (int i = 0; i < 4; i++) {
+        snprintf(brands[i], sizeof brands[i], "brand=%.*s", PACK_INLINE_BYTES - 5 + i, "abcdefghijklmnopqrstuvwxyz");
+        texts[i] = brands[i];
+    }
+    EXPECT_INT(fixture_key_of(texts[2]).size, PACK_INLINE_BYTES);
+    fixture_write(dir, "oj-1", texts, 4);
+    MYR_AUTO(myr_pack_ptr) pack = fixture_open(dir, "oj-1.index");
+    EXPECT_INT(pack->header.keys_bytes, PACK_INLINE_BYTES + 1);
+    for (int i = 0; i < 4; i++) {
+        pack_row row;
+        const unsigned char *key = NULL;
+        EXPECT_INT(fixture_find(pack, texts[i]), i);
+        EXPECT_RC(myr_pack_row_load(pack, (uint32_t)i, &row, &key, NULL), OK, NULL);
+        EXPECT(pack_row_is_inline(pack->header.version, &row) == (i < 3));
+    }
+    EXPECT_RC(myr_pack_verify(pack, NULL, NULL), OK, NULL);
+}
+
+/* A pack that format 1 wrote (three models: lanes, nodes, linear) answers as it did then. */
+TEST(reads_the_first_format)
+{
+    myr_err err = {0};
+    MYR_AUTO(myr_pack_ptr) pack = NULL;
+    EXPECT_RC(myr_pack_open(MYR_TEST_DATA "/pack-v1/r1.index", &pack, &err), OK, &err);
+    const myr_pack_info *info = myr_pack_get_info(pack);
+    EXPECT_INT(pack->header.version, 1);
+    EXPECT_INT(info->model_count, 3);
+    EXPECT(info->text_features == NULL);
+    EXPECT_RC(myr_pack_verify(pack, NULL, &err), OK, &err);
+    static const double wanted[] = {0.3996207335204151, 0.3660451559198741, 5};
+    static const char *const names[] = {"store=1", "store=2", ""};
+    const double row[] = {0.5, -1.25, 2};
+    for (int i = 0; i < 3; i++) {
+        myr_segment segment;
+        fixture_key key;
+        uint32_t idx = MYR_PACK_NONE;
+        const myr_model *model = NULL;
+        double value = 0;
+        EXPECT_RC(myr_segment_parse(myr_str_of(names[i]), &segment, &err), OK, &err);
+        EXPECT_RC(myr_key_from_segment(&info->keys, &segment, key.bytes, &key.size, &err), OK, &err);
+        EXPECT_RC(myr_pack_find(pack, key.bytes, key.size, myr_key_hash(key.bytes, key.size), &idx, &err), OK, &err);
+        EXPECT_RC(myr_pack_model(pack, idx, &model, &err), OK, &err);
+        myr_model_predict(model, row, info->feature_count, 1, &value);
+        EXPECT(value == wanted[i]);
+    }
+}
+
+/* Formats of tomorrow are named, not guessed at: one past what is read, in either file. */
+TEST(a_newer_format_is_refused_by_its_number)
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    fixture_write(dir, "oj-1", segments, SEGMENTS);
+    static const char *const files[] = {"oj-1.index", "oj-1.blobs"};
+    static const uint32_t newest[] = {PACK_INDEX_VERSION, PACK_BLOBS_VERSION};
+    for (int f = 0; f < 2; f++) {
+        unsigned char *bytes = NULL;
+        fixture_path path;
+        myr_err err = {0};
+        myr_pack *pack = NULL;
+        char wanted[32];
+        size_t size = fixture_read(dir, files[f], &bytes);
+        pack_put_u32(bytes + 8, newest[f] + 1);
+        fixture_rewrite(dir, files[f], bytes, size);
+        FIXTURE_PATH(path, dir, "oj-1.index");
+        EXPECT_RC(myr_pack_open(path, &pack, &err), UNSUPPORTED, &err);
+        snprintf(wanted, sizeof wanted, "pack format %u,", newest[f] + 1);
+        EXPECT(strstr(err.message, files[f]) != NULL && strstr(err.message, wanted) != NULL);
+        pack_put_u32(bytes + 8, newest[f]);
+        fixture_rewrite(dir, files[f], bytes, size);
+        myr_free(bytes);
+    }
+}
+
 TEST(empty_pack_has_no_blob_file)
 {
     char dir[TESTING_PATH_BYTES];
