@@ -159,9 +159,8 @@ TEST(lies_about_text_features_are_refused)
     EXPECT_RC(open_resealed(dir, bytes, size, &err), BAD_FORMAT, &err);
     EXPECT_HAS(err.message, "feature 3 of 3 takes text");
     *bits = 2;
-    pack_put_u32(bytes + 8, 1); /* format 1 has no bits: one byte too many */
+    pack_put_u32(bytes + 8, 1); /* format 1 has other parts and no bits */
     EXPECT_RC(open_resealed(dir, bytes, size, &err), BAD_FORMAT, &err);
-    EXPECT_HAS(err.message, "1 bytes stand after the names");
 }
 
 RUN()
