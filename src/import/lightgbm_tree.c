@@ -23,11 +23,11 @@ typedef enum tree_field {
     FIELD_CAT_BOUNDARIES,
     FIELD_CAT_THRESHOLD,
     FIELD_IS_LINEAR,
-    FIELD_LEAF_CONST, /* from here on not read: linear trees */
+    FIELD_LEAF_CONST, /* linear trees */
     FIELD_NUM_FEATURES,
     FIELD_LEAF_FEATURES,
     FIELD_LEAF_COEFF,
-    FIELD_SPLIT_GAIN, /* statistics of the training */
+    FIELD_SPLIT_GAIN, /* statistics of the training; of these, counts alone are read */
     FIELD_LEAF_WEIGHT,
     FIELD_LEAF_COUNT,
     FIELD_INTERNAL_VALUE,
@@ -146,7 +146,7 @@ static myr_rc tree_next_double(tree_ctx *c, tree_field field, uint32_t idx, myr_
     MYR_ASSERT(there);
     if (!myr_parse_double(token, &value) || isnan(value)) {
         TREE_FAIL(c, BAD_FORMAT, "%s of %s %u is %.*s, not a number", tree_field_names[field],
-                  field == FIELD_LEAF_VALUE ? "leaf" : "node", idx, MYR_STR_ARG(token));
+                  field == FIELD_LEAF_VALUE || field == FIELD_LEAF_CONST ? "leaf" : "node", idx, MYR_STR_ARG(token));
     }
     *out = value;
     return MYR_OK;
@@ -333,6 +333,62 @@ static myr_rc tree_all_covers(tree_ctx *c)
     return tree_covers(c, FIELD_INTERNAL_COUNT, c->tree.split_count, &c->tree.split_covers);
 }
 
+/* ---- linear trees ---- */
+
+/* num_features: how many terms each leaf has. Their sum is at most the number of tokens, so memory is bounded. */
+static myr_rc tree_line_counts(tree_ctx *c, myr_leaf_line *lines, uint64_t *out_total)
+{
+    myr_str rest = c->fields[FIELD_NUM_FEATURES];
+    uint64_t total = 0;
+    MYR_TRY(tree_count_tokens(c, FIELD_NUM_FEATURES, c->tree.leaf_count));
+    for (uint32_t k = 0; k < c->tree.leaf_count; k++) {
+        int64_t count;
+        MYR_TRY(tree_next_int(c, FIELD_NUM_FEATURES, k, &rest, 0, c->reader->feature_count, &count));
+        lines[k].count = (uint32_t)count;
+        total += (uint64_t)count;
+    }
+    *out_total = total;
+    return MYR_OK;
+}
+
+static myr_rc tree_line_terms(tree_ctx *c, myr_leaf_line *lines, double *coefficients, uint32_t *features)
+{
+    myr_str constants = c->fields[FIELD_LEAF_CONST];
+    myr_str columns = c->fields[FIELD_LEAF_FEATURES];
+    myr_str factors = c->fields[FIELD_LEAF_COEFF];
+    for (uint32_t k = 0; k < c->tree.leaf_count; k++) {
+        MYR_TRY(tree_next_double(c, FIELD_LEAF_CONST, k, &constants, &lines[k].constant));
+        lines[k].coefficients = coefficients;
+        lines[k].features = features;
+        for (uint32_t i = 0; i < lines[k].count; i++) {
+            int64_t feature;
+            MYR_TRY(
+                tree_next_int(c, FIELD_LEAF_FEATURES, k, &columns, 0, (int64_t)c->reader->feature_count - 1, &feature));
+            MYR_TRY(tree_next_double(c, FIELD_LEAF_COEFF, k, &factors, coefficients++));
+            *features++ = (uint32_t)feature;
+        }
+    }
+    return MYR_OK;
+}
+
+static myr_rc tree_lines(tree_ctx *c)
+{
+    uint64_t total = 0;
+    myr_arena *arena = c->reader->arena;
+    myr_leaf_line *lines = myr_arena_calloc(arena, c->tree.leaf_count, sizeof *lines);
+    if (lines == NULL) return tree_no_memory(c);
+    MYR_TRY(tree_count_tokens(c, FIELD_LEAF_CONST, c->tree.leaf_count));
+    MYR_TRY(tree_line_counts(c, lines, &total));
+    MYR_TRY(tree_count_tokens(c, FIELD_LEAF_FEATURES, total));
+    MYR_TRY(tree_count_tokens(c, FIELD_LEAF_COEFF, total));
+    double *coefficients = myr_arena_calloc(arena, (size_t)total + 1, sizeof *coefficients);
+    uint32_t *features = myr_arena_calloc(arena, (size_t)total + 1, sizeof *features);
+    if (coefficients == NULL || features == NULL) return tree_no_memory(c);
+    MYR_TRY(tree_line_terms(c, lines, coefficients, features));
+    c->tree.lines = lines;
+    return MYR_OK;
+}
+
 /* ---- shape ---- */
 
 static myr_rc tree_scratch(tree_ctx *c)
@@ -391,16 +447,17 @@ static myr_rc tree_check_shape(tree_ctx *c)
 
 /* ---- all together ---- */
 
-static myr_rc tree_check_linear(tree_ctx *c)
+static myr_rc tree_check_linear(tree_ctx *c, bool *out_linear)
 {
     int64_t is_linear = 0;
     if (c->seen[FIELD_IS_LINEAR]) MYR_TRY(tree_number(c, FIELD_IS_LINEAR, 0, 1, &is_linear));
-    if (is_linear != 0) {
-        TREE_FAIL(c, UNSUPPORTED, "%s: linear trees are not supported; train with linear_tree=false", "is_linear=1");
-    }
     for (tree_field field = FIELD_LEAF_CONST; field <= FIELD_LEAF_COEFF; field++) {
-        if (c->seen[field]) TREE_FAIL(c, BAD_FORMAT, "field %s without is_linear=1", tree_field_names[field]);
+        if (is_linear == 0 && c->seen[field])
+            TREE_FAIL(c, BAD_FORMAT, "field %s without is_linear=1", tree_field_names[field]);
+        if (is_linear != 0 && !c->seen[field])
+            TREE_FAIL(c, BAD_FORMAT, "is_linear=1 without field %s", tree_field_names[field]);
     }
+    *out_linear = is_linear != 0;
     return MYR_OK;
 }
 
@@ -418,8 +475,9 @@ myr_rc myr_lightgbm_tree(myr_lightgbm_reader *reader, uint32_t tree_idx, myr_tre
     tree_ctx c = {.reader = reader, .file = reader->src->name, .tree_idx = tree_idx, .err = reader->err};
     int64_t leaves;
     int64_t categories;
+    bool is_linear;
     MYR_TRY(tree_gather(&c));
-    MYR_TRY(tree_check_linear(&c));
+    MYR_TRY(tree_check_linear(&c, &is_linear));
     MYR_TRY(tree_number(&c, FIELD_NUM_LEAVES, 1, MYR_TREE_LEAVES_MAX, &leaves));
     MYR_TRY(tree_number(&c, FIELD_NUM_CAT, 0, leaves - 1, &categories));
     c.num_cat = (uint32_t)categories;
@@ -432,6 +490,7 @@ myr_rc myr_lightgbm_tree(myr_lightgbm_reader *reader, uint32_t tree_idx, myr_tre
         MYR_TRY(tree_splits(&c));
         MYR_TRY(tree_check_shape(&c));
     }
+    if (is_linear) MYR_TRY(tree_lines(&c));
     MYR_TRY(tree_all_covers(&c));
     *out = c.tree;
     return MYR_OK;

@@ -14,7 +14,7 @@ typedef struct check_ctx {
     model_header h;
     model_map map;
     const unsigned char *bytes;
-    uint32_t words_used;
+    uint32_t words_used, lines_used;
     bool special;
     myr_err *err;
 } check_ctx;
@@ -30,6 +30,22 @@ static myr_rc check_zeros(const check_ctx *c, uint64_t from, uint64_t to)
     return MYR_OK;
 }
 
+static myr_rc check_lines_header(const model_header *h, myr_err *err)
+{
+    bool lines = (h->flags & MODEL_LINES) != 0;
+    if (lines && (h->kind != MYR_MODEL_TREES || h->calc != MYR_CALC_F64 || (h->flags & MODEL_LANES) != 0)) {
+        MYR_FAIL(err, BAD_FORMAT, "model: kind %u, calc %u, flags 0x%x: only nodes in double have lines", h->kind,
+                 h->calc, h->flags);
+    }
+    if ((h->flags & MODEL_LANES) == 0 && lines != (h->line_count != 0)) {
+        MYR_FAIL(err, BAD_FORMAT, "model: %u lines, flags 0x%x", h->line_count, h->flags);
+    }
+    if ((h->flags & MODEL_LANES) == 0 && !lines && h->line_term_count != 0) {
+        MYR_FAIL(err, BAD_FORMAT, "model: %u terms of lines, but no lines", h->line_term_count);
+    }
+    return MYR_OK;
+}
+
 static myr_rc check_enums(const model_header *h, myr_err *err)
 {
     if (h->kind != MYR_MODEL_TREES && h->kind != MYR_MODEL_LINEAR) {
@@ -40,7 +56,7 @@ static myr_rc check_enums(const model_header *h, myr_err *err)
     if (h->transform >= MYR_TRANSFORM_COUNT_) {
         MYR_FAIL(err, BAD_FORMAT, "model: transform %u is not known", h->transform);
     }
-    int known = MODEL_AVERAGE | MODEL_SPECIAL | MODEL_LANES | (h->version >= 3 ? MODEL_SECTIONS : 0);
+    int known = MODEL_AVERAGE | MODEL_SPECIAL | MODEL_LANES | (h->version >= 3 ? MODEL_SECTIONS | MODEL_LINES : 0);
     if ((h->flags & ~known) != 0) {
         MYR_FAIL(err, BAD_FORMAT, "model: flags 0x%x are not known", h->flags);
     }
@@ -48,11 +64,10 @@ static myr_rc check_enums(const model_header *h, myr_err *err)
         if (h->kind != MYR_MODEL_TREES) {
             MYR_FAIL(err, BAD_FORMAT, "model: kind %u, flags 0x%x: only trees lie in lanes", h->kind, h->flags);
         }
-    } else if ((h->numeric_columns | h->set_columns | h->key_blocks | h->low_count | h->book_count) != 0 ||
-               h->entry_bytes != 0) {
+    } else if (h->numeric_columns != 0 || h->entry_bytes != 0) {
         MYR_FAIL(err, BAD_FORMAT, "model: counts of lanes, but it has none");
     }
-    return MYR_OK;
+    return check_lines_header(h, err);
 }
 
 static myr_rc check_numbers(const model_header *h, myr_err *err)
@@ -127,9 +142,11 @@ static myr_rc check_bases(const check_ctx *c)
     return MYR_OK;
 }
 
-static myr_rc check_leaf(const check_ctx *c, const model_node *n, uint32_t tree_idx, uint32_t slot)
+static myr_rc check_leaf(check_ctx *c, const model_node *n, uint32_t tree_idx, uint32_t slot)
 {
-    if (n->column != 0 || n->flags != 0) {
+    if ((c->h.flags & MODEL_LINES) != 0) {
+        MYR_TRY(myr_lines_check_leaf(n, c->h.line_count, &c->lines_used, tree_idx, slot, c->err));
+    } else if (n->column != 0 || n->flags != 0) {
         MYR_FAIL(c->err, BAD_FORMAT, "model: tree %u, slot %u: a leaf has column %u, flags 0x%x", tree_idx, slot,
                  n->column, n->flags);
     }
@@ -222,6 +239,10 @@ static myr_rc check_trees(check_ctx *c)
     if (c->words_used != c->h.word_count) {
         MYR_FAIL(c->err, BAD_FORMAT, "model: %u category words, %u used", c->h.word_count, c->words_used);
     }
+    if ((c->h.flags & MODEL_LINES) != 0 && c->lines_used != c->h.line_count) {
+        MYR_FAIL(c->err, BAD_FORMAT, "model: %u lines, %u used", c->h.line_count, c->lines_used);
+    }
+    if ((c->h.flags & MODEL_LINES) != 0) MYR_TRY(myr_lines_check(&c->h, c->bytes, c->err));
     if (c->special != ((c->h.flags & MODEL_SPECIAL) != 0)) {
         MYR_FAIL(c->err, BAD_FORMAT, "model: flags 0x%x do not fit its nodes", c->h.flags);
     }
@@ -269,7 +290,9 @@ myr_rc myr_model_check(const void *bytes, size_t size_bytes, const myr_model **o
     MYR_TRY(check_zeros(&c, c.map.bases_end, c.map.trees_at));
     MYR_TRY(check_zeros(&c, c.map.trees_end, c.map.items_at));
     MYR_TRY(check_zeros(&c, c.map.items_end, c.map.words_at));
-    MYR_TRY(check_zeros(&c, c.map.words_end, c.map.size));
+    MYR_TRY(check_zeros(&c, c.map.words_end, c.map.lines_at));
+    MYR_TRY(check_zeros(&c, c.map.lines_end, c.map.line_terms_at));
+    MYR_TRY(check_zeros(&c, c.map.line_terms_end, c.map.size));
     MYR_TRY(check_bases(&c));
     if (c.h.kind == MYR_MODEL_LINEAR) {
         MYR_TRY(check_terms(&c));

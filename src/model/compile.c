@@ -16,22 +16,11 @@ typedef struct compile_ctx {
     unsigned char *bytes;
     model_map map;
     uint32_t nodes_used, words_used;
+    model_lines_used lines_used;
     int32_t *queue;      /* per slot of one tree: the split (>= 0) or leaf (~x) that comes to stand there */
     unsigned char *seen; /* per split, then per leaf of one tree */
     myr_err *err;
 } compile_ctx;
-
-/* What a NaN does at a set: NONE reads it as category 0. */
-static bool compile_set_has_zero(const myr_tree *tree, const myr_split *split)
-{
-    return split->category_count > 0 && (tree->category_words[split->category_first] & 1u) != 0;
-}
-
-static bool compile_nan_left(const myr_tree *tree, const myr_split *split)
-{
-    if (split->missing != MYR_MISSING_NONE) return split->default_left != 0;
-    return split->is_category ? compile_set_has_zero(tree, split) : 0.0 <= split->threshold;
-}
 
 static myr_rc compile_check_category(const compile_ctx *c, const myr_tree *tree, uint32_t t, uint32_t s)
 {
@@ -133,7 +122,7 @@ static myr_rc compile_claim(compile_ctx *c, const myr_tree *tree, uint32_t t, ui
 static void compile_write_split(compile_ctx *c, const myr_tree *tree, const myr_split *split, model_node *out)
 {
     out->column = (uint16_t)(c->feature_map != NULL ? c->feature_map[split->feature] : split->feature);
-    out->flags = compile_nan_left(tree, split) ? NODE_NAN_LEFT : 0;
+    out->flags = model_nan_left(tree, split) ? NODE_NAN_LEFT : 0;
     if (!split->is_category) {
         out->u.value = split->threshold;
         if (split->missing == MYR_MISSING_ZERO) out->flags |= NODE_ZERO;
@@ -163,6 +152,9 @@ static myr_rc compile_tree(compile_ctx *c, uint32_t t)
         int32_t what = c->queue[slot];
         if (what < 0) {
             nodes[slot].u.value = tree->leaves[~what];
+            if (tree->lines != NULL) {
+                myr_lines_write(&tree->lines[~what], c->feature_map, &c->map, c->bytes, &c->lines_used, &nodes[slot]);
+            }
             continue;
         }
         const myr_split *split = &tree->splits[what];
@@ -239,6 +231,7 @@ static myr_rc compile_count_trees(compile_ctx *c, uint32_t *leaves_max)
         MYR_FAIL(c->err, TOO_LARGE, "%u trees, at most %d", d->tree_count, MYR_TREES_MAX);
     for (uint32_t t = 0; t < d->tree_count; t++) {
         MYR_TRY(compile_check_tree(c, t, &words));
+        MYR_TRY(myr_lines_count(d, t, &c->h, c->err));
         nodes += 2 * (uint64_t)d->trees[t].leaf_count;
         if (d->trees[t].leaf_count > *leaves_max) *leaves_max = d->trees[t].leaf_count;
         if (nodes > MODEL_ITEMS_MAX || words > MODEL_ITEMS_MAX) {
@@ -297,6 +290,7 @@ static myr_rc compile_trees(compile_ctx *c, uint32_t leaves_max)
         MYR_TRY(compile_tree(c, t));
     }
     MYR_ASSERT(c->nodes_used == c->h.item_count && c->words_used == c->h.word_count);
+    MYR_ASSERT(c->lines_used.lines == c->h.line_count && c->lines_used.terms == c->h.line_term_count);
     return MYR_OK;
 }
 
@@ -309,7 +303,7 @@ static void compile_header(compile_ctx *c, uint32_t column_count)
     c->h.kind = (uint8_t)d->kind;
     c->h.calc = (uint8_t)d->calc;
     c->h.transform = (uint8_t)d->transform;
-    c->h.flags = d->average ? MODEL_AVERAGE : 0;
+    c->h.flags |= d->average ? MODEL_AVERAGE : 0; /* MODEL_LINES may stand there */
     c->h.column_count = column_count;
     c->h.margin_count = d->margin_count;
     c->h.transform_param = sigmoid && d->calc == MYR_CALC_F64 ? d->transform_param : 0.0;

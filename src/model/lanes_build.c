@@ -376,6 +376,7 @@ static void build_open(build_ctx *c, const unsigned char *nodes_model)
 static bool build_trees_fit(const build_ctx *c, bool always)
 {
     if (c->h.kind != MYR_MODEL_TREES || c->h.tree_count < (always ? 1 : BUILD_TREES_MIN)) return false;
+    if ((c->h.flags & MODEL_LINES) != 0) return false; /* a lane's leaf is one number */
     for (uint32_t t = 0; t < c->h.tree_count; t++) {
         if (build_leaves_of(c, t) > LANES_LEAVES_MAX) return false;
     }

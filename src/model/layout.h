@@ -6,6 +6,7 @@
  *   trees           8 bytes each: first node, output
  *   nodes           16 bytes each: all trees of the model, one after the other
  *   category words  32 bits each: the sets of the categorical splits, in the order of their nodes
+ *   lines, terms    16 bytes each: the leaves of linear trees (lines.c)
  *
  * or, for a linear model, header, base margins, terms of 24 bytes. Every section begins on a multiple of 64 bytes; what
  * lies between is zero, and checked to be. A model of trees may lie in lanes instead (lanes.h), which is what the fast
@@ -35,7 +36,8 @@ enum {
     MODEL_LANES = 4,   /* header flag: the trees lie in lanes */
     MODEL_NAMES = 8,   /* header flags: sections that follow the model (section.h) */
     MODEL_EXPLAIN = 16,
-    MODEL_SECTIONS = MODEL_NAMES | MODEL_EXPLAIN
+    MODEL_SECTIONS = MODEL_NAMES | MODEL_EXPLAIN,
+    MODEL_LINES = 32 /* header flag: some leaf is a line; nodes only */
 };
 
 enum {
@@ -60,7 +62,14 @@ typedef struct model_header {
     uint64_t size_bytes; /* without the sections that follow */
     uint32_t average_over;
     uint32_t entry_bytes;
-    uint16_t set_columns, key_blocks, low_count, book_count;
+    union {
+        struct { /* lanes */
+            uint16_t set_columns, key_blocks, low_count, book_count;
+        };
+        struct { /* nodes: with MODEL_LINES, else 0 */
+            uint32_t line_count, line_term_count;
+        };
+    };
 } model_header;
 
 typedef struct model_tree {
@@ -89,14 +98,26 @@ typedef struct model_term {
     uint32_t output; /* terms stand in the order of their outputs, as many of each */
 } model_term;
 
+typedef struct model_line {
+    double constant;
+    uint32_t first, count; /* terms */
+} model_line;
+
+typedef struct model_line_term {
+    double coefficient;
+    uint32_t column;
+    uint32_t pad;
+} model_line_term;
+
 _Static_assert(sizeof(model_header) == 64 && sizeof(model_tree) == 8 && sizeof(model_node) == 16 &&
-                   sizeof(model_term) == 24,
+                   sizeof(model_term) == 24 && sizeof(model_line) == 16 && sizeof(model_line_term) == 16,
                "the layout is frozen");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packs are little-endian");
 
 /* Offsets of the sections in bytes. */
 typedef struct model_map {
-    uint64_t bases_at, bases_end, trees_at, trees_end, items_at, items_end, words_at, words_end, size;
+    uint64_t bases_at, bases_end, trees_at, trees_end, items_at, items_end, words_at, words_end;
+    uint64_t lines_at, lines_end, line_terms_at, line_terms_end, size;
 } model_map;
 
 static inline uint64_t model_round_up(uint64_t offset)
@@ -117,7 +138,12 @@ static inline model_map model_map_of(const model_header *h)
     m.items_end = m.items_at + (uint64_t)h->item_count * item_bytes;
     m.words_at = model_round_up(m.items_end);
     m.words_end = m.words_at + (uint64_t)h->word_count * sizeof(uint32_t);
-    m.size = model_round_up(m.words_end);
+    bool lines = (h->flags & MODEL_LINES) != 0;
+    m.lines_at = model_round_up(m.words_end);
+    m.lines_end = m.lines_at + (lines ? (uint64_t)h->line_count * sizeof(model_line) : 0);
+    m.line_terms_at = model_round_up(m.lines_end);
+    m.line_terms_end = m.line_terms_at + (lines ? (uint64_t)h->line_term_count * sizeof(model_line_term) : 0);
+    m.size = model_round_up(m.line_terms_end);
     return m;
 }
 
@@ -125,6 +151,14 @@ static inline model_map model_map_of(const model_header *h)
 static inline bool model_is_float(double value)
 {
     return (double)(float)value == value;
+}
+
+/* Where a NaN goes at a described split; NONE reads it as 0, or as category 0. */
+static inline bool model_nan_left(const myr_tree *tree, const myr_split *split)
+{
+    if (split->missing != MYR_MISSING_NONE) return split->default_left != 0;
+    if (!split->is_category) return 0.0 <= split->threshold;
+    return split->category_count > 0 && (tree->category_words[split->category_first] & 1u) != 0;
 }
 
 /* Is x in a set of `count` words? Truncated toward zero; what is no category number is not in it. Never a NaN. */
@@ -141,6 +175,26 @@ static inline bool model_in_set(const uint32_t *words, uint32_t count, double x,
 #define MODEL_TILE 256 /* rows that pass a tree before the next one is read */
 void myr_model_walk(const model_header *h, const unsigned char *bytes, const double *rows, size_t row_stride,
                     size_t row_count, double *margins);
+
+/* ---- linear trees (lines.c) ---- */
+
+typedef struct model_lines_used {
+    uint32_t lines, terms;
+} model_lines_used;
+
+/* Check the lines of a tree, if it has any, and add them to the header's counts and flags. Errors: BAD_INPUT, TOO_LARGE. */
+myr_rc myr_lines_count(const myr_model_desc *desc, uint32_t tree_idx, model_header *h, myr_err *err);
+/* Write the next line, and its number into the leaf's node. */
+void myr_lines_write(const myr_leaf_line *line, const uint32_t *feature_map, const model_map *map, unsigned char *bytes,
+                     model_lines_used *used, model_node *out_leaf);
+/* The number of a leaf's line is none, or the next one. */
+myr_rc myr_lines_check_leaf(const model_node *leaf, uint32_t line_count, uint32_t *used, uint32_t tree_idx,
+                            uint32_t slot, myr_err *err);
+/* All lines and terms of untrusted bytes whose size is right. */
+myr_rc myr_lines_check(const model_header *h, const unsigned char *bytes, myr_err *err);
+/* What a leaf of a checked model gives to a row: its line's value, or its constant. */
+double myr_lines_leaf(const model_header *h, const model_map *map, const unsigned char *bytes, const model_node *leaf,
+                      const double *row);
 
 /* One margin that becomes two values. */
 static inline bool model_is_pair(uint8_t transform)

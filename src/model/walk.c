@@ -44,13 +44,15 @@ static inline uint32_t walk_side(const walk_ctx *c, const model_node *n, double 
     return left ^ 1u;
 }
 
-static inline double walk_row(const walk_ctx *c, const model_node *nodes, const double *row, bool special, bool single)
+/* The leaf that a row comes to. */
+static inline const model_node *walk_leaf(const walk_ctx *c, const model_node *nodes, const double *row, bool special,
+                                          bool single)
 {
     uint32_t slot = 1;
     for (;;) {
         const model_node *n = &nodes[slot];
         uint32_t child = __atomic_load_n(&n->child, __ATOMIC_RELAXED);
-        if (child == 0) return n->u.value;
+        if (child == 0) return n;
         slot = child + walk_side(c, n, row[n->column], special, single);
     }
 }
@@ -108,7 +110,25 @@ static inline __attribute__((always_inline)) void walk_tile(const walk_ctx *c, c
             }
         }
         for (; i < row_count; i++) {
-            walk_add(&margins[i * width + output], walk_row(c, nodes, rows + i * row_stride, special, single), single);
+            const model_node *leaf = walk_leaf(c, nodes, rows + i * row_stride, special, single);
+            walk_add(&margins[i * width + output], leaf->u.value, single);
+        }
+    }
+}
+
+/* Linear trees: row by row, since the lines take longer than the walks. */
+static void walk_lines(const walk_ctx *c, const double *rows, size_t row_stride, size_t row_count, double *margins)
+{
+    const model_tree *trees = (const model_tree *)(c->bytes + c->map.trees_at);
+    size_t width = c->h->margin_count;
+    bool special = (c->h->flags & MODEL_SPECIAL) != 0;
+    for (uint32_t t = 0; t < c->h->tree_count; t++) {
+        const model_node *nodes = c->items + trees[t].first;
+        uint32_t output = trees[t].output;
+        for (size_t i = 0; i < row_count; i++) {
+            const double *row = rows + i * row_stride;
+            const model_node *leaf = walk_leaf(c, nodes, row, special, false);
+            margins[i * width + output] += myr_lines_leaf(c->h, &c->map, c->bytes, leaf, row);
         }
     }
 }
@@ -159,6 +179,8 @@ void myr_model_walk(const model_header *h, const unsigned char *bytes, const dou
     MYR_ASSERT(row_count <= MODEL_TILE);
     if (h->kind == MYR_MODEL_LINEAR) {
         walk_linear(&c, rows, row_stride, row_count, margins);
+    } else if ((h->flags & MODEL_LINES) != 0) {
+        walk_lines(&c, rows, row_stride, row_count, margins);
     } else {
         walk_trees(&c, rows, row_stride, row_count, margins);
     }

@@ -309,9 +309,46 @@ TEST(lightgbm_refuses_damaged_categories)
                    MYR_BAD_FORMAT, "num_cat is 1, but 2 nodes");
 }
 
-TEST(lightgbm_refuses_linear_trees)
+#define LINES(constants, counts, features, coefficients)                                                               \
+    "is_linear=1\nleaf_const=" constants "\nnum_features=" counts "\nleaf_features=" features                          \
+    "\nleaf_coeff=" coefficients "\n"
+
+TEST(lightgbm_reads_linear_trees)
 {
-    expect_refused("is_linear=0", "is_linear=1", MYR_UNSUPPORTED, "linear trees are not supported");
+    char text[TEXT_BYTES_MAX];
+    MYR_AUTO(myr_imported_ptr) m = NULL;
+    myr_err err = {0};
+    make_text(text, true, "is_linear=0\n", LINES("1 2 3 4", "2 0 1 0", "2 0   1  ", "0.5 -2   1e3   "));
+    EXPECT_RC(import_text(text, strlen(text), &m, &err), OK, &err);
+    EXPECT(m->desc.trees[1].lines == NULL);
+    const myr_leaf_line *lines = m->desc.trees[0].lines;
+    EXPECT(lines[0].count == 2 && lines[1].count == 0 && lines[2].count == 1);
+    EXPECT(lines[0].features[1] == 0 && lines[2].features[0] == 1 && lines[2].coefficients[0] == 1e3);
+    const double row[3] = {1.5, 2, 4};
+    const double missing[3] = {1.5, 2, NAN};
+    EXPECT(predict_imported(m, row) == sigmoid(0.7, (1.0 + 0.5 * 4.0 - 2.0 * 1.5) + 0.125));
+    EXPECT(predict_imported(m, missing) == sigmoid(0.7, 0.5 + 0.125)); /* the leaf's value */
+}
+
+TEST(lightgbm_refuses_damaged_linear_trees)
+{
+    static const struct {
+        const char *lines, *part;
+    } cases[] = {
+        {"is_linear=1\n", "is_linear=1 without field leaf_const"},
+        {"is_linear=1\nleaf_const=1 2 3 4\nnum_features=0 0 0 0\nleaf_features=\n", "without field leaf_coeff"},
+        {LINES("1 2 3", "0 0 0 0", "", ""), "leaf_const has 3 values, not 4"},
+        {LINES("1 2 3 nan", "0 0 0 0", "", ""), "leaf_const of leaf 3 is nan"},
+        {LINES("1 2 3 4", "0 0 0", "", ""), "num_features has 3 values, not 4"},
+        {LINES("1 2 3 4", "0 0 0 4", "", ""), "num_features of node 3 is 4, not 0 to 3"},
+        {LINES("1 2 3 4", "0 0 0 1", "", "1"), "leaf_features has 0 values, not 1"},
+        {LINES("1 2 3 4", "0 0 0 1", "1", "1 2"), "leaf_coeff has 2 values, not 1"},
+        {LINES("1 2 3 4", "0 0 0 1", "3", "1"), "leaf_features of node 3 is 3, not 0 to 2"},
+        {LINES("1 2 3 4", "0 0 0 1", "2", "x"), "leaf_coeff of node 3 is x"},
+    };
+    for (size_t k = 0; k < MYR_COUNT_OF(cases); k++) {
+        expect_refused("is_linear=0\n", cases[k].lines, MYR_BAD_FORMAT, cases[k].part);
+    }
     expect_refused("is_linear=0", "is_linear=2", MYR_BAD_FORMAT, "is_linear is 2");
     expect_refused("is_linear=0", "leaf_const=1 2 3 4\nis_linear=0", MYR_BAD_FORMAT,
                    "field leaf_const without is_linear=1");
