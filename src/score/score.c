@@ -6,6 +6,7 @@
 #include "score/score_inside.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ---- names ---- */
 
@@ -122,8 +123,8 @@ static myr_rc score_check(const myr_scorer *scorer, const myr_score_rows *rows, 
         if (col == NULL || col->data.f64 == NULL) {
             MYR_FAIL(err, BAD_INPUT, "the feature '%s' is missing", info->features[i]);
         }
-        if (col->type != MYR_COL_DOUBLE) {
-            MYR_FAIL(err, BAD_INPUT, "the feature '%s' is not a column of doubles", info->features[i]);
+        if (col->type != MYR_COL_DOUBLE && col->type != MYR_COL_TEXT) {
+            MYR_FAIL(err, BAD_INPUT, "the feature '%s' is neither a column of doubles nor of texts", info->features[i]);
         }
     }
     return MYR_OK;
@@ -141,6 +142,7 @@ typedef struct score_call {
     int64_t first_row;    /* of the chunk */
     int64_t stride;       /* of features, in doubles */
     const double *matrix; /* features that lie side by side in rows: predicted in place; or NULL */
+    bool has_text;        /* some feature is a column of texts */
 } score_call;
 
 /* The same model, level and status for all rows of a group; NaN unless ok. */
@@ -179,12 +181,17 @@ static const double *score_matrix(const myr_score_rows *rows, uint32_t feature_c
     return rows->features[0].data.f64;
 }
 
-/* Copy the features of some rows, side by side. */
-static void score_gather(const score_call *call, const uint32_t *order, uint32_t row_count)
+/* Copy the features of some rows, side by side. text: NULL, or how texts become numbers; is_bad: the rows' marks. */
+static void score_gather(const score_call *call, const score_text *text, const uint32_t *order, uint32_t row_count,
+                         uint8_t *is_bad)
 {
     uint32_t feature_count = call->scorer->info->feature_count;
     for (uint32_t j = 0; j < feature_count; j++) {
         const myr_col *col = &call->rows->features[j];
+        if (col->type == MYR_COL_TEXT) {
+            myr_score_gather_text(text, j, order, row_count, call->scratch->block + j, is_bad);
+            continue;
+        }
         const double *cells = col->data.f64 + call->first_row * call->stride;
         const uint8_t *valid = col->valid == NULL ? NULL : col->valid + call->first_row;
         double *at = call->scratch->block + j;
@@ -209,6 +216,14 @@ static void score_scatter(const score_call *call, const uint32_t *order, uint32_
 static void score_predict(const score_call *call, const score_group *group, const myr_model *model)
 {
     const uint32_t *order = call->scratch->order + group->first;
+    uint8_t *is_bad = call->has_text ? call->scratch->is_bad : NULL;
+    score_text text = {.features = call->rows->features,
+                       .feature_count = call->scorer->info->feature_count,
+                       .first_row = call->first_row};
+    if (is_bad != NULL) {
+        text.names = myr_model_names(model);
+        memset(is_bad, 0, group->count);
+    }
     for (uint32_t done = 0; done < group->count;) {
         uint32_t row_count = group->count - done;
         row_count = row_count < call->block_rows ? row_count : call->block_rows;
@@ -219,12 +234,24 @@ static void score_predict(const score_call *call, const score_group *group, cons
             block = call->matrix + (call->first_row + order[done]) * call->stride;
             stride = (size_t)call->stride;
         } else {
-            score_gather(call, order + done, row_count);
+            score_gather(call, &text, order + done, row_count, is_bad != NULL ? is_bad + done : NULL);
         }
         myr_model_predict(model, block, stride, row_count, call->scratch->values);
         score_scatter(call, order + done, row_count);
         done += row_count;
     }
+}
+
+/* After a group was predicted and filled in: its bad rows have no values. */
+static void score_clear_bad(const score_call *call, const score_group *group)
+{
+    const uint32_t *order = call->scratch->order + group->first;
+    for (uint32_t i = 0; i < group->count; i++) {
+        if (call->scratch->is_bad[i] == 0) continue;
+        for (uint32_t k = 0; k < call->scorer->info->output_count; k++)
+            call->out->values[k][call->first_row + order[i]] = NAN;
+    }
+    myr_score_mark_bad(call->scratch, call->out, call->first_row, group);
 }
 
 static void score_external_run(const score_call *call, const score_group *group, const myr_model *model,
@@ -233,7 +260,7 @@ static void score_external_run(const score_call *call, const score_group *group,
     myr_row_status status =
         myr_score_runner_run(call->scorer, call->scratch, call->rows, call->out, call->first_row, group, model);
     score_fill(call, group, group->code, level, status);
-    if (status == MYR_ROW_OK) myr_score_runner_mark(call->scratch, call->out, call->first_row, group);
+    if (status == MYR_ROW_OK) myr_score_mark_bad(call->scratch, call->out, call->first_row, group);
 }
 
 static void score_single_run(const score_call *call, const score_group *group)
@@ -244,6 +271,7 @@ static void score_single_run(const score_call *call, const score_group *group)
     }
     score_predict(call, group, call->scorer->single);
     score_fill(call, group, 0, MYR_LEVEL_GLOBAL, MYR_ROW_OK);
+    if (call->has_text) score_clear_bad(call, group);
 }
 
 static void score_group_run(const score_call *call, const score_group *group)
@@ -284,6 +312,7 @@ static void score_group_run(const score_call *call, const score_group *group)
     }
     bool is_sound = rc == MYR_OK && myr_io_map_losses() == losses; /* else it may have walked zeros */
     score_fill(call, group, group->code, level, is_sound ? MYR_ROW_OK : MYR_ROW_BROKEN_MODEL);
+    if (is_sound && call->has_text) score_clear_bad(call, group);
 }
 
 /* ---- the call ---- */
@@ -308,9 +337,19 @@ myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr
     block_rows = block_rows < chunk_rows ? block_rows : chunk_rows;
     MYR_TRY(myr_score_scratch_reserve(scratch, chunk_rows, (size_t)block_rows * info->feature_count,
                                       (size_t)block_rows * info->output_count, err));
+    bool has_text = myr_score_has_text(rows, info->feature_count);
+    if (has_text && !myr_score_bad_reserve(scratch, chunk_rows)) {
+        MYR_FAIL(err, NO_MEMORY, "no memory to score %u rows", chunk_rows);
+    }
     int64_t stride = rows->feature_stride == 0 ? 1 : rows->feature_stride;
-    score_call call = {scorer,     scratch, rows,   out,
-                       block_rows, 0,       stride, score_matrix(rows, info->feature_count, stride)};
+    score_call call = {.scorer = scorer,
+                       .scratch = scratch,
+                       .rows = rows,
+                       .out = out,
+                       .block_rows = block_rows,
+                       .stride = stride,
+                       .matrix = score_matrix(rows, info->feature_count, stride),
+                       .has_text = has_text};
     while (call.first_row < rows->row_count) {
         int64_t left = rows->row_count - call.first_row;
         uint32_t row_count = left < chunk_rows ? (uint32_t)left : chunk_rows;

@@ -32,11 +32,15 @@ const char *myr_row_status_name(myr_row_status status);
 /* Rows to score. Everything is borrowed until myr_score returns. */
 typedef struct myr_score_rows {
     int64_t row_count;
-    const myr_col *keys;     /* one per partition column of the pack, in its order; ignored if fixed_model is set */
-    const myr_col *features; /* one DOUBLE column per feature of the pack, in its order; null = NaN = missing */
-    uint32_t fixed_model;    /* a model index for all rows, or MYR_PACK_NONE: choose by key */
-    /* Doubles from a row to the next in every features column, of either sign; 0 = 1. Columns that lie side by side in
-     * rows of a matrix are predicted where they lie, without a copy. Keys and `valid` are not strided. */
+    const myr_col *keys; /* one per partition column of the pack, in its order; ignored if fixed_model is set */
+    /* One column per feature of the pack, in its order; null = missing. DOUBLE: numbers, or codes of categories. TEXT:
+     * each cell becomes its model's code of the category of that name, or NaN if it has none such; for a model without
+     * names there, the number that it reads as, else the row is bad_input. */
+    const myr_col *features;
+    uint32_t fixed_model; /* a model index for all rows, or MYR_PACK_NONE: choose by key */
+    /* Doubles from a row to the next in every DOUBLE column of features, of either sign; 0 = 1. Columns that lie side
+     * by side in rows of a matrix are predicted where they lie, without a copy. Keys, texts and `valid` are not
+     * strided. */
     int64_t feature_stride;
     bool no_runner; /* models that are not ours are not asked (they may block): see myr_score_needs_runner */
 } myr_score_rows;

@@ -27,6 +27,16 @@ void myr_score_scratch_free(myr_score_scratch *scratch)
     myr_free(scratch);
 }
 
+bool myr_score_bad_reserve(myr_score_scratch *scratch, uint32_t row_count)
+{
+    if (row_count <= scratch->bad_room) return true;
+    uint8_t *is_bad = myr_realloc(scratch->is_bad, row_count);
+    if (is_bad == NULL) return false;
+    scratch->is_bad = is_bad;
+    scratch->bad_room = row_count;
+    return true;
+}
+
 /* The smallest power of two that is not below `least`. */
 static uint32_t score_power_of_two(uint32_t least)
 {

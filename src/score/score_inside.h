@@ -47,7 +47,7 @@ struct myr_score_scratch {
     size_t block_room;
     double *values; /* what the kernel gives, row-major */
     size_t value_room;
-    uint8_t *is_bad; /* per row of a group that a runner gets */
+    uint8_t *is_bad; /* per row of a group: its model can't take one of its cells */
     uint32_t bad_room;
     bool needs_runner;
     myr_err trouble;
@@ -71,13 +71,29 @@ myr_rc myr_score_scratch_reserve(myr_score_scratch *scratch, uint32_t row_count,
 void myr_score_group_rows(myr_score_scratch *scratch, const myr_scorer *scorer, const myr_score_rows *rows,
                           int64_t first_row, uint32_t row_count);
 
+/* Room for the marks of a group's rows; false: no memory. */
+bool myr_score_bad_reserve(myr_score_scratch *scratch, uint32_t row_count);
+
+/* score_text.c: is one of the features a column of texts? */
+bool myr_score_has_text(const myr_score_rows *rows, uint32_t feature_count);
+/* What stays the same while the rows of one model are gathered. */
+typedef struct score_text {
+    const myr_names *names; /* of the model; NULL: it has none */
+    const myr_col *features;
+    uint32_t feature_count;
+    int64_t first_row;
+} score_text;
+/* Copy a column of texts as the model's codes, to at, at + feature_count, …; rows that are bad get a mark. */
+void myr_score_gather_text(const score_text *text, uint32_t feature_idx, const uint32_t *order, uint32_t row_count,
+                           double *at, uint8_t *is_bad);
+
 /* score_runner.c: forget what the call before left; the rows of one group through the runner (its values are final);
- * then, once their statuses are filled in, mark the rows that it called bad. */
+ * then, once the statuses of a group are filled in, those of its bad rows. */
 void myr_score_runner_begin(myr_score_scratch *scratch);
 myr_row_status myr_score_runner_run(const myr_scorer *scorer, myr_score_scratch *scratch, const myr_score_rows *rows,
                                     const myr_score_out *out, int64_t first_row, const score_group *group,
                                     const myr_model *model);
-void myr_score_runner_mark(const myr_score_scratch *scratch, const myr_score_out *out, int64_t first_row,
-                           const score_group *group);
+void myr_score_mark_bad(const myr_score_scratch *scratch, const myr_score_out *out, int64_t first_row,
+                        const score_group *group);
 
 #endif

@@ -37,12 +37,7 @@ static myr_row_status runner_status(myr_rc rc)
 
 static bool runner_room(myr_score_scratch *scratch, uint32_t row_count)
 {
-    if (row_count > scratch->bad_room) {
-        uint8_t *is_bad = myr_realloc(scratch->is_bad, row_count);
-        if (is_bad == NULL) return false;
-        scratch->is_bad = is_bad;
-        scratch->bad_room = row_count;
-    }
+    if (!myr_score_bad_reserve(scratch, row_count)) return false;
     memset(scratch->is_bad, 0, row_count);
     return true;
 }
@@ -85,8 +80,8 @@ myr_row_status myr_score_runner_run(const myr_scorer *scorer, myr_score_scratch 
     return runner_status(rc);
 }
 
-void myr_score_runner_mark(const myr_score_scratch *scratch, const myr_score_out *out, int64_t first_row,
-                           const score_group *group)
+void myr_score_mark_bad(const myr_score_scratch *scratch, const myr_score_out *out, int64_t first_row,
+                        const score_group *group)
 {
     const uint32_t *order = scratch->order + group->first;
     for (uint32_t i = 0; out->statuses != NULL && i < group->count; i++) {

@@ -264,7 +264,7 @@ TEST(what_is_asked_is_checked_before_anything_is_written)
     b.rows.row_count = 1;
     b.cols[1].type = MYR_COL_INT64;
     EXPECT_RC(myr_score(b.scorer, b.scratch, &b.rows, &b.out[0], &err), BAD_INPUT, &err);
-    EXPECT_HAS(err.message, "'deal' is not a column of doubles");
+    EXPECT_HAS(err.message, "'deal' is neither a column of doubles nor of texts");
     b.cols[1].type = MYR_COL_DOUBLE;
     b.cols[2].data.f64 = NULL;
     EXPECT_RC(myr_score(b.scorer, b.scratch, &b.rows, &b.out[0], &err), BAD_INPUT, &err);
