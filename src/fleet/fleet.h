@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "registry/registry.h"
+#include "runtime/runtime.h"
 #include "score/score.h"
 #include "store/store.h"
 
@@ -17,6 +18,7 @@ typedef struct myr_workspace {
     char root[MYR_PATH_BYTES_MAX];
     myr_registry *registry;
     myr_store *store;
+    myr_runtime *runtime; /* of the models that are not ours; opens its library when the first of them is used */
 } myr_workspace;
 
 /* Make one: directories, registry, myriad.yaml with every option explained. Complete already: *out_made = false. */
@@ -99,8 +101,9 @@ typedef struct myr_fleet {
     myr_scorer *scorer;
     const myr_pack_info *info; /* the pack's */
     myr_arena *arena;
-    myr_fleet_row row; /* the registry's */
-    myr_map *fields;   /* name of a key or feature -> where it goes (fleet's own) */
+    myr_fleet_row row;               /* the registry's */
+    myr_map *fields;                 /* name of a key or feature -> where it goes (fleet's own) */
+    struct fleet_external *external; /* runs the models that are not ours (fleet's own) */
 } myr_fleet;
 
 /* release 0 = the alias `champion`. NOT_FOUND says what to type. */

@@ -87,14 +87,48 @@ myr_rc myr_fleet_import_load(const myr_fleet_item *item, myr_mem *out_owned, con
     return MYR_OK;
 }
 
+void myr_fleet_import_model_drop(import_model *model)
+{
+    myr_free(model->owned);
+    myr_imported_free(model->imported);
+    myr_buf_fini(&model->text);
+    myr_arena_free(model->arena);
+}
+
+/* What our importer does not take of ONNX, and only that, is for ONNX Runtime. */
+myr_rc myr_fleet_import_read(const import_job *job, const myr_fleet_item *item, const char *const *columns,
+                             uint32_t column_count, import_model *out, myr_err *err)
+{
+    myr_err own = {0};
+    MYR_TRY(myr_fleet_import_load(item, &out->owned, &out->data, &out->size, err));
+    myr_rc rc =
+        myr_import(import_name(item), out->data, out->size, item->features, item->feature_count, &out->imported, &own);
+    if (rc == MYR_OK) return MYR_OK;
+    if (rc != MYR_UNSUPPORTED || !myr_onnx_is(out->data, out->size)) {
+        if (err != NULL) *err = own;
+        return rc;
+    }
+    out->arena = myr_arena_new(0);
+    if (out->arena == NULL) MYR_FAIL(err, NO_MEMORY, "%s: no memory", import_name(item));
+    return myr_fleet_external_read(job->workspace, item, out->data, out->size, columns, column_count, out->arena,
+                                   &out->external, &out->text, err);
+}
+
 /* Compile as a release will, and look at what comes out: what is registered can be released. */
-static myr_rc import_try_compile(const import_job *job, const myr_imported *imported, myr_err *err)
+static myr_rc import_try_compile(const import_job *job, const import_model *read, myr_err *err)
 {
     MYR_AUTO(myr_mem) bytes = NULL;
     size_t size = 0;
     const myr_model *model = NULL;
-    MYR_TRY(myr_imported_compile(imported, job->fleet.features, job->fleet.feature_count, NULL,
-                                 (unsigned char **)&bytes, &size, err));
+    const char *const *columns = job->fleet.features;
+    uint32_t column_count = job->fleet.feature_count;
+    if (read->imported != NULL) {
+        MYR_TRY(
+            myr_imported_compile(read->imported, columns, column_count, NULL, (unsigned char **)&bytes, &size, err));
+    } else {
+        MYR_TRY(myr_fleet_external_compile(&read->external, read->text.data, read->text.size, columns, column_count,
+                                           (unsigned char **)&bytes, &size, err));
+    }
     MYR_TRY(myr_model_check(bytes, size, &model, err));
     myr_model_info info;
     myr_model_get_info(model, &info);
@@ -105,29 +139,37 @@ static myr_rc import_try_compile(const import_job *job, const myr_imported *impo
     return MYR_OK;
 }
 
+/* What the registry keeps of a model. */
+static myr_rc import_note_item(import_job *job, const import_model *read, const myr_fleet_item *given,
+                               import_item *item, myr_err *err)
+{
+    const myr_imported *imported = read->imported;
+    myr_sha256 sha;
+    myr_sha256_init(&sha);
+    myr_sha256_add(&sha, imported != NULL ? read->data : read->text.data,
+                   imported != NULL ? read->size : read->text.size);
+    myr_sha256_hex(&sha, item->hex);
+    item->artifact_bytes = (int64_t)read->size;
+    for (uint32_t i = 1; imported == NULL && i < read->external.file_count; i++)
+        item->artifact_bytes += read->external.files[i].size_bytes;
+    item->format = imported != NULL ? imported->format : MYR_FORMAT_ONNX;
+    const char *algorithm = imported != NULL ? imported->algorithm : MYR_RUNTIME_ONNX;
+    item->algorithm = import_copy(job, given->algorithm != NULL ? given->algorithm : algorithm);
+    item->objective = import_copy(job, imported != NULL && imported->objective != NULL ? imported->objective : "");
+    item->external_text = imported != NULL ? NULL : import_copy(job, read->text.data);
+    if (item->algorithm == NULL || item->objective == NULL || (imported == NULL && item->external_text == NULL))
+        MYR_FAIL(err, NO_MEMORY, "%s: no memory", import_name(given));
+    return MYR_OK;
+}
+
 static myr_rc import_check_item(import_job *job, size_t item_idx, myr_err *err)
 {
     const myr_fleet_item *given = &job->given[item_idx];
-    import_item *item = &job->items[item_idx];
-    MYR_AUTO(myr_mem) owned = NULL;
-    MYR_AUTO(myr_imported_ptr) imported = NULL;
-    const void *data = NULL;
-    size_t size = 0;
-    MYR_TRY(myr_fleet_import_load(given, &owned, &data, &size, err));
-    MYR_TRY(myr_import(import_name(given), data, size, given->features, given->feature_count, &imported, err));
-    myr_rc rc = import_try_compile(job, imported, err);
+    MYR_AUTO(import_model) read = {0};
+    MYR_TRY(myr_fleet_import_read(job, given, job->fleet.features, job->fleet.feature_count, &read, err));
+    myr_rc rc = import_try_compile(job, &read, err);
     if (rc != MYR_OK) return myr_err_prefix(err, rc, "%s: ", import_name(given));
-    myr_sha256 sha;
-    myr_sha256_init(&sha);
-    myr_sha256_add(&sha, data, size);
-    myr_sha256_hex(&sha, item->hex);
-    item->artifact_bytes = (int64_t)size;
-    item->format = imported->format;
-    item->algorithm = import_copy(job, given->algorithm != NULL ? given->algorithm : imported->algorithm);
-    item->objective = import_copy(job, imported->objective != NULL ? imported->objective : "");
-    if (item->algorithm == NULL || item->objective == NULL)
-        MYR_FAIL(err, NO_MEMORY, "%s: no memory", import_name(given));
-    return MYR_OK;
+    return import_note_item(job, &read, given, &job->items[item_idx], err);
 }
 
 myr_rc myr_fleet_import_check_all(import_job *job, myr_err *err)
@@ -137,6 +179,40 @@ myr_rc myr_fleet_import_check_all(import_job *job, myr_err *err)
 
 /* ---- store ---- */
 
+/* Put what a file holds now, which must be what was checked. */
+static myr_rc import_put(import_job *job, const myr_fleet_item *given, const char *hex, const void *data, size_t size,
+                         myr_err *err)
+{
+    char stored[MYR_SHA256_HEX_BYTES];
+    MYR_TRY(myr_store_put(job->workspace->store, data, size, stored, err));
+    if (strcmp(stored, hex) != 0)
+        MYR_FAIL(err, CONFLICT, "%s: the file changed while it was imported: run it again", import_name(given));
+    return MYR_OK;
+}
+
+/* The files of a model for a runtime, then the text that names them. */
+static myr_rc import_store_external(import_job *job, const myr_fleet_item *given, const import_item *item,
+                                    const void *data, size_t size, myr_err *err)
+{
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    external_model model = {0};
+    char dir[MYR_PATH_BYTES_MAX];
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "%s: no memory", import_name(given));
+    MYR_TRY(myr_fleet_external_parse(item->external_text, strlen(item->external_text), arena, &model, err));
+    MYR_TRY(import_put(job, given, model.files[0].hex, data, size, err));
+    if (given->path != NULL) myr_path_dir(given->path, dir, sizeof dir);
+    for (uint32_t i = 1; i < model.file_count; i++) {
+        char path[MYR_PATH_BYTES_MAX];
+        MYR_AUTO(myr_mem) owned = NULL;
+        size_t file_size = 0;
+        MYR_ASSERT(given->path != NULL); /* else it was refused when it was read */
+        MYR_TRY(myr_path_inside(dir, model.files[i].name, path, sizeof path, err));
+        MYR_TRY(myr_file_read(path, MYR_FILE_BYTES_MAX, (char **)&owned, &file_size, err));
+        MYR_TRY(import_put(job, given, model.files[i].hex, owned, file_size, err));
+    }
+    return import_put(job, given, item->hex, item->external_text, strlen(item->external_text), err);
+}
+
 /* Also when the version will turn out to be there already: a damaged artifact is healed by importing it again. */
 static myr_rc import_store_item(import_job *job, size_t item_idx, myr_err *err)
 {
@@ -145,13 +221,9 @@ static myr_rc import_store_item(import_job *job, size_t item_idx, myr_err *err)
     MYR_AUTO(myr_mem) owned = NULL;
     const void *data = NULL;
     size_t size = 0;
-    char hex[MYR_SHA256_HEX_BYTES];
     MYR_TRY(myr_fleet_import_load(given, &owned, &data, &size, err));
-    MYR_TRY(myr_store_put(job->workspace->store, data, size, hex, err));
-    if (strcmp(hex, item->hex) != 0) {
-        MYR_FAIL(err, CONFLICT, "%s: the file changed while it was imported: run it again", import_name(given));
-    }
-    return MYR_OK;
+    if (item->external_text != NULL) return import_store_external(job, given, item, data, size, err);
+    return import_put(job, given, item->hex, data, size, err);
 }
 
 myr_rc myr_fleet_import_store_all(import_job *job, myr_err *err)

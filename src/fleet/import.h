@@ -2,7 +2,7 @@
 #ifndef MYR_FLEET_IMPORT_H
 #define MYR_FLEET_IMPORT_H
 
-#include "fleet/internal.h"
+#include "fleet/external.h"
 #include "import/import.h"
 
 #define IMPORT_STORE_THREADS 8 /* they mostly wait for fsync, so more than processors */
@@ -17,6 +17,7 @@ typedef struct import_item {
     myr_format format;
     const char *algorithm;
     const char *objective;
+    const char *external_text; /* for a runtime: its artifact, which names its files; NULL: one of ours */
     int64_t version;
     bool is_reused;
 } import_item;
@@ -45,6 +46,25 @@ myr_rc myr_fleet_import_plan(import_job *job, myr_err *err);      /* segments, p
 myr_rc myr_fleet_import_check_all(import_job *job, myr_err *err); /* read, import, compile each; nothing is written */
 myr_rc myr_fleet_import_store_all(import_job *job, myr_err *err);
 myr_rc myr_fleet_import_register(import_job *job, myr_err *err); /* one transaction */
+
+/* A model file read: one of ours, or one for a runtime. Zero-initialise. */
+typedef struct import_model {
+    myr_mem owned; /* the file's bytes, if they are not the caller's */
+    const void *data;
+    size_t size;
+    myr_imported *imported; /* NULL: for a runtime, and then: */
+    myr_arena *arena;
+    external_model external;
+    myr_buf text; /* its artifact */
+} import_model;
+void myr_fleet_import_model_drop(import_model *model);
+static inline void import_model_drop(import_model *model)
+{
+    myr_fleet_import_model_drop(model);
+}
+/* Read an item. `columns`: the fleet's features so far, or NULL; they name the columns of a model that does not. */
+myr_rc myr_fleet_import_read(const import_job *job, const myr_fleet_item *item, const char *const *columns,
+                             uint32_t column_count, import_model *out, myr_err *err);
 
 /* The bytes of an item: borrowed, or read into *out_owned. */
 myr_rc myr_fleet_import_load(const myr_fleet_item *item, myr_mem *out_owned, const void **out_data, size_t *out_size,

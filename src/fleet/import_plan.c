@@ -93,31 +93,37 @@ static myr_rc plan_columns(import_job *job, myr_err *err)
 
 /* ---- signature of a new fleet ---- */
 
-/* The first item gives the number of outputs, and the features if the definition has none. */
-static myr_rc plan_signature(import_job *job, myr_err *err)
+/* The features of a new fleet: the definition's, else those of the first item. */
+static myr_rc plan_take_features(import_job *job, const char *const *features, uint32_t feature_count, myr_err *err)
 {
-    const myr_fleet_item *given = &job->given[0];
-    MYR_AUTO(myr_mem) owned = NULL;
-    MYR_AUTO(myr_imported_ptr) imported = NULL;
-    const void *data = NULL;
-    size_t size = 0;
-    MYR_TRY(myr_fleet_import_load(given, &owned, &data, &size, err));
-    MYR_TRY(myr_import(import_name(given), data, size, given->features, given->feature_count, &imported, err));
-    job->fleet.output_count = imported->desc.transform == MYR_TRANSFORM_HARD_MAX ? 1 : imported->desc.margin_count;
     if (job->def->features != NULL) {
         job->fleet.features = job->def->features;
         job->fleet.feature_count = job->def->feature_count;
         return MYR_OK;
     }
-    const char **names = myr_arena_calloc(job->arena, (size_t)imported->feature_count + 1, sizeof *names);
+    const char **names = myr_arena_calloc(job->arena, (size_t)feature_count + 1, sizeof *names);
     if (names == NULL) return plan_no_memory(err);
-    for (uint32_t i = 0; i < imported->feature_count; i++) {
-        names[i] = myr_arena_strndup(job->arena, imported->feature_names[i], strlen(imported->feature_names[i]));
+    for (uint32_t i = 0; i < feature_count; i++) {
+        names[i] = myr_arena_strndup(job->arena, features[i], strlen(features[i]));
         if (names[i] == NULL) return plan_no_memory(err);
     }
     job->fleet.features = names;
-    job->fleet.feature_count = imported->feature_count;
+    job->fleet.feature_count = feature_count;
     return MYR_OK;
+}
+
+/* The first item gives the number of outputs, and the features if the definition has none. */
+static myr_rc plan_signature(import_job *job, myr_err *err)
+{
+    MYR_AUTO(import_model) read = {0};
+    MYR_TRY(myr_fleet_import_read(job, &job->given[0], job->def->features, job->def->feature_count, &read, err));
+    const myr_imported *imported = read.imported;
+    if (imported == NULL) {
+        job->fleet.output_count = read.external.output_count;
+        return plan_take_features(job, read.external.features, read.external.feature_count, err);
+    }
+    job->fleet.output_count = imported->desc.transform == MYR_TRANSFORM_HARD_MAX ? 1 : imported->desc.margin_count;
+    return plan_take_features(job, (const char *const *)imported->feature_names, imported->feature_count, err);
 }
 
 static myr_rc plan_new_fleet(import_job *job, myr_err *err)

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "fleet/internal.h"
+#include "fleet/external.h"
 
 myr_rc myr_fleet_check_pack(const myr_fleet_row *fleet, const myr_pack_info *info, const char *path, myr_err *err)
 {
@@ -79,7 +79,11 @@ static myr_rc open_release(myr_workspace *workspace, myr_fleet *fleet, int64_t n
                  (long long)number);
     }
     MYR_TRY(myr_fleet_check_pack(&fleet->row, fleet->info, path, err));
-    return myr_scorer_new(fleet->pack, &fleet->scorer, err);
+    MYR_TRY(myr_scorer_new(fleet->pack, &fleet->scorer, err));
+    MYR_TRY(myr_fleet_external_open(workspace, &fleet->external, err));
+    myr_runner runner = myr_fleet_external_runner(fleet->external);
+    myr_scorer_set_runner(fleet->scorer, &runner);
+    return MYR_OK;
 }
 
 myr_rc myr_fleet_open(myr_workspace *workspace, const char *name, int64_t release, myr_fleet **out, myr_err *err)
@@ -104,6 +108,7 @@ void myr_fleet_close(myr_fleet *fleet)
 {
     if (fleet == NULL) return;
     myr_scorer_free(fleet->scorer);
+    myr_fleet_external_close(fleet->external);
     myr_pack_close(fleet->pack);
     myr_map_free(fleet->fields);
     myr_arena_free(fleet->arena);

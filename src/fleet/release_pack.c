@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "fleet/external.h"
 #include "fleet/release.h"
 #include "import/import.h"
 
@@ -46,6 +47,12 @@ static myr_rc compile_steps(myr_workspace *workspace, const myr_fleet_row *fleet
     if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to compile it");
     MYR_TRY(compile_names(model, arena, &names, &name_count, err));
     MYR_TRY(myr_store_get(workspace->store, model->artifact, (char **)&data, &size, err));
+    if (myr_fleet_external_is(data, size)) {
+        external_model external = {0};
+        MYR_TRY(myr_fleet_external_parse(data, size, arena, &external, err));
+        return myr_fleet_external_compile(&external, data, size, fleet->features, fleet->feature_count, out_bytes,
+                                          out_size, err);
+    }
     MYR_TRY(myr_import("artifact", data, size, names, name_count, &imported, err));
     return myr_imported_compile(imported, fleet->features, fleet->feature_count, NULL, out_bytes, out_size, err);
 }

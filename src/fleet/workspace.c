@@ -109,6 +109,7 @@ myr_rc myr_workspace_open(const char *root, myr_workspace **out, myr_err *err)
     MYR_TRY(myr_registry_open(path, false, &workspace->registry, err));
     MYR_TRY(myr_path_join(path, sizeof path, root, FLEET_ARTIFACTS, err));
     MYR_TRY(myr_store_open(path, &workspace->store, err));
+    MYR_TRY(myr_runtime_new(NULL, &workspace->runtime, err));
     *out = workspace;
     workspace = NULL;
     return MYR_OK;
@@ -119,6 +120,7 @@ void myr_workspace_close(myr_workspace *workspace)
     if (workspace == NULL) return;
     myr_registry_close(workspace->registry);
     myr_store_close(workspace->store);
+    myr_runtime_release(workspace->runtime);
     myr_free(workspace);
 }
 
