@@ -17,6 +17,7 @@
 #define MYR_TREE_LEAVES_MAX (1 << 24)
 #define MYR_CATEGORY_MAX    (1 << 24) /* largest category number of a split, exclusive */
 #define MYR_MODEL_ALIGN     64
+#define MYR_EXPLAIN_DEPTH_MAX 1024 /* splits above a leaf; a model with a deeper tree is not explained */
 
 /* ---- a model described ---- */
 
@@ -202,9 +203,12 @@ typedef enum myr_output {
     MYR_OUTPUT_COUNT
 } myr_output;
 const char *myr_output_name(myr_output output); /* "value", "margin", "probability", "leaf", "contribution" */
+bool myr_output_parse(myr_str name, myr_output *out);
 
 /* Values per row, or 0 if this model can't give them. LEAF and CONTRIBUTION need a model compiled to explain. */
 size_t myr_model_width(const myr_model *model, myr_output output);
+/* Why it can't, in words that stay; NULL if it can. */
+const char *myr_model_why_not(const myr_model *model, myr_output output);
 /*
  * Predict what is asked, myr_model_width values per row, row-major. Thread: any. Errors: UNSUPPORTED says why this
  * model can't (not a classifier; compiled without explanations); NO_MEMORY.

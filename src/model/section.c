@@ -2,7 +2,7 @@
  * Sections behind a model: written one after the other, checked in the same order, found by walking their heads.
  */
 #include "model/names.h"
-#include "model/section.h"
+#include "model/explain.h"
 
 #include <string.h>
 
@@ -17,7 +17,8 @@ typedef struct section_row {
 static const section_row section_rows[SECTION_COUNT] = {
     [SECTION_NAMES] = {"names", SECTION_NAMES_MAGIC, SECTION_NAMES_VERSION, MODEL_NAMES, myr_names_build,
                        myr_names_check},
-    [SECTION_EXPLAIN] = {"explain", SECTION_EXPLAIN_MAGIC, SECTION_EXPLAIN_VERSION, MODEL_EXPLAIN, NULL, NULL},
+    [SECTION_EXPLAIN] = {"explain", SECTION_EXPLAIN_MAGIC, SECTION_EXPLAIN_VERSION, MODEL_EXPLAIN,
+                         myr_explain_build, myr_explain_check},
 };
 
 /* ---- writing ---- */

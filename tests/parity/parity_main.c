@@ -1,7 +1,7 @@
 /*
- * myr_parity MODEL ROWS COLUMNS OUT [--margins]: import a model file, predict, and write what came out. ROWS and OUT
- * are raw little-endian doubles, row-major; the columns are the model's features in their own order. For parity tests
- * alone.
+ * myr_parity MODEL ROWS COLUMNS OUT [--margins | OUTPUT]: import a model file, predict, and write what came out. ROWS
+ * and OUT are raw little-endian doubles, row-major; the columns are the model's features in their own order. For parity
+ * tests alone.
  */
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +28,7 @@ static myr_rc parity_write(const char *path, const double *values, size_t count,
     return MYR_OK;
 }
 
-static myr_rc parity_run(char **argv, uint32_t column_count, bool margins, myr_err *err)
+static myr_rc parity_run(char **argv, uint32_t column_count, myr_output output, myr_err *err)
 {
     MYR_AUTO(myr_mem) file = NULL;
     MYR_AUTO(myr_mem) rows = NULL;
@@ -39,27 +39,26 @@ static myr_rc parity_run(char **argv, uint32_t column_count, bool margins, myr_e
     size_t size = 0;
     size_t row_count = 0;
     const myr_model *model = NULL;
+    myr_compile_opts opts = {.explain = output == MYR_OUTPUT_LEAF || output == MYR_OUTPUT_CONTRIBUTION};
     MYR_TRY(myr_file_read(argv[1], MYR_FILE_BYTES_MAX, &text, &size, err));
     file = text;
     MYR_TRY(myr_import(argv[1], text, size, NULL, 0, &imported, err));
     if (imported->feature_count > column_count) {
         MYR_FAIL(err, BAD_INPUT, "%s has %u features, the rows %u", argv[1], imported->feature_count, column_count);
     }
-    MYR_TRY(myr_model_compile(&imported->desc, NULL, column_count, NULL, &compiled, &size, err));
+    MYR_TRY(myr_model_compile(&imported->desc, NULL, column_count, &opts, &compiled, &size, err));
     bytes = compiled;
     MYR_TRY(myr_model_check(compiled, size, &model, err));
     char *row_bytes = NULL;
     MYR_TRY(parity_rows(argv[2], column_count, &row_bytes, &row_count, err));
     rows = row_bytes;
-    myr_model_info info;
-    myr_model_get_info(model, &info);
-    size_t width = margins ? info.margin_count : info.output_count;
+    size_t width = myr_model_width(model, output);
     MYR_AUTO(myr_mem) values = myr_calloc(row_count * width + 1, sizeof(double));
     if (values == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %zu values", row_count * width);
-    if (margins) {
-        myr_model_margins(model, rows, column_count, row_count, values);
-    } else {
+    if (output == MYR_OUTPUT_VALUE) {
         myr_model_predict(model, rows, column_count, row_count, values);
+    } else {
+        MYR_TRY(myr_model_predict_as(model, output, rows, column_count, row_count, values, err));
     }
     return parity_write(argv[4], values, row_count * width, err);
 }
@@ -68,12 +67,14 @@ int main(int argc, char **argv)
 {
     myr_err err = {0};
     uint64_t columns = 0;
-    bool margins = argc == 6 && strcmp(argv[5], "--margins") == 0;
-    if ((argc != 5 && !margins) || !myr_parse_uint64(myr_str_of(argv[3]), &columns) || columns > MYR_FEATURES_MAX) {
-        fprintf(stderr, "usage: myr_parity MODEL ROWS.f64 COLUMNS OUT.f64 [--margins]\n");
+    myr_output output = argc == 6 && strcmp(argv[5], "--margins") == 0 ? MYR_OUTPUT_MARGIN : MYR_OUTPUT_VALUE;
+    bool known = argc == 5 || output == MYR_OUTPUT_MARGIN;
+    if (argc == 6 && !known) known = myr_output_parse(myr_str_of(argv[5]), &output);
+    if (!known || !myr_parse_uint64(myr_str_of(argv[3]), &columns) || columns > MYR_FEATURES_MAX) {
+        fprintf(stderr, "usage: myr_parity MODEL ROWS.f64 COLUMNS OUT.f64 [--margins | OUTPUT]\n");
         return 64;
     }
-    myr_rc rc = parity_run(argv, (uint32_t)columns, margins, &err);
+    myr_rc rc = parity_run(argv, (uint32_t)columns, output, &err);
     if (rc != MYR_OK) fprintf(stderr, "%s: %s\n", myr_rc_name(rc), err.message);
     return myr_rc_exit(rc);
 }
