@@ -1,0 +1,31 @@
+"""myriad: machine-learning models of many segments, opened and scored in place.
+
+>>> import myriad
+>>> pack = myriad.open("demo/packs/oj/r1.index")       # or one model file, or myriad.open("demo", fleet="oj")
+>>> pack.predict(frame)                                # pandas, polars, pyarrow: keys and features by name
+>>> pack.predict(matrix, keys=[stores, brands])        # NumPy
+>>> registry = myriad.Registry("demo")                 # drives the program `myriad`
+>>> registry.register(booster, "oj", {"store": 2, "brand": 1}, tags={"team": "juice"})
+"""
+
+from __future__ import annotations
+
+import os
+
+from ._abi import VERSION as __version__
+from ._errors import BadFormat, BadInput, Error, NotFound, OutOfMemory, Unsupported
+from ._pack import Model, Pack, Predictions
+from .registry import Registered, Registry, Release
+
+
+def open(path: str | os.PathLike[str], fleet: str | None = None, release: int | None = None) -> Pack:
+    """Open a pack or a model file; with ``fleet``, the champion (or a release by number) of a workspace."""
+    if fleet is None:
+        if release is not None:
+            raise Error("BAD_INPUT", "release= goes with fleet=: a path names its release")
+        return Pack(path)
+    return Registry(path).open(fleet, release)
+
+
+__all__ = ["BadFormat", "BadInput", "Error", "Model", "NotFound", "OutOfMemory", "Pack", "Predictions", "Registered",
+           "Registry", "Release", "Unsupported", "__version__", "open"]
