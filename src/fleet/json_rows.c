@@ -1,7 +1,8 @@
 /*
- * Rows as JSON objects become columns, in the caller's arena alone. Features become doubles here. A key becomes the
- * text that its number stands for (2, 2.0 and "2" are "2"), and the scorer turns it into the column's type like the
- * text of any table: a key that does not fit is the status of its row, never an error of the request.
+ * Rows as JSON objects become columns, in the caller's arena alone. Features become doubles here, or texts if some
+ * model of the fleet has names of categories for them. A key, and such a feature, becomes the text that its number
+ * stands for (2, 2.0 and "2" are "2"), and the scorer does the rest like for the text of any table: what does not fit
+ * is the status of its row, never an error of the request.
  */
 #include <math.h>
 #include <stdio.h>
@@ -17,7 +18,9 @@ typedef struct json_decode {
     const myr_fleet *fleet;
     myr_arena *arena;
     size_t row_count;
-    double **features;                             /* a column per feature */
+    double **features;                             /* a column per feature that is a number, else NULL */
+    myr_str **texts;                               /* a column per feature that is text, else NULL */
+    uint8_t **text_valid;                          /* of those: 0 = null */
     myr_str *keys[MYR_PARTITION_COLUMNS_MAX];      /* a column per partition column */
     uint8_t *key_valid[MYR_PARTITION_COLUMNS_MAX]; /* 0 = null */
     uint32_t *feature_row;                         /* per feature: 1 + the last row that had it, to see a field twice */
@@ -35,20 +38,45 @@ static myr_rc json_no_memory(const json_decode *decode, myr_err *err)
 
 /* ---- columns ---- */
 
+/* A feature that some model reads by name: null until a row has it. */
+static bool json_make_text(json_decode *decode, uint32_t feature_idx, myr_col *out)
+{
+    myr_str *cells = myr_arena_calloc(decode->arena, decode->row_count, sizeof *cells);
+    uint8_t *valid = myr_arena_calloc(decode->arena, decode->row_count, 1);
+    decode->texts[feature_idx] = cells;
+    decode->text_valid[feature_idx] = valid;
+    *out = (myr_col){
+        .name = decode->fleet->info->features[feature_idx], .type = MYR_COL_TEXT, .valid = valid, .data.text = cells};
+    return cells != NULL && valid != NULL;
+}
+
+static bool json_make_number(json_decode *decode, uint32_t feature_idx, myr_col *out)
+{
+    double *cells = myr_arena_calloc(decode->arena, decode->row_count, sizeof *cells);
+    if (cells == NULL) return false;
+    for (size_t i = 0; i < decode->row_count; i++)
+        cells[i] = (double)NAN; /* a field that is missing */
+    decode->features[feature_idx] = cells;
+    *out = (myr_col){.name = decode->fleet->info->features[feature_idx], .type = MYR_COL_DOUBLE, .data.f64 = cells};
+    return true;
+}
+
 static myr_rc json_make_features(json_decode *decode, myr_col **out_cols, myr_err *err)
 {
     const myr_pack_info *info = decode->fleet->info;
     myr_col *cols = myr_arena_calloc(decode->arena, info->feature_count, sizeof *cols);
     decode->features = myr_arena_calloc(decode->arena, info->feature_count, sizeof *decode->features);
     decode->feature_row = myr_arena_calloc(decode->arena, info->feature_count, sizeof *decode->feature_row);
-    if (cols == NULL || decode->features == NULL || decode->feature_row == NULL) return json_no_memory(decode, err);
+    decode->texts = myr_arena_calloc(decode->arena, info->feature_count, sizeof *decode->texts);
+    decode->text_valid = myr_arena_calloc(decode->arena, info->feature_count, sizeof *decode->text_valid);
+    if (cols == NULL || decode->features == NULL || decode->feature_row == NULL || decode->texts == NULL ||
+        decode->text_valid == NULL) {
+        return json_no_memory(decode, err);
+    }
     for (uint32_t j = 0; j < info->feature_count; j++) {
-        double *cells = myr_arena_calloc(decode->arena, decode->row_count, sizeof *cells);
-        if (cells == NULL) return json_no_memory(decode, err);
-        for (size_t i = 0; i < decode->row_count; i++)
-            cells[i] = (double)NAN; /* a field that is missing */
-        decode->features[j] = cells;
-        cols[j] = (myr_col){.name = info->features[j], .type = MYR_COL_DOUBLE, .data.f64 = cells};
+        bool is_made =
+            myr_pack_takes_text(info, j) ? json_make_text(decode, j, &cols[j]) : json_make_number(decode, j, &cols[j]);
+        if (!is_made) return json_no_memory(decode, err);
     }
     *out_cols = cols;
     return MYR_OK;
@@ -86,30 +114,7 @@ static myr_rc json_bad_cell(size_t row_idx, const char *name, yyjson_val *value,
              yyjson_is_arr(value) || yyjson_is_obj(value) ? "an" : "a", yyjson_get_type_desc(value), wanted);
 }
 
-static myr_rc json_put_feature(json_decode *decode, size_t row_idx, uint32_t feature_idx, yyjson_val *value,
-                               myr_err *err)
-{
-    const char *name = decode->fleet->info->features[feature_idx];
-    double number = (double)NAN;
-    if (decode->feature_row[feature_idx] == row_idx + 1)
-        MYR_FAIL(err, BAD_INPUT, "row %zu: '%s' is given twice", row_idx, name);
-    decode->feature_row[feature_idx] = (uint32_t)row_idx + 1;
-    if (yyjson_is_num(value)) {
-        number = yyjson_get_num(value);
-    } else if (yyjson_is_bool(value)) {
-        number = yyjson_get_bool(value) ? 1.0 : 0.0;
-    } else if (yyjson_is_str(value)) {
-        if (!myr_parse_double(myr_str_make(yyjson_get_str(value), yyjson_get_len(value)), &number)) {
-            return json_bad_cell(row_idx, name, value, "a number", err);
-        }
-    } else if (!yyjson_is_null(value)) {
-        return json_bad_cell(row_idx, name, value, "a number", err);
-    }
-    decode->features[feature_idx][row_idx] = number;
-    return MYR_OK;
-}
-
-/* The text of a number as a key: whole numbers as decimal integers, others shortest. */
+/* The text that a number stands for: whole numbers as decimal integers, others shortest. */
 static myr_rc json_number_text(const json_decode *decode, yyjson_val *value, myr_str *out, myr_err *err)
 {
     char text[JSON_NUMBER_TEXT_BYTES];
@@ -128,6 +133,56 @@ static myr_rc json_number_text(const json_decode *decode, yyjson_val *value, myr
     if (copy == NULL) return json_no_memory(decode, err);
     *out = myr_str_make(copy, (size_t)size);
     return MYR_OK;
+}
+
+/* A feature that is a number. */
+static myr_rc json_put_number(json_decode *decode, size_t row_idx, uint32_t feature_idx, yyjson_val *value,
+                              myr_err *err)
+{
+    const char *name = decode->fleet->info->features[feature_idx];
+    double number = (double)NAN;
+    if (yyjson_is_num(value)) {
+        number = yyjson_get_num(value);
+    } else if (yyjson_is_bool(value)) {
+        number = yyjson_get_bool(value) ? 1.0 : 0.0;
+    } else if (yyjson_is_str(value)) {
+        if (!myr_parse_double(myr_str_make(yyjson_get_str(value), yyjson_get_len(value)), &number)) {
+            return json_bad_cell(row_idx, name, value, "a number", err);
+        }
+    } else if (!yyjson_is_null(value)) {
+        return json_bad_cell(row_idx, name, value, "a number", err);
+    }
+    decode->features[feature_idx][row_idx] = number;
+    return MYR_OK;
+}
+
+/* A feature that some model reads by name. Which model the row has is not known yet, so every text is taken. */
+static myr_rc json_put_text(json_decode *decode, size_t row_idx, uint32_t feature_idx, yyjson_val *value, myr_err *err)
+{
+    myr_str *cell = &decode->texts[feature_idx][row_idx];
+    if (yyjson_is_null(value)) return MYR_OK;
+    if (yyjson_is_str(value)) {
+        *cell = myr_str_make(yyjson_get_str(value), yyjson_get_len(value)); /* lives as long as the document */
+    } else if (yyjson_is_num(value)) {
+        MYR_TRY(json_number_text(decode, value, cell, err));
+    } else if (yyjson_is_bool(value)) {
+        *cell = myr_str_of(yyjson_get_bool(value) ? "true" : "false");
+    } else {
+        return json_bad_cell(row_idx, decode->fleet->info->features[feature_idx], value, "a text or a number", err);
+    }
+    decode->text_valid[feature_idx][row_idx] = 1;
+    return MYR_OK;
+}
+
+static myr_rc json_put_feature(json_decode *decode, size_t row_idx, uint32_t feature_idx, yyjson_val *value,
+                               myr_err *err)
+{
+    if (decode->feature_row[feature_idx] == row_idx + 1) {
+        MYR_FAIL(err, BAD_INPUT, "row %zu: '%s' is given twice", row_idx, decode->fleet->info->features[feature_idx]);
+    }
+    decode->feature_row[feature_idx] = (uint32_t)row_idx + 1;
+    if (decode->texts[feature_idx] != NULL) return json_put_text(decode, row_idx, feature_idx, value, err);
+    return json_put_number(decode, row_idx, feature_idx, value, err);
 }
 
 static myr_rc json_put_key(json_decode *decode, size_t row_idx, uint32_t key_idx, yyjson_val *value, myr_err *err)

@@ -13,9 +13,14 @@ bool myr_score_has_text(const myr_score_rows *rows, uint32_t feature_count)
     return false;
 }
 
-/* One cell as the model's number. False: it is none. */
+/* One cell as the model's number. False: it is none. A truth value of a table or of JSON comes as its word. */
 static bool text_code(const myr_names *names, bool has_names, uint32_t feature_idx, myr_str text, double *out)
 {
+    bool is_true = myr_str_is(text, "true");
+    if (!has_names && (is_true || myr_str_is(text, "false"))) {
+        *out = is_true ? 1.0 : 0.0;
+        return true;
+    }
     if (!has_names) return myr_parse_double(text, out);
     *out = myr_names_code(names, feature_idx, text);
     return true;

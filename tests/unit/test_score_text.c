@@ -123,12 +123,13 @@ typedef struct cell {
 } cell;
 
 static const cell cells[] = {
-    {1, "red", 0},     {1, "green", 1},   {1, "blue", UNKNOWN}, {1, NULL, UNKNOWN},  {1, "Red", UNKNOWN},
-    {1, "", UNKNOWN},  {1, "0", UNKNOWN}, {2, "red", 2},        {2, "green", 1},     {2, "blue", 0},
-    {2, "5", UNKNOWN}, {3, "5", 0},       {3, "5.0", 0},        {3, "1", 1},         {3, "0.5", 2},
-    {3, "5e-1", 2},    {3, "6", UNKNOWN}, {3, "red", UNKNOWN},  {4, "0", 0},         {4, "1.0", 1},
-    {4, "red", NAN},   {4, "", NAN},      {4, NULL, UNKNOWN},   {4, "nan", UNKNOWN}, {5, "true", 1},
-    {5, "False", 0},   {5, "1", 1},       {5, "yes", UNKNOWN},
+    {1, "red", 0},       {1, "green", 1},     {1, "blue", UNKNOWN}, {1, NULL, UNKNOWN}, {1, "Red", UNKNOWN},
+    {1, "", UNKNOWN},    {1, "0", UNKNOWN},   {2, "red", 2},        {2, "green", 1},    {2, "blue", 0},
+    {2, "5", UNKNOWN},   {3, "5", 0},         {3, "5.0", 0},        {3, "1", 1},        {3, "0.5", 2},
+    {3, "5e-1", 2},      {3, "6", UNKNOWN},   {3, "red", UNKNOWN},  {4, "0", 0},        {4, "1.0", 1},
+    {4, "red", NAN},     {4, "true", 1},      {4, "false", 0},      {4, "True", NAN},   {4, "", NAN},
+    {4, NULL, UNKNOWN},  {4, "nan", UNKNOWN}, {5, "true", 1},       {5, "False", 0},    {5, "1", 1},
+    {5, "yes", UNKNOWN},
 };
 
 static void put(int64_t row, const cell *c)
