@@ -147,6 +147,7 @@ static void batch_report(const batch *b, myr_batch_report *report)
     report->release = b->fleet->release;
     report->compared_rows = counts->compared_rows;
     report->has_units = b->rows.is_log;
+    report->trouble = b->rows.trouble;
     snprintf(report->dropped_columns, sizeof report->dropped_columns, "%s",
              b->plan.dropped != NULL ? b->plan.dropped : "");
     report->rmse = batch_rmse(&counts->error, counts->compared_rows);

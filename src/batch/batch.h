@@ -42,6 +42,7 @@ typedef struct myr_batch_report {
     int64_t output_files;
     int64_t output_bytes;
     char dropped_columns[MYR_BATCH_DROPPED_BYTES]; /* input columns left out for their names, `a, b`; "" = none */
+    myr_err trouble; /* why the first rows with status `unavailable` have it; rc OK = there are none */
 } myr_batch_report;
 
 /*

@@ -61,6 +61,7 @@ typedef struct batch_rows {
     myr_mutex mutex;
     batch_counts counts;
     uint8_t *is_used; /* per model index */
+    myr_err trouble;  /* why the first rows of a model that is not ours have no answer; guarded by mutex */
     myr_err bad_key;  /* names one value that is not of its column's type; guarded by mutex */
 } batch_rows;
 /* The three functions of a myr_table_map whose ctx is a batch_rows. */

@@ -200,6 +200,14 @@ static void rows_progress(batch_rows *rows, int64_t row_count)
     myr_mutex_unlock(&rows->mutex);
 }
 
+static void rows_note_trouble(batch_rows *rows, const myr_err *trouble)
+{
+    if (trouble->rc == MYR_OK) return;
+    myr_mutex_lock(&rows->mutex);
+    if (rows->trouble.rc == MYR_OK) rows->trouble = *trouble;
+    myr_mutex_unlock(&rows->mutex);
+}
+
 myr_rc myr_batch_rows_score(void *ctx, void *thread_state, const myr_table_chunk *chunk, myr_err *err)
 {
     batch_rows *rows = ctx;
@@ -215,6 +223,7 @@ myr_rc myr_batch_rows_score(void *ctx, void *thread_state, const myr_table_chunk
                          .levels = thread->levels,
                          .statuses = thread->statuses};
     MYR_TRY(myr_score(rows->fleet->scorer, thread->scratch, &in, &out, err));
+    rows_note_trouble(rows, myr_score_trouble(thread->scratch));
     MYR_TRY(rows_describe(thread, chunk, err));
     if (rows->baselines != NULL) rows_compare(thread, chunk);
     rows_progress(rows, chunk->row_count);

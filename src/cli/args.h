@@ -56,5 +56,7 @@ myr_rc myr_cli_workspace(const myr_cli *cli, myr_workspace **out, myr_err *err);
 /* Apply myriad.yaml of a workspace to an option table: `serve: {listen: …}`; unknown keys of this table's sections are
  * errors. */
 myr_rc myr_cli_config(const char *workspace_root, myr_opt_table table, void *slots, myr_err *err);
+/* Set the options `runtime.*` of this process from a workspace's myriad.yaml and the environment. */
+myr_rc myr_cli_runtime(const char *workspace_root, myr_err *err);
 
 #endif

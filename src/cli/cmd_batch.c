@@ -54,6 +54,10 @@ static void batch_json(const batch_args *a, const myr_batch_report *r)
         myr_buf_puts(&out, ",\"dropped_columns\":");
         myr_buf_json_string(&out, myr_str_of(r->dropped_columns));
     }
+    if (r->trouble.rc != MYR_OK) {
+        myr_buf_puts(&out, ",\"trouble\":");
+        myr_buf_json_string(&out, myr_str_of(r->trouble.message));
+    }
     myr_buf_puts(&out, ",\"output\":");
     myr_buf_json_string(&out, myr_str_of(a->output));
     myr_buf_printf(&out, ",\"files\":%lld,\"bytes\":%lld}\n", (long long)r->output_files, (long long)r->output_bytes);
@@ -78,6 +82,7 @@ static void batch_print(const batch_args *a, const myr_batch_report *r)
             printf("not ok    %s rows: %s\n", myr_format_count(r->status_rows[i], text, sizeof text),
                    myr_row_status_name(i));
     }
+    if (r->trouble.rc != MYR_OK) printf("because   %s\n", r->trouble.message);
     if (r->compared_rows > 0) {
         printf("RMSE      %.4f against %.4f of the baseline (ratio %.3f), %s rows with actuals\n", r->rmse,
                r->baseline_rmse, r->rmse / r->baseline_rmse, myr_format_count(r->compared_rows, text, sizeof text));

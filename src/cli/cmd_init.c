@@ -5,15 +5,25 @@
 #include "cli/commands.h"
 #include "serve/serve.h"
 
-/* myriad.yaml as it is first written: every option with its default, commented out. */
+/* The rows of one section: each with its default, commented out. */
+static void init_section(myr_buf *out, myr_opt_table table, const char *indent, size_t prefix_bytes)
+{
+    for (size_t i = 0; i < table.count; i++) {
+        const myr_opt_row *row = &table.rows[i];
+        myr_buf_printf(out, "%s# %s\n%s# %s: %s\n", indent, row->prose, indent, row->name + prefix_bytes,
+                       row->default_value[0] != '\0' ? row->default_value : "\"\"");
+    }
+}
+
+/* myriad.yaml as it is first written. */
 static void init_config(myr_buf *out)
 {
-    myr_buf_puts(out, "# The configuration of this workspace. Every option also exists as an environment variable\n"
-                      "# (MYRIAD_SERVE_LISTEN) and as a flag (--serve.listen, short --listen).\nserve:\n");
-    for (size_t i = 0; i < myr_serve_opt_table.count; i++) {
-        const myr_opt_row *row = &myr_serve_opt_table.rows[i];
-        myr_buf_printf(out, "  # %s\n  # %s: %s\n", row->prose, row->name + sizeof "serve." - 1, row->default_value);
-    }
+    myr_buf_puts(out,
+                 "# The configuration of this workspace. Every option also exists as an environment variable\n"
+                 "# (MYRIAD_SERVE_LISTEN), those of serve as a flag too (--serve.listen, short --listen).\nserve:\n");
+    init_section(out, myr_serve_opt_table, "  ", sizeof "serve." - 1);
+    myr_buf_puts(out, "runtime:\n  onnx:\n");
+    init_section(out, myr_runtime_opt_table, "    ", sizeof "runtime.onnx." - 1);
 }
 
 myr_rc myr_cmd_init(int argc, char **argv, myr_err *err)

@@ -8,7 +8,8 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 
-static myr_rc predict_score(const myr_fleet *fleet, yyjson_val *row, myr_buf *out, myr_err *err)
+/* *out_trouble: why a model that is not ours gave no answer, if one did not. */
+static myr_rc predict_score(const myr_fleet *fleet, yyjson_val *row, myr_buf *out, myr_err *out_trouble, myr_err *err)
 {
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
     myr_score_scratch *scratch = myr_score_scratch_new();
@@ -16,6 +17,7 @@ static myr_rc predict_score(const myr_fleet *fleet, yyjson_val *row, myr_buf *ou
     myr_rc rc = arena != NULL && scratch != NULL ? MYR_OK : MYR_ERROR(err, NO_MEMORY, "out of memory");
     if (rc == MYR_OK) rc = myr_fleet_decode_rows(fleet, &row, 1, arena, &rows, err);
     if (rc == MYR_OK) rc = myr_fleet_score_json(fleet, scratch, &rows, arena, out, err);
+    if (rc == MYR_OK) *out_trouble = *myr_score_trouble(scratch);
     myr_score_scratch_free(scratch);
     return rc == MYR_OK ? myr_buf_check(out, err) : rc;
 }
@@ -35,11 +37,15 @@ static void predict_print(yyjson_val *answer)
 }
 
 /* A row that could not be scored is this command's failure: it had no other row. */
-static myr_rc predict_check(const char *fleet, yyjson_val *answer, myr_err *err)
+static myr_rc predict_check(const char *fleet, yyjson_val *answer, const myr_err *trouble, myr_err *err)
 {
     const char *status = yyjson_get_str(yyjson_obj_get(answer, "status"));
     if (status == NULL) MYR_FAIL(err, INTERNAL, "the answer has no status");
     if (strcmp(status, "ok") == 0) return MYR_OK;
+    if (trouble->rc != MYR_OK) {
+        *err = *trouble;
+        return (myr_rc)trouble->rc;
+    }
     if (strcmp(status, "no_model") == 0) {
         MYR_FAIL(err, NOT_FOUND,
                  "%s has no model for this row, nor a parent or global one: see myriad model list --fleet %s", fleet,
@@ -50,12 +56,15 @@ static myr_rc predict_check(const char *fleet, yyjson_val *answer, myr_err *err)
                  "a key of the row is not of its column's type: see the segments of myriad model list --fleet %s",
                  fleet);
     }
+    if (strcmp(status, "bad_input") == 0)
+        MYR_FAIL(err, BAD_INPUT, "a feature of the row is nothing that its model takes: a text or a missing value");
     MYR_FAIL(err, BAD_FORMAT,
              "the model of this row is damaged (%s): make the release again with myriad release create %s", status,
              fleet);
 }
 
-static myr_rc predict_show(const myr_cli *cli, const char *fleet, const myr_buf *json, myr_err *err)
+static myr_rc predict_show(const myr_cli *cli, const char *fleet, const myr_buf *json, const myr_err *trouble,
+                           myr_err *err)
 {
     yyjson_doc *doc = yyjson_read(json->data, json->size, 0);
     if (doc == NULL) MYR_FAIL(err, INTERNAL, "the answer is not JSON: %s", json->data);
@@ -64,7 +73,7 @@ static myr_rc predict_show(const myr_cli *cli, const char *fleet, const myr_buf 
     } else {
         predict_print(yyjson_doc_get_root(doc));
     }
-    myr_rc rc = predict_check(fleet, yyjson_doc_get_root(doc), err);
+    myr_rc rc = predict_check(fleet, yyjson_doc_get_root(doc), trouble, err);
     yyjson_doc_free(doc);
     return rc;
 }
@@ -82,10 +91,11 @@ static myr_rc predict_run(const myr_cli *cli, const char *name, int64_t release,
         MYR_FAIL(err, BAD_INPUT, "--row: byte %zu: %s: give a JSON object like '{\"store\":2}'", json_err.pos,
                  json_err.msg);
     MYR_AUTO(myr_buf) out = {0};
-    myr_rc rc = predict_score(fleet, yyjson_doc_get_root(doc), &out, err);
+    myr_err trouble = {0};
+    myr_rc rc = predict_score(fleet, yyjson_doc_get_root(doc), &out, &trouble, err);
     yyjson_doc_free(doc);
     MYR_TRY(rc);
-    return predict_show(cli, name, &out, err);
+    return predict_show(cli, name, &out, &trouble, err);
 }
 
 myr_rc myr_cmd_predict(int argc, char **argv, myr_err *err)

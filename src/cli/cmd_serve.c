@@ -95,5 +95,6 @@ myr_rc myr_cmd_serve(int argc, char **argv, myr_err *err)
     char root[MYR_PATH_BYTES_MAX];
     MYR_TRY(myr_workspace_find(cli.workspace, root, sizeof root, err));
     MYR_TRY(serve_options(root, argc, argv, &opts, err));
+    MYR_TRY(myr_cli_runtime(root, err));
     return serve_run(root, &opts, cli.json, err);
 }

@@ -9,7 +9,27 @@ myr_rc myr_cli_workspace(const myr_cli *cli, myr_workspace **out, myr_err *err)
 {
     char root[MYR_PATH_BYTES_MAX];
     MYR_TRY(myr_workspace_find(cli->workspace, root, sizeof root, err));
+    MYR_TRY(myr_cli_runtime(root, err));
     return myr_workspace_open(root, out, err);
+}
+
+static myr_rc config_section(const myr_spec *spec, const char *section, const myr_spec_node *map, myr_opt_table table,
+                             void *slots, myr_err *err);
+
+/* One line: an option, or `onnx:` with more of them below. */
+static myr_rc config_item(const myr_spec *spec, const char *name, const myr_spec_node *value, myr_opt_table table,
+                          void *slots, myr_err *err)
+{
+    char origin[MYR_PATH_BYTES_MAX + 32];
+    size_t size = strlen(name);
+    bool is_group = false;
+    for (size_t i = 0; i < table.count; i++)
+        is_group = is_group || (strncmp(table.rows[i].name, name, size) == 0 && table.rows[i].name[size] == '.');
+    if (is_group) return config_section(spec, name, value, table, slots, err);
+    if (value->kind != MYR_SPEC_SCALAR)
+        return myr_spec_fail(spec, value, err, "an option's value must be a plain word");
+    (void)snprintf(origin, sizeof origin, "%s:%d", myr_spec_name(spec), value->line);
+    return myr_opt_set(table, slots, name, value->text, origin, err);
 }
 
 static myr_rc config_section(const myr_spec *spec, const char *section, const myr_spec_node *map, myr_opt_table table,
@@ -18,20 +38,16 @@ static myr_rc config_section(const myr_spec *spec, const char *section, const my
     if (map->kind == MYR_SPEC_SCALAR && map->is_null) return MYR_OK; /* `serve:` with every line commented out */
     if (map->kind != MYR_SPEC_MAP) return myr_spec_fail(spec, map, err, "'%s' must be a map of options", section);
     for (uint32_t i = 0; i < map->count; i++) {
-        const myr_spec_node *value = map->items[i];
-        if (value->kind != MYR_SPEC_SCALAR)
-            return myr_spec_fail(spec, value, err, "an option's value must be a plain word");
-        char name[MYR_NAME_BYTES_MAX], origin[MYR_PATH_BYTES_MAX + 32];
+        char name[MYR_NAME_BYTES_MAX];
         (void)snprintf(name, sizeof name, "%s.%s", section, map->keys[i]->text);
-        (void)snprintf(origin, sizeof origin, "%s:%d", myr_spec_name(spec), value->line);
-        MYR_TRY(myr_opt_set(table, slots, name, value->text, origin, err));
+        MYR_TRY(config_item(spec, name, map->items[i], table, slots, err));
     }
     return MYR_OK;
 }
 
 myr_rc myr_cli_config(const char *workspace_root, myr_opt_table table, void *slots, myr_err *err)
 {
-    static const char *const sections[] = {"serve", NULL};
+    static const char *const sections[] = {"serve", "runtime", NULL};
     char path[MYR_PATH_BYTES_MAX];
     MYR_TRY(myr_path_join(path, sizeof path, workspace_root, "myriad.yaml", err));
     MYR_AUTO(myr_spec_ptr) spec = NULL;
@@ -40,7 +56,22 @@ myr_rc myr_cli_config(const char *workspace_root, myr_opt_table table, void *slo
     if (root->kind == MYR_SPEC_SCALAR && root->is_null) return MYR_OK;
     MYR_TRY(myr_spec_check_keys(spec, root, sections, err));
     for (uint32_t i = 0; i < root->count; i++) {
-        MYR_TRY(config_section(spec, root->keys[i]->text, root->items[i], table, slots, err));
+        const char *section = root->keys[i]->text;
+        size_t size = strlen(section);
+        MYR_ASSERT(table.count > 0);
+        if (strncmp(table.rows[0].name, section, size) != 0 || table.rows[0].name[size] != '.')
+            continue; /* another's */
+        MYR_TRY(config_section(spec, section, root->items[i], table, slots, err));
     }
+    return MYR_OK;
+}
+
+myr_rc myr_cli_runtime(const char *workspace_root, myr_err *err)
+{
+    myr_runtime_opts opts;
+    myr_opt_defaults(myr_runtime_opt_table, &opts);
+    MYR_TRY(myr_cli_config(workspace_root, myr_runtime_opt_table, &opts, err));
+    MYR_TRY(myr_opt_environment(myr_runtime_opt_table, &opts, err));
+    myr_runtime_set_defaults(&opts);
     return MYR_OK;
 }

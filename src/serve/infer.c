@@ -31,7 +31,9 @@ static myr_rc infer_score(serve_call *call, const serve_target *target, const in
         out->values[i] = cells + i * row_count;
     if (row_count == 0) return MYR_OK;
     myr_score_out score = {.values = out->values, .levels = out->levels, .statuses = out->statuses};
-    return myr_score(target->fleet->fleet->scorer, call->thread->scratch, &rows->rows, &score, err);
+    myr_score_rows asked = rows->rows;
+    asked.no_runner = !call->may_block;
+    return myr_score(target->fleet->fleet->scorer, call->thread->scratch, &asked, &score, err);
 }
 
 /* "store=2,brand=1" of a row, as it was sent; for messages. */
@@ -59,9 +61,17 @@ static void infer_key_text(const serve_target *target, const infer_rows *rows, s
     }
 }
 
-static myr_rc infer_fail_row(const serve_target *target, const infer_rows *rows, size_t row, uint8_t status,
-                             myr_err *err)
+static myr_rc infer_fail_row(const serve_call *call, const serve_target *target, const infer_rows *rows, size_t row,
+                             uint8_t status, myr_err *err)
 {
+    const myr_err *trouble = myr_score_trouble(call->thread->scratch);
+    if (trouble->rc != MYR_OK && (status == MYR_ROW_UNAVAILABLE || status == MYR_ROW_BROKEN_MODEL)) {
+        MYR_ASSERT(err != NULL);
+        *err = *trouble;
+        return myr_err_prefix(err, (myr_rc)trouble->rc, "row %zu: ", row);
+    }
+    if (status == MYR_ROW_BAD_INPUT)
+        MYR_FAIL(err, BAD_INPUT, "row %zu: a feature is nothing that its model takes: a text or a missing value", row);
     char key[INFER_KEY_TEXT_BYTES];
     const char *fleet = target->fleet->fleet->name;
     if (target->model_idx != MYR_PACK_NONE) { /* its model is chosen: only damage is left */
@@ -93,7 +103,7 @@ static myr_rc infer_check(serve_call *call, const serve_target *target, const in
     }
     myr_serve_count_rows(call->server, target->fleet, counts);
     if (bad == row_count) return MYR_OK;
-    return infer_fail_row(target, rows, bad, result->statuses[bad], err);
+    return infer_fail_row(call, target, rows, bad, result->statuses[bad], err);
 }
 
 static void infer_encode(serve_call *call, const serve_target *target, const infer_rows *rows,
@@ -130,6 +140,7 @@ myr_rc myr_serve_post_infer(serve_call *call, myr_err *err)
                                   &target, err));
     MYR_TRY(myr_serve_infer_decode(call, &target, &rows, err));
     MYR_TRY(infer_score(call, &target, &rows, &result, err));
+    if (rows.rows.row_count > 0 && myr_serve_wants_compute(call)) return MYR_OK;
     MYR_TRY(infer_check(call, &target, &rows, &result, err));
     infer_encode(call, &target, &rows, &result);
     return MYR_OK;

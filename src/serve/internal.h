@@ -85,6 +85,7 @@ struct myr_server {
     myr_metric *reloads, *reload_failures, *fleets_gauge;
     _Atomic size_t fleet_count; /* of the current snapshot */
     _Atomic bool is_stopping;
+    _Atomic int64_t trouble_ns; /* when a runner's trouble was logged last; 0 = never */
 };
 
 /* Hold the current snapshot on this thread until dropped. No lock: see server.c. */
@@ -104,6 +105,8 @@ struct serve_call {
     myr_str params[SERVE_PARAMS_MAX]; /* the {…} of the pattern */
     yyjson_val *body;                 /* JSON routes */
     myr_buf *out;                     /* the answer: JSON unless the route says otherwise */
+    bool may_block;                   /* on a compute thread: models that are not ours may be run */
+    bool wants_compute;               /* set by a route: ask again where it may block; there is no answer yet */
 };
 
 struct serve_route {
@@ -130,6 +133,9 @@ myr_rc myr_serve_route_find(myr_req *req, const serve_route **out_route, myr_str
 myr_rc myr_serve_json_read(serve_thread *thread, myr_arena *arena, myr_str body, yyjson_val **out_root, myr_err *err);
 /* "a string", "an array", … of a value, for messages. */
 const char *myr_serve_json_kind(yyjson_val *val);
+
+/* server.c: after scoring. Must the request be asked again on a compute thread? Trouble of runners is logged here. */
+bool myr_serve_wants_compute(serve_call *call);
 
 /* ---- handlers ---- */
 #define SERVE_ROWS_MAX 65536 /* of one request */

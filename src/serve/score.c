@@ -53,7 +53,9 @@ myr_rc myr_serve_post_score(serve_call *call, myr_err *err)
         MYR_TRY(myr_fleet_decode_rows(served->fleet, objects, count, call->arena, &rows, err));
         myr_row_counts counts = {0};
         rows.counts = &counts;
+        rows.rows.no_runner = !call->may_block;
         MYR_TRY(myr_fleet_score_json(served->fleet, call->thread->scratch, &rows, call->arena, call->out, err));
+        if (myr_serve_wants_compute(call)) return MYR_OK;
         myr_serve_count_rows(call->server, served, counts);
     }
     myr_buf_puts(call->out, "]}");

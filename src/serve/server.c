@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define SERVE_INLINE_BODY_BYTES (64u << 10) /* a larger body is not even read on a loop */
+#define SERVE_TROUBLE_LOG_NS    10000000000 /* a model that can't be run is told at most so often */
 #define SERVE_OUT_BYTES_KEPT    (1u << 20)  /* a thread's answer buffer that grew past this is given back */
 
 /* What is known of a request between its passes, and for the log; in its arena. */
@@ -40,9 +41,22 @@ static myr_rc server_reply(serve_call *call, myr_err *err)
     return MYR_OK;
 }
 
+bool myr_serve_wants_compute(serve_call *call)
+{
+    const myr_err *trouble = myr_score_trouble(call->thread->scratch);
+    int64_t now_ns = myr_clock_mono_ns(), last_ns = atomic_load(&call->server->trouble_ns);
+    if (trouble->rc != MYR_OK && (last_ns == 0 || now_ns - last_ns > SERVE_TROUBLE_LOG_NS)) {
+        atomic_store(&call->server->trouble_ns, now_ns);
+        myr_log_err(MYR_LOG_WARN, "serve", "models not run", trouble);
+    }
+    call->wants_compute = !call->may_block && myr_score_needs_runner(call->thread->scratch);
+    return call->wants_compute;
+}
+
 static myr_rc server_run(serve_call *call, myr_err *err)
 {
     MYR_TRY(call->route->run(call, err));
+    if (call->wants_compute) return MYR_OK; /* its second pass answers */
     return server_reply(call, err);
 }
 
@@ -83,6 +97,7 @@ static void server_answer(myr_server *server, myr_req *req, serve_note *note)
                        .arena = myr_req_arena(req),
                        .thread = thread,
                        .route = note->route,
+                       .may_block = !myr_req_is_on_loop(req),
                        .out = &thread->out};
     memcpy(call.params, note->params, sizeof call.params);
     myr_buf_clear(call.out);
@@ -103,6 +118,7 @@ static void server_answer(myr_server *server, myr_req *req, serve_note *note)
         myr_serve_drop(thread);
     }
     if (rc != MYR_OK) server_reply_error(&call, &err);
+    if (call.wants_compute) myr_req_defer(req, server_again); /* last: another thread may have it at once */
     if (call.out->failed || call.out->room > SERVE_OUT_BYTES_KEPT) myr_buf_fini(call.out);
 }
 
