@@ -19,7 +19,8 @@ const char *myr_level_name(myr_level level)
 
 const char *myr_row_status_name(myr_row_status status)
 {
-    static const char *const names[] = {"ok", "no_model", "bad_key", "broken_model", "bad_input", "unavailable"};
+    static const char *const names[] = {"ok",        "no_model",    "bad_key",  "broken_model",
+                                        "bad_input", "unavailable", "no_output"};
     _Static_assert(MYR_COUNT_OF(names) == MYR_ROW_STATUS_COUNT, "a name per status");
     MYR_ASSERT((unsigned)status < MYR_ROW_STATUS_COUNT); /* statuses are only ever made here */
     return names[status];
@@ -143,6 +144,7 @@ typedef struct score_call {
     int64_t stride;       /* of features, in doubles */
     const double *matrix; /* features that lie side by side in rows: predicted in place; or NULL */
     bool has_text;        /* some feature is a column of texts */
+    uint32_t width;       /* values per row */
 } score_call;
 
 /* The same model, level and status for all rows of a group; NaN unless ok. */
@@ -162,7 +164,7 @@ static void score_fill(const score_call *call, const score_group *group, uint32_
         if (out->statuses != NULL) {
             out->statuses[row_idx] = (uint8_t)status;
         }
-        for (uint32_t k = 0; status != MYR_ROW_OK && k < call->scorer->info->output_count; k++) {
+        for (uint32_t k = 0; status != MYR_ROW_OK && k < call->width; k++) {
             out->values[k][row_idx] = NAN;
         }
     }
@@ -203,18 +205,37 @@ static void score_gather(const score_call *call, const score_text *text, const u
 
 static void score_scatter(const score_call *call, const uint32_t *order, uint32_t row_count)
 {
-    uint32_t output_count = call->scorer->info->output_count;
-    for (uint32_t k = 0; k < output_count; k++) {
+    for (uint32_t k = 0; k < call->width; k++) {
         double *column = call->out->values[k] + call->first_row;
         const double *value = call->scratch->values + k;
-        for (uint32_t i = 0; i < row_count; i++, value += output_count) {
+        for (uint32_t i = 0; i < row_count; i++, value += call->width) {
             column[order[i]] = score_plain(*value);
         }
     }
 }
 
-static void score_predict(const score_call *call, const score_group *group, const myr_model *model)
+/* One block. Only outputs other than the value can fail, and only the deepest trees' contributions: no memory. */
+static bool score_block(const score_call *call, const myr_model *model, const double *block, size_t stride,
+                        uint32_t row_count)
 {
+    if (call->rows->output == MYR_OUTPUT_VALUE) {
+        myr_model_predict(model, block, stride, row_count, call->scratch->values);
+        return true;
+    }
+    return myr_model_predict_as(model, call->rows->output, block, stride, row_count, call->scratch->values, NULL) ==
+           MYR_OK;
+}
+
+/* Is the output that is asked for this model's, as wide as the call's? */
+static bool score_has_output(const score_call *call, const myr_model *model)
+{
+    return call->rows->output == MYR_OUTPUT_VALUE || myr_model_width(model, call->rows->output) == call->width;
+}
+
+/* What becomes of the rows, if the model stays sound. */
+static myr_row_status score_predict(const score_call *call, const score_group *group, const myr_model *model)
+{
+    if (!score_has_output(call, model)) return MYR_ROW_NO_OUTPUT;
     const uint32_t *order = call->scratch->order + group->first;
     uint8_t *is_bad = call->has_text ? call->scratch->is_bad : NULL;
     score_text text = {.features = call->rows->features,
@@ -236,10 +257,11 @@ static void score_predict(const score_call *call, const score_group *group, cons
         } else {
             score_gather(call, &text, order + done, row_count, is_bad != NULL ? is_bad + done : NULL);
         }
-        myr_model_predict(model, block, stride, row_count, call->scratch->values);
+        if (!score_block(call, model, block, stride, row_count)) return MYR_ROW_UNAVAILABLE;
         score_scatter(call, order + done, row_count);
         done += row_count;
     }
+    return MYR_ROW_OK;
 }
 
 /* After a group was predicted and filled in: its bad rows have no values. */
@@ -248,7 +270,7 @@ static void score_clear_bad(const score_call *call, const score_group *group)
     const uint32_t *order = call->scratch->order + group->first;
     for (uint32_t i = 0; i < group->count; i++) {
         if (call->scratch->is_bad[i] == 0) continue;
-        for (uint32_t k = 0; k < call->scorer->info->output_count; k++)
+        for (uint32_t k = 0; k < call->width; k++)
             call->out->values[k][call->first_row + order[i]] = NAN;
     }
     myr_score_mark_bad(call->scratch, call->out, call->first_row, group);
@@ -257,6 +279,10 @@ static void score_clear_bad(const score_call *call, const score_group *group)
 static void score_external_run(const score_call *call, const score_group *group, const myr_model *model,
                                myr_level level)
 {
+    if (!score_has_output(call, model)) {
+        score_fill(call, group, group->code, level, MYR_ROW_NO_OUTPUT);
+        return;
+    }
     myr_row_status status =
         myr_score_runner_run(call->scorer, call->scratch, call->rows, call->out, call->first_row, group, model);
     score_fill(call, group, group->code, level, status);
@@ -269,9 +295,9 @@ static void score_single_run(const score_call *call, const score_group *group)
         score_external_run(call, group, call->scorer->single, MYR_LEVEL_GLOBAL);
         return;
     }
-    score_predict(call, group, call->scorer->single);
-    score_fill(call, group, 0, MYR_LEVEL_GLOBAL, MYR_ROW_OK);
-    if (call->has_text) score_clear_bad(call, group);
+    myr_row_status status = score_predict(call, group, call->scorer->single);
+    score_fill(call, group, 0, MYR_LEVEL_GLOBAL, status);
+    if (status == MYR_ROW_OK && call->has_text) score_clear_bad(call, group);
 }
 
 static void score_group_run(const score_call *call, const score_group *group)
@@ -307,19 +333,20 @@ static void score_group_run(const score_call *call, const score_group *group)
         score_external_run(call, group, model, level);
         return;
     }
+    myr_row_status status = MYR_ROW_BROKEN_MODEL;
     if (rc == MYR_OK) {
-        score_predict(call, group, model);
+        status = score_predict(call, group, model);
     }
-    bool is_sound = rc == MYR_OK && myr_io_map_losses() == losses; /* else it may have walked zeros */
-    score_fill(call, group, group->code, level, is_sound ? MYR_ROW_OK : MYR_ROW_BROKEN_MODEL);
-    if (is_sound && call->has_text) score_clear_bad(call, group);
+    if (myr_io_map_losses() != losses) status = MYR_ROW_BROKEN_MODEL; /* it may have walked zeros */
+    score_fill(call, group, group->code, level, status);
+    if (status == MYR_ROW_OK && call->has_text) score_clear_bad(call, group);
 }
 
 /* ---- the call ---- */
 
-static uint32_t score_block_rows(uint32_t feature_count)
+static uint32_t score_block_rows(size_t row_doubles)
 {
-    uint32_t rows = SCORE_BLOCK_DOUBLES / (feature_count == 0 ? 1 : feature_count);
+    uint32_t rows = (uint32_t)(SCORE_BLOCK_DOUBLES / (row_doubles == 0 ? 1 : row_doubles));
     if (rows == 0) return 1;
     return rows < SCORE_BLOCK_ROWS ? rows : SCORE_BLOCK_ROWS;
 }
@@ -333,10 +360,12 @@ myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr
     if (rows->row_count == 0) return MYR_OK;
     const myr_pack_info *info = scorer->info;
     uint32_t chunk_rows = rows->row_count < SCORE_CHUNK_ROWS ? (uint32_t)rows->row_count : SCORE_CHUNK_ROWS;
-    uint32_t block_rows = score_block_rows(info->feature_count);
+    size_t width = 0;
+    MYR_TRY(myr_scorer_check_output(scorer, rows->fixed_model, rows->output, &width, err));
+    uint32_t block_rows = score_block_rows(width > info->feature_count ? width : info->feature_count);
     block_rows = block_rows < chunk_rows ? block_rows : chunk_rows;
-    MYR_TRY(myr_score_scratch_reserve(scratch, chunk_rows, (size_t)block_rows * info->feature_count,
-                                      (size_t)block_rows * info->output_count, err));
+    MYR_TRY(myr_score_scratch_reserve(scratch, chunk_rows, (size_t)block_rows * info->feature_count, block_rows * width,
+                                      err));
     bool has_text = myr_score_has_text(rows, info->feature_count);
     if (has_text && !myr_score_bad_reserve(scratch, chunk_rows)) {
         MYR_FAIL(err, NO_MEMORY, "no memory to score %u rows", chunk_rows);
@@ -349,7 +378,8 @@ myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr
                        .block_rows = block_rows,
                        .stride = stride,
                        .matrix = score_matrix(rows, info->feature_count, stride),
-                       .has_text = has_text};
+                       .has_text = has_text,
+                       .width = (uint32_t)width};
     while (call.first_row < rows->row_count) {
         int64_t left = rows->row_count - call.first_row;
         uint32_t row_count = left < chunk_rows ? (uint32_t)left : chunk_rows;

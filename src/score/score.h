@@ -24,9 +24,10 @@ typedef enum myr_row_status {
     MYR_ROW_BROKEN_MODEL, /* its model is damaged in the pack: no other model answers in silence */
     MYR_ROW_BAD_INPUT,    /* a feature's cell is nothing that its model takes */
     MYR_ROW_UNAVAILABLE,  /* its model is not ours, and what runs it is not here or failed: myr_score_trouble */
+    MYR_ROW_NO_OUTPUT,    /* its model can't give the output that is asked for, or not as wide as the call's */
     MYR_ROW_STATUS_COUNT
 } myr_row_status;
-/* "ok", "no_model", "bad_key", "broken_model", "bad_input", "unavailable" */
+/* "ok", "no_model", "bad_key", "broken_model", "bad_input", "unavailable", "no_output" */
 const char *myr_row_status_name(myr_row_status status);
 
 /* Rows to score. Everything is borrowed until myr_score returns. */
@@ -42,12 +43,14 @@ typedef struct myr_score_rows {
      * by side in rows of a matrix are predicted where they lie, without a copy. Keys, texts and `valid` are not
      * strided. */
     int64_t feature_stride;
-    bool no_runner; /* models that are not ours are not asked (they may block): see myr_score_needs_runner */
+    myr_output output; /* what is asked; myr_scorer_width columns of values. Zero is the value */
+    bool no_runner;    /* models that are not ours are not asked (they may block): see myr_score_needs_runner */
 } myr_score_rows;
 
 /* Where answers go: the caller's arrays of row_count; model_idxs, levels and statuses may be NULL. */
 typedef struct myr_score_out {
-    double *const *values; /* output_count columns; NaN (never with a sign) where the status is not ok */
+    double *const *values; /* myr_scorer_width columns (the value: output_count); NaN (never with a sign) where the
+                              status is not ok */
     uint32_t *model_idxs;  /* MYR_PACK_NONE where there is none */
     uint8_t *levels;       /* myr_level */
     uint8_t *statuses;     /* myr_row_status */
@@ -61,6 +64,16 @@ myr_rc myr_scorer_new(const myr_pack *pack, myr_scorer **out, myr_err *err);
 myr_rc myr_scorer_new_single(const myr_model *model, const myr_pack_info *info, myr_scorer **out, myr_err *err);
 void myr_scorer_free(myr_scorer *scorer);                  /* NULL accepted */
 const myr_pack *myr_scorer_pack(const myr_scorer *scorer); /* NULL: a single model */
+
+/*
+ * Values per row of an output, of one model or (MYR_PACK_NONE) by key; 0 if it can't be given. LEAF needs one model. By
+ * key it is the width of the pack's first models that can; a row whose model can't, or has another width, has the
+ * status no_output. Thread: any.
+ */
+size_t myr_scorer_width(const myr_scorer *scorer, uint32_t model_idx, myr_output output);
+/* The same, and why not. Errors: UNSUPPORTED says why; BAD_INPUT: there is no such output. */
+myr_rc myr_scorer_check_output(const myr_scorer *scorer, uint32_t model_idx, myr_output output, size_t *out_width,
+                               myr_err *err);
 
 /* ---- models that are not ours ---- */
 
@@ -95,7 +108,8 @@ void myr_score_scratch_free(myr_score_scratch *scratch); /* NULL accepted */
  * Score rows, each with the model that its key selects on the fallback chain (own segment -> parents -> global).
  * Rows are grouped by model inside, answered in the order given; a row's bits do not depend on its neighbours.
  * Thread: any; calls on one scorer may overlap, each with its own scratch. Errors: NO_MEMORY, BAD_INPUT (a column is
- * missing or has another type). A row that cannot be scored is a status, not an error.
+ * missing or has another type), UNSUPPORTED (myr_scorer_check_output). A row that cannot be scored is a status, not an
+ * error.
  */
 myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr_score_rows *rows,
                  const myr_score_out *out, myr_err *err);
