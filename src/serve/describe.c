@@ -125,7 +125,7 @@ static void describe_signature(myr_buf *out, const myr_pack_info *info, bool wit
             if (strcmp(info->keys.columns[j].name, info->features[i]) == 0) is_key = true;
         }
         if (is_key) continue;
-        describe_tensor(out, first, info->features[i], "FP64");
+        describe_tensor(out, first, info->features[i], myr_pack_takes_text(info, i) ? "BYTES" : "FP64");
         first = false;
     }
     myr_buf_puts(out, "],\"outputs\":[{\"name\":\"prediction\",\"datatype\":\"FP64\",\"shape\":[-1");

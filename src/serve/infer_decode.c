@@ -255,14 +255,69 @@ static myr_rc build_memory(infer_build *build, size_t count, size_t width, void 
     return MYR_OK;
 }
 
+/* A value as the name of a category (or of a segment): a text as it is, a whole number as its digits, a truth value. */
+static bool value_to_text(infer_build *build, const infer_datatype *type, yyjson_val *val, myr_str *out)
+{
+    if (type->kind == INFER_TEXT) {
+        *out = myr_str_make(yyjson_get_str(val), yyjson_get_len(val));
+        return yyjson_is_str(val);
+    }
+    if (type->kind == INFER_BOOL) {
+        *out = myr_str_of(yyjson_is_true(val) ? "true" : "false");
+        return yyjson_is_bool(val);
+    }
+    if (!yyjson_is_int(val) || !value_is_int(type, val)) return false;
+    const char *text = yyjson_is_uint(val)
+                           ? myr_arena_printf(build->call->arena, "%llu", (unsigned long long)yyjson_get_uint(val))
+                           : myr_arena_printf(build->call->arena, "%lld", (long long)yyjson_get_sint(val));
+    *out = myr_str_of(text); /* NULL: no memory, which the caller asks the arena for */
+    return true;
+}
+
+static myr_rc build_cells(infer_build *build, const infer_tensor *tensor, infer_cursor *cursor, myr_col *col,
+                          myr_err *err)
+{
+    void *memory, *marks;
+    MYR_TRY(build_memory(build, (size_t)build->row_count, sizeof(myr_str), &memory, err));
+    MYR_TRY(build_memory(build, (size_t)build->row_count, 1, &marks, err));
+    myr_str *values = memory;
+    uint8_t *valid = marks;
+    for (size_t row = 0; row < (size_t)build->row_count; row++) {
+        yyjson_val *val = cursor_next(cursor);
+        valid[row] = !yyjson_is_null(val);
+        if (valid[row] == 0) continue;
+        if (!value_to_text(build, tensor->type, val, &values[row])) return value_fail(tensor, row, val, err);
+        if (values[row].data == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for %zu values", row);
+    }
+    col->type = MYR_COL_TEXT;
+    col->valid = valid;
+    col->data.text = values;
+    return MYR_OK;
+}
+
+/*
+ * A feature that some model reads by name. FP64 and FP32 are codes, as they are in the matrix; whole numbers, truth
+ * values and texts are names, as they are in rows.
+ */
+static bool build_is_named(const infer_build *build, const infer_tensor *tensor, uint32_t feature_idx)
+{
+    infer_class kind = tensor->type->kind;
+    return myr_pack_takes_text(build->info, feature_idx) && kind != INFER_DOUBLE && kind != INFER_FLOAT;
+}
+
 static myr_rc build_feature(infer_build *build, const infer_tensor *tensor, uint32_t feature_idx, myr_err *err)
 {
     infer_cursor cursor;
     void *memory;
-    if (tensor->type->kind == INFER_TEXT) {
+    bool is_named = build_is_named(build, tensor, feature_idx);
+    if (tensor->type->kind == INFER_TEXT && !is_named) {
         MYR_FAIL(err, BAD_INPUT, "input '%s' is a feature: BYTES is not a number, expected FP64", tensor->name);
     }
     MYR_TRY(tensor_open(tensor, 1, &cursor, err));
+    if (is_named) {
+        build->features[feature_idx].name = build->info->features[feature_idx];
+        return build_cells(build, tensor, &cursor, &build->features[feature_idx], err);
+    }
     MYR_TRY(build_memory(build, (size_t)build->row_count, sizeof(double), &memory, err));
     double *values = memory;
     for (size_t row = 0; row < (size_t)build->row_count; row++) {
@@ -329,27 +384,6 @@ static myr_rc build_key_ints(infer_build *build, const infer_tensor *tensor, inf
     return MYR_OK;
 }
 
-static myr_rc build_key_texts(infer_build *build, const infer_tensor *tensor, infer_cursor *cursor, myr_col *col,
-                              myr_err *err)
-{
-    void *memory, *marks;
-    MYR_TRY(build_memory(build, (size_t)build->row_count, sizeof(myr_str), &memory, err));
-    MYR_TRY(build_memory(build, (size_t)build->row_count, 1, &marks, err));
-    myr_str *values = memory;
-    uint8_t *valid = marks;
-    for (size_t row = 0; row < (size_t)build->row_count; row++) {
-        yyjson_val *val = cursor_next(cursor);
-        valid[row] = !yyjson_is_null(val);
-        if (valid[row] == 0) continue;
-        if (!yyjson_is_str(val)) return value_fail(tensor, row, val, err);
-        values[row] = myr_str_make(yyjson_get_str(val), yyjson_get_len(val));
-    }
-    col->type = MYR_COL_TEXT;
-    col->valid = valid;
-    col->data.text = values;
-    return MYR_OK;
-}
-
 static myr_rc build_key(infer_build *build, const infer_tensor *tensor, uint32_t key_idx, myr_err *err)
 {
     infer_cursor cursor;
@@ -358,7 +392,7 @@ static myr_rc build_key(infer_build *build, const infer_tensor *tensor, uint32_t
     if (tensor->type->kind == INFER_INT || tensor->type->kind == INFER_UINT) {
         MYR_TRY(build_key_ints(build, tensor, &cursor, &col, err));
     } else if (tensor->type->kind == INFER_TEXT) {
-        MYR_TRY(build_key_texts(build, tensor, &cursor, &col, err));
+        MYR_TRY(build_cells(build, tensor, &cursor, &col, err));
     } else {
         MYR_FAIL(err, BAD_INPUT,
                  "input '%s' is a partition column: %s is not accepted, expected BYTES or an integer type",

@@ -6,7 +6,12 @@
 #ifndef MYR_TESTS_NAMES_FIXTURE_H
 #define MYR_TESTS_NAMES_FIXTURE_H
 
-#include "fleet_fixture.h"
+#include "testing.h"
+
+#include <math.h>
+
+#include "fleet/fleet.h"
+#include "import/import.h"
 
 static const char *const names_features[] = {"price", "colour"};
 static const char *const names_columns[] = {"store"};
@@ -23,31 +28,33 @@ TESTING_UNUSED static void names_lightgbm(int store, const char *list, myr_buf *
                    100 * store, 100 * store + 1, 100 * store + 2, 100 * store + 9, list);
 }
 
-TESTING_UNUSED static void names_add(fixture_items *list, const char *segment, int store, const char *categories)
-{
-    myr_buf *text = &list->texts[list->count];
-    names_lightgbm(store, categories, text);
-    list->items[list->count++] = (myr_fleet_item){
-        .name = "made", .data = text->data, .size_bytes = text->size, .segment = segment, .baseline = (double)NAN};
-}
-
+/* All four models, and a release of them. */
 TESTING_UNUSED static void names_fleet(myr_workspace *workspace)
 {
+    static const char *const lists[] = {"[\"red\", \"green\"]", "[\"blue\", \"green\", \"red\"]", "[5, 1.0, 0.5]"};
+    static const char *const segments[] = {"store=1", "store=2", "store=3", ""};
     static const double weights[] = {1, 10};
     myr_err err = {0};
-    MYR_AUTO(fixture_items) list = {.count = 0};
-    names_add(&list, "store=1", 1, "[\"red\", \"green\"]");
-    names_add(&list, "store=2", 2, "[\"blue\", \"green\", \"red\"]");
-    names_add(&list, "store=3", 3, "[5, 1.0, 0.5]");
-    myr_buf *text = &list.texts[list.count];
-    myr_linear_format(names_features, 2, 0, weights, NULL, text);
-    list.items[list.count++] = (myr_fleet_item){
-        .name = "made", .data = text->data, .size_bytes = text->size, .segment = "", .baseline = (double)NAN};
+    myr_buf texts[4] = {0};
+    myr_fleet_item items[4] = {0};
+    for (size_t i = 0; i < MYR_COUNT_OF(items); i++) {
+        if (i < MYR_COUNT_OF(lists))
+            names_lightgbm((int)i + 1, lists[i], &texts[i]);
+        else
+            myr_linear_format(names_features, 2, 0, weights, NULL, &texts[i]);
+        items[i] = (myr_fleet_item){.name = "made",
+                                    .data = texts[i].data,
+                                    .size_bytes = texts[i].size,
+                                    .segment = segments[i],
+                                    .baseline = (double)NAN};
+    }
     myr_fleet_def def = {.name = "paint", .partition_columns = names_columns, .partition_count = 1};
     size_t item = 0;
-    EXPECT_RC(myr_fleet_import(workspace, &def, list.items, list.count, NULL, NULL, &item, &err), OK, &err);
+    EXPECT_RC(myr_fleet_import(workspace, &def, items, MYR_COUNT_OF(items), NULL, NULL, &item, &err), OK, &err);
     myr_release_report report;
     EXPECT_RC(myr_release_create(workspace, "paint", true, &report, &err), OK, &err);
+    for (size_t i = 0; i < MYR_COUNT_OF(texts); i++)
+        myr_buf_fini(&texts[i]);
 }
 
 #endif

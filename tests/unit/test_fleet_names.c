@@ -1,4 +1,5 @@
 /* Names of categories in a fleet: rows as JSON, and what a release keeps of them. */
+#include "fleet_fixture.h"
 #include "names_fixture.h"
 
 #include <yyjson.h>
