@@ -199,6 +199,16 @@ static myr_rc import_check_opts(const myr_import_src *src, myr_format format, my
         MYR_FAIL(err, BAD_INPUT, "%s: category features are named, but the format is %s: only LightGBM needs them",
                  src->name, myr_format_name(format));
     }
+    const myr_import_opts *opts = src->opts;
+    bool is_xgboost = format == MYR_FORMAT_XGBOOST_JSON || format == MYR_FORMAT_XGBOOST_UBJ;
+    if (opts->best_iteration && (!is_xgboost || opts->iterations > 0)) {
+        MYR_FAIL(err, BAD_INPUT, "%s: the best iteration is wanted%s", src->name,
+                 is_xgboost ? ", and a number of iterations too" : ", which only XGBoost files name: give a number");
+    }
+    if ((opts->first_iteration > 0 || opts->iterations > 0) && !is_xgboost && format != MYR_FORMAT_LIGHTGBM) {
+        MYR_FAIL(err, BAD_INPUT, "%s: iterations are wanted, but a model of format %s has none", src->name,
+                 myr_format_name(format));
+    }
     return MYR_OK;
 }
 

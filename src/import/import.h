@@ -36,6 +36,10 @@ typedef struct myr_imported {
 typedef struct myr_import_opts {
     const char *const *feature_names; /* NULL, or feature_count names that replace the file's */
     uint32_t feature_count;           /* another count than the model's is BAD_INPUT */
+    /* Boosting rounds to keep, as num_iteration and iteration_range of the libraries' predict. */
+    uint32_t first_iteration;
+    uint32_t iterations; /* 0: all */
+    bool best_iteration; /* XGBoost: up to the attribute best_iteration, as scikit-learn's wrapper; iterations is 0 */
     /* LightGBM: the features (by the names above, or else the file's) that pandas_categorical's lists belong to. */
     const char *const *category_features;
     uint32_t category_feature_count;
@@ -45,8 +49,8 @@ typedef struct myr_import_opts {
  * Read one model. The format is found from the content (the name only stands in messages).
  * opts: NULL means none. myr_import is the same with feature names alone.
  * Ownership: *out is the caller's, freed by myr_imported_free. Thread: any.
- * Errors:    BAD_FORMAT/BAD_INPUT name file, tree and node, field, value; UNSUPPORTED names the content (linear trees,
- *            gblinear, dart, …) rather than answering differently; TOO_LARGE; NO_MEMORY.
+ * Errors:    BAD_FORMAT/BAD_INPUT name file, tree and node, field, value; UNSUPPORTED names the content (an
+ *            objective, a version, …) rather than answering differently; TOO_LARGE; NO_MEMORY.
  */
 myr_rc myr_import_with(const char *name, const void *data, size_t size_bytes, const myr_import_opts *opts,
                        myr_imported **out, myr_err *err);

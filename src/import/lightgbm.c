@@ -453,6 +453,25 @@ static myr_rc lightgbm_trees(lightgbm_ctx *c)
              c->tree_count);
 }
 
+/* The trees of the rounds that the caller wants; all were read and checked. */
+static myr_rc lightgbm_keep_rounds(lightgbm_ctx *c, const myr_import_opts *opts)
+{
+    uint32_t rounds = c->tree_count / c->num_class;
+    uint32_t first = opts->first_iteration;
+    uint32_t left = first < rounds ? rounds - first : 0;
+    uint32_t kept = opts->iterations > 0 ? opts->iterations : left;
+    if (first > rounds || kept > left || (first > 0 && kept == 0)) {
+        MYR_FAIL(c->err, BAD_INPUT, "%s: iterations %u to %llu are wanted, the model has %u", c->file, first,
+                 (unsigned long long)first + kept, rounds);
+    }
+    myr_model_desc *d = &c->out->desc;
+    d->trees = c->trees != NULL ? c->trees + (size_t)first * c->num_class : NULL;
+    d->tree_count = kept * c->num_class; /* at most tree_count */
+    d->average = c->seen[HEAD_AVERAGE_OUTPUT];
+    d->average_over = d->average ? kept : 0;
+    return MYR_OK;
+}
+
 myr_rc myr_import_lightgbm(const myr_import_src *src, myr_imported *out, myr_err *err)
 {
     lightgbm_ctx c = {
@@ -469,9 +488,5 @@ myr_rc myr_import_lightgbm(const myr_import_src *src, myr_imported *out, myr_err
     out->desc.calc = MYR_CALC_F64;
     out->desc.feature_count = out->feature_count;
     out->desc.margin_count = c.num_class;
-    out->desc.average = c.seen[HEAD_AVERAGE_OUTPUT];
-    out->desc.average_over = c.seen[HEAD_AVERAGE_OUTPUT] ? c.tree_count / c.num_class : 0;
-    out->desc.trees = c.trees;
-    out->desc.tree_count = c.tree_count;
-    return MYR_OK;
+    return lightgbm_keep_rounds(&c, src->opts);
 }

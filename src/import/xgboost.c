@@ -2,8 +2,8 @@
  * XGBoost models, JSON or UBJSON, versions 1.0 to 3.x, become descriptions: the top of the file, where the objective
  * turns base_score into the first margin. A file is read as the newest library reads it, whatever version wrote it:
  * one base_score stands for every output, logit or log is taken in float, and the trees are added to it in file order.
- * All trees count, as in Booster.predict: best_iteration is an attribute that only the scikit-learn wrapper heeds.
- * `cats`, the category names of 3.x, is passed over: a row holds the category's number.
+ * All trees count, as in Booster.predict, unless the caller wants fewer: best_iteration is an attribute that only the
+ * scikit-learn wrapper heeds.
  */
 #include "import/xgboost.h"
 
@@ -250,7 +250,7 @@ static myr_rc xgb_read_base(myr_xgb *xgb, myr_doc_value value, double **out)
 static myr_rc xgb_link_base(myr_xgb *xgb, const xgb_objective *objective, double *margins)
 {
     bool is_late = xgb->version_major > 3 || (xgb->version_major == 3 && xgb->version_minor >= 1);
-    bool is_unfitted = xgb->out->desc.tree_count == 0 && xgb->boost_from_average && is_late;
+    bool is_unfitted = !xgb->is_fitted && xgb->boost_from_average && is_late;
     xgb_link link = is_unfitted ? XGB_LINK_NONE : objective->link;
     for (uint32_t i = 0; i < xgb->out->desc.margin_count; i++) {
         float margin;
@@ -337,49 +337,114 @@ static myr_rc xgb_read_names(myr_xgb *xgb, myr_doc_value array)
 
 /* ---- the booster ---- */
 
-static myr_rc xgb_find_model(myr_xgb *xgb, myr_doc_value booster, myr_doc_value *out)
+/* gbtree and gblinear have a model; dart has weights of trees, and a gbtree that has the model. */
+typedef struct xgb_booster {
+    bool is_linear;
+    myr_doc_value model;
+    myr_doc_value weight_drop; /* absent but for dart */
+} xgb_booster;
+
+static myr_rc xgb_find_model(myr_xgb *xgb, myr_doc_value object, xgb_booster *out)
 {
-    enum { NAME, MODEL, COUNT };
-    static const myr_xgb_field fields[COUNT] = {{"name", MYR_DOC_STRING, false}, {"model", MYR_DOC_OBJECT, true}};
+    enum { NAME, MODEL, INNER, DROP, COUNT };
+    static const myr_xgb_field fields[COUNT] = {{"name", MYR_DOC_STRING, false},
+                                                {"model", MYR_DOC_OBJECT, true},
+                                                {"gbtree", MYR_DOC_OBJECT, true},
+                                                {"weight_drop", MYR_DOC_ARRAY, true}};
     myr_doc_value values[COUNT];
     myr_str name;
     xgb_set_where(xgb, "learner.gradient_booster");
-    MYR_TRY(myr_xgb_fields(xgb, booster, fields, COUNT, values));
+    MYR_TRY(myr_xgb_fields(xgb, object, fields, COUNT, values));
     bool is_text = myr_doc_string(values[NAME], &name);
     MYR_ASSERT(is_text);
-    if (!myr_str_is(name, "gbtree")) {
-        MYR_XGB_FAIL(xgb, UNSUPPORTED, "booster \"" MYR_STR_FMT "\"; only gbtree is read", MYR_STR_ARG(name));
+    if (myr_str_is(name, "dart")) {
+        if (myr_doc_kind_of(values[INNER]) == MYR_DOC_ABSENT) MYR_XGB_FAIL(xgb, BAD_FORMAT, "gbtree is missing");
+        if (myr_doc_kind_of(values[DROP]) == MYR_DOC_ABSENT) MYR_XGB_FAIL(xgb, BAD_FORMAT, "weight_drop is missing");
+        out->weight_drop = values[DROP];
+        xgb_set_where(xgb, "gradient_booster.gbtree");
+        MYR_TRY(myr_xgb_fields(xgb, values[INNER], &fields[MODEL], 1, &values[MODEL]));
+    } else if (myr_doc_kind_of(values[DROP]) != MYR_DOC_ABSENT) {
+        MYR_XGB_FAIL(xgb, BAD_FORMAT, "weight_drop, but the booster is \"" MYR_STR_FMT "\"", MYR_STR_ARG(name));
+    } else if (myr_str_is(name, "gblinear")) {
+        out->is_linear = true;
+    } else if (!myr_str_is(name, "gbtree")) {
+        MYR_XGB_FAIL(xgb, UNSUPPORTED, "booster \"" MYR_STR_FMT "\"; gbtree, dart and gblinear are read",
+                     MYR_STR_ARG(name));
     }
     if (myr_doc_kind_of(values[MODEL]) == MYR_DOC_ABSENT) MYR_XGB_FAIL(xgb, BAD_FORMAT, "model is missing");
-    *out = values[MODEL];
+    out->model = values[MODEL];
+    return MYR_OK;
+}
+
+/* ---- which rounds ---- */
+
+static myr_rc xgb_best_iteration(myr_xgb *xgb, myr_doc_value attributes, uint32_t *out)
+{
+    static const myr_xgb_field field = {"best_iteration", MYR_DOC_STRING, true};
+    myr_doc_value value = {0};
+    uint64_t best;
+    xgb_set_where(xgb, "learner.attributes");
+    if (myr_doc_kind_of(attributes) != MYR_DOC_ABSENT) MYR_TRY(myr_xgb_fields(xgb, attributes, &field, 1, &value));
+    if (myr_doc_kind_of(value) == MYR_DOC_ABSENT) {
+        MYR_XGB_FAIL(xgb, BAD_INPUT, "the best iteration is wanted, but the file has no best_iteration");
+    }
+    MYR_TRY(myr_xgb_parameter(xgb, "best_iteration", value, MYR_TREES_MAX, &best));
+    *out = (uint32_t)best;
+    return MYR_OK;
+}
+
+static myr_rc xgb_find_rounds(myr_xgb *xgb, myr_doc_value attributes, bool is_linear, myr_xgb_rounds *out)
+{
+    const myr_import_opts *opts = xgb->src->opts;
+    *out = (myr_xgb_rounds){opts->first_iteration, opts->iterations};
+    if (is_linear && (opts->first_iteration > 0 || opts->iterations > 0 || opts->best_iteration)) {
+        MYR_XGB_FAIL(xgb, BAD_INPUT, "iterations are wanted, but gblinear has none to leave out");
+    }
+    if (!opts->best_iteration) return MYR_OK;
+    uint32_t best = 0;
+    MYR_TRY(xgb_best_iteration(xgb, attributes, &best));
+    if (best < opts->first_iteration) {
+        MYR_XGB_FAIL(xgb, BAD_INPUT, "iterations from %u on are wanted, the best is %u", opts->first_iteration, best);
+    }
+    out->count = best + 1 - opts->first_iteration;
     return MYR_OK;
 }
 
 static myr_rc xgb_read(myr_xgb *xgb)
 {
-    enum { PARAMETERS, OBJECTIVE, BOOSTER, NAMES, COUNT };
+    enum { PARAMETERS, OBJECTIVE, BOOSTER, NAMES, ATTRIBUTES, COUNT };
     static const myr_xgb_field fields[COUNT] = {{"learner_model_param", MYR_DOC_OBJECT, false},
                                                 {"objective", MYR_DOC_OBJECT, false},
                                                 {"gradient_booster", MYR_DOC_OBJECT, false},
-                                                {"feature_names", MYR_DOC_ARRAY, true}};
+                                                {"feature_names", MYR_DOC_ARRAY, true},
+                                                {"attributes", MYR_DOC_OBJECT, true}};
     myr_doc_value values[COUNT];
     myr_doc_value learner;
-    myr_doc_value model;
+    xgb_booster booster = {0};
+    myr_xgb_rounds rounds;
     const xgb_objective *objective = NULL;
     double *base = NULL;
+    double *biases = NULL;
     MYR_TRY(xgb_find_learner(xgb, &learner));
     xgb_set_where(xgb, "learner");
     MYR_TRY(myr_xgb_fields(xgb, learner, fields, COUNT, values));
-    MYR_TRY(xgb_find_model(xgb, values[BOOSTER], &model)); /* first: gblinear and dart are named as such */
+    MYR_TRY(xgb_find_model(xgb, values[BOOSTER], &booster));
+    MYR_TRY(xgb_find_rounds(xgb, values[ATTRIBUTES], booster.is_linear, &rounds));
     MYR_TRY(xgb_read_objective(xgb, values[OBJECTIVE], &objective));
     MYR_ASSERT(objective != NULL);
     MYR_TRY(xgb_read_parameters(xgb, values[PARAMETERS], objective, &base));
     xgb_set_where(xgb, "learner");
     MYR_TRY(xgb_read_names(xgb, values[NAMES]));
     xgb_set_where(xgb, "gradient_booster.model");
-    MYR_TRY(myr_xgb_read_trees(xgb, model));
+    if (booster.is_linear) {
+        MYR_TRY(myr_xgb_read_linear(xgb, booster.model, &biases));
+    } else {
+        MYR_TRY(myr_xgb_read_trees(xgb, booster.model, booster.weight_drop, rounds));
+    }
     xgb_set_where(xgb, "learner.learner_model_param");
-    return xgb_link_base(xgb, objective, base);
+    MYR_TRY(xgb_link_base(xgb, objective, base));
+    if (biases != NULL) myr_xgb_add_biases(biases, xgb->out->desc.margin_count, base);
+    return MYR_OK;
 }
 
 myr_rc myr_import_xgboost(const myr_import_src *src, myr_imported *out, myr_err *err)

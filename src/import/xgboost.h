@@ -16,6 +16,8 @@
 #define MYR_XGB_CATEGORY_WORDS_FREE     (UINT64_C(1) << 20)
 #define MYR_XGB_CATEGORY_WORDS_PER_BYTE 4
 
+#define MYR_XGB_UNSEEN INT32_MIN /* the place of a node that hangs below none */
+
 /* The arrays of one tree, one entry per node, reused from tree to tree. */
 typedef struct myr_xgb_nodes {
     uint32_t count;
@@ -38,6 +40,8 @@ typedef struct myr_xgb {
     uint32_t nodes_room;
     int64_t version_major, version_minor; /* of the library that wrote the file */
     bool boost_from_average;              /* base_score was not given by a person */
+    bool is_fitted;                       /* at least one round was boosted */
+    uint32_t vector_size;                 /* values of a leaf: 1, or one per output (multi_output_tree) */
     uint64_t category_words;              /* of all trees so far */
     char where[MYR_XGB_WHERE_BYTES];      /* "tree 5", "learner": stands in messages */
     myr_err *err;
@@ -66,10 +70,25 @@ myr_rc myr_xgb_parameter(myr_xgb *xgb, const char *name, myr_doc_value value, ui
 void *myr_xgb_alloc(myr_xgb *xgb, size_t count,
                     size_t size_bytes); /* zeroed, from the model's arena; NULL: no memory */
 
-/* Read `trees` and `tree_info` into out->desc, whose feature_count and margin_count are set. xgboost_trees.c */
-myr_rc myr_xgb_read_trees(myr_xgb *xgb, myr_doc_value model);
-/* Read one tree. xgboost_tree.c */
-myr_rc myr_xgb_read_tree(myr_xgb *xgb, myr_doc_value value, uint32_t tree_idx, myr_tree *out);
+/* Trees to keep, by boosting round. `count` 0: all from `first` on. */
+typedef struct myr_xgb_rounds {
+    uint32_t first, count;
+} myr_xgb_rounds;
+
+/*
+ * Read `trees` and `tree_info` into out->desc, whose feature_count and margin_count are set. weight_drop: dart's, or
+ * absent. xgboost_trees.c
+ */
+myr_rc myr_xgb_read_trees(myr_xgb *xgb, myr_doc_value model, myr_doc_value weight_drop, myr_xgb_rounds rounds);
+/* Read one tree into xgb->vector_size of them, which share their splits; `weight` is dart's, else 1. xgboost_tree.c */
+myr_rc myr_xgb_read_tree(myr_xgb *xgb, myr_doc_value value, uint32_t tree_idx, float weight, myr_tree *out);
+/* size_leaf_vector of a tree. xgboost_tree.c */
+myr_rc myr_xgb_read_vector_size(myr_xgb *xgb, myr_doc_value tree, uint64_t *out);
+/* Leaves that are vectors: trees[0] is read but for its leaves, and becomes vector_size trees. xgboost_vector.c */
+myr_rc myr_xgb_read_vectors(myr_xgb *xgb, myr_doc_value base, myr_doc_value leaf, myr_tree *trees);
+/* gblinear: weights into out->desc; what is to be added to the base margin, by myr_xgb_add_biases. xgboost_linear.c */
+myr_rc myr_xgb_read_linear(myr_xgb *xgb, myr_doc_value model, double **out_biases);
+void myr_xgb_add_biases(const double *biases, uint32_t count, double *margins);
 void myr_xgb_nodes_fini(myr_xgb_nodes *nodes);
 
 /* Arrays with one entry per node, or of a length that is known; `what` stands in messages. xgboost_array.c */

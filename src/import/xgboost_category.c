@@ -129,11 +129,12 @@ myr_rc myr_xgb_read_categories(myr_xgb *xgb, const myr_doc_value values[MYR_XGB_
     MYR_ASSERT(out->category_words == NULL);
     MYR_TRY(xgb_pass_runs(xgb, values, out, &words));
     if (words == 0) return MYR_OK;
-    if (words > words_max - xgb->category_words || words > UINT32_MAX) {
+    uint64_t all = words * xgb->vector_size; /* each of the trees that share the sets gets its own when compiled */
+    if (all > words_max - xgb->category_words || words > UINT32_MAX) {
         MYR_XGB_FAIL(xgb, TOO_LARGE, "the category sets take more than %llu words of 32 bits",
                      (unsigned long long)words_max);
     }
-    xgb->category_words += words;
+    xgb->category_words += all;
     out->category_words = myr_xgb_alloc(xgb, (size_t)words, sizeof *out->category_words);
     if (out->category_words == NULL)
         MYR_XGB_FAIL(xgb, NO_MEMORY, "%llu words of categories", (unsigned long long)words);

@@ -12,7 +12,6 @@
 #include <math.h>
 #include <string.h>
 
-#define XGB_UNSEEN          INT32_MIN
 #define XGB_NO_NODE         (-1)      /* a leaf's children */
 #define XGB_DELETED_FEATURE INT32_MAX /* a pruned node: this feature, and default_left set */
 
@@ -74,6 +73,7 @@ enum {
     TREE_LOSS,
     TREE_HESSIAN,
     TREE_WEIGHT,
+    TREE_VECTOR,
     TREE_CATEGORIES, /* the fields of xgboost_category.c follow */
     TREE_FIELDS = TREE_CATEGORIES + MYR_XGB_CATEGORY_FIELDS
 };
@@ -90,6 +90,7 @@ static const myr_xgb_field xgb_tree_fields[TREE_CATEGORIES] = {
     [TREE_LOSS] = {"loss_changes", MYR_DOC_ARRAY, true},
     [TREE_HESSIAN] = {"sum_hessian", MYR_DOC_ARRAY, true},
     [TREE_WEIGHT] = {"base_weights", MYR_DOC_ARRAY, true},
+    [TREE_VECTOR] = {"leaf_weights", MYR_DOC_ARRAY, true},
 };
 
 typedef struct xgb_tree_sizes {
@@ -99,12 +100,10 @@ typedef struct xgb_tree_sizes {
 
 static myr_rc xgb_read_sizes(myr_xgb *xgb, myr_doc_value params, xgb_tree_sizes *out)
 {
-    enum { NODES, DELETED, LEAF, COUNT };
+    enum { NODES, DELETED, COUNT };
     static const myr_xgb_field fields[COUNT] = {{"num_nodes", MYR_DOC_STRING, false},
-                                                {"num_deleted", MYR_DOC_STRING, true},
-                                                {"size_leaf_vector", MYR_DOC_STRING, true}};
+                                                {"num_deleted", MYR_DOC_STRING, true}};
     myr_doc_value values[COUNT];
-    uint64_t leaf_size = 0;
     MYR_TRY(myr_xgb_fields(xgb, params, fields, COUNT, values));
     MYR_TRY(myr_xgb_parameter(xgb, "num_nodes", values[NODES], INT32_MAX, &out->node_count));
     if (out->node_count == 0) MYR_XGB_FAIL(xgb, BAD_FORMAT, "num_nodes is 0");
@@ -112,10 +111,22 @@ static myr_rc xgb_read_sizes(myr_xgb *xgb, myr_doc_value params, xgb_tree_sizes 
     if (out->has_deleted_count) {
         MYR_TRY(myr_xgb_parameter(xgb, "num_deleted", values[DELETED], INT32_MAX, &out->deleted_count));
     }
-    if (myr_doc_kind_of(values[LEAF]) != MYR_DOC_ABSENT) {
-        MYR_TRY(myr_xgb_parameter(xgb, "size_leaf_vector", values[LEAF], UINT32_MAX, &leaf_size));
+    return MYR_OK;
+}
+
+myr_rc myr_xgb_read_vector_size(myr_xgb *xgb, myr_doc_value tree, uint64_t *out)
+{
+    static const myr_xgb_field param_field = {"tree_param", MYR_DOC_OBJECT, false};
+    static const myr_xgb_field size_field = {"size_leaf_vector", MYR_DOC_STRING, true};
+    myr_doc_value param;
+    myr_doc_value size;
+    uint64_t number = 1;
+    MYR_TRY(myr_xgb_fields(xgb, tree, &param_field, 1, &param));
+    MYR_TRY(myr_xgb_fields(xgb, param, &size_field, 1, &size));
+    if (myr_doc_kind_of(size) != MYR_DOC_ABSENT) {
+        MYR_TRY(myr_xgb_parameter(xgb, "size_leaf_vector", size, UINT32_MAX, &number));
     }
-    if (leaf_size > 1) MYR_XGB_FAIL(xgb, UNSUPPORTED, "vector leaves (multi_output_tree)");
+    *out = number > 1 ? number : 1; /* 0 in files of version 1: a leaf has its one value */
     return MYR_OK;
 }
 
@@ -129,7 +140,7 @@ static myr_rc xgb_check_id(myr_xgb *xgb, myr_doc_value value, uint32_t tree_idx)
 /* The other statistics are not used, but their lengths tell whether the tree is whole. */
 static myr_rc xgb_check_statistics(myr_xgb *xgb, const myr_doc_value *values, uint64_t count)
 {
-    for (size_t i = TREE_LOSS; i <= TREE_WEIGHT; i++) {
+    for (size_t i = TREE_LOSS; i <= (xgb->vector_size > 1 ? TREE_HESSIAN : TREE_WEIGHT); i++) {
         if (myr_doc_kind_of(values[i]) == MYR_DOC_ABSENT) continue;
         MYR_TRY(myr_xgb_expect_count(xgb, xgb_tree_fields[i].name, values[i], count));
     }
@@ -171,7 +182,7 @@ static myr_rc xgb_check_child(myr_xgb *xgb, int32_t node, int32_t child, const c
         MYR_XGB_FAIL(xgb, BAD_FORMAT, "node %d: its %s child is %d, not within 1 to %u", node, side, child,
                      nodes->count - 1);
     }
-    if (nodes->place[child] != XGB_UNSEEN) {
+    if (nodes->place[child] != MYR_XGB_UNSEEN) {
         MYR_XGB_FAIL(xgb, BAD_FORMAT, "node %d: its %s child %d hangs below another node too", node, side, child);
     }
     if (nodes->parent[child] != node) {
@@ -185,11 +196,12 @@ static myr_rc xgb_check_node(myr_xgb *xgb, int32_t node)
 {
     const myr_xgb_nodes *nodes = &xgb->nodes;
     bool is_leaf = xgb_is_leaf(nodes, node);
-    if (isnan(nodes->condition[node]) && (is_leaf || nodes->is_category[node] == 0)) { /* a set needs no threshold */
+    bool needs_number = is_leaf ? xgb->vector_size == 1 : nodes->is_category[node] == 0; /* a set has no threshold */
+    if (needs_number && isnan(nodes->condition[node])) {
         MYR_XGB_FAIL(xgb, BAD_FORMAT, "node %d: its %s is NaN", node, is_leaf ? "value" : "threshold");
     }
     if (is_leaf) {
-        if (nodes->right[node] == XGB_NO_NODE) return MYR_OK;
+        if (nodes->right[node] == XGB_NO_NODE || xgb->vector_size > 1) return MYR_OK;
         MYR_XGB_FAIL(xgb, BAD_FORMAT, "node %d: a leaf without left child has right child %d", node,
                      nodes->right[node]);
     }
@@ -205,7 +217,7 @@ static myr_rc xgb_walk(myr_xgb *xgb)
 {
     myr_xgb_nodes *nodes = &xgb->nodes;
     for (uint32_t i = 0; i < nodes->count; i++) {
-        nodes->place[i] = XGB_UNSEEN;
+        nodes->place[i] = MYR_XGB_UNSEEN;
     }
     uint32_t waiting = 0;
     nodes->place[0] = 0;
@@ -233,7 +245,7 @@ static myr_rc xgb_number(myr_xgb *xgb, const xgb_tree_sizes *sizes, uint32_t *ou
     uint32_t leaves = 0;
     uint32_t deleted = 0;
     for (uint32_t i = 0; i < nodes->count; i++) {
-        if (nodes->place[i] == XGB_UNSEEN) {
+        if (nodes->place[i] == MYR_XGB_UNSEEN) {
             if (!xgb_is_deleted(nodes, i)) {
                 MYR_XGB_FAIL(xgb, BAD_FORMAT, "node %u hangs below no node and is not marked as deleted", i);
             }
@@ -278,14 +290,16 @@ static void xgb_fill_split(const myr_xgb_nodes *nodes, uint32_t node, myr_split 
     out->threshold = is_turned ? (double)INFINITY : (double)nextafterf(threshold, -INFINITY);
 }
 
-static void xgb_fill(const myr_xgb_nodes *nodes, myr_tree *tree)
+/* dart's library multiplies what a tree gave to a sum that began at 0: so -0 is 0 before. */
+static void xgb_fill(const myr_xgb_nodes *nodes, float weight, myr_tree *tree)
 {
     for (uint32_t i = 0; i < nodes->count; i++) {
-        if (nodes->place[i] == XGB_UNSEEN) continue;
+        if (nodes->place[i] == MYR_XGB_UNSEEN) continue;
         if (xgb_is_leaf(nodes, (int32_t)i)) {
             uint32_t leaf_idx = (uint32_t)~nodes->place[i];
             MYR_ASSERT(leaf_idx < tree->leaf_count);
-            tree->leaves[leaf_idx] = (double)nodes->condition[i];
+            float value = nodes->condition[i];
+            tree->leaves[leaf_idx] = weight == 1.0f ? (double)value : (double)((0.0f + value) * weight);
         } else {
             MYR_ASSERT((uint32_t)nodes->place[i] < tree->split_count);
             xgb_fill_split(nodes, i, &tree->splits[nodes->place[i]]);
@@ -298,7 +312,7 @@ static bool xgb_has_covers(const myr_xgb_nodes *nodes)
 {
     bool is_good = nodes->has_cover;
     for (uint32_t i = 0; is_good && i < nodes->count; i++) {
-        is_good = nodes->place[i] == XGB_UNSEEN || (nodes->cover[i] >= 0.0f && isfinite(nodes->cover[i]));
+        is_good = nodes->place[i] == MYR_XGB_UNSEEN || (nodes->cover[i] >= 0.0f && isfinite(nodes->cover[i]));
     }
     return is_good;
 }
@@ -316,7 +330,7 @@ static myr_rc xgb_fill_explain(myr_xgb *xgb, myr_tree *tree)
     }
     for (uint32_t i = 0; i < nodes->count; i++) {
         int32_t place = nodes->place[i];
-        if (place == XGB_UNSEEN) continue;
+        if (place == MYR_XGB_UNSEEN) continue;
         if (place < 0) ids[~place] = i;
         if (has_covers) *(place < 0 ? &leaves[~place] : &splits[place]) = (double)nodes->cover[i];
     }
@@ -326,7 +340,30 @@ static myr_rc xgb_fill_explain(myr_xgb *xgb, myr_tree *tree)
     return MYR_OK;
 }
 
-myr_rc myr_xgb_read_tree(myr_xgb *xgb, myr_doc_value value, uint32_t tree_idx, myr_tree *out)
+static myr_rc xgb_check_vector(myr_xgb *xgb, myr_doc_value tree, const myr_doc_value *values)
+{
+    uint64_t size = 0;
+    MYR_TRY(myr_xgb_read_vector_size(xgb, tree, &size));
+    if (size != xgb->vector_size) {
+        MYR_XGB_FAIL(xgb, BAD_FORMAT, "size_leaf_vector is %llu, expected %u", (unsigned long long)size,
+                     xgb->vector_size);
+    }
+    if (size == 1 && myr_doc_kind_of(values[TREE_VECTOR]) != MYR_DOC_ABSENT) {
+        MYR_XGB_FAIL(xgb, BAD_FORMAT, "leaf_weights, but size_leaf_vector is 1");
+    }
+    return MYR_OK;
+}
+
+/* A weight of dart's that makes a leaf no number. */
+static myr_rc xgb_check_leaves(myr_xgb *xgb, const myr_tree *tree)
+{
+    for (uint32_t k = 0; k < tree->leaf_count; k++) {
+        if (isnan(tree->leaves[k])) MYR_XGB_FAIL(xgb, BAD_FORMAT, "leaf %u times weight_drop is NaN", k);
+    }
+    return MYR_OK;
+}
+
+myr_rc myr_xgb_read_tree(myr_xgb *xgb, myr_doc_value value, uint32_t tree_idx, float weight, myr_tree *out)
 {
     myr_xgb_field fields[TREE_FIELDS];
     myr_doc_value values[TREE_FIELDS];
@@ -334,7 +371,8 @@ myr_rc myr_xgb_read_tree(myr_xgb *xgb, myr_doc_value value, uint32_t tree_idx, m
     memcpy(fields, xgb_tree_fields, sizeof xgb_tree_fields);
     memcpy(fields + TREE_CATEGORIES, myr_xgb_category_fields, sizeof myr_xgb_category_fields);
     MYR_TRY(myr_xgb_fields(xgb, value, fields, TREE_FIELDS, values));
-    MYR_TRY(xgb_read_sizes(xgb, values[TREE_PARAM], &sizes)); /* first: a tree with vector leaves has other arrays */
+    MYR_TRY(xgb_check_vector(xgb, value, values)); /* first: a tree with vector leaves has other arrays */
+    MYR_TRY(xgb_read_sizes(xgb, values[TREE_PARAM], &sizes));
     MYR_TRY(xgb_check_id(xgb, values[TREE_ID], tree_idx));
     MYR_TRY(xgb_read_arrays(xgb, values, sizes.node_count));
     MYR_TRY(myr_xgb_read_split_types(xgb, values + TREE_CATEGORIES));
@@ -343,7 +381,10 @@ myr_rc myr_xgb_read_tree(myr_xgb *xgb, myr_doc_value value, uint32_t tree_idx, m
     out->splits = myr_xgb_alloc(xgb, out->split_count, sizeof *out->splits);
     out->leaves = myr_xgb_alloc(xgb, out->leaf_count, sizeof *out->leaves);
     if (out->splits == NULL || out->leaves == NULL) MYR_XGB_FAIL(xgb, NO_MEMORY, "%u leaves", out->leaf_count);
-    xgb_fill(&xgb->nodes, out);
+    xgb_fill(&xgb->nodes, weight, out);
+    if (xgb->vector_size == 1) MYR_TRY(xgb_check_leaves(xgb, out));
     MYR_TRY(xgb_fill_explain(xgb, out));
-    return myr_xgb_read_categories(xgb, values + TREE_CATEGORIES, out);
+    MYR_TRY(myr_xgb_read_categories(xgb, values + TREE_CATEGORIES, out));
+    if (xgb->vector_size == 1) return MYR_OK;
+    return myr_xgb_read_vectors(xgb, values[TREE_WEIGHT], values[TREE_VECTOR], out);
 }

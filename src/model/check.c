@@ -99,9 +99,9 @@ static myr_rc check_numbers(const model_header *h, myr_err *err)
         MYR_FAIL(err, BAD_FORMAT, "model: %u trees, at most %d", h->tree_count, MYR_TREES_MAX);
     }
     if (h->kind == MYR_MODEL_LINEAR &&
-        (h->calc != MYR_CALC_F64 || h->item_count % h->margin_count != 0 || h->tree_count != 0 || h->word_count != 0 ||
+        (h->item_count % h->margin_count != 0 || h->tree_count != 0 || h->word_count != 0 ||
          (h->flags & ~MODEL_SECTIONS) != 0 || h->item_count / h->margin_count > MYR_FEATURES_MAX)) {
-        MYR_FAIL(err, BAD_FORMAT, "model: a linear model has its margins in double and at most %d terms each",
+        MYR_FAIL(err, BAD_FORMAT, "model: a linear model has at most %d terms for each margin, and nothing else",
                  MYR_FEATURES_MAX);
     }
     return MYR_OK;
@@ -258,7 +258,8 @@ static myr_rc check_terms(const check_ctx *c)
             MYR_FAIL(c->err, BAD_FORMAT, "model: term %u: column %u of %u, output %u", j, terms[j].column,
                      c->h.column_count, terms[j].output);
         }
-        if (!isfinite(terms[j].weight) || isinf(terms[j].fill)) {
+        bool bad_float = c->h.calc == MYR_CALC_F32 && (!model_is_float(terms[j].weight) || !isnan(terms[j].fill));
+        if (!isfinite(terms[j].weight) || isinf(terms[j].fill) || bad_float) {
             MYR_FAIL(c->err, BAD_FORMAT, "model: term %u: weight %.17g, fill %.17g", j, terms[j].weight, terms[j].fill);
         }
     }

@@ -248,11 +248,11 @@ static myr_rc compile_count_trees(compile_ctx *c, uint32_t *leaves_max)
 static myr_rc compile_check_linear(compile_ctx *c)
 {
     const myr_model_desc *d = c->desc;
-    if (d->calc != MYR_CALC_F64 || d->average) {
-        MYR_FAIL(c->err, BAD_INPUT, "a linear model has its margins in double, without an average");
-    }
+    bool single = d->calc == MYR_CALC_F32;
+    if (d->average) MYR_FAIL(c->err, BAD_INPUT, "a linear model has no average");
+    if (single && d->fills != NULL) MYR_FAIL(c->err, BAD_INPUT, "a linear model in float leaves missing values out");
     for (uint64_t j = 0; j < (uint64_t)d->feature_count * d->margin_count; j++) {
-        if (!isfinite(d->weights[j])) {
+        if (!isfinite(d->weights[j]) || (single && !model_is_float(d->weights[j]))) {
             MYR_FAIL(c->err, BAD_INPUT, "weight %llu is %.17g", (unsigned long long)j, d->weights[j]);
         }
     }

@@ -151,6 +151,17 @@ static void walk_trees(const walk_ctx *c, const double *rows, size_t row_stride,
     }
 }
 
+/* XGBoost's gblinear: floats, and a missing value is left out. */
+static double walk_linear_float(const model_term *terms, uint32_t term_count, const double *row, double margin)
+{
+    float sum = (float)margin;
+    for (uint32_t j = 0; j < term_count; j++) {
+        float x = (float)row[terms[j].column];
+        if (!isnan(x)) sum += x * (float)terms[j].weight;
+    }
+    return (double)sum;
+}
+
 static void walk_linear(const walk_ctx *c, const double *rows, size_t row_stride, size_t row_count, double *margins)
 {
     const model_term *terms = (const model_term *)(const void *)c->items;
@@ -161,6 +172,10 @@ static void walk_linear(const walk_ctx *c, const double *rows, size_t row_stride
         for (uint32_t k = 0; k < width; k++) {
             const model_term *term = terms + (size_t)k * term_count;
             double sum = margins[i * width + k];
+            if (c->h->calc == MYR_CALC_F32) {
+                margins[i * width + k] = walk_linear_float(term, term_count, row, sum);
+                continue;
+            }
             for (uint32_t j = 0; j < term_count; j++) {
                 double x = row[term[j].column];
                 sum += term[j].weight * (isnan(x) ? term[j].fill : x);

@@ -137,6 +137,45 @@ TEST(lightgbm_reads_how_many_rows_passed_a_node)
     EXPECT(without->desc.trees[0].split_covers == NULL && without->desc.trees[0].leaf_covers == NULL);
 }
 
+TEST(lightgbm_leaves_rounds_out)
+{
+    char text[TEXT_BYTES_MAX];
+    const double row[3] = {1.5, 2, 0};
+    static const struct {
+        myr_import_opts opts;
+        double margin;
+    } cases[] = {{{.iterations = 2}, 0.625},
+                 {{.iterations = 1}, 0.5},
+                 {{.first_iteration = 1}, 0.125},
+                 {{.first_iteration = 1, .iterations = 1}, 0.125}};
+    make_text(text, true, NULL, NULL);
+    for (size_t k = 0; k < MYR_COUNT_OF(cases); k++) {
+        MYR_AUTO(myr_imported_ptr) m = NULL;
+        myr_err err = {0};
+        EXPECT_RC(myr_import_with("m.txt", text, strlen(text), &cases[k].opts, &m, &err), OK, &err);
+        EXPECT(predict_imported(m, row) == sigmoid(0.7, cases[k].margin));
+    }
+    static const myr_import_opts bad[] = {
+        {.iterations = 3}, {.first_iteration = 2}, {.first_iteration = 1, .iterations = 2}, {.first_iteration = 3}};
+    for (size_t k = 0; k < MYR_COUNT_OF(bad); k++) {
+        myr_imported *m = NULL;
+        myr_err err = {0};
+        EXPECT_RC(myr_import_with("m.txt", text, strlen(text), &bad[k], &m, &err), BAD_INPUT, &err);
+        EXPECT_HAS(err.message, "are wanted, the model has 2");
+    }
+}
+
+TEST(lightgbm_averages_over_the_rounds_that_are_kept)
+{
+    char text[TEXT_BYTES_MAX];
+    MYR_AUTO(myr_imported_ptr) m = NULL;
+    myr_err err = {0};
+    const myr_import_opts opts = {.iterations = 1};
+    make_text(text, true, "objective=binary sigmoid:0.7", "average_output\nobjective=regression");
+    EXPECT_RC(myr_import_with("m.txt", text, strlen(text), &opts, &m, &err), OK, &err);
+    EXPECT(m->desc.average && m->desc.average_over == 1);
+}
+
 TEST(lightgbm_moves_thresholds_out_of_the_zero_band)
 {
     char text[TEXT_BYTES_MAX];

@@ -156,7 +156,7 @@ TEST(check_names_lies_of_the_header)
     LIE(version, uint16_t, 4, UNSUPPORTED, "layout version 4");
     LIE(version, uint16_t, 1, BAD_FORMAT, "layout version 1");
     LIE(version, uint16_t, 0, BAD_FORMAT, "layout version 0");
-    LIE(kind, uint8_t, 2, BAD_FORMAT, "kind 2");
+    LIE(kind, uint8_t, 3, BAD_FORMAT, "kind 3");
     LIE(kind, uint8_t, MYR_MODEL_LINEAR, BAD_FORMAT, "a linear model");
     LIE(calc, uint8_t, 2, BAD_FORMAT, "calc 2");
     LIE(transform, uint8_t, MYR_TRANSFORM_COUNT_, BAD_FORMAT, "transform 19");
@@ -225,7 +225,7 @@ TEST(check_names_lies_of_the_terms)
     expect_lie(&c, term + offsetof(model_term, column), &three, 4, MYR_BAD_FORMAT, "term 0: column 3 of 3");
     expect_lie(&c, term + offsetof(model_term, output), &three, 4, MYR_BAD_FORMAT, "output 3");
     LIE(tree_count, uint32_t, 1, BAD_FORMAT, "linear");
-    LIE(calc, uint8_t, 1, BAD_FORMAT, "linear");
+    LIE(calc, uint8_t, 1, BAD_FORMAT, "fill 2"); /* a model in float has no fills */
 }
 
 TEST(check_wants_alignment)

@@ -105,10 +105,14 @@ TEST(compile_refuses_broken_linear_models)
     myr_model_desc bad = good;
     bad.average = true;
     bad.average_over = 2;
-    expect_refused(&bad, NULL, 2, MYR_BAD_INPUT, "a linear model has its margins in double");
+    expect_refused(&bad, NULL, 2, MYR_BAD_INPUT, "a linear model has no average");
     bad = good;
     bad.calc = MYR_CALC_F32;
-    expect_refused(&bad, NULL, 2, MYR_BAD_INPUT, "a linear model has its margins in double");
+    expect_refused(&bad, NULL, 2, MYR_BAD_INPUT, "a linear model in float leaves missing values out");
+    bad.fills = NULL;
+    weights[1] = 0.1;
+    expect_refused(&bad, NULL, 2, MYR_BAD_INPUT, "weight 1 is 0.1");
+    weights[1] = 2.0;
     weights[1] = INFINITY;
     expect_refused(&good, NULL, 2, MYR_BAD_INPUT, "weight 1 is inf");
     weights[1] = 1.0;
