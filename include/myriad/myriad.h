@@ -45,6 +45,8 @@ MYR_API int32_t myr_models_get_info(const myr_models *models, myr_models_info *o
 MYR_API const char *myr_models_key_name(const myr_models *models, uint32_t key_idx);         /* NULL past the end */
 MYR_API int myr_models_key_is_int64(const myr_models *models, uint32_t key_idx);             /* 1: INT64, 0: BYTES */
 MYR_API const char *myr_models_feature_name(const myr_models *models, uint32_t feature_idx); /* NULL past the end */
+/* 1: some model has names of categories for it, so that a batch may have texts there. Since: 0.1 */
+MYR_API int myr_models_feature_is_text(const myr_models *models, uint32_t feature_idx);
 
 /* The model of a segment text `store=2,brand=1` ("" = global). NOT_FOUND if it has none of its own. Since: 0.1 */
 MYR_API int32_t myr_models_find(const myr_models *models, const char *segment, uint32_t *out_model_idx, myr_err *err);
@@ -114,9 +116,9 @@ typedef struct myr_models_rows {
 
 /*
  * Score rows. out_values: row-major, row_count x output_count. out_levels (0 none, 1 segment, 2 parent, 3 global) and
- * out_statuses (0 ok, 1 no model, 2 bad key, 3 broken model, … see myr_models_status_name): row_count each, or NULL.
- * Thread: any; calls may overlap. Errors: BAD_INPUT, UNSUPPORTED, NO_MEMORY. A row that can't be scored is a status and
- * NaN. Since: 0.1
+ * out_statuses (0 ok, 1 no model, 2 bad key, 3 broken model, 4 bad input, … see myr_models_status_name): row_count
+ * each, or NULL. Thread: any; calls may overlap. Errors: BAD_INPUT, UNSUPPORTED, NO_MEMORY. A row that can't be scored
+ * is a status and NaN. Since: 0.1
  */
 MYR_API int32_t myr_models_score(const myr_models *models, const myr_models_rows *rows, double *out_values,
                                  uint8_t *out_levels, uint8_t *out_statuses, myr_err *err);

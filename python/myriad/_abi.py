@@ -85,6 +85,7 @@ def _load() -> ctypes.CDLL:
         "myr_models_key_name": (c_char_p, [c_void_p, c_uint32]),
         "myr_models_key_is_int64": (c_int, [c_void_p, c_uint32]),
         "myr_models_feature_name": (c_char_p, [c_void_p, c_uint32]),
+        "myr_models_feature_is_text": (c_int, [c_void_p, c_uint32]),
         "myr_models_find": (c_int32, [c_void_p, c_char_p, POINTER(c_uint32), POINTER(Err)]),
         "myr_models_get_entry": (c_int32, [c_void_p, c_uint32, POINTER(Entry), POINTER(Err)]),
         "myr_models_get_segment": (c_int32, [c_void_p, c_uint32, c_char_p, c_size_t, POINTER(c_size_t), POINTER(Err)]),

@@ -90,6 +90,9 @@ class Pack:
         self.output_count: int = info.output_count
         self._model_count: int = info.model_count
         self.features: list[str] = [lib.myr_models_feature_name(pointer, i).decode() for i in range(info.feature_count)]
+        #: features with names of categories: tables may have text (or category columns) there
+        self.text_features: list[str] = [
+            name for i, name in enumerate(self.features) if lib.myr_models_feature_is_text(pointer, i)]
         self.keys: list[str] = [lib.myr_models_key_name(pointer, i).decode() for i in range(info.key_count)]
         self.key_types: dict[str, str] = {
             name: "int64" if lib.myr_models_key_is_int64(pointer, i) else "text" for i, name in enumerate(self.keys)}

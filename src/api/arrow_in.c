@@ -40,7 +40,11 @@ static const struct {
 };
 
 /* What a column is read as. */
-typedef enum cells_use { CELLS_AS_NUMBER, CELLS_AS_KEY } cells_use;
+typedef enum cells_use {
+    CELLS_AS_NUMBER,
+    CELLS_AS_NAME, /* a feature that has names of categories: numbers are looked up by their text */
+    CELLS_AS_KEY
+} cells_use;
 
 #define CELLS_NUMBER_BYTES (sizeof(double) + 1) /* of a converted cell, with its mark */
 #define CELLS_TEXT_BYTES   (sizeof(myr_str) + 1)
@@ -161,7 +165,7 @@ static void cells_integers(cells_kind kind, const void *data, int64_t at, size_t
     case CELLS_U32:
         CELLS_EACH(uint32_t);
     case CELLS_U64:
-        CELLS_EACH(uint64_t); /* those above INT64_MAX are seen before, or refused as negative codes */
+        CELLS_EACH(uint64_t); /* the bits: those above INT64_MAX are looked for, or refused as negative codes */
     default:
         MYR_ASSERT(kind == CELLS_I64);
         CELLS_EACH(int64_t);
@@ -242,6 +246,43 @@ static myr_rc cells_read_words(const api_cells *cells, int64_t first, size_t cou
     return col->valid == NULL ? cells_no_memory(err) : MYR_OK;
 }
 
+/* The text that a number stands for, as rows of JSON have it: whole numbers as decimal integers, others shortest. */
+static size_t cells_number_text(double number, char out[MYR_DOUBLE_TEXT_BYTES])
+{
+    bool is_whole = number >= -0x1p63 && number < 0x1p63 && floor(number) == number;
+    if (!is_whole) return myr_format_double(number, out);
+    return (size_t)snprintf(out, MYR_DOUBLE_TEXT_BYTES, "%lld", (long long)number);
+}
+
+/* Numbers as names of categories. */
+static myr_rc cells_read_names(const api_cells *cells, int64_t first, size_t count, myr_arena *arena, myr_col *col,
+                               myr_err *err)
+{
+    int64_t at = cells->offset + first;
+    bool is_float = cells->kind == CELLS_F32 || cells->kind == CELLS_F64;
+    myr_str *texts = myr_arena_calloc(arena, count, sizeof *texts);
+    char *room = myr_arena_alloc(arena, count * MYR_DOUBLE_TEXT_BYTES);
+    uint8_t *valid = myr_arena_calloc(arena, count, sizeof *valid);
+    void *numbers = myr_arena_alloc(arena, count * sizeof(double));
+    if (texts == NULL || room == NULL || valid == NULL || numbers == NULL) return cells_no_memory(err);
+    if (is_float) {
+        cells_widen(cells->kind, cells->buffers[1], at, count, numbers);
+    } else {
+        cells_integers(cells->kind, cells->buffers[1], at, count, numbers);
+    }
+    for (size_t i = 0; i < count; i++, room += MYR_DOUBLE_TEXT_BYTES) {
+        valid[i] = (col->valid == NULL || col->valid[i] != 0) && !(is_float && isnan(((double *)numbers)[i]));
+        if (valid[i] == 0) continue;
+        size_t size = is_float
+                          ? cells_number_text(((double *)numbers)[i], room)
+                          : (size_t)snprintf(room, MYR_DOUBLE_TEXT_BYTES, cells->kind == CELLS_U64 ? "%llu" : "%lld",
+                                             ((long long *)numbers)[i]);
+        texts[i] = myr_str_make(room, size);
+    }
+    *col = (myr_col){.name = cells->name, .type = MYR_COL_TEXT, .valid = valid, .data.text = texts};
+    return MYR_OK;
+}
+
 static myr_rc cells_read_integers(const api_cells *cells, int64_t first, size_t count, myr_arena *arena, myr_col *col,
                                   myr_err *err)
 {
@@ -289,12 +330,14 @@ static myr_rc cells_read_plain(const api_cells *cells, int64_t first, size_t cou
     MYR_TRY(cells_valid(cells, first, count, arena, &valid, err));
     *out = (myr_col){.name = cells->name, .valid = valid};
     if (cells_are_text(cells->kind)) return cells_read_text(cells, first, count, arena, out, err);
-    if (cells->use == CELLS_AS_NUMBER || cells->kind == CELLS_F32 || cells->kind == CELLS_F64) {
+    bool is_float = cells->kind == CELLS_F32 || cells->kind == CELLS_F64;
+    if (cells->use == CELLS_AS_NUMBER || (cells->use == CELLS_AS_KEY && is_float)) {
         return cells_read_doubles(cells, first, count, arena, out, err);
     }
     if (cells->kind == CELLS_BOOL || cells->kind == CELLS_NULL) {
         return cells_read_words(cells, first, count, arena, out, err);
     }
+    if (cells->use == CELLS_AS_NAME) return cells_read_names(cells, first, count, arena, out, err);
     return cells_read_integers(cells, first, count, arena, out, err);
 }
 
@@ -515,8 +558,8 @@ myr_rc myr_api_batch_open(const myr_models_rows *rows, const myr_pack_info *info
                              &batch->keys[k], err));
     }
     for (uint32_t j = 0; j < batch->feature_count; j++) {
-        MYR_TRY(batch_column(rows, info->features[j], "a feature", CELLS_AS_NUMBER, &hint, batch, arena,
-                             &batch->features[j], err));
+        cells_use use = myr_pack_takes_text(info, j) ? CELLS_AS_NAME : CELLS_AS_NUMBER;
+        MYR_TRY(batch_column(rows, info->features[j], "a feature", use, &hint, batch, arena, &batch->features[j], err));
     }
     MYR_TRY(batch_check_twice(rows->schema, batch, err));
     *out = batch;
@@ -525,6 +568,7 @@ myr_rc myr_api_batch_open(const myr_models_rows *rows, const myr_pack_info *info
 
 static size_t cells_row_bytes(const api_cells *cells)
 {
+    if (cells->use == CELLS_AS_NAME) return CELLS_TEXT_BYTES + sizeof(double) + MYR_DOUBLE_TEXT_BYTES;
     bool is_text = cells->is_dictionary ? cells->entries.type == MYR_COL_TEXT : cells_are_text(cells->kind);
     if (is_text || (cells->use == CELLS_AS_KEY && cells->kind != CELLS_I64 && cells->kind != CELLS_F64)) {
         return CELLS_TEXT_BYTES + (cells->is_dictionary ? sizeof(int64_t) : 0);

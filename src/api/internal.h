@@ -9,8 +9,9 @@
 
 /* ---- working memory (work.c) ---- */
 
-#define API_WORKS_MAX 16 /* working memories kept for the next call; more callers at once make their own and free it   \
-                          */
+#define API_WORKS_MAX                                                                                                  \
+    16 /* working memories kept for the next call; more callers at once make their own and free it                     \
+        */
 
 /* Working memory of one call. */
 typedef struct api_work {

@@ -31,18 +31,33 @@ static myr_rc models_open_pack(const char *path, myr_models *models, myr_err *er
     return myr_scorer_new(models->pack, &models->scorer, err);
 }
 
+/* Which features the model takes as texts; NULL if none. */
+static myr_rc models_text_features(myr_models *models, myr_err *err)
+{
+    const myr_names *names = myr_model_names(models->model);
+    if (names == NULL) return MYR_OK;
+    uint8_t *texts = myr_arena_calloc(models->imported->arena, (size_t)models->info.feature_count + 1, 1);
+    if (texts == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to open a model");
+    for (uint32_t j = 0; j < models->info.feature_count; j++)
+        texts[j] = myr_names_has(names, j);
+    models->info.text_features = texts;
+    return MYR_OK;
+}
+
 static myr_rc models_compile(const char *path, myr_models *models, myr_err *err)
 {
     const char *const *names = (const char *const *)models->imported->feature_names;
     uint32_t count = models->imported->feature_count;
     size_t size = 0;
-    myr_rc rc = myr_imported_compile(models->imported, names, count, NULL, &models->bytes, &size, err);
+    const myr_compile_opts opts = {.explain = true}; /* one model: what it may be asked matters more than its bytes */
+    myr_rc rc = myr_imported_compile(models->imported, names, count, &opts, &models->bytes, &size, err);
     if (rc == MYR_OK) rc = myr_model_check(models->bytes, size, &models->model, err);
     if (rc != MYR_OK) return myr_err_prefix(err, rc, "%s: ", path);
     myr_model_info info;
     myr_model_get_info(models->model, &info);
     models->info = (myr_pack_info){
         .fleet = "", .features = names, .feature_count = count, .output_count = info.output_count, .model_count = 1};
+    MYR_TRY(models_text_features(models, err));
     return myr_scorer_new_single(models->model, &models->info, &models->scorer, err);
 }
 
@@ -118,6 +133,12 @@ int myr_models_key_is_int64(const myr_models *models, uint32_t key_idx)
 {
     if (models == NULL || key_idx >= models->info.keys.column_count) return 0;
     return models->info.keys.columns[key_idx].type == MYR_KEY_INT64;
+}
+
+int myr_models_feature_is_text(const myr_models *models, uint32_t feature_idx)
+{
+    if (models == NULL || feature_idx >= models->info.feature_count) return 0;
+    return myr_pack_takes_text(&models->info, feature_idx);
 }
 
 const char *myr_models_feature_name(const myr_models *models, uint32_t feature_idx)

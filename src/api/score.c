@@ -81,8 +81,6 @@ static myr_rc score_check(const myr_models *models, const myr_models_rows *rows,
         if (rows->key_texts == NULL && !with_batch && info->keys.column_count > 0) {
             MYR_FAIL(err, BAD_INPUT, "key_texts is NULL, and there is no batch");
         }
-    } else if (rows->model_idx >= info->model_count) {
-        MYR_FAIL(err, BAD_INPUT, "there is no model %u, there are %u", rows->model_idx, info->model_count);
     }
     return MYR_OK;
 }
@@ -100,19 +98,17 @@ myr_rc myr_api_rows_get(const myr_models *models, const myr_models_rows *rows, m
 
 myr_rc myr_api_width(const myr_models *models, uint32_t model_idx, int32_t output, size_t *out_width, myr_err *err)
 {
-    (void)model_idx;
     if (output < 0 || output >= MYR_OUTPUT_COUNT) MYR_FAIL(err, BAD_INPUT, "there is no output %d", output);
-    if (output != MYR_OUTPUT_VALUE) {
-        MYR_FAIL(err, UNSUPPORTED, "the output %d is not given by this version: ask for the value", output);
+    if (model_idx != MYR_MODELS_BY_KEY && model_idx >= models->info.model_count) {
+        MYR_FAIL(err, BAD_INPUT, "there is no model %u, there are %u", model_idx, models->info.model_count);
     }
-    *out_width = models->info.output_count;
-    return MYR_OK;
+    return myr_scorer_check_output(models->scorer, model_idx, (myr_output)output, out_width, err);
 }
 
 size_t myr_models_width(const myr_models *models, uint32_t model_idx, int32_t output)
 {
     size_t width = 0;
-    if (models == NULL || (model_idx != MYR_MODELS_BY_KEY && model_idx >= models->info.model_count)) return 0;
+    if (models == NULL) return 0;
     return myr_api_width(models, model_idx, output, &width, NULL) == MYR_OK ? width : 0;
 }
 
@@ -196,6 +192,7 @@ static myr_rc score_chunk(const api_call *call, int64_t first, size_t count, myr
         .keys = call->keys,
         .features = call->features,
         .fixed_model = call->rows->model_idx,
+        .output = (myr_output)call->rows->output,
         .feature_stride = call->rows->features != NULL && call->rows->row_count > 1 ? call->matrix_row_stride : 1,
     };
     myr_score_out out = {
