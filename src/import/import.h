@@ -91,6 +91,7 @@ bool myr_onnx_is(const void *data, size_t size_bytes);
 /* TensorProto.DataType: the numbers of the types that matter here. */
 enum {
     MYR_ONNX_FLOAT = 1,
+    MYR_ONNX_UINT8 = 2,
     MYR_ONNX_INT32 = 6,
     MYR_ONNX_INT64 = 7,
     MYR_ONNX_STRING = 8,

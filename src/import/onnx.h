@@ -75,6 +75,8 @@ myr_rc myr_onnx_feature_names(myr_onnx *onnx, char ***out, uint32_t *out_count);
 
 /* ---- attributes: absent ones give the default, a wrong type is BAD_FORMAT ---- */
 
+/* Every attribute must be one of `known` (NULL-terminated; UNSUPPORTED names it) and come once. */
+myr_rc myr_onnx_check_attrs(myr_onnx *onnx, const myr_onnx_node *node, const char *const *known);
 const myr_onnx_attr *myr_onnx_find_attr(const myr_onnx_node *node, const char *name);
 myr_rc myr_onnx_attr_int(myr_onnx *onnx, const myr_onnx_node *node, const char *name, int64_t fallback, int64_t *out);
 myr_rc myr_onnx_attr_float(myr_onnx *onnx, const myr_onnx_node *node, const char *name, float fallback, float *out);
@@ -89,7 +91,9 @@ myr_rc myr_onnx_attr_tensor(myr_onnx *onnx, const myr_onnx_node *node, const cha
 
 /* ---- tensors ---- */
 
-/* Numbers of a float or double tensor as doubles (*is_double says which it was). UNSUPPORTED for other types. */
+myr_rc myr_onnx_tensor_parse(myr_onnx *onnx, myr_str body, myr_onnx_tensor *out); /* its head; the data stay */
+
+/* Numbers of a float or double tensor as doubles. UNSUPPORTED for other types and for data in other files. */
 myr_rc myr_onnx_tensor_doubles(myr_onnx *onnx, const myr_onnx_tensor *tensor, double **out);
 myr_rc myr_onnx_tensor_int64s(myr_onnx *onnx, const myr_onnx_tensor *tensor, int64_t **out); /* int64 or int32 */
 myr_rc myr_onnx_tensor_bytes(myr_onnx *onnx, const myr_onnx_tensor *tensor, uint8_t **out);  /* uint8 */

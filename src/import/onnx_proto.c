@@ -155,7 +155,7 @@ static myr_rc onnx_external(myr_onnx *onnx, const myr_pb_field *entry, myr_onnx_
     return MYR_OK;
 }
 
-static myr_rc onnx_tensor(myr_onnx *onnx, myr_str body, myr_onnx_tensor *out)
+myr_rc myr_onnx_tensor_parse(myr_onnx *onnx, myr_str body, myr_onnx_tensor *out)
 {
     myr_pb pb;
     myr_pb_field field;
@@ -299,7 +299,7 @@ static myr_rc onnx_attr_inside(myr_onnx *onnx, const myr_pb *pb, const myr_pb_fi
     MYR_TRY(onnx_wire(onnx, pb, field, MYR_PB_BYTES, "AttributeProto"));
     if (is_tensor) {
         myr_onnx_tensor tensor;
-        return onnx_tensor(onnx, onnx_slice(field), &tensor);
+        return myr_onnx_tensor_parse(onnx, onnx_slice(field), &tensor);
     }
     if (depth == MYR_ONNX_DEPTH_MAX) {
         MYR_ONNX_FAIL(onnx, TOO_LARGE, "graphs within graphs go deeper than %d", MYR_ONNX_DEPTH_MAX);
@@ -396,7 +396,7 @@ static myr_rc onnx_graph_field(myr_onnx *onnx, const myr_pb *pb, const myr_pb_fi
         return onnx_node(onnx, onnx_slice(field), depth, &out->nodes[out->node_count++]);
     case GRAPH_TENSORS:
         MYR_TRY(onnx_wire(onnx, pb, field, MYR_PB_BYTES, "GraphProto"));
-        return onnx_tensor(onnx, onnx_slice(field), &out->tensors[out->tensor_count++]);
+        return myr_onnx_tensor_parse(onnx, onnx_slice(field), &out->tensors[out->tensor_count++]);
     case GRAPH_INPUTS:
         MYR_TRY(onnx_wire(onnx, pb, field, MYR_PB_BYTES, "GraphProto"));
         return onnx_value(onnx, onnx_slice(field), &out->inputs[out->input_count++]);
