@@ -64,7 +64,8 @@ static myr_rc plan_wants(const plan_table *table, const myr_fleet *fleet, myr_ar
     }
     for (uint32_t i = 0; i < info->feature_count; i++) {
         MYR_TRY(plan_need(table, info->features[i], "a feature of the fleet", err));
-        plan->wants[plan->want_count++] = (myr_table_want){.name = info->features[i]};
+        plan->wants[plan->want_count++] =
+            (myr_table_want){.name = info->features[i], .as_text = myr_pack_takes_text(info, i)};
     }
     plan->key_count = info->keys.column_count;
     plan->feature_count = info->feature_count;

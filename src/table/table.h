@@ -59,6 +59,9 @@ typedef struct myr_table_want {
     const char *name;
     bool as_key; /* INT64 if all its values are canonical integers, else their TEXT (`01` in a CSV); otherwise DOUBLE */
     bool as_int64; /* of a key: 2.0 is 2 too, cell by cell, also where the column is kept */
+    /* TEXT, of any type that has one: numbers in their shortest form (5, 1.5), `true` and `false`, times as SQL writes
+     * them. For features that are names of categories. */
+    bool as_text;
 } myr_table_want;
 /*
  * Read the wanted columns of all rows, ordered by `order_by` (column names, NULL-terminated; NULL = file order, which

@@ -96,6 +96,10 @@ void myr_table_want_sql(const table_source *source, const table_want *want, myr_
 #define WANT_FLOAT_TEXT                                                                                                \
     "CASE WHEN isnan($) THEN NULL WHEN " WANT_IS_WHOLE                                                                 \
     " THEN CAST(CAST($ AS BIGINT) AS VARCHAR) ELSE CAST($ AS VARCHAR) END"
+/* A float has the digits of the double that it is: 0.1f is 0.10000000149011612, as Python has it. */
+#define WANT_SINGLE_TEXT                                                                                               \
+    "CASE WHEN isnan($) THEN NULL WHEN " WANT_IS_WHOLE                                                                 \
+    " THEN CAST(CAST($ AS BIGINT) AS VARCHAR) ELSE CAST(CAST($ AS DOUBLE) AS VARCHAR) END"
 #define WANT_DECIMAL_TEXT                                                                                              \
     "CASE WHEN $ = trunc($) THEN CAST(CAST(trunc($) AS HUGEINT) AS VARCHAR) ELSE CAST($ AS VARCHAR) END"
 /* The same in the text of a CSV, cell by cell. */
@@ -223,6 +227,45 @@ static myr_rc want_keys(myr_table_engine *engine, table_source *source, const my
     return MYR_OK;
 }
 
+/* ---- names of categories ---- */
+
+static bool want_has_text(const myr_table_column *column)
+{
+    static const char *const types[] = {"DATE", "TIME", "TIMESTAMP", "UUID", "INTERVAL"};
+    if (myr_str_ends_with(myr_str_of(column->sql_type), "]")) return false; /* a list of such */
+    if (column->is_numeric || want_is_text(column)) return true;
+    for (size_t i = 0; i < MYR_COUNT_OF(types); i++) {
+        if (want_type_is(column, types[i])) return true;
+    }
+    return false;
+}
+
+/* The text of a cell, whatever its type. A CSV's cells are texts already, unless the column is a key too. */
+static myr_rc want_text(table_source *source, table_want *want, myr_err *err)
+{
+    const myr_table_column *column = &source->columns[want->col_idx];
+    want->type = MYR_COL_TEXT;
+    want->format = "CAST($ AS VARCHAR)";
+    if (want_is_csv(source, want->col_idx)) {
+        const char *type = source->hows[want->col_idx].csv_type;
+        if (type != NULL && strcmp(type, "DOUBLE") == 0) want->format = WANT_FLOAT_TEXT;
+        return MYR_OK;
+    }
+    if (!want_has_text(column)) {
+        MYR_FAIL(err, BAD_INPUT,
+                 "%s: column '%s' is %.60s and must be text or numeric: its values are names of categories",
+                 source->input, column->name, column->sql_type);
+    }
+    if (want_is_float(column)) {
+        want->format = want_type_is(column, "FLOAT") ? WANT_SINGLE_TEXT : WANT_FLOAT_TEXT;
+    } else if (want_type_is(column, "DECIMAL")) {
+        want->format = WANT_DECIMAL_TEXT;
+    } else if (want_type_is(column, "JSON")) {
+        want->format = "json_extract_string($, chr(36))"; /* the whole, without its quotes: 36 is the dollar */
+    }
+    return MYR_OK;
+}
+
 /* ---- both ---- */
 
 myr_rc myr_table_wants_plan(myr_table_engine *engine, table_source *source, const myr_table_want *wants,
@@ -236,6 +279,10 @@ myr_rc myr_table_wants_plan(myr_table_engine *engine, table_source *source, cons
         bool is_key = false;
         for (uint32_t k = 0; k < want_count; k++)
             is_key = is_key || (wants[k].as_key && out[k].col_idx == out[i].col_idx);
+        if (wants[i].as_text) {
+            MYR_TRY(want_text(source, &out[i], err));
+            continue;
+        }
         MYR_TRY(want_feature(engine, source, is_key, &out[i], err));
         MYR_ASSERT(out[i].format != NULL);
     }
