@@ -10,7 +10,7 @@
 
 typedef struct import_args {
     const char *file, *fleet, *segment, *manifest, *features;
-    myr_cli_list tags;
+    myr_cli_list tags, metrics;
 } import_args;
 
 static myr_rc import_check(const import_args *a, myr_err *err)
@@ -49,6 +49,30 @@ static myr_rc import_tags(myr_arena *arena, const myr_cli_list *list, myr_tag **
     return MYR_OK;
 }
 
+/* `rmse=0.5` and its like as a JSON object; NULL if there are none. */
+static myr_rc import_metrics(myr_arena *arena, const myr_cli_list *list, const char **out, myr_err *err)
+{
+    MYR_AUTO(myr_buf) text = {0};
+    if (list->count == 0) return MYR_OK;
+    for (uint32_t i = 0; i < list->count; i++) {
+        const char *equals = strchr(list->items[i], '=');
+        double value = 0;
+        if (equals == NULL || equals == list->items[i] || !myr_parse_double(myr_str_of(equals + 1), &value) ||
+            !isfinite(value)) {
+            MYR_FAIL(err, BAD_USAGE, "myriad model import: --metric '%s' is not name=number", list->items[i]);
+        }
+        myr_buf_putc(&text, i == 0 ? '{' : ',');
+        myr_buf_json_string(&text, myr_str_make(list->items[i], (size_t)(equals - list->items[i])));
+        myr_buf_putc(&text, ':');
+        myr_buf_json_double(&text, value);
+    }
+    myr_buf_putc(&text, '}');
+    MYR_TRY(myr_buf_check(&text, err));
+    *out = myr_arena_strndup(arena, text.data, text.size);
+    if (*out == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+    return MYR_OK;
+}
+
 static void import_print(const myr_cli *cli, const char *fleet, const myr_manifest *manifest)
 {
     size_t reused = 0;
@@ -76,7 +100,9 @@ static void import_progress(void *ctx, int64_t done, int64_t total)
 static myr_rc import_items(myr_arena *arena, const import_args *a, myr_manifest *out, myr_err *err)
 {
     myr_tag *tags = NULL;
+    const char *metrics = NULL;
     MYR_TRY(import_tags(arena, &a->tags, &tags, err));
+    MYR_TRY(import_metrics(arena, &a->metrics, &metrics, err));
     if (a->manifest != NULL) {
         MYR_TRY(myr_manifest_read(arena, a->manifest, out, err));
     } else {
@@ -93,6 +119,7 @@ static myr_rc import_items(myr_arena *arena, const import_args *a, myr_manifest 
     for (size_t i = 0; i < out->count; i++) {
         out->items[i].tags = tags;
         out->items[i].tag_count = a->tags.count;
+        out->items[i].metrics = metrics;
         out->items[i].features = features.count > 0 ? names : NULL;
         out->items[i].feature_count = features.count;
     }
@@ -129,17 +156,20 @@ myr_rc myr_cmd_model_import(int argc, char **argv, myr_err *err)
 {
     import_args a = {0};
     const myr_cli_arg args[] = {
-        {"FILE", NULL, MYR_CLI_POSITIONAL_OPT, &a.file, "a LightGBM text model or an XGBoost .json or .ubj model"},
+        {"FILE", NULL, MYR_CLI_POSITIONAL_OPT, &a.file,
+         "a LightGBM text model, an XGBoost .json or .ubj model, or an .onnx model"},
         {"--fleet", "F", MYR_CLI_TEXT, &a.fleet, "the fleet; made if absent"},
         {"--segment", "K=V,...", MYR_CLI_TEXT, &a.segment,
          "store=2,brand=1; brand=1 for a parent; \"\" for the global model"},
         {"--manifest", "FILE.csv", MYR_CLI_TEXT, &a.manifest,
          "columns: path and one per partition column; all or nothing"},
         {"--tag", "K=V", MYR_CLI_LIST, &a.tags, "repeatable"},
+        {"--metric", "NAME=N", MYR_CLI_LIST, &a.metrics,
+         "a number that `model show` tells, such as rmse=0.5; repeatable"},
         {"--features", "A,B,...", MYR_CLI_TEXT, &a.features, "names in place of the file's own"},
     };
     myr_cli cli = {0};
-    MYR_TRY(myr_cli_parse("model import", "bring in models of LightGBM or XGBoost, one or a manifest of many",
+    MYR_TRY(myr_cli_parse("model import", "bring in models of LightGBM, XGBoost or ONNX, one or a manifest of many",
                           "myriad model import model.txt --fleet oj --segment store=2,brand=1 --tag team=juice", args,
                           MYR_COUNT_OF(args), argc, argv, &cli, err));
     if (cli.done) return MYR_OK;

@@ -17,7 +17,7 @@ static myr_rc command_without_duckdb(int argc, char **argv, myr_err *err)
 const myr_command myr_commands[] = {
     {"init", "make a workspace: myriad.yaml, registry, artifacts", myr_cmd_init},
     {"train", "clean, segment, try candidates in parallel, register the best, make a release", myr_cmd_train},
-    {"model import", "bring in models of LightGBM or XGBoost, one or a manifest of many", myr_cmd_model_import},
+    {"model import", "bring in models of LightGBM, XGBoost or ONNX, one or a manifest of many", myr_cmd_model_import},
     {"model list", "models with version, algorithm, error, tags", myr_cmd_model_list},
     {"model show", "one model in full: signature, trials, metrics, versions", myr_cmd_model_show},
     {"release create", "make a release of the newest versions and promote it", myr_cmd_release_create},
@@ -27,6 +27,7 @@ const myr_command myr_commands[] = {
     {"predict", "score one row, without a server", myr_cmd_predict},
     {"serve", "answer over REST: scoring, discovery, metrics", myr_cmd_serve},
     {"advise", "batch or real time, and on what: questions, two trees, the way and why", myr_cmd_advise},
+    {"version", "this program, and the libraries it finds", myr_cmd_version},
 };
 const size_t myr_command_count = MYR_COUNT_OF(myr_commands);
 

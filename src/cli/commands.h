@@ -15,6 +15,7 @@ myr_rc myr_cmd_release_promote(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_predict(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_serve(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_version(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_advise(int argc, char **argv, myr_err *err);
 
 #endif
