@@ -72,12 +72,15 @@ static myr_rc check_enums(const model_header *h, myr_err *err)
 
 static myr_rc check_numbers(const model_header *h, myr_err *err)
 {
-    bool sigmoid = h->transform == MYR_TRANSFORM_SIGMOID || h->transform == MYR_TRANSFORM_SIGMOID_EACH;
     uint64_t param_bits;
     memcpy(&param_bits, &h->transform_param, sizeof param_bits);
-    if (sigmoid && h->calc == MYR_CALC_F64) {
-        if (!(h->transform_param > 0 && isfinite(h->transform_param))) {
-            MYR_FAIL(err, BAD_FORMAT, "model: the sigmoid's factor %g is not above 0", h->transform_param);
+    if (h->transform >= MYR_TRANSFORM_LINK_POWER && h->calc != MYR_CALC_F64) {
+        MYR_FAIL(err, BAD_FORMAT, "model: transform %u, a link, with calc %u", h->transform, h->calc);
+    }
+    if (model_takes_param(h->transform, h->calc)) {
+        if (!model_param_is_good(h->transform, h->transform_param)) {
+            MYR_FAIL(err, BAD_FORMAT, "model: the parameter %g of transform %u is not above 0", h->transform_param,
+                     h->transform);
         }
     } else if (param_bits != 0) {
         MYR_FAIL(err, BAD_FORMAT, "model: transform %u takes no parameter, but has %g", h->transform,

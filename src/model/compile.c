@@ -180,11 +180,15 @@ static myr_rc compile_tree(compile_ctx *c, uint32_t t)
 static myr_rc compile_check_transform(const compile_ctx *c)
 {
     const myr_model_desc *d = c->desc;
-    bool sigmoid = d->transform == MYR_TRANSFORM_SIGMOID || d->transform == MYR_TRANSFORM_SIGMOID_EACH;
     if ((unsigned)d->transform >= MYR_TRANSFORM_COUNT_)
         MYR_FAIL(c->err, BAD_INPUT, "transform %d is not known", (int)d->transform);
-    if (sigmoid && d->calc == MYR_CALC_F64 && !(d->transform_param > 0 && isfinite(d->transform_param))) {
-        MYR_FAIL(c->err, BAD_INPUT, "the sigmoid's factor %g is not above 0", d->transform_param);
+    if (model_takes_param((uint8_t)d->transform, (uint8_t)d->calc) &&
+        !model_param_is_good((uint8_t)d->transform, d->transform_param)) {
+        MYR_FAIL(c->err, BAD_INPUT, "the parameter %g of transform %d is not above 0", d->transform_param,
+                 (int)d->transform);
+    }
+    if (d->transform >= MYR_TRANSFORM_LINK_POWER && d->calc != MYR_CALC_F64) {
+        MYR_FAIL(c->err, BAD_INPUT, "transform %d, a link, is in double only", (int)d->transform);
     }
     if (model_is_pair((uint8_t)d->transform) && d->margin_count != 1) {
         MYR_FAIL(c->err, BAD_INPUT, "transform %d takes one margin, not %u", (int)d->transform, d->margin_count);
@@ -297,7 +301,6 @@ static myr_rc compile_trees(compile_ctx *c, uint32_t leaves_max)
 static void compile_header(compile_ctx *c, uint32_t column_count)
 {
     const myr_model_desc *d = c->desc;
-    bool sigmoid = d->transform == MYR_TRANSFORM_SIGMOID || d->transform == MYR_TRANSFORM_SIGMOID_EACH;
     c->h.magic = MODEL_MAGIC;
     c->h.version = MODEL_LAYOUT_VERSION;
     c->h.kind = (uint8_t)d->kind;
@@ -306,7 +309,7 @@ static void compile_header(compile_ctx *c, uint32_t column_count)
     c->h.flags |= d->average ? MODEL_AVERAGE : 0; /* MODEL_LINES may stand there */
     c->h.column_count = column_count;
     c->h.margin_count = d->margin_count;
-    c->h.transform_param = sigmoid && d->calc == MYR_CALC_F64 ? d->transform_param : 0.0;
+    c->h.transform_param = model_takes_param(c->h.transform, c->h.calc) ? d->transform_param : 0.0;
     c->h.average_over = d->average ? d->average_over : 0;
 }
 

@@ -203,6 +203,19 @@ static inline bool model_is_pair(uint8_t transform)
            transform == MYR_TRANSFORM_ONNX_PAIR_LOGISTIC || transform == MYR_TRANSFORM_SIGMOID_PAIR;
 }
 
+/* Has the transform a parameter? And may it be `param`? */
+static inline bool model_takes_param(uint8_t transform, uint8_t calc)
+{
+    return calc == MYR_CALC_F64 &&
+           (transform == MYR_TRANSFORM_SIGMOID || transform == MYR_TRANSFORM_SIGMOID_EACH ||
+            transform == MYR_TRANSFORM_LINK_POWER || transform == MYR_TRANSFORM_LINK_NEGATIVE_BINOMIAL);
+}
+
+static inline bool model_param_is_good(uint8_t transform, double param)
+{
+    return __builtin_isfinite(param) && (transform == MYR_TRANSFORM_LINK_POWER ? param != 0 : param > 0);
+}
+
 /* Values per row. */
 static inline uint32_t model_output_count(const model_header *h)
 {
@@ -212,7 +225,9 @@ static inline uint32_t model_output_count(const model_header *h)
 
 /* Turn margin_count margins into values; out may be `margins` itself if there are as many values. */
 void myr_model_transform(const model_header *h, const double *margins, double *out);
-/* Its part for the transforms from MYR_TRANSFORM_ONNX_FLOAT on. */
+/* Its part for the transforms from MYR_TRANSFORM_LINK_POWER on. */
+void myr_model_transform_link(const model_header *h, const double *margins, double *out);
+/* Its part for the transforms from MYR_TRANSFORM_ONNX_FLOAT up to them. */
 void myr_model_transform_onnx(const model_header *h, const double *margins, double *out);
 
 #endif

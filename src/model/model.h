@@ -54,6 +54,14 @@ typedef enum myr_transform {
     MYR_TRANSFORM_ONNX_PAIR_LOGISTIC, /* logistic of -x and of x */
     MYR_TRANSFORM_SIGMOID_PAIR,       /* in double: 1 - s and s, s the sigmoid of x */
     MYR_TRANSFORM_SIGMOID_SHARE,      /* in double: the sigmoids of all outputs, divided by their sum */
+    /* Inverse links of generalised linear models, of each margin x, in double; p = transform_param. */
+    MYR_TRANSFORM_LINK_POWER,             /* x^(1/p) */
+    MYR_TRANSFORM_LINK_PROBIT,            /* the normal distribution's cdf */
+    MYR_TRANSFORM_LINK_CAUCHIT,           /* 1/2 + atan(x)/pi */
+    MYR_TRANSFORM_LINK_CLOGLOG,           /* 1 - exp(-exp(x)) */
+    MYR_TRANSFORM_LINK_LOGLOG,            /* exp(-exp(-x)) */
+    MYR_TRANSFORM_LINK_LOGC,              /* 1 - exp(x) */
+    MYR_TRANSFORM_LINK_NEGATIVE_BINOMIAL, /* -1 / (p (1 - exp(-x))) */
     MYR_TRANSFORM_COUNT_
 } myr_transform;
 
@@ -132,7 +140,7 @@ typedef struct myr_model_desc {
     /* MYR_MODEL_LINEAR: margin k = base_margins[k] + sum over j ascending of weights[k * feature_count + j] * x[j]; a NaN
      * is read as fills[j] */
     const double *weights;                /* margin_count * feature_count */
-    const double *fills;                  /* feature_count, or NULL: a NaN gives NaN */
+    const double *fills;                  /* feature_count, or NULL: a NaN gives NaN, in F32 it is left out */
     const myr_category_names *categories; /* feature_count, or NULL: no feature has names */
 } myr_model_desc;
 
@@ -207,6 +215,7 @@ bool myr_output_parse(myr_str name, myr_output *out);
 
 /* Values per row, or 0 if this model can't give them. LEAF and CONTRIBUTION need a model compiled to explain. */
 size_t myr_model_width(const myr_model *model, myr_output output);
+bool myr_model_has_explanations(const myr_model *model); /* it was compiled with them, whatever they lack */
 /* Why it can't, in words that stay; NULL if it can. */
 const char *myr_model_why_not(const myr_model *model, myr_output output);
 /*

@@ -100,7 +100,9 @@ static double transform_one(const model_header *h, double x)
 void myr_model_transform(const model_header *h, const double *margins, double *out)
 {
     bool single = h->calc == MYR_CALC_F32;
-    if (h->transform >= MYR_TRANSFORM_ONNX_FLOAT) {
+    if (h->transform >= MYR_TRANSFORM_LINK_POWER) {
+        myr_model_transform_link(h, margins, out);
+    } else if (h->transform >= MYR_TRANSFORM_ONNX_FLOAT) {
         myr_model_transform_onnx(h, margins, out);
     } else if (h->transform == MYR_TRANSFORM_HARD_MAX) {
         MYR_ASSERT(out != margins || h->margin_count == 1);
