@@ -1,4 +1,5 @@
 /* `myriad predict F --row JSON`: one answer, without a server, by the same path as batch and REST. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,31 +10,83 @@
 #include "cli/commands.h"
 
 /* *out_trouble: why a model that is not ours gave no answer, if one did not. */
-static myr_rc predict_score(const myr_fleet *fleet, yyjson_val *row, myr_buf *out, myr_err *out_trouble, myr_err *err)
+static myr_rc predict_score(const myr_fleet *fleet, yyjson_val *row, myr_output output, myr_buf *out,
+                            myr_err *out_trouble, myr_err *err)
 {
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
     myr_score_scratch *scratch = myr_score_scratch_new();
     myr_json_rows rows = {0};
     myr_rc rc = arena != NULL && scratch != NULL ? MYR_OK : MYR_ERROR(err, NO_MEMORY, "out of memory");
     if (rc == MYR_OK) rc = myr_fleet_decode_rows(fleet, &row, 1, arena, &rows, err);
+    rows.rows.output = output;
     if (rc == MYR_OK) rc = myr_fleet_score_json(fleet, scratch, &rows, arena, out, err);
     if (rc == MYR_OK) *out_trouble = *myr_score_trouble(scratch);
     myr_score_scratch_free(scratch);
     return rc == MYR_OK ? myr_buf_check(out, err) : rc;
 }
 
-/* The answer for people, from the answer for machines. */
-static void predict_print(yyjson_val *answer)
+/* One margin's contributions, the largest first to be seen at once. */
+static void predict_print_contributions(yyjson_val *one)
 {
-    char *prediction = yyjson_val_write(yyjson_obj_get(answer, "prediction"), 0, NULL);
+    yyjson_val *features = yyjson_obj_get(one, "features");
+    size_t count = yyjson_obj_size(features);
+    double last = INFINITY;
+    for (size_t done = 0; done < count;) { /* by size, equal ones in their order; few features, one row */
+        double next = -1;
+        size_t idx, max;
+        yyjson_val *key, *val;
+        yyjson_obj_foreach(features, idx, max, key, val)
+        {
+            double size = fabs(yyjson_get_num(val));
+            if (size < last && size > next) next = size;
+        }
+        if (next < 0) break; /* null: infinite or no number */
+        yyjson_obj_foreach(features, idx, max, key, val)
+        {
+            if (fabs(yyjson_get_num(val)) != next) continue;
+            printf("  %+-12.6g %s\n", yyjson_get_num(val), yyjson_get_str(key));
+            done++;
+        }
+        last = next;
+    }
+    printf("  %+-12.6g (base)\n", yyjson_get_num(yyjson_obj_get(one, "base")));
+}
+
+static void predict_print_values(yyjson_val *values, myr_output output)
+{
+    size_t idx, max;
+    yyjson_val *one;
+    if (output == MYR_OUTPUT_CONTRIBUTION && yyjson_is_obj(values)) {
+        puts("contribution");
+        predict_print_contributions(values);
+        return;
+    }
+    if (output == MYR_OUTPUT_CONTRIBUTION && yyjson_is_arr(values)) {
+        yyjson_arr_foreach(values, idx, max, one)
+        {
+            printf("contribution to margin %zu\n", idx);
+            predict_print_contributions(one);
+        }
+        return;
+    }
+    char *text = yyjson_val_write(values, 0, NULL);
+    printf("%-10s %s\n", output == MYR_OUTPUT_VALUE ? "prediction" : myr_output_name(output),
+           text != NULL ? text : "null");
+    free(text); /* yyjson allocated it */
+}
+
+/* The answer for people, from the answer for machines. */
+static void predict_print(yyjson_val *answer, myr_output output)
+{
+    yyjson_val *values = yyjson_obj_get(answer, output == MYR_OUTPUT_VALUE ? "prediction" : myr_output_name(output));
     const char *model = yyjson_get_str(yyjson_obj_get(answer, "model"));
     if (model != NULL) {
-        printf("prediction %s\nmodel      %s, version %lld\n", prediction != NULL ? prediction : "null", model,
+        predict_print_values(values, output);
+        printf("model      %s, version %lld\n", model,
                (long long)yyjson_get_sint(yyjson_obj_get(answer, "model_version")));
     }
     printf("level      %s\nstatus     %s\n", yyjson_get_str(yyjson_obj_get(answer, "level")),
            yyjson_get_str(yyjson_obj_get(answer, "status")));
-    free(prediction); /* yyjson allocated it */
 }
 
 /* A row that could not be scored is this command's failure: it had no other row. */
@@ -58,27 +111,32 @@ static myr_rc predict_check(const char *fleet, yyjson_val *answer, const myr_err
     }
     if (strcmp(status, "bad_input") == 0)
         MYR_FAIL(err, BAD_INPUT, "a feature of the row is nothing that its model takes: a text or a missing value");
+    if (strcmp(status, "no_output") == 0) {
+        MYR_FAIL(err, UNSUPPORTED, "the model of this row does not give this output, or not as wide as others of %s",
+                 fleet);
+    }
     MYR_FAIL(err, BAD_FORMAT,
              "the model of this row is damaged (%s): make the release again with myriad release create %s", status,
              fleet);
 }
 
-static myr_rc predict_show(const myr_cli *cli, const char *fleet, const myr_buf *json, const myr_err *trouble,
-                           myr_err *err)
+static myr_rc predict_show(const myr_cli *cli, const char *fleet, myr_output output, const myr_buf *json,
+                           const myr_err *trouble, myr_err *err)
 {
     yyjson_doc *doc = yyjson_read(json->data, json->size, 0);
     if (doc == NULL) MYR_FAIL(err, INTERNAL, "the answer is not JSON: %s", json->data);
     if (cli->json) {
         puts(json->data);
     } else {
-        predict_print(yyjson_doc_get_root(doc));
+        predict_print(yyjson_doc_get_root(doc), output);
     }
     myr_rc rc = predict_check(fleet, yyjson_doc_get_root(doc), trouble, err);
     yyjson_doc_free(doc);
     return rc;
 }
 
-static myr_rc predict_run(const myr_cli *cli, const char *name, int64_t release, const char *row, myr_err *err)
+static myr_rc predict_run(const myr_cli *cli, const char *name, int64_t release, myr_output output, const char *row,
+                          myr_err *err)
 {
     MYR_AUTO(myr_workspace_ptr) workspace = NULL;
     MYR_TRY(myr_cli_workspace(cli, &workspace, err));
@@ -92,19 +150,21 @@ static myr_rc predict_run(const myr_cli *cli, const char *name, int64_t release,
                  json_err.msg);
     MYR_AUTO(myr_buf) out = {0};
     myr_err trouble = {0};
-    myr_rc rc = predict_score(fleet, yyjson_doc_get_root(doc), &out, &trouble, err);
+    myr_rc rc = predict_score(fleet, yyjson_doc_get_root(doc), output, &out, &trouble, err);
     yyjson_doc_free(doc);
     MYR_TRY(rc);
-    return predict_show(cli, name, &out, &trouble, err);
+    return predict_show(cli, name, output, &out, &trouble, err);
 }
 
 myr_rc myr_cmd_predict(int argc, char **argv, myr_err *err)
 {
-    const char *fleet = NULL, *row = NULL;
+    const char *fleet = NULL, *row = NULL, *output_name = "value";
     int64_t release = 0;
+    myr_output output = MYR_OUTPUT_VALUE;
     const myr_cli_arg args[] = {
         {"FLEET", NULL, MYR_CLI_POSITIONAL, &fleet, "the fleet"},
         {"--row", "JSON", MYR_CLI_TEXT, &row, "an object with the partition columns and the features"},
+        {"--output", "WHAT", MYR_CLI_TEXT, &output_name, "value (default), margin, probability, leaf or contribution"},
         {"--release", "N", MYR_CLI_INT, &release, "a release by number (default: champion)"},
     };
     myr_cli cli = {0};
@@ -113,5 +173,10 @@ myr_rc myr_cmd_predict(int argc, char **argv, myr_err *err)
                           MYR_COUNT_OF(args), argc, argv, &cli, err));
     if (cli.done) return MYR_OK;
     if (row == NULL) MYR_FAIL(err, BAD_USAGE, "myriad predict: --row is missing: give a JSON object");
-    return predict_run(&cli, fleet, release, row, err);
+    if (!myr_output_parse(myr_str_of(output_name), &output)) {
+        MYR_FAIL(err, BAD_USAGE,
+                 "myriad predict: --output '%s' is not known: value, margin, probability, leaf or contribution",
+                 output_name);
+    }
+    return predict_run(&cli, fleet, release, output, row, err);
 }

@@ -5,23 +5,27 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 
-static myr_rc release_create(const myr_cli *cli, const char *fleet, bool promote, myr_err *err)
+typedef enum explain_choice { EXPLAIN_AS_BEFORE, EXPLAIN_YES, EXPLAIN_NO } explain_choice;
+
+static myr_rc release_create(const myr_cli *cli, const char *fleet, bool promote, explain_choice explain, myr_err *err)
 {
     MYR_AUTO(myr_workspace_ptr) workspace = NULL;
     MYR_TRY(myr_cli_workspace(cli, &workspace, err));
     myr_release_report r = {0};
+    if (explain != EXPLAIN_AS_BEFORE) MYR_TRY(myr_fleet_set_explain(workspace, fleet, explain == EXPLAIN_YES, err));
     MYR_TRY(myr_release_create(workspace, fleet, promote, &r, err));
     if (cli->json) {
         printf("{\"fleet\":\"%s\",\"release\":%lld,\"models\":%lld,\"new_models\":%lld,\"pack_bytes\":%lld,\"reused\":%"
-               "s,\"promoted\":%s}\n",
+               "s,\"promoted\":%s,\"explain\":%s}\n",
                fleet, (long long)r.number, (long long)r.model_count, (long long)r.new_models, (long long)r.pack_bytes,
-               r.reused ? "true" : "false", r.promoted ? "true" : "false");
+               r.reused ? "true" : "false", r.promoted ? "true" : "false", r.explain ? "true" : "false");
         return MYR_OK;
     }
     char size[32];
-    printf("%s release %lld: %lld models%s, %lld written, pack %s%s\n", fleet, (long long)r.number,
+    printf("%s release %lld: %lld models%s, %lld written, pack %s%s%s\n", fleet, (long long)r.number,
            (long long)r.model_count, r.reused ? " (as it was: nothing changed)" : "", (long long)r.new_models,
-           myr_format_bytes(r.pack_bytes, size, sizeof size), r.promoted ? "; champion" : "");
+           myr_format_bytes(r.pack_bytes, size, sizeof size), r.explain ? " with explanations" : "",
+           r.promoted ? "; champion" : "");
     if (!promote) printf("next: myriad release promote %s %lld\n", fleet, (long long)r.number);
     return MYR_OK;
 }
@@ -30,14 +34,20 @@ myr_rc myr_cmd_release_create(int argc, char **argv, myr_err *err)
 {
     const char *fleet = NULL;
     bool stay = false;
+    bool explain = false;
+    bool no_explain = false;
     const myr_cli_arg args[] = {
         {"FLEET", NULL, MYR_CLI_POSITIONAL, &fleet, "the fleet"},
         {"--no-promote", NULL, MYR_CLI_FLAG, &stay, "leave champion where it is"},
+        {"--explain", NULL, MYR_CLI_FLAG, &explain, "with what leaf numbers and contributions need, from now on"},
+        {"--no-explain", NULL, MYR_CLI_FLAG, &no_explain, "without it again, from now on (smaller)"},
     };
     myr_cli cli = {0};
     MYR_TRY(myr_cli_parse("release create", "make a release of the newest versions and promote it",
                           "myriad release create oj", args, MYR_COUNT_OF(args), argc, argv, &cli, err));
-    return cli.done ? MYR_OK : release_create(&cli, fleet, !stay, err);
+    if (cli.done) return MYR_OK;
+    if (explain && no_explain) MYR_FAIL(err, BAD_USAGE, "myriad release create: --explain or --no-explain, not both");
+    return release_create(&cli, fleet, !stay, explain ? EXPLAIN_YES : no_explain ? EXPLAIN_NO : EXPLAIN_AS_BEFORE, err);
 }
 
 static void release_print(const myr_release_row *row, bool json, bool is_first)

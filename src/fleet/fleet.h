@@ -82,6 +82,7 @@ typedef struct myr_release_report {
     int64_t pack_bytes;
     bool reused; /* the newest release has exactly these versions: none was made */
     bool promoted;
+    bool explain; /* with what leaf numbers and contributions need: the fleet remembers the choice */
 } myr_release_report;
 #define MYR_RELEASE_WAIT_MS 10000 /* how long one waits for another process that makes a release of the fleet */
 /*
@@ -90,6 +91,8 @@ typedef struct myr_release_report {
  */
 myr_rc myr_release_create(myr_workspace *workspace, const char *fleet, bool promote, myr_release_report *out,
                           myr_err *err);
+/* Whether the fleet's releases from now on hold explanations; the next one compiles its models anew for it. */
+myr_rc myr_fleet_set_explain(myr_workspace *workspace, const char *fleet, bool explain, myr_err *err);
 myr_rc myr_release_promote(myr_workspace *workspace, const char *fleet, int64_t number, myr_err *err);
 
 /* ---- an opened fleet ---- */
@@ -138,7 +141,9 @@ myr_rc myr_fleet_decode_rows(const myr_fleet *fleet, struct yyjson_val *const *o
                              myr_json_rows *out, myr_err *err);
 /*
  * Score them into arena arrays and append one JSON object per row, commas between them:
- * {"prediction":…,"model":…,"model_version":…,"level":…,"status":…}. Several outputs: prediction is an array. A row
+ * {"prediction":…,"model":…,"model_version":…,"level":…,"status":…}. Several outputs: prediction is an array. With
+ * rows->rows.output the first field is that output's: "margin", "probability", "leaf" or
+ * "contribution":{"base":…,"features":{…}} (an array of these for several margins). A row
  * that was not scored, NaN and infinities are null. Set rows->rows.fixed_model to score all rows with one model. Warm
  * (arena, scratch and *out used before for as much): no heap. On failure *out is as it was.
  */

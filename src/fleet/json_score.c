@@ -9,6 +9,8 @@ typedef struct json_answers {
     uint32_t *model_idxs;
     uint8_t *levels;
     uint8_t *statuses;
+    myr_output output;
+    uint32_t width;
 } json_answers;
 
 static myr_rc answers_no_memory(const myr_arena *arena, size_t row_count, myr_err *err)
@@ -20,36 +22,83 @@ static myr_rc answers_no_memory(const myr_arena *arena, size_t row_count, myr_er
     MYR_FAIL(err, NO_MEMORY, "no memory for the answers of %zu rows", row_count);
 }
 
-static myr_rc answers_make(uint32_t output_count, size_t row_count, myr_arena *arena, json_answers *out, myr_err *err)
+static myr_rc answers_make(size_t row_count, myr_arena *arena, json_answers *out, myr_err *err)
 {
-    out->values = myr_arena_calloc(arena, output_count, sizeof *out->values);
+    out->values = myr_arena_calloc(arena, out->width, sizeof *out->values);
     out->model_idxs = myr_arena_calloc(arena, row_count, sizeof *out->model_idxs);
     out->levels = myr_arena_calloc(arena, row_count, 1);
     out->statuses = myr_arena_calloc(arena, row_count, 1);
     bool is_whole = out->values != NULL && out->model_idxs != NULL && out->levels != NULL && out->statuses != NULL;
-    for (uint32_t k = 0; is_whole && k < output_count; k++) {
+    for (uint32_t k = 0; is_whole && k < out->width; k++) {
         out->values[k] = myr_arena_calloc(arena, row_count, sizeof **out->values);
         is_whole = out->values[k] != NULL;
     }
     return is_whole ? MYR_OK : answers_no_memory(arena, row_count, err);
 }
 
-/* One number, an array of them for several outputs, null for a row that was not scored. */
-static void answer_put_prediction(myr_buf *out, const json_answers *answers, uint32_t output_count, size_t row_idx)
+/* The columns from `first` on as an array. */
+static void answer_put_array(myr_buf *out, const json_answers *answers, uint32_t first, uint32_t count, size_t row_idx)
+{
+    for (uint32_t k = 0; k < count; k++) {
+        myr_buf_putc(out, k == 0 ? '[' : ',');
+        myr_buf_json_double(out, answers->values[first + k][row_idx]);
+    }
+    myr_buf_puts(out, count > 0 ? "]" : "[]");
+}
+
+/* {"base":…,"features":{…}}, an array of these where there are several margins. */
+static void answer_put_contributions(myr_buf *out, const myr_pack_info *info, const json_answers *answers,
+                                     size_t row_idx)
+{
+    uint32_t width = info->feature_count + 1;
+    uint32_t margins = answers->width / width;
+    for (uint32_t k = 0; k < margins; k++) {
+        double *const *columns = answers->values + (size_t)k * width;
+        if (margins > 1) myr_buf_putc(out, k == 0 ? '[' : ',');
+        myr_buf_puts(out, "{\"base\":");
+        myr_buf_json_double(out, columns[width - 1][row_idx]);
+        myr_buf_puts(out, ",\"features\":{");
+        for (uint32_t j = 0; j < info->feature_count; j++) {
+            if (j > 0) myr_buf_putc(out, ',');
+            myr_buf_json_string(out, myr_str_of(info->features[j]));
+            myr_buf_putc(out, ':');
+            myr_buf_json_double(out, columns[j][row_idx]);
+        }
+        myr_buf_puts(out, "}}");
+    }
+    if (margins > 1) myr_buf_putc(out, ']');
+}
+
+/* Trees of this row's model: what stands behind them in its columns is not its. */
+static uint32_t answer_leaves(const myr_fleet *fleet, const json_answers *answers, size_t row_idx)
+{
+    uint32_t model_idx = answers->model_idxs[row_idx];
+    size_t width = model_idx == MYR_PACK_NONE ? 0 : myr_scorer_width(fleet->scorer, model_idx, MYR_OUTPUT_LEAF);
+    return width < answers->width ? (uint32_t)width : answers->width;
+}
+
+/* What was asked for: one number, an array of several, null for a row that was not scored. */
+static void answer_put_values(const myr_fleet *fleet, myr_buf *out, const json_answers *answers, size_t row_idx)
 {
     if (answers->statuses[row_idx] != MYR_ROW_OK) {
         myr_buf_puts(out, "null");
         return;
     }
-    if (output_count == 1) {
-        myr_buf_json_double(out, answers->values[0][row_idx]);
+    switch (answers->output) {
+    case MYR_OUTPUT_CONTRIBUTION:
+        answer_put_contributions(out, fleet->info, answers, row_idx);
+        return;
+    case MYR_OUTPUT_LEAF:
+        answer_put_array(out, answers, 0, answer_leaves(fleet, answers, row_idx), row_idx);
+        return;
+    default:
+        if (answers->width > 1) {
+            answer_put_array(out, answers, 0, answers->width, row_idx);
+        } else {
+            myr_buf_json_double(out, answers->values[0][row_idx]);
+        }
         return;
     }
-    for (uint32_t k = 0; k < output_count; k++) {
-        myr_buf_putc(out, k == 0 ? '[' : ',');
-        myr_buf_json_double(out, answers->values[k][row_idx]);
-    }
-    myr_buf_putc(out, ']');
 }
 
 /* The name is written raw into *out first, since it is the one buffer that stays warm, then quoted in its place. */
@@ -77,8 +126,10 @@ static myr_rc answer_put_model(const myr_fleet *fleet, uint32_t model_idx, myr_a
 static myr_rc answer_put(const myr_fleet *fleet, const json_answers *answers, size_t row_idx, myr_arena *arena,
                          myr_buf *out, myr_err *err)
 {
-    myr_buf_puts(out, row_idx == 0 ? "{\"prediction\":" : ",{\"prediction\":");
-    answer_put_prediction(out, answers, fleet->info->output_count, row_idx);
+    myr_buf_puts(out, row_idx == 0 ? "{\"" : ",{\"");
+    myr_buf_puts(out, answers->output == MYR_OUTPUT_VALUE ? "prediction" : myr_output_name(answers->output));
+    myr_buf_puts(out, "\":");
+    answer_put_values(fleet, out, answers, row_idx);
     MYR_TRY(answer_put_model(fleet, answers->model_idxs[row_idx], arena, out, err));
     myr_buf_puts(out, ",\"level\":\"");
     myr_buf_puts(out, myr_level_name((myr_level)answers->levels[row_idx]));
@@ -88,16 +139,52 @@ static myr_rc answer_put(const myr_fleet *fleet, const json_answers *answers, si
     return MYR_OK;
 }
 
-myr_rc myr_fleet_score_json(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_json_rows *rows,
+/*
+ * Leaves by key: models have different numbers of trees, so the rows are scored once for their models, and the widest
+ * of those says how many columns there are.
+ */
+static myr_rc score_leaf_width(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_score_rows *rows,
+                               myr_arena *arena, uint32_t *out_width, myr_err *err)
+{
+    size_t row_count = (size_t)rows->row_count;
+    json_answers answers = {.output = MYR_OUTPUT_VALUE, .width = fleet->info->output_count};
+    myr_score_rows values = *rows;
+    size_t widest = 0;
+    values.output = MYR_OUTPUT_VALUE;
+    MYR_TRY(answers_make(row_count, arena, &answers, err));
+    myr_score_out score_out = {answers.values, answers.model_idxs, answers.levels, answers.statuses};
+    MYR_TRY(myr_score(fleet->scorer, scratch, &values, &score_out, err));
+    for (size_t i = 0; i < row_count; i++) {
+        if (answers.model_idxs[i] == MYR_PACK_NONE) continue;
+        if (i > 0 && answers.model_idxs[i] == answers.model_idxs[i - 1]) continue;
+        size_t width = myr_scorer_width(fleet->scorer, answers.model_idxs[i], MYR_OUTPUT_LEAF);
+        if (width > widest) widest = width;
+        if (width == 0 && answers.statuses[i] == MYR_ROW_OK) {
+            MYR_TRY(myr_scorer_check_output(fleet->scorer, answers.model_idxs[i], MYR_OUTPUT_LEAF, &width, err));
+        }
+    }
+    *out_width = widest > 0 ? (uint32_t)widest : 1; /* no row has a model: their statuses are the answer */
+    return MYR_OK;
+}
+
+myr_rc myr_fleet_score_json(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_json_rows *json_rows,
                             myr_arena *arena, myr_buf *out, myr_err *err)
 {
-    size_t row_count = (size_t)rows->rows.row_count;
-    json_answers answers;
-    MYR_TRY(answers_make(fleet->info->output_count, row_count, arena, &answers, err));
+    myr_score_rows rows = json_rows->rows;
+    size_t row_count = (size_t)rows.row_count;
+    size_t width = 0;
+    if (rows.output == MYR_OUTPUT_LEAF && rows.fixed_model == MYR_PACK_NONE) {
+        MYR_TRY(score_leaf_width(fleet, scratch, &rows, arena, &rows.leaf_width, err));
+        width = rows.leaf_width;
+    } else {
+        MYR_TRY(myr_scorer_check_output(fleet->scorer, rows.fixed_model, rows.output, &width, err));
+    }
+    json_answers answers = {.output = rows.output, .width = (uint32_t)width};
+    MYR_TRY(answers_make(row_count, arena, &answers, err));
     myr_score_out score_out = {answers.values, answers.model_idxs, answers.levels, answers.statuses};
-    MYR_TRY(myr_score(fleet->scorer, scratch, &rows->rows, &score_out, err));
-    for (size_t i = 0; rows->counts != NULL && i < row_count; i++)
-        (*rows->counts)[answers.levels[i]][answers.statuses[i]]++;
+    MYR_TRY(myr_score(fleet->scorer, scratch, &rows, &score_out, err));
+    for (size_t i = 0; json_rows->counts != NULL && i < row_count; i++)
+        (*json_rows->counts)[answers.levels[i]][answers.statuses[i]]++;
     MYR_TRY(myr_buf_check(out, err));
     size_t start = out->size;
     myr_rc rc = MYR_OK;

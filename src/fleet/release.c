@@ -176,7 +176,12 @@ static myr_rc release_is_newest(release_job *job, bool *out_is, myr_err *err)
         if (ids[i] != job->models[i].id) return MYR_OK;
     }
     uint32_t broken = 0;
-    *out_is = myr_pack_verify(job->earlier, &broken, NULL) == MYR_OK;
+    bool is = myr_pack_verify(job->earlier, &broken, NULL) == MYR_OK;
+    for (uint32_t i = 0; is && i < count; i++) {
+        const myr_model *model = NULL;
+        is = myr_pack_model(job->earlier, i, &model, NULL) == MYR_OK && myr_fleet_model_explains_as(&job->fleet, model);
+    }
+    *out_is = is;
     return MYR_OK;
 }
 
@@ -241,6 +246,7 @@ static myr_rc release_steps(release_job *job, const char *fleet, bool promote, m
     MYR_TRY(release_is_newest(job, &is_newest, err));
     out->model_count = (int64_t)job->model_count;
     out->promoted = promote;
+    out->explain = job->fleet.explain;
     if (is_newest) return release_reuse(job, promote, out, err);
     MYR_TRY(release_clean(job, err));
     MYR_TRY(myr_fleet_release_write_pack(job, err));
@@ -267,6 +273,16 @@ myr_rc myr_release_create(myr_workspace *workspace, const char *fleet, bool prom
     myr_fd_drop(&job->lock);
     if (rc == MYR_OK) *out = report;
     return rc;
+}
+
+myr_rc myr_fleet_set_explain(myr_workspace *workspace, const char *fleet, bool explain, myr_err *err)
+{
+    myr_fleet_row row;
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to look at '%.128s'", fleet);
+    MYR_TRY(myr_registry_fleet_get(workspace->registry, arena, fleet, &row, err));
+    if (row.explain == explain) return MYR_OK;
+    return myr_registry_fleet_explain(workspace->registry, row.id, explain, err);
 }
 
 myr_rc myr_release_promote(myr_workspace *workspace, const char *fleet, int64_t number, myr_err *err)

@@ -27,6 +27,8 @@ typedef struct release_job {
     int64_t new_models;
 } release_job;
 
+/* Does a model of an earlier pack hold explanations if and only if the fleet's releases shall? */
+bool myr_fleet_model_explains_as(const myr_fleet_row *fleet, const myr_model *model);
 myr_rc myr_fleet_release_write_pack(release_job *job, myr_err *err);
 
 static inline void release_file_name(int64_t number, const char *suffix, char out[RELEASE_NAME_BYTES])

@@ -54,7 +54,8 @@ static myr_rc compile_steps(myr_workspace *workspace, const myr_fleet_row *fleet
                                           out_size, err);
     }
     MYR_TRY(myr_import("artifact", data, size, names, name_count, &imported, err));
-    return myr_imported_compile(imported, fleet->features, fleet->feature_count, NULL, out_bytes, out_size, err);
+    myr_compile_opts opts = {.explain = fleet->explain};
+    return myr_imported_compile(imported, fleet->features, fleet->feature_count, &opts, out_bytes, out_size, err);
 }
 
 myr_rc myr_fleet_compile_row(myr_workspace *workspace, const myr_fleet_row *fleet, const myr_model_row *model,
@@ -63,6 +64,14 @@ myr_rc myr_fleet_compile_row(myr_workspace *workspace, const myr_fleet_row *flee
     myr_rc rc = compile_steps(workspace, fleet, model, out_bytes, out_size, err);
     if (rc == MYR_OK) return MYR_OK;
     return myr_err_prefix(err, rc, "%s@%s version %lld: ", fleet->name, model->segment, (long long)model->version);
+}
+
+/* A kept model must be as the fleet's releases are to be; one without trees is the same either way. */
+bool myr_fleet_model_explains_as(const myr_fleet_row *fleet, const myr_model *model)
+{
+    myr_model_info info;
+    myr_model_get_info(model, &info);
+    return info.kind != MYR_MODEL_TREES || myr_model_has_explanations(model) == fleet->explain;
 }
 
 /* ---- a window of models ---- */
@@ -94,7 +103,8 @@ static void slot_find_earlier(const release_job *job, release_slot *slot)
     if (myr_pack_find(job->earlier, slot->key, slot->key_bytes, hash, &idx, NULL) != MYR_OK || idx == MYR_PACK_NONE)
         return;
     if (myr_pack_get_entry(job->earlier, idx, &entry, NULL) != MYR_OK || entry.version != slot->model->version) return;
-    if (myr_pack_model(job->earlier, idx, &model, NULL) == MYR_OK) slot->earlier_idx = idx;
+    if (myr_pack_model(job->earlier, idx, &model, NULL) != MYR_OK) return;
+    if (myr_fleet_model_explains_as(&job->fleet, model)) slot->earlier_idx = idx;
 }
 
 static myr_rc slot_fill(const release_job *job, const myr_model_row *model, release_slot *slot, myr_err *err)

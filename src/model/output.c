@@ -101,6 +101,12 @@ const char *myr_model_why_not(const myr_model *model, myr_output output)
     }
 }
 
+bool myr_model_has_explanations(const myr_model *model)
+{
+    section_head head;
+    return myr_section_find(model, SECTION_EXPLAIN, &head) != NULL;
+}
+
 size_t myr_model_width(const myr_model *model, myr_output output)
 {
     model_header h;
@@ -172,9 +178,10 @@ static void output_linear(const myr_model *model, const model_header *h, const d
         }
         for (uint32_t j = 0; j < h->item_count; j++) {
             double x = rows[i * row_stride + terms[j].column];
+            if (h->calc == MYR_CALC_F32 && isnan(x)) continue; /* gblinear leaves it out */
             double fill = isnan(terms[j].fill) ? 0.0 : terms[j].fill;
             double *to = out + terms[j].output * width;
-            if (isnan(x) && !isnan(terms[j].fill)) x = fill;
+            if (isnan(x) && (h->calc == MYR_CALC_F32 || !isnan(terms[j].fill))) x = fill; /* F32 leaves it out */
             to[terms[j].column] += terms[j].weight * (x - fill);
             to[h->column_count] += terms[j].weight * fill;
         }

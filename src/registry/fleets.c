@@ -142,13 +142,23 @@ myr_rc myr_registry_fleet_partition(myr_registry *registry, int64_t fleet_id, co
                               err);
 }
 
+myr_rc myr_registry_fleet_explain(myr_registry *registry, int64_t fleet_id, bool explain, myr_err *err)
+{
+    MYR_AUTO(myr_stmt_ptr) stmt = NULL;
+    MYR_TRY(myr_db_prepare(registry->db, "UPDATE fleet SET explain = ?2 WHERE fleet_id = ?1", &stmt, err));
+    myr_stmt_bind_int64(stmt, 1, fleet_id);
+    myr_stmt_bind_int64(stmt, 2, explain);
+    return myr_stmt_run(stmt, err);
+}
+
 /* ---- reading ---- */
 
-#define FLEET_SELECT "SELECT fleet_id, name, output_count, target, target_transform, created_ms FROM fleet "
+#define FLEET_SELECT "SELECT fleet_id, name, output_count, target, target_transform, created_ms, explain FROM fleet "
 
 static myr_rc fleet_read(myr_stmt *stmt, myr_arena *arena, myr_fleet_row *out, myr_err *err)
 {
-    *out = (myr_fleet_row){.id = myr_stmt_int64(stmt, 0), .created_ms = myr_stmt_int64(stmt, 5)};
+    *out = (myr_fleet_row){
+        .id = myr_stmt_int64(stmt, 0), .created_ms = myr_stmt_int64(stmt, 5), .explain = myr_stmt_int64(stmt, 6) != 0};
     int64_t output_count = myr_stmt_int64(stmt, 2);
     if (output_count < 1 || output_count > MYR_OUTPUTS_MAX) {
         MYR_FAIL(err, BAD_FORMAT, "registry: fleet %lld has %lld outputs", (long long)out->id, (long long)output_count);

@@ -40,6 +40,7 @@ typedef struct myr_fleet_row {
     const char *target;           /* column that is predicted; "" if not known (imported models) */
     const char *target_transform; /* "log": exp() of the target is in units; "" = none */
     int64_t created_ms;
+    bool explain; /* releases are made with explanations; set by myr_registry_fleet_explain */
 } myr_fleet_row;
 myr_rc myr_registry_fleet_add(myr_registry *registry, const myr_fleet_row *row, int64_t *out_id, myr_err *err);
 /*
@@ -48,6 +49,8 @@ myr_rc myr_registry_fleet_add(myr_registry *registry, const myr_fleet_row *row, 
  */
 myr_rc myr_registry_fleet_partition(myr_registry *registry, int64_t fleet_id, const char *const *columns,
                                     uint32_t column_count, myr_err *err);
+/* Remember whether the fleet's releases hold what leaf numbers and contributions need. */
+myr_rc myr_registry_fleet_explain(myr_registry *registry, int64_t fleet_id, bool explain, myr_err *err);
 /* Whether a fleet may have this partition column: BAD_INPUT for a bad name, and for those a batch writes beside the
  * keys (prediction, prediction_0 …, model, model_version, level, status; case aside, as in SQL). */
 myr_rc myr_registry_check_partition(const char *name, myr_err *err);

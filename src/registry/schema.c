@@ -60,5 +60,8 @@ static const char registry_version_1[] =
     "CREATE TRIGGER release_model_is_immutable BEFORE UPDATE ON release_model"
     "  BEGIN SELECT RAISE(ABORT, 'a release is immutable'); END;";
 
-const char *const myr_registry_migrations[] = {registry_version_1};
+/* explain: releases hold what leaf numbers and contributions need */
+static const char registry_version_2[] = "ALTER TABLE fleet ADD COLUMN explain INTEGER NOT NULL DEFAULT 0;";
+
+const char *const myr_registry_migrations[] = {registry_version_1, registry_version_2};
 const int myr_registry_migration_count = MYR_COUNT_OF(myr_registry_migrations);

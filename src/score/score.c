@@ -203,13 +203,14 @@ static void score_gather(const score_call *call, const score_text *text, const u
     }
 }
 
-static void score_scatter(const score_call *call, const uint32_t *order, uint32_t row_count)
+/* model_width: values per row of this model, call->width but for leaves of fewer trees. */
+static void score_scatter(const score_call *call, const uint32_t *order, uint32_t row_count, size_t model_width)
 {
     for (uint32_t k = 0; k < call->width; k++) {
         double *column = call->out->values[k] + call->first_row;
         const double *value = call->scratch->values + k;
-        for (uint32_t i = 0; i < row_count; i++, value += call->width) {
-            column[order[i]] = score_plain(*value);
+        for (uint32_t i = 0; i < row_count; i++, value += model_width) {
+            column[order[i]] = k < model_width ? score_plain(*value) : (double)NAN;
         }
     }
 }
@@ -226,16 +227,20 @@ static bool score_block(const score_call *call, const myr_model *model, const do
            MYR_OK;
 }
 
-/* Is the output that is asked for this model's, as wide as the call's? */
-static bool score_has_output(const score_call *call, const myr_model *model)
+/* Values per row of a model, or 0 if they are not as many as the call asks for. */
+static size_t score_model_width(const score_call *call, const myr_model *model)
 {
-    return call->rows->output == MYR_OUTPUT_VALUE || myr_model_width(model, call->rows->output) == call->width;
+    if (call->rows->output == MYR_OUTPUT_VALUE) return call->width;
+    size_t width = myr_model_width(model, call->rows->output);
+    bool is_free = call->rows->output == MYR_OUTPUT_LEAF && call->rows->leaf_width > 0;
+    return width == call->width || (is_free && width < call->width) ? width : 0;
 }
 
 /* What becomes of the rows, if the model stays sound. */
 static myr_row_status score_predict(const score_call *call, const score_group *group, const myr_model *model)
 {
-    if (!score_has_output(call, model)) return MYR_ROW_NO_OUTPUT;
+    size_t width = score_model_width(call, model);
+    if (width == 0) return MYR_ROW_NO_OUTPUT;
     const uint32_t *order = call->scratch->order + group->first;
     uint8_t *is_bad = call->has_text ? call->scratch->is_bad : NULL;
     score_text text = {.features = call->rows->features,
@@ -258,7 +263,7 @@ static myr_row_status score_predict(const score_call *call, const score_group *g
             score_gather(call, &text, order + done, row_count, is_bad != NULL ? is_bad + done : NULL);
         }
         if (!score_block(call, model, block, stride, row_count)) return MYR_ROW_UNAVAILABLE;
-        score_scatter(call, order + done, row_count);
+        score_scatter(call, order + done, row_count, width);
         done += row_count;
     }
     return MYR_ROW_OK;
@@ -279,7 +284,7 @@ static void score_clear_bad(const score_call *call, const score_group *group)
 static void score_external_run(const score_call *call, const score_group *group, const myr_model *model,
                                myr_level level)
 {
-    if (!score_has_output(call, model)) {
+    if (score_model_width(call, model) == 0) {
         score_fill(call, group, group->code, level, MYR_ROW_NO_OUTPUT);
         return;
     }
@@ -361,7 +366,11 @@ myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr
     const myr_pack_info *info = scorer->info;
     uint32_t chunk_rows = rows->row_count < SCORE_CHUNK_ROWS ? (uint32_t)rows->row_count : SCORE_CHUNK_ROWS;
     size_t width = 0;
-    MYR_TRY(myr_scorer_check_output(scorer, rows->fixed_model, rows->output, &width, err));
+    if (rows->output == MYR_OUTPUT_LEAF && rows->leaf_width > 0) {
+        width = rows->leaf_width;
+    } else {
+        MYR_TRY(myr_scorer_check_output(scorer, rows->fixed_model, rows->output, &width, err));
+    }
     uint32_t block_rows = score_block_rows(width > info->feature_count ? width : info->feature_count);
     block_rows = block_rows < chunk_rows ? block_rows : chunk_rows;
     MYR_TRY(myr_score_scratch_reserve(scratch, chunk_rows, (size_t)block_rows * info->feature_count, block_rows * width,

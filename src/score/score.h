@@ -43,6 +43,8 @@ typedef struct myr_score_rows {
      * by side in rows of a matrix are predicted where they lie, without a copy. Keys, texts and `valid` are not
      * strided. */
     int64_t feature_stride;
+    uint32_t
+        leaf_width;    /* LEAF by key: columns there are; a model of fewer trees leaves NaN behind its last. 0 = none */
     myr_output output; /* what is asked; myr_scorer_width columns of values. Zero is the value */
     bool no_runner;    /* models that are not ours are not asked (they may block): see myr_score_needs_runner */
 } myr_score_rows;
@@ -74,6 +76,12 @@ size_t myr_scorer_width(const myr_scorer *scorer, uint32_t model_idx, myr_output
 /* The same, and why not. Errors: UNSUPPORTED says why; BAD_INPUT: there is no such output. */
 myr_rc myr_scorer_check_output(const myr_scorer *scorer, uint32_t model_idx, myr_output output, size_t *out_width,
                                myr_err *err);
+
+/*
+ * The name of one column of an output, appended: prediction(_K), margin(_K), p_K, leaf_T, contribution_(K_)FEATURE and
+ * base(_K), with numbers where there are several. width: myr_scorer_width.
+ */
+void myr_scorer_column_name(const myr_scorer *scorer, myr_output output, size_t width, size_t column_idx, myr_buf *out);
 
 /* ---- models that are not ours ---- */
 

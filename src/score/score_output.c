@@ -48,3 +48,35 @@ myr_rc myr_scorer_check_output(const myr_scorer *scorer, uint32_t model_idx, myr
     *out_width = width;
     return MYR_OK;
 }
+
+static void score_name_numbered(const char *name, size_t count, size_t idx, myr_buf *out)
+{
+    myr_buf_puts(out, name);
+    if (count > 1) myr_buf_printf(out, "_%zu", idx);
+}
+
+void myr_scorer_column_name(const myr_scorer *scorer, myr_output output, size_t width, size_t column_idx, myr_buf *out)
+{
+    size_t features = scorer->info->feature_count;
+    size_t margins = width / (features + 1);
+    MYR_ASSERT(column_idx < width);
+    switch (output) {
+    case MYR_OUTPUT_PROBABILITY:
+        myr_buf_printf(out, "p_%zu", column_idx);
+        return;
+    case MYR_OUTPUT_LEAF:
+        myr_buf_printf(out, "leaf_%zu", column_idx);
+        return;
+    case MYR_OUTPUT_CONTRIBUTION:
+        if (column_idx % (features + 1) == features) {
+            score_name_numbered("base", margins, column_idx / (features + 1), out);
+            return;
+        }
+        score_name_numbered("contribution", margins, column_idx / (features + 1), out);
+        myr_buf_printf(out, "_%s", scorer->info->features[column_idx % (features + 1)]);
+        return;
+    default:
+        score_name_numbered(output == MYR_OUTPUT_VALUE ? "prediction" : "margin", width, column_idx, out);
+        return;
+    }
+}

@@ -8,6 +8,16 @@ int64_t myr_serve_score_rows(yyjson_val *body)
     return (int64_t)yyjson_arr_size(yyjson_obj_get(body, "rows"));
 }
 
+/* What `?output=` asks for. */
+static myr_rc score_output(serve_call *call, myr_output *out, myr_err *err)
+{
+    myr_str name;
+    *out = MYR_OUTPUT_VALUE;
+    if (!myr_req_query(call->req, "output", &name) || myr_output_parse(name, out)) return MYR_OK;
+    MYR_FAIL(err, BAD_INPUT, "output=" MYR_STR_FMT " is not known: value, margin, probability, leaf or contribution",
+             MYR_STR_ARG(name));
+}
+
 /* The array `rows` of the body as a run of objects. */
 static myr_rc score_objects(serve_call *call, yyjson_val *const **out_objects, size_t *out_count, myr_err *err)
 {
@@ -46,6 +56,8 @@ myr_rc myr_serve_post_score(serve_call *call, myr_err *err)
     yyjson_val *const *objects;
     size_t count;
     myr_json_rows rows;
+    myr_output output;
+    MYR_TRY(score_output(call, &output, err));
     MYR_TRY(myr_serve_fleet_find(call, call->params[0], &served, err));
     MYR_TRY(score_objects(call, &objects, &count, err));
     myr_buf_puts(call->out, "{\"rows\":[");
@@ -54,6 +66,7 @@ myr_rc myr_serve_post_score(serve_call *call, myr_err *err)
         myr_row_counts counts = {0};
         rows.counts = &counts;
         rows.rows.no_runner = !call->may_block;
+        rows.rows.output = output;
         MYR_TRY(myr_fleet_score_json(served->fleet, call->thread->scratch, &rows, call->arena, call->out, err));
         if (myr_serve_wants_compute(call)) return MYR_OK;
         myr_serve_count_rows(call->server, served, counts);
