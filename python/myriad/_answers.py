@@ -61,7 +61,7 @@ class Columns:
         return rows[name]
 
     def row_count(self, rows: Any) -> int:
-        return max((len(column) for column in rows.values()), default=0)
+        return max((len(column) for column in rows.values() if hasattr(column, "__len__")), default=0)
 
     def batch(self, rows: Any, wanted: list[str]) -> _arrow.Batch:
         """The wanted columns that are there; the library says which are missing. Not finished: more may be added."""

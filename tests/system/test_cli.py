@@ -110,6 +110,11 @@ def test_list_and_show(fleet):
     assert names == ["oj@store=2,brand=1", "oj@store=5,brand=1", "oj@store=71,brand=1", "oj@brand=1"]
     tagged = fleet.json("model", "list", "--tag", "note=a=b")
     assert [m["name"] for m in tagged] == ["oj@brand=2"] and tagged[0]["tags"] == {"note": "a=b", "team": "juice"}
+    fleet.run("model", "import", "parent.json", "--fleet", "oj", "--segment", "brand=3", "--metric", "rmse=0.25", "--metric", "n=3")
+    assert fleet.json("model", "show", "oj@brand=3")["metrics"] == {"rmse": 0.25, "n": 3}
+    for bad in ("rmse", "=1", "rmse=x", "rmse=nan", "rmse="):
+        code, message = fleet.fails("model", "import", "parent.json", "--fleet", "oj", "--segment", "brand=3", "--metric", bad)
+        assert code == 64 and "is not name=number" in message
     shown = fleet.json("model", "show", "oj@brand=1,store=2")  # parts in any order
     assert shown["name"] == "oj@store=2,brand=1" and shown["version"] == 1
     assert shown["signature"] == {"keys": ["store", "brand"], "features": FEATURES, "outputs": 1}
