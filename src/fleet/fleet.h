@@ -95,6 +95,22 @@ myr_rc myr_release_create(myr_workspace *workspace, const char *fleet, bool prom
 myr_rc myr_fleet_set_explain(myr_workspace *workspace, const char *fleet, bool explain, myr_err *err);
 myr_rc myr_release_promote(myr_workspace *workspace, const char *fleet, int64_t number, myr_err *err);
 
+typedef struct myr_compact_report {
+    int64_t number; /* of the release that is the champion now */
+    int64_t model_count;
+    int64_t pack_bytes;
+    bool reused; /* the champion's pack was one file already: no release was made */
+    int64_t pruned_releases;
+    int64_t freed_bytes;
+} myr_compact_report;
+/*
+ * A release of the champion's models, all in one blob file, and the champion from now on. prune: releases without an
+ * alias that are not newer than the champion was are removed, and the blob files that no remaining index names; who has one open keeps it. Errors: NOT_FOUND: no
+ * champion; BAD_FORMAT: a damaged model, which release_create compiles anew; BUSY as there.
+ */
+myr_rc myr_release_compact(myr_workspace *workspace, const char *fleet, bool prune, myr_compact_report *out,
+                           myr_err *err);
+
 /* ---- an opened fleet ---- */
 /* Immutable after open: any thread. */
 typedef struct myr_fleet {

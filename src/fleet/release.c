@@ -13,7 +13,7 @@
 
 /* ---- the lock, and what a killed process left ---- */
 
-static myr_rc release_lock(release_job *job, myr_err *err)
+myr_rc myr_fleet_release_lock(release_job *job, myr_err *err)
 {
     char path[MYR_PATH_BYTES_MAX];
     char packs[MYR_PATH_BYTES_MAX];
@@ -58,7 +58,7 @@ static myr_rc release_remove(const release_job *job, const char *name, myr_err *
 
 /* Remove the files of numbers that no registered release has. Index files first: none may name a blob file that is
  * gone. */
-static myr_rc release_clean(release_job *job, myr_err *err)
+myr_rc myr_fleet_release_clean(const release_job *job, myr_err *err)
 {
     char **names = NULL;
     size_t count = 0;
@@ -103,14 +103,9 @@ static myr_rc release_key_schema(release_job *job, myr_err *err)
     return MYR_OK;
 }
 
-static myr_rc release_gather(release_job *job, const char *fleet, myr_err *err)
+myr_rc myr_fleet_release_describe(release_job *job, myr_err *err)
 {
     myr_registry *registry = job->workspace->registry;
-    myr_model_filter filter = {.newest_only = true, .brief = true};
-    MYR_TRY(myr_registry_models(registry, job->arena, job->fleet.id, &filter, &job->models, &job->model_count, err));
-    if (job->model_count == 0) {
-        MYR_FAIL(err, NOT_FOUND, "fleet '%s' has no models: `myriad train` or `myriad model import` bring some", fleet);
-    }
     MYR_TRY(myr_registry_releases(registry, job->arena, job->fleet.id, &job->releases, &job->release_count, err));
     MYR_TRY(myr_registry_release_next(registry, job->fleet.id, &job->number, err));
     job->info = (myr_pack_info){
@@ -122,6 +117,17 @@ static myr_rc release_gather(release_job *job, const char *fleet, myr_err *err)
         .model_count = (uint32_t)job->model_count,
     };
     return release_key_schema(job, err);
+}
+
+static myr_rc release_gather(release_job *job, const char *fleet, myr_err *err)
+{
+    myr_registry *registry = job->workspace->registry;
+    myr_model_filter filter = {.newest_only = true, .brief = true};
+    MYR_TRY(myr_registry_models(registry, job->arena, job->fleet.id, &filter, &job->models, &job->model_count, err));
+    if (job->model_count == 0) {
+        MYR_FAIL(err, NOT_FOUND, "fleet '%s' has no models: `myriad train` or `myriad model import` bring some", fleet);
+    }
+    return myr_fleet_release_describe(job, err);
 }
 
 /* ---- earlier releases ---- */
@@ -187,7 +193,7 @@ static myr_rc release_is_newest(release_job *job, bool *out_is, myr_err *err)
 
 /* ---- registering ---- */
 
-static myr_rc release_register(release_job *job, bool promote, myr_err *err)
+myr_rc myr_fleet_release_register(release_job *job, bool promote, myr_err *err)
 {
     myr_registry *registry = job->workspace->registry;
     int64_t *ids = myr_arena_calloc(job->arena, job->model_count, sizeof *ids);
@@ -207,7 +213,7 @@ static myr_rc release_register(release_job *job, bool promote, myr_err *err)
 }
 
 /* What the release takes on disk by itself: its index, and its own blob file if it has one. */
-static myr_rc release_pack_bytes(const release_job *job, int64_t number, int64_t *out_bytes, myr_err *err)
+myr_rc myr_fleet_release_pack_bytes(const release_job *job, int64_t number, int64_t *out_bytes, myr_err *err)
 {
     char name[RELEASE_NAME_BYTES];
     char path[MYR_PATH_BYTES_MAX];
@@ -226,7 +232,7 @@ static myr_rc release_pack_bytes(const release_job *job, int64_t number, int64_t
 static myr_rc release_reuse(release_job *job, bool promote, myr_release_report *out, myr_err *err)
 {
     int64_t number = job->releases[job->release_count - 1].number;
-    MYR_TRY(release_pack_bytes(job, number, &out->pack_bytes, err));
+    MYR_TRY(myr_fleet_release_pack_bytes(job, number, &out->pack_bytes, err));
     if (promote) MYR_TRY(myr_registry_alias_set(job->workspace->registry, job->fleet.id, FLEET_CHAMPION, number, err));
     out->number = number;
     out->reused = true;
@@ -240,7 +246,7 @@ static myr_rc release_steps(release_job *job, const char *fleet, bool promote, m
     bool is_newest = false;
     MYR_TRY(myr_registry_fleet_get(job->workspace->registry, job->arena, fleet, &job->fleet, err));
     MYR_TRY(myr_fleet_packs_dir(job->workspace, job->fleet.name, job->dir, sizeof job->dir, err));
-    MYR_TRY(release_lock(job, err));
+    MYR_TRY(myr_fleet_release_lock(job, err));
     MYR_TRY(release_gather(job, fleet, err)); /* under the lock: the number is ours until it is registered */
     release_find_earlier(job);
     MYR_TRY(release_is_newest(job, &is_newest, err));
@@ -248,10 +254,10 @@ static myr_rc release_steps(release_job *job, const char *fleet, bool promote, m
     out->promoted = promote;
     out->explain = job->fleet.explain;
     if (is_newest) return release_reuse(job, promote, out, err);
-    MYR_TRY(release_clean(job, err));
+    MYR_TRY(myr_fleet_release_clean(job, err));
     MYR_TRY(myr_fleet_release_write_pack(job, err));
-    MYR_TRY(release_pack_bytes(job, job->number, &out->pack_bytes, err));
-    MYR_TRY(release_register(job, promote, err));
+    MYR_TRY(myr_fleet_release_pack_bytes(job, job->number, &out->pack_bytes, err));
+    MYR_TRY(myr_fleet_release_register(job, promote, err));
     out->number = job->number;
     out->new_models = job->new_models;
     return MYR_OK;

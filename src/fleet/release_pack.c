@@ -127,8 +127,25 @@ static myr_rc slot_compile(void *ctx, size_t item_idx, int thread_idx, myr_err *
                                  &slot->size_bytes, err);
 }
 
+/* The bytes of the earlier pack, checked again on their way. */
+static myr_rc slot_copy(release_job *job, const release_slot *slot, myr_pack_writer *writer, myr_err *err)
+{
+    myr_pack_entry entry;
+    const myr_model *model = NULL;
+    if (slot->earlier_idx == MYR_PACK_NONE) {
+        MYR_FAIL(err, BAD_FORMAT, "%s@%s version %lld is not whole in the pack: `myriad release create %s` heals it",
+                 job->fleet.name, slot->model->segment, (long long)slot->model->version, job->fleet.name);
+    }
+    MYR_TRY(myr_pack_get_entry(job->earlier, slot->earlier_idx, &entry, err));
+    MYR_TRY(myr_pack_model(job->earlier, slot->earlier_idx, &model, err));
+    job->new_models++;
+    return myr_pack_writer_add(writer, slot->key, slot->key_bytes, slot->model->version, (const unsigned char *)model,
+                               entry.model_bytes, err);
+}
+
 static myr_rc slot_write(release_job *job, release_slot *slot, myr_pack_writer *writer, myr_err *err)
 {
+    if (job->copies) return slot_copy(job, slot, writer, err);
     if (slot->earlier_idx != MYR_PACK_NONE) {
         myr_rc rc = myr_pack_writer_keep(writer, job->earlier, slot->earlier_idx, slot->model->version, err);
         /* TOO_LARGE: the index names as many files as it may. Compiling anew is how old files come to be forgotten. */
@@ -146,7 +163,7 @@ static myr_rc window_run(release_window *window, size_t first, myr_pack_writer *
     size_t compiled = 0;
     for (size_t i = 0; i < window->count; i++) {
         MYR_TRY(slot_fill(job, &job->models[first + i], &window->slots[i], err));
-        if (window->slots[i].earlier_idx == MYR_PACK_NONE) compiled++;
+        if (window->slots[i].earlier_idx == MYR_PACK_NONE && !job->copies) compiled++;
     }
     /* Most windows of a nightly release are kept whole: no threads for those. */
     if (compiled > 0) MYR_TRY(myr_parallel(myr_cpu_count(), window->count, slot_compile, window, err));

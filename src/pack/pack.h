@@ -21,7 +21,7 @@ typedef struct myr_pack_info {
     const char *fleet;
     int64_t release;
     myr_key_schema keys;
-    const char *const *features;  /* columns of a row, in order */
+    const char *const *features; /* columns of a row, in order */
     uint32_t feature_count;
     uint32_t output_count;
     uint32_t model_count;
@@ -71,6 +71,38 @@ myr_rc myr_pack_model(const myr_pack *pack, uint32_t model_idx, const myr_model 
 /* Check everything now, marked or not. The first damage is the error; *out_broken (may be NULL; set also on failure)
  * counts the models that can't be used. */
 myr_rc myr_pack_verify(const myr_pack *pack, uint32_t *out_broken, myr_err *err);
+
+/* ---- telling about a pack ---- */
+
+/* A blob file, and what of it the index uses. */
+typedef struct myr_pack_blobs {
+    const char *name; /* lives as long as the pack */
+    uint64_t file_bytes;
+    uint64_t used_bytes; /* of models that the index names */
+    uint32_t used_models;
+} myr_pack_blobs;
+typedef struct myr_pack_contents {
+    uint32_t format; /* of the index */
+    uint64_t index_bytes;
+    uint32_t file_count;
+    myr_pack_blobs *files; /* in the arena */
+} myr_pack_contents;
+/* Which files make the pack, and how much of each is in use. Reads every entry, no model. Errors: as get_entry. */
+myr_rc myr_pack_list_files(const myr_pack *pack, myr_arena *arena, myr_pack_contents *out, myr_err *err);
+
+typedef enum myr_pack_change {
+    MYR_PACK_SAME,    /* the same bytes under the same key, whatever their version's number */
+    MYR_PACK_CHANGED, /* other bytes */
+    MYR_PACK_ADDED,   /* `before` is NULL */
+    MYR_PACK_REMOVED  /* `after` is NULL */
+} myr_pack_change;
+typedef myr_rc (*myr_pack_change_fn)(void *ctx, myr_pack_change change, const myr_pack_entry *before,
+                                     const myr_pack_entry *after, myr_err *err);
+/*
+ * Tell each key of two packs once: those of `after` in its order, then the removed ones in theirs. By hashes: reads no
+ * model. Errors: BAD_INPUT other partition columns; BAD_FORMAT; whatever `each` answers ends it.
+ */
+myr_rc myr_pack_diff(const myr_pack *before, const myr_pack *after, myr_pack_change_fn each, void *ctx, myr_err *err);
 
 /* ---- writing ---- */
 typedef struct myr_pack_writer myr_pack_writer;

@@ -116,6 +116,8 @@ myr_rc myr_registry_releases(myr_registry *registry, myr_arena *arena, int64_t f
                              size_t *out_count, myr_err *err);
 myr_rc myr_registry_release_get(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number,
                                 myr_release_row *out, myr_err *err);
+/* Forget a release and its list of models (not the models). CONFLICT: an alias names it. */
+myr_rc myr_registry_release_remove(myr_registry *registry, int64_t fleet_id, int64_t number, myr_err *err);
 /* The models of a release, ordered as they stand in its pack. */
 myr_rc myr_registry_release_models(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number,
                                    myr_model_row **out, size_t *out_count, myr_err *err);

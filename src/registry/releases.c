@@ -151,6 +151,36 @@ myr_rc myr_registry_release_model_ids(myr_registry *registry, myr_arena *arena, 
     return MYR_OK;
 }
 
+static myr_rc release_run(myr_registry *registry, const char *sql, int64_t release_id, myr_err *err)
+{
+    myr_stmt *stmt = NULL;
+    MYR_TRY(myr_db_prepare(registry->db, sql, &stmt, err));
+    myr_stmt_bind_int64(stmt, 1, release_id);
+    return myr_stmt_run(stmt, err);
+}
+
+static myr_rc release_delete(myr_registry *registry, int64_t fleet_id, int64_t number, myr_err *err)
+{
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    myr_release_row row;
+    int64_t release_id = 0;
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to remove release %lld", (long long)number);
+    MYR_TRY(release_find(registry, arena, fleet_id, number, &row, &release_id, err));
+    if (row.aliases[0] != '\0') {
+        MYR_FAIL(err, CONFLICT, "release %lld is %s: move the alias before it is removed", (long long)number,
+                 row.aliases);
+    }
+    MYR_TRY(release_run(registry, "DELETE FROM release_model WHERE release_id = ?1", release_id, err));
+    return release_run(registry, "DELETE FROM release WHERE release_id = ?1", release_id, err);
+}
+
+myr_rc myr_registry_release_remove(myr_registry *registry, int64_t fleet_id, int64_t number, myr_err *err)
+{
+    bool is_own = false;
+    MYR_TRY(myr_registry_enter(registry, &is_own, err));
+    return myr_registry_leave(registry, is_own, release_delete(registry, fleet_id, number, err), err);
+}
+
 /* ---- aliases ---- */
 
 static myr_rc alias_put(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t number, myr_err *err)

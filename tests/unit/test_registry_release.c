@@ -26,6 +26,33 @@ static myr_rc try_release(myr_registry *registry, int64_t fleet, int64_t number,
     return myr_registry_release_add(registry, fleet, &row, ids, count, err);
 }
 
+TEST(a_removed_release_is_gone_its_models_are_not)
+{
+    int64_t fleet = 0, number = 0;
+    myr_registry *registry = fixture_registry(&fleet);
+    myr_err err = {0};
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    fixture_add(registry, fleet, "store=2");
+    EXPECT_RC(try_release(registry, fleet, 1, &err), OK, &err);
+    EXPECT_RC(try_release(registry, fleet, 2, &err), OK, &err);
+    EXPECT_RC(myr_registry_alias_set(registry, fleet, "champion", 2, &err), OK, &err);
+    EXPECT_RC(myr_registry_release_remove(registry, fleet, 2, &err), CONFLICT, &err);
+    EXPECT_HAS(err.message, "release 2 is champion");
+    EXPECT_RC(myr_registry_release_remove(registry, fleet, 3, &err), NOT_FOUND, &err);
+    EXPECT_RC(myr_registry_release_remove(registry, fleet, 1, &err), OK, &err);
+    EXPECT_RC(myr_registry_release_remove(registry, fleet, 1, &err), NOT_FOUND, &err);
+    myr_release_row *releases = NULL;
+    size_t count = 0;
+    EXPECT_RC(myr_registry_releases(registry, arena, fleet, &releases, &count, &err), OK, &err);
+    EXPECT(count == 1 && releases[0].number == 2);
+    int64_t *ids = NULL;
+    ids_of(registry, fleet, arena, &ids, &count);
+    EXPECT_INT(count, 1);
+    EXPECT_RC(myr_registry_release_next(registry, fleet, &number, &err), OK, &err);
+    EXPECT_INT(number, 3); /* a number is never given twice */
+    myr_registry_close(registry);
+}
+
 TEST(release_keeps_its_models_and_order)
 {
     int64_t fleet = 0, number = 0;
