@@ -68,6 +68,8 @@ myr_rc myr_pack_get_entry(const myr_pack *pack, uint32_t model_idx, myr_pack_ent
 /* The model, checked on first use (column and output counts too). BAD_FORMAT names segment and damage; said each time.
  */
 myr_rc myr_pack_model(const myr_pack *pack, uint32_t model_idx, const myr_model **out, myr_err *err);
+/* Ask for the bytes of a model that was used before, while another one answers. Does nothing for others. */
+void myr_pack_prefetch(const myr_pack *pack, uint32_t model_idx);
 /* Check everything now, marked or not. The first damage is the error; *out_broken (may be NULL; set also on failure)
  * counts the models that can't be used. */
 myr_rc myr_pack_verify(const myr_pack *pack, uint32_t *out_broken, myr_err *err);

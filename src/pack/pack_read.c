@@ -232,6 +232,18 @@ myr_rc myr_pack_model(const myr_pack *pack, uint32_t model_idx, const myr_model 
     return MYR_OK;
 }
 
+void myr_pack_prefetch(const myr_pack *pack, uint32_t model_idx)
+{
+    if (model_idx >= pack->header.model_count) return;
+    const myr_model *model = atomic_load_explicit(&pack->model_marks[model_idx], memory_order_relaxed);
+    if (model == NULL) return; /* its pages may not be mapped yet: then asking is in vain */
+    const unsigned char *entry = pack->index.data + pack->layout.body_offset + pack->layout.entries_offset +
+                                 model_idx * pack->layout.entry_bytes;
+    pack_row row;
+    myr_pack_row_get(entry, &row); /* of a checked page; if it was lost since, the hint is wrong and harmless */
+    myr_model_prefetch(model, (size_t)row.blob_units * MYR_MODEL_ALIGN);
+}
+
 /* ---- verify ---- */
 
 /* What verify has found: the first damage is the one that is told. */

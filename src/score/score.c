@@ -349,6 +349,12 @@ static void score_group_run(const score_call *call, const score_group *group)
 
 /* ---- the call ---- */
 
+/* Many groups are one row each: then most of the time would be waiting for the next model's bytes. */
+static void score_prefetch(const myr_scorer *scorer, uint32_t code)
+{
+    if (scorer->pack != NULL && code < scorer->info->model_count) myr_pack_prefetch(scorer->pack, code);
+}
+
 static uint32_t score_block_rows(size_t row_doubles)
 {
     uint32_t rows = (uint32_t)(SCORE_BLOCK_DOUBLES / (row_doubles == 0 ? 1 : row_doubles));
@@ -394,6 +400,7 @@ myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr
         uint32_t row_count = left < chunk_rows ? (uint32_t)left : chunk_rows;
         myr_score_group_rows(scratch, scorer, rows, call.first_row, row_count);
         for (uint32_t g = 0; g < scratch->group_count; g++) {
+            if (g + 1 < scratch->group_count) score_prefetch(scorer, scratch->groups[g + 1].code);
             score_group_run(&call, &scratch->groups[g]);
         }
         call.first_row += row_count;
