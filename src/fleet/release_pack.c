@@ -104,7 +104,7 @@ static void slot_find_earlier(const release_job *job, release_slot *slot)
         return;
     if (myr_pack_get_entry(job->earlier, idx, &entry, NULL) != MYR_OK || entry.version != slot->model->version) return;
     if (myr_pack_model(job->earlier, idx, &model, NULL) != MYR_OK) return;
-    if (myr_fleet_model_explains_as(&job->fleet, model)) slot->earlier_idx = idx;
+    if (job->copies || myr_fleet_model_explains_as(&job->fleet, model)) slot->earlier_idx = idx;
 }
 
 static myr_rc slot_fill(const release_job *job, const myr_model_row *model, release_slot *slot, myr_err *err)

@@ -283,7 +283,7 @@ static bool grow_is_plain(const myr_onnx_column *column, bool single)
 static myr_rc grow_set_node(grow *g, const grow_frame *frame, const myr_onnx_tree_node *node)
 {
     const myr_onnx_column *column;
-    grow_set *set;
+    grow_set *set = NULL;
     grow_frame range = *frame;
     MYR_TRY(grow_column(g, node->feature, &column));
     if (!grow_is_plain(column, g->forest->single)) GROW_FAIL(g, "equality behind other operations");

@@ -66,7 +66,7 @@ static myr_rc linear_columns(myr_onnx_eval *eval, const myr_onnx_node *node, con
         fills[j] = 0.0; /* of a feature that nobody reads */
     }
     for (uint32_t j = 0; j < terms->columns->count; j++) {
-        double fill;
+        double fill = 0.0;
         uint32_t feature = terms->columns->list[j].feature;
         MYR_TRY(linear_column(eval, node, terms, j, weights, bases, &fill));
         if (used[feature] && !(fills[feature] == fill || (isnan(fill) && isnan(fills[feature])))) {
@@ -87,9 +87,9 @@ static myr_rc linear_columns(myr_onnx_eval *eval, const myr_onnx_node *node, con
 static myr_rc linear_scores(myr_onnx_eval *eval, const myr_onnx_node *node, const linear_terms *terms,
                             myr_onnx_scores **out)
 {
-    double *weights;
-    double *bases;
-    double *fills;
+    double *weights = NULL;
+    double *bases = NULL;
+    double *fills = NULL;
     myr_onnx_scores *scores = myr_onnx_new(eval, 1, sizeof *scores);
     if (scores == NULL) MYR_ONNX_ALLOC_FAIL(eval->onnx);
     if (terms->output_count == 0 || terms->output_count > MYR_OUTPUTS_MAX) {
