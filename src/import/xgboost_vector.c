@@ -52,7 +52,7 @@ static myr_rc xgb_vector_of(myr_xgb *xgb, const xgb_vectors *vectors, uint32_t n
 myr_rc myr_xgb_read_vectors(myr_xgb *xgb, myr_doc_value base, myr_doc_value leaf, myr_tree *trees)
 {
     uint32_t leaf_count = trees[0].leaf_count;
-    xgb_vectors vectors;
+    xgb_vectors vectors = {0};
     MYR_TRY(xgb_vector_open(xgb, base, leaf, leaf_count, &vectors));
     for (uint32_t k = 0; k < xgb->vector_size; k++) {
         double *leaves = myr_xgb_alloc(xgb, leaf_count, sizeof *leaves);
