@@ -25,6 +25,20 @@ static myr_rc xgb_names_bytes(myr_xgb *xgb, myr_doc_value array, uint64_t count,
     return MYR_OK;
 }
 
+/*
+ * XGBoost's Python package (3.0 to 3.2 at least) hands over the names of a pandas column as UTF-8 with offsets that
+ * count characters, so in the file they are cut at the wrong bytes, and the last ones are lost. From Arrow they are
+ * right, and nothing says which it was. So names that are not all ASCII are not believed: the feature is one of codes,
+ * and a text for it is refused, not taken for another category.
+ */
+static bool xgb_names_are_plain(const char *bytes, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        if ((unsigned char)bytes[i] >= 0x80) return false;
+    }
+    return true;
+}
+
 static myr_rc xgb_names_texts(myr_xgb *xgb, myr_category_maker *maker, myr_doc_value offsets, myr_doc_value values)
 {
     uint64_t offset_count = myr_doc_count(&xgb->doc, offsets);
@@ -37,6 +51,7 @@ static myr_rc xgb_names_texts(myr_xgb *xgb, myr_category_maker *maker, myr_doc_v
     MYR_AUTO(myr_mem) bytes = myr_alloc((size_t)byte_count + 1);
     if (bytes == NULL) MYR_XGB_FAIL(xgb, NO_MEMORY, "%llu bytes of names", (unsigned long long)byte_count);
     MYR_TRY(xgb_names_bytes(xgb, values, byte_count, bytes));
+    if (!xgb_names_are_plain(bytes, byte_count)) return MYR_OK;
     MYR_TRY(myr_category_begin(maker, maker->feature, offset_count > 0 ? offset_count - 1 : 0));
     myr_doc_iter_init(&xgb->doc, offsets, &iter);
     for (uint64_t i = 0; myr_doc_next(&iter, NULL, &value); i++) {
