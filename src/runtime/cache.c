@@ -179,7 +179,8 @@ static myr_rc cache_open_library(myr_runtime *runtime, myr_err *err)
 {
     if (runtime->has_env) return MYR_OK;
     MYR_TRY(myr_runtime_library_open(runtime->opts.library, &runtime->library, err));
-    MYR_TRY(myr_runtime_env_acquire(runtime->library.api, runtime->opts.threads, &runtime->env, err));
+    MYR_TRY(myr_runtime_env_acquire(runtime->library.api, runtime->opts.threads,
+                                    runtime->opts.bytes_max * RUNTIME_BLOCKS_SHARE, &runtime->env, err));
     runtime->has_env = true;
     return MYR_OK;
 }

@@ -3,6 +3,7 @@
  * allocator counts: each block knows whom it is charged to, so that the weights of a session (and what ONNX Runtime
  * packs them into) are known to the byte while it lives.
  */
+#include <dlfcn.h>
 #include <string.h>
 
 #include "runtime/internal.h"
@@ -17,7 +18,9 @@ _Static_assert(sizeof(env_note) <= ENV_BLOCK_ALIGN, "the note fits before the bl
 
 /* The allocator is process-wide: blocks may outlive the environment that asked for them. */
 static _Atomic int64_t env_live_bytes;
+static _Atomic int64_t env_bytes_max; /* that all blocks may have together */
 static _Thread_local runtime_charge *env_charge;
+static _Thread_local bool env_was_refused; /* this thread was, since it asked last */
 
 /* ---- charges ---- */
 
@@ -48,6 +51,13 @@ int64_t myr_runtime_env_bytes(void)
     return atomic_load(&env_live_bytes);
 }
 
+bool myr_runtime_env_refused(void)
+{
+    bool was = env_was_refused;
+    env_was_refused = false;
+    return was;
+}
+
 /* ---- the allocator ---- */
 
 typedef struct env_allocator {
@@ -55,12 +65,41 @@ typedef struct env_allocator {
     OrtMemoryInfo *info;
 } env_allocator;
 
+/*
+ * ONNX Runtime walks through a NULL (1.32 does): its own allocators throw std::bad_alloc, which it turns into an error.
+ * So does this one, by the C++ library's own function for it; the frame here has nothing to clean up.
+ */
+typedef void (*env_throw)(void);
+static _Atomic(env_throw) env_throw_bad_alloc;
+
+static void *env_refuse(void)
+{
+    env_throw throw_it = atomic_load(&env_throw_bad_alloc);
+    env_was_refused = true;
+    if (throw_it != NULL) throw_it();
+    return NULL;
+}
+
+static void env_find_throw(void)
+{
+    env_throw throw_it = NULL;
+    void *library = dlopen("libstdc++.so.6", RTLD_NOW | RTLD_NOLOAD); /* ONNX Runtime's, which is loaded */
+    void *found = dlsym(library != NULL ? library : RTLD_DEFAULT, "_ZSt17__throw_bad_allocv");
+    if (found != NULL) memcpy(&throw_it, &found, sizeof throw_it);
+    atomic_store(&env_throw_bad_alloc, throw_it);
+}
+
+static bool env_has_room(size_t size_bytes)
+{
+    int64_t most = atomic_load(&env_bytes_max), live = atomic_load(&env_live_bytes);
+    return size_bytes <= (size_t)most && live <= most - (int64_t)size_bytes;
+}
+
 static void *ORT_API_CALL env_alloc(OrtAllocator *face, size_t size_bytes)
 {
     (void)face;
-    if (size_bytes > SIZE_MAX - 2 * (size_t)ENV_BLOCK_ALIGN) return NULL;
-    char *base = myr_alloc_aligned(ENV_BLOCK_ALIGN, size_bytes + ENV_BLOCK_ALIGN);
-    if (base == NULL) return NULL;
+    char *base = env_has_room(size_bytes) ? myr_alloc_aligned(ENV_BLOCK_ALIGN, size_bytes + ENV_BLOCK_ALIGN) : NULL;
+    if (base == NULL) return env_refuse();
     env_note note = {.charge = env_charge, .size_bytes = size_bytes};
     memcpy(base, &note, sizeof note);
     atomic_fetch_add(&env_live_bytes, (int64_t)size_bytes);
@@ -146,13 +185,15 @@ static myr_rc env_start(const OrtApi *api, OrtThreadingOptions *options, int64_t
     return rc;
 }
 
-myr_rc myr_runtime_env_acquire(const OrtApi *api, int64_t threads, OrtEnv **out, myr_err *err)
+myr_rc myr_runtime_env_acquire(const OrtApi *api, int64_t threads, int64_t bytes_max, OrtEnv **out, myr_err *err)
 {
-    MYR_ASSERT(threads >= 1);
+    MYR_ASSERT(threads >= 1 && bytes_max > 0);
     OrtThreadingOptions *options = NULL;
     myr_mutex_lock(&env_lock);
     myr_rc rc = MYR_OK;
     if (env_refs == 0) {
+        atomic_store(&env_bytes_max, bytes_max);
+        env_find_throw();
         rc = myr_runtime_check(api, api->CreateThreadingOptions(&options), MYR_UNAVAILABLE, "threads", err);
         if (rc == MYR_OK) rc = env_start(api, options, threads, err);
         if (options != NULL) api->ReleaseThreadingOptions(options);

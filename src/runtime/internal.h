@@ -21,6 +21,7 @@
 #define RUNTIME_API_MAX 21 /* the header that this was written with */
 _Static_assert(ORT_API_VERSION >= RUNTIME_API_MAX, "the header is too old");
 
+#define RUNTIME_BLOCKS_SHARE  2 /* blocks of sessions and of runs together: so many times the budget */
 #define RUNTIME_VERSION_BYTES 32
 #define RUNTIME_ROWS_MAX      1024 /* rows that a session gets at once */
 #define RUNTIME_CELLS_MAX     (1u << 20)
@@ -53,9 +54,10 @@ void myr_runtime_charge_release(runtime_charge *charge); /* NULL accepted */
 /* What this thread allocates from now on is charged to it; NULL: to nobody. */
 void myr_runtime_charge_set(runtime_charge *charge);
 int64_t myr_runtime_env_bytes(void); /* live in the shared allocator */
+bool myr_runtime_env_refused(void);  /* did it refuse this thread a block since this was asked last? */
 
 /* The one environment of the process: made by the first, ended by the last. Its options are those of the first. */
-myr_rc myr_runtime_env_acquire(const OrtApi *api, int64_t threads, OrtEnv **out, myr_err *err);
+myr_rc myr_runtime_env_acquire(const OrtApi *api, int64_t threads, int64_t bytes_max, OrtEnv **out, myr_err *err);
 void myr_runtime_env_release(const OrtApi *api);
 
 /* ---- session.c ---- */

@@ -107,7 +107,13 @@ static myr_str library_sentence(const char *text)
 myr_rc myr_runtime_check(const OrtApi *api, OrtStatus *status, myr_rc rc, const char *what, myr_err *err)
 {
     if (status == NULL) return MYR_OK;
-    myr_str text = library_sentence(api->GetErrorMessage(status));
+    const char *said = api->GetErrorMessage(status);
+    if (myr_runtime_env_refused() || strstr(said, "bad_alloc") != NULL) {
+        api->ReleaseStatus(status);
+        MYR_FAIL(err, NO_MEMORY,
+                 "%.60s: ONNX Runtime needs more memory than runtime.onnx.bytes-max allows, or than there is", what);
+    }
+    myr_str text = library_sentence(said);
     if (text.size > 150) text.size = 150;
     (void)myr_err_set(err, rc, __FILE__, __LINE__, "%.60s: ONNX Runtime: " MYR_STR_FMT, what, MYR_STR_ARG(text));
     api->ReleaseStatus(status);

@@ -367,6 +367,7 @@ myr_rc myr_runtime_session_open(const OrtApi *api, OrtEnv *env, const myr_runtim
     session->api = api;
     session_open open = {.session = session, .api = api, .name = name, .err = err};
     myr_rc rc = open_check(&open, api->GetAllocatorWithDefaultOptions(&open.allocator));
+    (void)myr_runtime_env_refused(); /* what was before is not of this session */
     myr_runtime_charge_set(session->charge);
     if (rc == MYR_OK) rc = session_steps(&open, env, bundle, feature_count);
     myr_runtime_charge_set(NULL);

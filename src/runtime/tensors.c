@@ -189,6 +189,7 @@ static myr_rc run_go(tensors_run *run)
     const char *input_names[MYR_RUNTIME_TENSORS_MAX];
     const char *output_names[MYR_RUNTIME_TENSORS_MAX];
     uint32_t feature = 0;
+    (void)myr_runtime_env_refused(); /* what was before is not of this run */
     for (uint32_t i = 0; i < session->input_count; i++) {
         MYR_TRY(run_make_input(run, i, run->columns != NULL ? run->columns + feature : NULL));
         feature += session->inputs[i].width;
@@ -451,7 +452,8 @@ myr_rc myr_runtime_session_run(const runtime_session *session, const myr_runner_
     for (uint32_t first = 0; first < call->row_count; first += step) {
         uint32_t count = call->row_count - first < step ? call->row_count - first : step;
         myr_rc rc = run_rows(&run, first, count);
-        if (rc == MYR_BAD_FORMAT) rc = run_one_by_one(&run, first, count);
+        bool is_worth_it = rc == MYR_BAD_FORMAT || (rc == MYR_NO_MEMORY && count > 1); /* fewer rows take less */
+        if (is_worth_it) rc = run_one_by_one(&run, first, count);
         MYR_TRY(rc);
     }
     return MYR_OK;

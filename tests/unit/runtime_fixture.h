@@ -148,7 +148,8 @@ TESTING_UNUSED static void onnx_model(myr_buf *out, myr_buf *graph)
     assert_false(out->failed);
 }
 
-/* y = x * w: one input x of [any, width], one output y of [any, 1]; w_k = first + k. A node more makes it not linear.
+/* y = x * w: one input x of [any, width], one output y of [any, 1]; w_k = first + k. Relu makes it not linear; the sums
+ * are above 0.
  */
 TESTING_UNUSED static void onnx_dot(myr_buf *out, uint32_t width, float first)
 {
@@ -163,7 +164,7 @@ TESTING_UNUSED static void onnx_dot(myr_buf *out, uint32_t width, float first)
     int64_t dims[] = {width, 1};
     onnx_floats(&graph, "w", w, dims, 2);
     onnx_node(&graph, "MatMul", "x,w", "m", NULL);
-    onnx_node(&graph, "Identity", "m", "y", NULL);
+    onnx_node(&graph, "Relu", "m", "y", NULL);
     onnx_model(out, &graph);
 }
 

@@ -301,6 +301,34 @@ TEST(too_many_values_a_row_are_refused)
     }
 }
 
+/* y = sum over (w' x' x w): 2,000 x 2,000 floats on the way, 16 MB, where the allocator may hold 2 MiB. */
+TEST(a_run_that_needs_too_much_memory_is_an_error)
+{
+    if (!runtime_is_here()) skip();
+    static float w[2000];
+    MYR_AUTO(myr_buf) bytes = {0};
+    MYR_AUTO(myr_buf) graph = {0};
+    int64_t dims[] = {1, 2000};
+    onnx_rows(&graph, 11, "x", ONNX_FLOAT, 1);
+    onnx_rows(&graph, 12, "y", ONNX_FLOAT, 1);
+    onnx_floats(&graph, "w", w, dims, 2);
+    onnx_node(&graph, "MatMul", "x,w", "m", NULL);
+    onnx_node(&graph, "Transpose", "m", "t", NULL);
+    onnx_node(&graph, "MatMul", "t,m", "big", NULL);
+    onnx_node(&graph, "ReduceMax", "big", "r", NULL);
+    onnx_node(&graph, "Add", "x,r", "y", NULL);
+    onnx_model(&bytes, &graph);
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    MYR_AUTO(myr_runtime_ptr) runtime = runtime_make(1 << 20);
+    myr_runtime_file file = {"m.onnx", bytes.data, bytes.size};
+    myr_runtime_bundle bundle = {&file, 1};
+    myr_runtime_signature signature;
+    myr_err err = {0};
+    for (int i = 0; i < 3; i++)
+        EXPECT_RC(myr_runtime_describe(runtime, &bundle, 0, arena, &signature, &err), NO_MEMORY, &err);
+    EXPECT_HAS(err.message, "runtime.onnx.bytes-max");
+}
+
 TEST(an_artifact_that_is_another_model_is_damage)
 {
     if (!runtime_is_here()) skip();
