@@ -103,16 +103,32 @@ static myr_rc forest_add_bases(myr_onnx_eval *eval, const myr_onnx_forest *fores
     return MYR_OK;
 }
 
-/* Base values as the sums of regressors, and of classifiers of three and more classes, take them. */
-static myr_rc forest_plain_bases(myr_onnx_eval *eval, const myr_onnx_forest *forest, myr_model_desc *desc)
+/*
+ * What base value k adds. A target that nobody voted for stays 0 whatever its base value; where that depends on the
+ * row, nothing of ours says the same.
+ */
+static myr_rc forest_base(myr_onnx_eval *eval, const myr_onnx_forest *forest, const forest_use *use, uint32_t k,
+                          double *out)
+{
+    double base = k < forest->base_count ? forest->bases[k] : 0.0;
+    *out = use->any[k] ? base : 0.0;
+    if (*out != 0.0 && !forest_votes_always(forest, k)) {
+        FOREST_FAIL(eval, forest, "some rows have no vote for output %u, which has a base value", k);
+    }
+    return MYR_OK;
+}
+
+static myr_rc forest_plain_bases(myr_onnx_eval *eval, const myr_onnx_forest *forest, const forest_use *use,
+                                 myr_model_desc *desc)
 {
     double *add = myr_onnx_new(eval, desc->margin_count, sizeof *add);
     if (add == NULL) MYR_ONNX_ALLOC_FAIL(eval->onnx);
     if (forest->base_count != 0 && forest->base_count != desc->margin_count) {
         FOREST_FAIL(eval, forest, "%zu base values for %u outputs", forest->base_count, desc->margin_count);
     }
-    for (size_t k = 0; k < forest->base_count; k++) {
-        add[k] = forest->bases[k];
+    for (uint32_t k = 0; k < forest->base_count; k++) {
+        add[k] = forest->bases[k]; /* of three classes and more each counts */
+        if (!forest->is_classifier) MYR_TRY(forest_base(eval, forest, use, k, &add[k]));
     }
     return forest_add_bases(eval, forest, add, desc);
 }
@@ -154,9 +170,9 @@ static myr_rc forest_binary_single(myr_onnx_eval *eval, const myr_onnx_forest *f
     double add = forest->base_count == 1 ? forest->bases[0] : 0.0;
     if (forest->post == MYR_ONNX_POST_PROBIT) FOREST_FAIL(eval, forest, "PROBIT of one score for two classes");
     desc->margin_count = 1;
-    desc->transform = !use->some_negative                      ? MYR_TRANSFORM_ONNX_PAIR
-                      : forest->post == MYR_ONNX_POST_LOGISTIC ? MYR_TRANSFORM_ONNX_PAIR_LOGISTIC
-                                                               : MYR_TRANSFORM_ONNX_PAIR_SIGNED;
+    desc->transform = forest->post == MYR_ONNX_POST_LOGISTIC ? MYR_TRANSFORM_ONNX_PAIR_LOGISTIC
+                      : use->some_negative                   ? MYR_TRANSFORM_ONNX_PAIR_SIGNED
+                                                             : MYR_TRANSFORM_ONNX_PAIR;
     return forest_add_bases(eval, forest, &add, desc);
 }
 
@@ -169,9 +185,7 @@ static myr_rc forest_binary(myr_onnx_eval *eval, const myr_onnx_forest *forest, 
     if (forest->base_count > 2) FOREST_FAIL(eval, forest, "%zu base values for two classes", forest->base_count);
     if (!use->any[1] && forest->base_count < 2) return forest_binary_single(eval, forest, use, desc);
     if (use->any[1] && forest->base_count == 2) FOREST_FAIL(eval, forest, "two base values for two classes with votes");
-    for (size_t k = 0; k < forest->base_count; k++) {
-        add[k] = forest->bases[k];
-    }
+    MYR_TRY(forest_base(eval, forest, use, 0, &add[0])); /* a second one is not taken heed of */
     MYR_TRY(forest_add_bases(eval, forest, add, desc));
     return forest_transform(eval, forest, desc);
 }
@@ -208,7 +222,7 @@ myr_rc myr_onnx_forest_scores(myr_onnx_eval *eval, const myr_onnx_forest *forest
     if (forest->is_classifier && forest->output_count == 2) {
         MYR_TRY(forest_binary(eval, forest, &use, desc));
     } else {
-        MYR_TRY(forest_plain_bases(eval, forest, desc));
+        MYR_TRY(forest_plain_bases(eval, forest, &use, desc));
         MYR_TRY(forest_transform(eval, forest, desc));
     }
     scores->op =
