@@ -73,7 +73,7 @@ static myr_rc eval_input(myr_onnx_eval *eval, const myr_onnx_value *input, uint3
     bool ranked = input->is_tensor && input->has_shape && input->dim_count == 2;
     bool open = ranked && input->dims[1] == -1 && graph->input_count == 1;
     bool table = ranked && (input->width > 0 || open);
-    myr_onnx_sym sym = {0};
+    myr_onnx_sym sym = {.is_input = true};
     if (number && table) {
         sym = (myr_onnx_sym){.kind = MYR_ONNX_IS_COLUMNS, .columns = myr_onnx_new(eval, 1, sizeof *sym.columns)};
         if (sym.columns == NULL) MYR_ONNX_ALLOC_FAIL(eval->onnx);
@@ -169,7 +169,9 @@ static myr_rc eval_check_inputs(myr_onnx_eval *eval, const myr_onnx_node *node)
             MYR_ONNX_FAIL(eval->onnx, UNSUPPORTED, "operator %.*s reads \"%.*s\", which nothing before it makes",
                           MYR_STR_ARG(node->op), MYR_STR_ARG(node->inputs[k]));
         }
-        if (sym != NULL && sym->kind == MYR_ONNX_IS_FOREIGN) MYR_FAIL(eval->onnx->err, UNSUPPORTED, "%s", sym->reason);
+        if (sym == NULL || sym->kind != MYR_ONNX_IS_FOREIGN) continue;
+        if (sym->is_input) MYR_ONNX_FOREIGN(eval, node, "%s", sym->reason);
+        MYR_FAIL(eval->onnx->err, UNSUPPORTED, "%s", sym->reason);
     }
     if (node->output_count == 0) MYR_ONNX_FOREIGN(eval, node, "it has no output");
     if (node->domain.size > 0 && !node->is_ml) {

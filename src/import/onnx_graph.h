@@ -86,6 +86,7 @@ typedef struct myr_onnx_sym {
     const myr_onnx_tensor *tensor;
     myr_onnx_scores *scores; /* also of NORM and OPPOSITE */
     const char *reason;      /* of a foreign value: why */
+    bool is_input;           /* a foreign input of the graph: whoever reads it is named */
 } myr_onnx_sym;
 
 typedef struct myr_onnx_eval {

@@ -122,6 +122,8 @@ static myr_rc trees5_members(trees5 *t)
         myr_onnx_tree_node *node = &t->forest->nodes[n];
         node->first = (uint32_t)at;
         while (at < count && !isnan(members[at])) {
+            bool whole = members[at] == floor(members[at]) && fabs(members[at]) <= (double)INT32_MAX;
+            if (!whole) TREES5_FAIL(t, "node %u has %g in its set", n, members[at]); /* the kernel refuses it too */
             at++;
         }
         node->count = (uint32_t)at - node->first;
