@@ -138,7 +138,49 @@ myr_rc myr_cmd_model_list(int argc, char **argv, myr_err *err)
     return cli.done ? MYR_OK : list_run(&cli, &a, err);
 }
 
-static void show_signature(const myr_fleet_row *fleet, myr_buf *out)
+#define SHOW_NAMES_MAX 100 /* categories of a feature that are listed */
+
+/* "categories":{"colour":{"count":3,"names":["red",…]}}: features whose cells are names, in this model. */
+static void show_categories(const myr_fleet_row *fleet, const myr_names *names, myr_buf *out)
+{
+    bool first = true;
+    myr_buf_puts(out, ",\"categories\":{");
+    for (uint32_t i = 0; i < fleet->feature_count; i++) {
+        uint32_t count = myr_names_count(names, i);
+        if (count == 0) continue;
+        if (!first) myr_buf_putc(out, ',');
+        first = false;
+        myr_buf_json_string(out, myr_str_of(fleet->features[i]));
+        myr_buf_printf(out, ":{\"count\":%u,\"names\":[", count);
+        for (uint32_t k = 0; k < count && k < SHOW_NAMES_MAX; k++) {
+            if (k > 0) myr_buf_putc(out, ',');
+            myr_buf_json_string(out, myr_names_text(names, i, k));
+        }
+        myr_buf_puts(out, "]}");
+    }
+    myr_buf_putc(out, '}');
+}
+
+/* The same for people: a line per feature, its first names. */
+static void show_categories_print(const myr_fleet_row *fleet, const myr_names *names)
+{
+    static const uint32_t shown = 8;
+    for (uint32_t i = 0; i < fleet->feature_count; i++) {
+        uint32_t count = myr_names_count(names, i);
+        if (count == 0) continue;
+        printf("%-12s %s:", "categories", fleet->features[i]);
+        for (uint32_t k = 0; k < count && k < shown; k++) {
+            MYR_AUTO(myr_buf) name = {0};
+            myr_buf_json_string(&name,
+                                myr_names_text(names, i, k)); /* an empty one can be seen, a control can't hurt */
+            printf(" %s", name.data != NULL ? name.data : "");
+        }
+        if (count > shown) printf(" and %u more", count - shown);
+        printf("\n");
+    }
+}
+
+static void show_signature(const myr_fleet_row *fleet, const myr_names *names, myr_buf *out)
 {
     myr_buf_puts(out, ",\"signature\":{\"keys\":[");
     for (uint32_t i = 0; i < fleet->partition_count; i++) {
@@ -150,7 +192,9 @@ static void show_signature(const myr_fleet_row *fleet, myr_buf *out)
         if (i > 0) myr_buf_putc(out, ',');
         myr_buf_json_string(out, myr_str_of(fleet->features[i]));
     }
-    myr_buf_printf(out, "],\"outputs\":%u}", fleet->output_count);
+    myr_buf_putc(out, ']');
+    show_categories(fleet, names, out);
+    myr_buf_printf(out, ",\"outputs\":%u}", fleet->output_count);
 }
 
 /* One line, if there is something to say. */
@@ -168,7 +212,7 @@ static void show_words(const char *label, const char *const *words, uint32_t cou
     printf("\n");
 }
 
-static void show_print(const myr_fleet_row *fleet, const myr_model_row *row)
+static void show_print(const myr_fleet_row *fleet, const myr_model_row *row, const myr_names *names)
 {
     char time[MYR_TIME_TEXT_BYTES], size[32], rmse[32];
     printf("%-12s %s@%s\n%-12s %lld of %s\n", "model", fleet->name, row->segment, "version", (long long)row->version,
@@ -182,6 +226,7 @@ static void show_print(const myr_fleet_row *fleet, const myr_model_row *row)
     if (!isnan(row->baseline)) printf("%-12s the mean model answers %.6g\n", "baseline", row->baseline);
     show_words("keys", fleet->partition_columns, fleet->partition_count);
     show_words("features", fleet->features, fleet->feature_count);
+    show_categories_print(fleet, names);
     printf("%-12s %u\n%-12s", "outputs", fleet->output_count, "tags");
     for (uint32_t i = 0; i < row->tag_count; i++) {
         printf(" %s=%s", row->tags[i].key, row->tags[i].value);
@@ -207,15 +252,20 @@ static myr_rc show_run(const myr_cli *cli, const char *name, int64_t version, my
     MYR_TRY(myr_segment_format(&segment, fleet.partition_columns, fleet.partition_count, &canonical, err));
     MYR_TRY(myr_registry_model_get(workspace->registry, arena, fleet.id, canonical.data != NULL ? canonical.data : "",
                                    version, &row, err));
+    MYR_AUTO(myr_mem) bytes = NULL;
+    const myr_model *model = NULL;
+    /* What the registry knows is told also of a model whose artifact is gone or damaged. */
+    MYR_IGNORE(myr_fleet_model_load(workspace, &fleet, &row, (unsigned char **)&bytes, &model, NULL));
+    const myr_names *names = bytes != NULL ? myr_model_names(model) : NULL;
     if (!cli->json) {
-        show_print(&fleet, &row);
+        show_print(&fleet, &row, names);
         return MYR_OK;
     }
     MYR_AUTO(myr_buf) out = {0};
     model_json(fleet.name, &row, &out);
     MYR_TRY(myr_buf_check(&out, err));
     out.size--; /* the signature goes inside the closing brace */
-    show_signature(&fleet, &out);
+    show_signature(&fleet, names, &out);
     myr_buf_puts(&out, "}\n");
     MYR_TRY(myr_buf_check(&out, err));
     fputs(out.data, stdout);

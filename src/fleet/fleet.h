@@ -105,11 +105,19 @@ typedef struct myr_compact_report {
 } myr_compact_report;
 /*
  * A release of the champion's models, all in one blob file, and the champion from now on. prune: releases without an
- * alias that are not newer than the champion was are removed, and the blob files that no remaining index names; who has one open keeps it. Errors: NOT_FOUND: no
- * champion; BAD_FORMAT: a damaged model, which release_create compiles anew; BUSY as there.
+ * alias that are not newer than the champion was are removed, and the blob files that no remaining index names; who has
+ * one open keeps it. Errors: NOT_FOUND: no champion; BAD_FORMAT: a damaged model, which release_create compiles anew;
+ * BUSY as there.
  */
 myr_rc myr_release_compact(myr_workspace *workspace, const char *fleet, bool prune, myr_compact_report *out,
                            myr_err *err);
+
+/*
+ * A registered model compiled for its fleet's columns, as a release has it. *out_bytes is the caller's (myr_free), *out
+ * points into it. Errors: NOT_FOUND or BAD_FORMAT its artifact; those of the import.
+ */
+myr_rc myr_fleet_model_load(myr_workspace *workspace, const myr_fleet_row *fleet, const myr_model_row *model,
+                            unsigned char **out_bytes, const myr_model **out, myr_err *err);
 
 /* ---- an opened fleet ---- */
 /* Immutable after open: any thread. */

@@ -1,7 +1,8 @@
 /*
  * Compacting a fleet: the champion's models copied into one blob file, as a release of its own. Nightly releases keep
  * unchanged models by reference, so after many of them an index names many files, most of whose bytes nobody uses.
- * With prune, older releases that no alias names are forgotten, and blob files that no index names any more are removed.
+ * With prune, older releases that no alias names are forgotten, and blob files that no index names any more are
+ * removed.
  */
 #include "fleet/release.h"
 

@@ -66,6 +66,18 @@ myr_rc myr_fleet_compile_row(myr_workspace *workspace, const myr_fleet_row *flee
     return myr_err_prefix(err, rc, "%s@%s version %lld: ", fleet->name, model->segment, (long long)model->version);
 }
 
+myr_rc myr_fleet_model_load(myr_workspace *workspace, const myr_fleet_row *fleet, const myr_model_row *model,
+                            unsigned char **out_bytes, const myr_model **out, myr_err *err)
+{
+    MYR_AUTO(myr_mem) bytes = NULL;
+    size_t size = 0;
+    MYR_TRY(myr_fleet_compile_row(workspace, fleet, model, (unsigned char **)&bytes, &size, err));
+    MYR_TRY(myr_model_check(bytes, size, out, err));
+    *out_bytes = bytes;
+    bytes = NULL;
+    return MYR_OK;
+}
+
 /* A kept model must be as the fleet's releases are to be; one without trees is the same either way. */
 bool myr_fleet_model_explains_as(const myr_fleet_row *fleet, const myr_model *model)
 {
