@@ -8,21 +8,70 @@
 
 static const lanes_kernels *lanes_chosen; /* by atomic loads and stores only */
 
-static const lanes_kernels *lanes_best(void)
+#if defined(MYR_LANES_EMULATED)
+#define LANES_CPU(feature) true /* a test wrote the instructions out in C */
+#else
+#define LANES_CPU(feature) (__builtin_cpu_supports(feature) != 0)
+#endif
+
+#if defined(__x86_64__)
+/* The compiler's function asks the CPU and, by XGETBV, whether the system saves the registers. */
+static bool lanes_has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+           __builtin_cpu_supports("popcnt");
+}
+
+static bool lanes_has_avx512(void)
+{
+    return LANES_CPU("bmi2") && LANES_CPU("popcnt") && LANES_CPU("avx512f") && LANES_CPU("avx512bw") &&
+           LANES_CPU("avx512vl") && LANES_CPU("avx512dq");
+}
+
+static bool lanes_has_avx512vbmi(void)
+{
+    return lanes_has_avx512() && LANES_CPU("avx512vbmi");
+}
+#endif
+
+static bool lanes_has_any(void)
+{
+    return true;
+}
+
+/* The best first. */
+static const struct {
+    const lanes_kernels *kernels;
+    bool (*has)(void);
+} lanes_known[] = {
+#if defined(__x86_64__)
+    {&myr_lanes_avx512vbmi, lanes_has_avx512vbmi},
+    {&myr_lanes_avx512, lanes_has_avx512},
+    {&myr_lanes_avx2, lanes_has_avx2},
+#elif defined(__aarch64__)
+    {&myr_lanes_neon, lanes_has_any},
+#endif
+    {&myr_lanes_plain, lanes_has_any},
+};
+
+/* The best that this CPU has, or the one of that name; NULL if there is none. */
+static const lanes_kernels *lanes_find(const char *name)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt"))
-        return &myr_lanes_avx2;
 #endif
-    return &myr_lanes_plain;
+    for (size_t k = 0; k < MYR_COUNT_OF(lanes_known); k++) {
+        if ((name == NULL || strcmp(name, lanes_known[k].kernels->name) == 0) && lanes_known[k].has())
+            return lanes_known[k].kernels;
+    }
+    return NULL;
 }
 
 const lanes_kernels *myr_lanes_kernels(void)
 {
     const lanes_kernels *kernels = __atomic_load_n(&lanes_chosen, __ATOMIC_RELAXED);
     if (kernels == NULL) {
-        kernels = lanes_best(); /* two threads find the same */
+        kernels = lanes_find(NULL); /* two threads find the same */
         __atomic_store_n(&lanes_chosen, kernels, __ATOMIC_RELAXED);
     }
     return kernels;
@@ -30,9 +79,7 @@ const lanes_kernels *myr_lanes_kernels(void)
 
 bool myr_lanes_force(const char *name)
 {
-    const lanes_kernels *best = lanes_best();
-    const lanes_kernels *forced = name == NULL || strcmp(name, best->name) == 0 ? best : NULL;
-    if (name != NULL && strcmp(name, myr_lanes_plain.name) == 0) forced = &myr_lanes_plain;
+    const lanes_kernels *forced = lanes_find(name);
     if (forced != NULL) __atomic_store_n(&lanes_chosen, forced, __ATOMIC_RELAXED);
     return forced != NULL;
 }

@@ -213,8 +213,13 @@ typedef struct lanes_kernels {
 
 extern const lanes_kernels myr_lanes_plain;
 #if defined(__x86_64__)
-extern const lanes_kernels myr_lanes_avx2;
+extern const lanes_kernels myr_lanes_avx2, myr_lanes_avx512, myr_lanes_avx512vbmi;
+#elif defined(__aarch64__)
+extern const lanes_kernels myr_lanes_neon;
 #endif
+
+/* All names of kernels; those of other CPUs are not built. */
+#define LANES_KERNEL_NAMES "plain", "avx2", "avx512", "avx512vbmi", "neon"
 
 /* The best kernels of this CPU, chosen once. Tests force others by name; false if this CPU has none of that name. */
 const lanes_kernels *myr_lanes_kernels(void);

@@ -13,6 +13,18 @@
 #define LANES_UNROLL _Pragma("GCC unroll 16")
 #endif
 
+#define LANES_INLINE      static inline __attribute__((always_inline))
+#define LANES_JOIN_(a, b) a##_##b
+#define LANES_JOIN(a, b)  LANES_JOIN_(a, b)
+
+/* The upper half of an order in memory. */
+static inline int32_t lanes_key_of(const int64_t *order)
+{
+    int32_t key;
+    memcpy(&key, (const char *)order + sizeof key, sizeof key);
+    return key;
+}
+
 static inline uint32_t quantise_low(const lanes_view *v, uint32_t low_idx)
 {
     return v->low_codes != NULL ? v->lows[v->low_codes[low_idx]] : v->lows[low_idx];
@@ -67,10 +79,11 @@ static inline void lanes_add(const lanes_view *v, double *margin, uint32_t leaf_
     }
 }
 
-/* One tree's leaf numbers of many rows. */
-static inline void lanes_add_many(const lanes_view *v, uint32_t leaves_first, uint32_t tree_idx,
+/* One tree's leaf numbers of many rows; its group has byte_count bytes. */
+static inline void lanes_add_many(const lanes_view *v, uint32_t leaves_first, uint32_t tree_idx, uint32_t byte_count,
                                   const uint8_t *leaf_numbers, size_t row_count, double *margins)
 {
+    (void)byte_count;
     size_t width = v->h->margin_count;
     if (width > 1) margins += v->outputs[tree_idx];
     if (v->h->calc == MYR_CALC_F32) {
@@ -89,31 +102,28 @@ static inline void lanes_add_many(const lanes_view *v, uint32_t leaves_first, ui
     }
 }
 
-/* Trees from..to of a group for one row, in tree order. */
-static inline void lanes_add_few(const lanes_view *v, const lanes_group *g, const uint16_t *firsts, uint32_t tree_first,
-                                 uint32_t from, uint32_t to, const uint8_t *leaf_numbers, double *margins)
+/* What `count` trees from tree_first on answered for one row, in tree order; leaves from the group's first on. */
+static inline void lanes_add_few(const lanes_view *v, uint32_t leaves_first, uint32_t tree_first, uint32_t count,
+                                 const uint16_t *leaves, double *margins)
 {
-    bool single = v->h->calc == MYR_CALC_F32;
-    if (v->outputs == NULL && !single) {
-        const double *leaves = (const double *)v->leaves + g->leaves_first;
-        double sum = *margins;
-        for (uint32_t k = from; k < to; k++) {
-            sum += leaves[firsts[k] + leaf_numbers[k]];
-        }
-        *margins = sum;
-        return;
-    }
-    if (v->outputs == NULL) {
-        const float *leaves = (const float *)v->leaves + g->leaves_first;
+    if (v->outputs == NULL && v->h->calc == MYR_CALC_F32) {
+        const float *values = (const float *)v->leaves + leaves_first;
         float sum = (float)*margins;
-        for (uint32_t k = from; k < to; k++) {
-            sum += leaves[firsts[k] + leaf_numbers[k]];
+        for (uint32_t k = 0; k < count; k++) {
+            sum += values[leaves[k]];
         }
         *margins = (double)sum;
-        return;
-    }
-    for (uint32_t k = from; k < to; k++) {
-        lanes_add(v, &margins[v->outputs[tree_first + k]], g->leaves_first + firsts[k] + leaf_numbers[k], single);
+    } else if (v->outputs == NULL) {
+        const double *values = (const double *)v->leaves + leaves_first;
+        double sum = *margins;
+        for (uint32_t k = 0; k < count; k++) {
+            sum += values[leaves[k]];
+        }
+        *margins = sum;
+    } else {
+        for (uint32_t k = 0; k < count; k++) {
+            lanes_add(v, &margins[v->outputs[tree_first + k]], leaves_first + leaves[k], v->h->calc == MYR_CALC_F32);
+        }
     }
 }
 

@@ -1,7 +1,30 @@
 /* The kernels of lanes that every CPU runs, and what the others are compared with. */
-#define MANY_NAME  many_plain
-#define MANY_WIDTH 16
-#define MANY_TARGET
+#include "model/lanes_inner.h"
+
+#define LANES_WIDTH 16
+#define LANES_TARGET
+typedef int8_t plain_bytes __attribute__((vector_size(LANES_WIDTH)));
+typedef uint8_t plain_bits __attribute__((vector_size(LANES_WIDTH)));
+#define LANES_VECTOR plain_bytes
+
+LANES_INLINE plain_bytes plain_clear(plain_bytes keep, plain_bytes bins, plain_bytes ranks, plain_bytes clears)
+{
+    return keep & ~((bins > ranks) & clears);
+}
+#define LANES_CLEAR plain_clear
+
+LANES_INLINE plain_bytes plain_lowest(plain_bytes bits)
+{
+    plain_bytes zero = {0};
+    plain_bytes low = bits & (plain_bytes)((plain_bits){0} - (plain_bits)bits);
+    return (((low & (zero + (int8_t)0xaa)) != zero) & (zero + 1)) |
+           (((low & (zero + (int8_t)0xcc)) != zero) & (zero + 2)) |
+           (((low & (zero + (int8_t)0xf0)) != zero) & (zero + 4));
+}
+#define LANES_LOWEST plain_lowest
+
+#define MANY_NAME many_plain
+#define MANY_ADD  lanes_add_many
 #include "model/lanes_many.h"
 
 /* The leaf of tree k for one row: byte by byte, until one keeps a bit. */
@@ -30,11 +53,11 @@ static void few_plain(const lanes_view *v, const int8_t *bins, size_t row_count,
         if (!lanes_group_read(v, first / LANES_TREES, &g)) continue;
         lanes_parts parts = lanes_parts_of(v, &g);
         for (size_t i = 0; i < row_count; i++) {
-            uint8_t leaf_numbers[LANES_TREES];
+            uint16_t leaves[LANES_TREES];
             for (uint32_t k = 0; k < g.tree_count; k++) {
-                leaf_numbers[k] = few_plain_leaf(&g, &parts, bins + i * LANES_FEW_COLUMNS, k);
+                leaves[k] = (uint16_t)(parts.firsts[k] + few_plain_leaf(&g, &parts, bins + i * LANES_FEW_COLUMNS, k));
             }
-            lanes_add_few(v, &g, parts.firsts, first, 0, g.tree_count, leaf_numbers, margins + i * v->h->margin_count);
+            lanes_add_few(v, g.leaves_first, first, g.tree_count, leaves, margins + i * v->h->margin_count);
         }
     }
 }

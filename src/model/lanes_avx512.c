@@ -1,0 +1,207 @@
+/*
+ * The kernels of lanes for AVX-512: 64 rows, or 64 trees, to a register. A comparison gives a mask register, which is
+ * spread to bytes again, since one ternary operation then clears; trees of up to 64 leaves have their values looked up
+ * in registers, eight rows at a time. With VBMI (Ice Lake, Zen 4 and later) one permute picks any of 64 bins.
+ *
+ * A test builds this file with the intrinsics written out in C, for machines without AVX-512 (MYR_LANES_EMULATED).
+ */
+#if defined(MYR_LANES_EMULATED)
+#include "emulated/avx512.h"
+#elif defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#if defined(__x86_64__) || defined(MYR_LANES_EMULATED)
+#include "model/lanes_inner.h"
+
+#define LANES_WIDTH 64
+#if defined(MYR_LANES_EMULATED)
+#define LANES_TARGET
+#define AVX512_VBMI
+#else
+#define LANES_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,bmi,bmi2,popcnt")))
+#define AVX512_VBMI  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,bmi,bmi2,popcnt")))
+#endif
+typedef int8_t avx512_bytes __attribute__((vector_size(LANES_WIDTH)));
+#define LANES_VECTOR avx512_bytes
+
+#define AVX512_CLEAR 0x70 /* truth table of keep & ~(right & clears) */
+
+LANES_TARGET LANES_INLINE avx512_bytes avx512_clear(avx512_bytes keep, avx512_bytes bins, avx512_bytes ranks,
+                                                    avx512_bytes clears)
+{
+    __m512i right = _mm512_movm_epi8(_mm512_cmpgt_epi8_mask((__m512i)bins, (__m512i)ranks));
+    return (avx512_bytes)_mm512_ternarylogic_epi32((__m512i)keep, right, (__m512i)clears, AVX512_CLEAR);
+}
+#define LANES_CLEAR avx512_clear
+
+/* By halves: the lower half's lowest bit, or 8 if it has none, against the upper half's. */
+LANES_TARGET LANES_INLINE avx512_bytes avx512_lowest(avx512_bytes bits)
+{
+    __m512i nibble = _mm512_set1_epi8(15);
+    __m512i lower = _mm512_broadcast_i32x4(_mm_setr_epi8(8, 0, 1, 0, 2, 0, 1, 0, 3, 0, 1, 0, 2, 0, 1, 0));
+    __m512i upper = _mm512_broadcast_i32x4(_mm_setr_epi8(8, 4, 5, 4, 6, 4, 5, 4, 7, 4, 5, 4, 6, 4, 5, 4));
+    __m512i high = _mm512_and_si512(_mm512_srli_epi16((__m512i)bits, 4), nibble);
+    return (avx512_bytes)_mm512_min_epu8(_mm512_shuffle_epi8(lower, _mm512_and_si512((__m512i)bits, nibble)),
+                                         _mm512_shuffle_epi8(upper, high));
+}
+#define LANES_LOWEST avx512_lowest
+
+/* ---- many rows: the leaves' values ---- */
+
+#define AVX512_ROWS   8  /* doubles to a register */
+#define AVX512_LEAVES 64 /* looked up in registers */
+
+typedef double avx512_doubles __attribute__((vector_size(64)));
+typedef int64_t avx512_longs __attribute__((vector_size(64)));
+typedef uint8_t avx512_numbers __attribute__((vector_size(AVX512_ROWS)));
+
+/* values[number] for eight rows; table_count times sixteen values. */
+LANES_TARGET LANES_INLINE __m512d avx512_values(const __m512d *tables, unsigned table_count, __m512i numbers)
+{
+    __m512d found = _mm512_permutex2var_pd(tables[0], numbers, tables[1]);
+    if (table_count == 1) return found;
+    __mmask8 bit4 = _mm512_test_epi64_mask(numbers, _mm512_set1_epi64(16));
+    found = _mm512_mask_mov_pd(found, bit4, _mm512_permutex2var_pd(tables[2], numbers, tables[3]));
+    if (table_count == 2) return found;
+    __m512d upper = _mm512_permutex2var_pd(tables[4], numbers, tables[5]);
+    upper = _mm512_mask_mov_pd(upper, bit4, _mm512_permutex2var_pd(tables[6], numbers, tables[7]));
+    return _mm512_mask_mov_pd(found, _mm512_test_epi64_mask(numbers, _mm512_set1_epi64(32)), upper);
+}
+
+/* Whole eights of rows; how many were done. */
+LANES_TARGET LANES_INLINE size_t avx512_add_eights(const double *leaves, unsigned table_count,
+                                                   const uint8_t *leaf_numbers, size_t row_count, double *margins)
+{
+    __m512d tables[AVX512_LEAVES / AVX512_ROWS];
+    size_t i = 0;
+    LANES_UNROLL
+    for (unsigned t = 0; t < 2 * table_count; t++) {
+        tables[t] = _mm512_loadu_pd(leaves + AVX512_ROWS * t);
+    }
+    for (; i + AVX512_ROWS <= row_count; i += AVX512_ROWS) {
+        avx512_numbers narrow;
+        memcpy(&narrow, leaf_numbers + i, sizeof narrow);
+        __m512i numbers = (__m512i) __builtin_convertvector(narrow, avx512_longs);
+        __m512d sum = _mm512_add_pd(_mm512_loadu_pd(margins + i), avx512_values(tables, table_count, numbers));
+        _mm512_storeu_pd(margins + i, sum);
+    }
+    return i;
+}
+
+/*
+ * As lanes_add_many. Tables are loaded whole, so there must be as many leaves behind the tree's first: the model's last
+ * trees go the plain way, and so does what is wider, or float.
+ */
+LANES_TARGET LANES_INLINE void avx512_add(const lanes_view *v, uint32_t leaves_first, uint32_t tree_idx,
+                                          uint32_t byte_count, const uint8_t *leaf_numbers, size_t row_count,
+                                          double *margins)
+{
+    uint32_t behind = v->h->item_count > leaves_first ? v->h->item_count - leaves_first : 0;
+    const double *leaves = (const double *)v->leaves + leaves_first;
+    size_t done = 0;
+    if (v->outputs == NULL && v->h->calc != MYR_CALC_F32) {
+        if (byte_count <= 2 && behind >= 16) {
+            done = avx512_add_eights(leaves, 1, leaf_numbers, row_count, margins);
+        } else if (byte_count <= 4 && behind >= 32) {
+            done = avx512_add_eights(leaves, 2, leaf_numbers, row_count, margins);
+        } else if (byte_count <= 8 && behind >= 64) {
+            done = avx512_add_eights(leaves, 4, leaf_numbers, row_count, margins);
+        }
+    }
+    if (done < row_count) {
+        lanes_add_many(v, leaves_first, tree_idx, byte_count, leaf_numbers + done, row_count - done,
+                       margins + done * v->h->margin_count);
+    }
+}
+
+#define MANY_NAME many_avx512
+#define MANY_ADD  avx512_add
+#include "model/lanes_many.h"
+
+/* ---- bins ---- */
+
+LANES_TARGET LANES_INLINE __m512i avx512_splat(const int64_t *order)
+{
+    return _mm512_set1_epi32(lanes_key_of(order));
+}
+
+LANES_TARGET LANES_INLINE uint32_t avx512_below(const int32_t *keys, __m512i key)
+{
+    return (uint32_t)__builtin_popcount(_mm512_cmpgt_epi32_mask(key, _mm512_loadu_si512(keys)));
+}
+
+#define BINS_NAME  bins_avx512
+#define BINS_KEY   __m512i
+#define BINS_SPLAT avx512_splat
+#define BINS_BELOW avx512_below
+#define BINS_SCALE 1
+#include "model/lanes_bins.h"
+
+/* ---- few rows ---- */
+
+/* A row's bins, sixteen to a table, each table in all quarters of its register. */
+typedef struct avx512_tables {
+    __m512i tables[LANES_FEW_COLUMNS / 16];
+} avx512_tables;
+
+LANES_TARGET LANES_INLINE void avx512_open(const int8_t *bins, unsigned count, avx512_tables *row)
+{
+    LANES_UNROLL
+    for (unsigned t = 0; t < count; t++) {
+        row->tables[t] = _mm512_broadcast_i32x4(_mm_load_si128((const __m128i *)(const void *)(bins + 16 * t)));
+    }
+}
+
+/* Byte by byte, tables[column / 16][column % 16]. */
+LANES_TARGET LANES_INLINE avx512_bytes avx512_pick(const avx512_tables *row, avx512_bytes entry_columns, unsigned count)
+{
+    __m512i columns = (__m512i)entry_columns;
+    __m512i picked = _mm512_shuffle_epi8(row->tables[0], columns);
+    if (count == 1) return (avx512_bytes)picked;
+    __mmask64 bit4 = _mm512_test_epi8_mask(columns, _mm512_set1_epi8(16));
+    picked = _mm512_mask_mov_epi8(picked, bit4, _mm512_shuffle_epi8(row->tables[1], columns));
+    if (count == 2) return (avx512_bytes)picked;
+    __m512i upper = _mm512_shuffle_epi8(row->tables[2], columns);
+    upper = _mm512_mask_mov_epi8(upper, bit4, _mm512_shuffle_epi8(row->tables[3], columns));
+    return (avx512_bytes)_mm512_mask_mov_epi8(picked, _mm512_test_epi8_mask(columns, _mm512_set1_epi8(32)), upper);
+}
+
+#define FEW_NAME   few_avx512
+#define FEW_TABLES avx512_tables
+#define FEW_OPEN   avx512_open
+#define FEW_PICK   avx512_pick
+#include "model/lanes_few.h"
+
+const lanes_kernels myr_lanes_avx512 = {"avx512", bins_avx512_kernel, many_avx512_kernel, few_avx512_kernel};
+
+/* ---- few rows, with VBMI ---- */
+
+#undef LANES_TARGET
+#define LANES_TARGET AVX512_VBMI
+
+/* All bins of a row; put together of what was stored together. */
+LANES_TARGET LANES_INLINE void avx512vbmi_open(const int8_t *bins, unsigned count, __m512i *row)
+{
+    const __m128i *parts = (const __m128i *)(const void *)bins;
+    *row = _mm512_castsi128_si512(_mm_load_si128(parts));
+    if (count > 1) *row = _mm512_inserti32x4(*row, _mm_load_si128(parts + 1), 1);
+    if (count > 2) *row = _mm512_inserti32x4(*row, _mm_load_si128(parts + 2), 2);
+    if (count > 2) *row = _mm512_inserti32x4(*row, _mm_load_si128(parts + 3), 3);
+}
+
+LANES_TARGET LANES_INLINE avx512_bytes avx512vbmi_pick(const __m512i *row, avx512_bytes columns, unsigned count)
+{
+    (void)count;
+    return (avx512_bytes)_mm512_permutexvar_epi8((__m512i)columns, *row);
+}
+
+#define FEW_NAME   few_avx512vbmi
+#define FEW_TABLES __m512i
+#define FEW_OPEN   avx512vbmi_open
+#define FEW_PICK   avx512vbmi_pick
+#include "model/lanes_few.h"
+
+const lanes_kernels myr_lanes_avx512vbmi = {"avx512vbmi", bins_avx512_kernel, many_avx512_kernel,
+                                            few_avx512vbmi_kernel};
+#endif
