@@ -87,7 +87,9 @@ def batch(workspace, frame, fleet="f", env=None, name="in.parquet"):
     frame.to_csv(path, index=False) if name.endswith(".csv") else frame.to_parquet(path)
     report = workspace.json("batch", "run", "--fleet", fleet, "--input", path, "--output", "out", env=env)
     files = list((workspace.cwd / "out").rglob("*.parquet"))
-    return pd.concat(pd.read_parquet(file) for file in files).sort_values("id").reset_index(drop=True), report
+    got = pd.concat(pd.read_parquet(file) for file in files)
+    got["id"] = got["id"].astype(int)  # kept cells of a CSV are texts
+    return got.sort_values("id").reset_index(drop=True), report
 
 
 @pytest.fixture
@@ -194,6 +196,61 @@ def shop():
     encode = ColumnTransformer([("n", StandardScaler(), ["price"]), ("c", OneHotEncoder(handle_unknown="ignore"), ["color", "size"])])
     target = (frame.price + (frame.color == "red") + frame["size"] > 2).astype(int)
     return frame, encode, target
+
+
+@pytest.mark.parametrize("zipmap", [False, True])
+def test_texts_integers_and_classes(workspace, shop, zipmap):
+    frame, encode, target = shop
+    kind = MLPClassifier(hidden_layer_sizes=(5,), max_iter=50, random_state=1)
+    model = make_pipeline(encode, kind).fit(frame, target + 2 * (frame.color == "green"))  # four classes
+    types = [("price", FloatTensorType([None, 1])), ("color", StringTensorType([None, 1])), ("size", Int64TensorType([None, 1]))]
+    content = to_onnx(model, initial_types=types, options={id(kind): {"zipmap": zipmap}}).SerializeToString()
+    import_bytes(workspace, content, "")
+    workspace.run("release", "create", "f")
+    feed = {"price": frame[["price"]].to_numpy(np.float32), "color": frame[["color"]].to_numpy(object),
+            "size": frame[["size"]].to_numpy(np.int64)}
+    wanted = run(content, feed, 1)
+    wanted = np.array([[row[k] for k in sorted(row)] for row in wanted]) if zipmap else wanted
+    for name in ("in.parquet", "in.csv"):
+        got, report = batch(workspace, frame.assign(id=np.arange(200)), name=name)
+        assert report["statuses"]["ok"] == 200, report
+        for k in range(wanted.shape[1]):
+            same(got[f"prediction_{k}"], wanted[:, k].astype(np.float64))
+    row = {"price": float(frame.price[3]), "color": frame.color[3], "size": int(frame["size"][3])}
+    same(workspace.json("predict", "f", "--row", json.dumps(row))["prediction"], wanted[3].astype(np.float64))
+    for bad in ({**row, "size": 1.5}, {**row, "size": None}):
+        code, message = workspace.fails("predict", "f", "--row", json.dumps(bad))
+        assert code == 65 and "bad_input" not in message and "feature of the row" in message
+
+
+def test_a_row_that_the_model_refuses_harms_no_other(workspace, shop):
+    frame, _, target = shop
+    words = np.where(frame.color == "", "blue", frame.color).reshape(-1, 1)
+    model = make_pipeline(OneHotEncoder(handle_unknown="error"), LogisticRegression()).fit(words, target)
+    content = to_onnx(model, initial_types=[("color", StringTensorType([None, 1]))],
+                      options={id(model[-1]): {"zipmap": False}}).SerializeToString()
+    done = import_bytes(workspace, content, "", ok=False)
+    assert done.returncode == 0, done.stderr
+    workspace.run("release", "create", "f")
+    column = words[:, 0].copy()
+    column[17] = "mauve"
+    fine = np.arange(200) != 17
+    wanted = run(content, {"color": words.astype(object)}, 1)[:, 0].astype(np.float64)
+    features = re.findall(r'"features":\[(.*?)\]', read_description(workspace))[0].strip('"')
+    got, report = batch(workspace, pd.DataFrame({features: column, "id": np.arange(200)}))
+    same(got.prediction_0[fine], wanted[fine])
+    known = session(content)
+    try:
+        known.run(None, {"color": np.array([["mauve"]], dtype=object)})
+    except Exception:  # noqa: BLE001: whatever it is, ONNX Runtime refuses the word
+        assert report["statuses"]["bad_input"] == 1 and got.status[17] == "bad_input"
+
+
+def read_description(workspace):
+    for path in (workspace.cwd / "artifacts").rglob("*"):
+        if path.is_file() and path.read_bytes().startswith(b'{"format":"myriad-external"'):
+            return path.read_text()
+    raise AssertionError("no description of a model for a runtime")
 
 
 def graph_model(nodes, inputs, outputs, weights=()):
