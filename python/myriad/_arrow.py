@@ -70,11 +70,10 @@ class Batch:
 
 def _make(name: str, format_: bytes, length: int, buffers: Sequence[Any], kept: list[object]) -> tuple[ArrowSchema, ArrowArray]:
     """A column over NumPy buffers (or None); buffers[0] is the bitmap."""
-    pointers = (ctypes.c_void_p * len(buffers))(*[None if b is None else b.ctypes.data for b in buffers])
+    pointers = (ctypes.c_void_p * len(buffers))(*[None if b is None else b.__array_interface__["data"][0] for b in buffers])
     kept += (pointers, *buffers)
-    schema = ArrowSchema(format=format_, name=name.encode(), flags=_NULLABLE, release=_BORROWED)
-    array = ArrowArray(length=length, null_count=0 if buffers[0] is None else -1, n_buffers=len(buffers),
-                       buffers=ctypes.addressof(pointers), release=_BORROWED)
+    schema = ArrowSchema(format_, name.encode(), None, _NULLABLE, 0, None, None, _BORROWED)
+    array = ArrowArray(length, 0 if buffers[0] is None else -1, 0, len(buffers), 0, ctypes.addressof(pointers), None, None, _BORROWED)
     return schema, array
 
 
@@ -97,7 +96,14 @@ def _column(name: str, column: Any, kept: list[object]) -> tuple[ArrowSchema, Ar
         return _streamed(name, column, kept)
     if np.isscalar(column) or column is None:
         raise error("BAD_INPUT", f"column '{name}' is {column!r}: give a list or an array of values")
-    return _objects(name, list(column), kept)
+    values = list(column)
+    try:
+        plain = np.array(values)
+    except (ValueError, OverflowError):  # of odd shapes: the objects tell what is wrong
+        plain = np.empty(0, object)
+    if plain.dtype.kind in "biuf" and plain.ndim == 1:
+        return _numpy(name, plain, None, kept)
+    return _objects(name, values, kept)
 
 
 def _numpy(name: str, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None,

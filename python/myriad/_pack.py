@@ -265,6 +265,10 @@ class Pack:
         if len(key_names) != len(self.keys):
             raise error("BAD_INPUT", f"{len(key_names)} key columns, {len(self.keys)} are needed: {', '.join(self.keys)}")
         wanted = list(dict.fromkeys([*(key_names if call.index == BY_KEY and apart is None else ()), *self.features]))
+        matrix = None if self.text_features or apart is not None else table.matrix(rows, self.features)
+        if matrix is not None:
+            matrix = _plain(matrix)
+            wanted = list(key_names) if call.index == BY_KEY else []
         if apart is not None:
             batch = table.batch(rows, wanted)
             for name, column in zip(self.keys, self._key_columns(apart)):
@@ -279,7 +283,7 @@ class Pack:
         call.start(table.row_count(rows))
         first = 0
         for schema, array in chunks:
-            call.run(first, array.length, schema, array, None)
+            call.run(first, array.length, schema, array, matrix)
             first += array.length
         del kept
         return table.answer(call, self, rows, output)
