@@ -17,6 +17,8 @@ typedef struct myr_batch_opts {
     const char *const *by; /* columns of the output's directories; NULL-terminated or NULL */
     const char *const
         *keep; /* NULL-terminated; NULL: every input column that is neither key nor feature nor named as one we make */
+    const myr_output *kinds; /* what is written, in this order; kind_count 0: the value alone */
+    uint32_t kind_count;     /* at most MYR_OUTPUT_COUNT, each once */
     myr_table_format format;
     int threads;
     int64_t memory_bytes;
@@ -25,6 +27,7 @@ typedef struct myr_batch_opts {
 } myr_batch_opts;
 
 #define MYR_BATCH_DROPPED_BYTES 256
+#define MYR_BATCH_VALUES_MAX    16384 /* columns of numbers that a run writes */
 typedef struct myr_batch_report {
     int64_t run_id;
     int64_t release;
@@ -47,13 +50,14 @@ typedef struct myr_batch_report {
 
 /*
  * Score `input` into the directory `output`: partition columns, columns of `by`, kept columns, then prediction (or
- * prediction_0 …), model, model_version, level, status. Killed anywhere, the output is the old one or the new one.
+ * prediction_0 …) or what `kinds` asks for (myr_scorer_column_name), model, model_version, level, status. Killed
+ * anywhere, the output is the old one or the new one.
  *
  * Ownership: borrows everything until it returns.
  * Thread:    the workspace's owner; opts->progress is called on DuckDB's threads, one call at a time.
- * Errors:    NOT_FOUND fleet, release or input; BAD_INPUT a column is missing, not numeric, or the file is damaged
- * (file and line named); EXISTS something else is at the output's place; NO_SPACE; NO_MEMORY; IO. Then the output is as
- * it was.
+ * Errors:    NOT_FOUND fleet, release or input; BAD_INPUT UNSUPPORTED a kind that the models do not give; BAD_INPUT a
+ * column is missing, not numeric, or the file is damaged (file and line named); EXISTS something else is at the
+ * output's place; NO_SPACE; NO_MEMORY; IO. Then the output is as it was.
  */
 myr_rc myr_batch_run(myr_workspace *workspace, const myr_batch_opts *opts, myr_batch_report *out, myr_err *err);
 

@@ -24,8 +24,11 @@ typedef struct batch_plan {
     const char *const *partition_by; /* NULL-terminated or NULL */
     myr_table_output *outputs;
     uint32_t output_count;
-    uint32_t value_count; /* of the outputs, how many are predictions */
-    const char *dropped;  /* `a, b`: input columns left out for their names; NULL = none */
+    uint32_t value_count; /* of the outputs, how many are numbers that models gave */
+    myr_output kinds[MYR_OUTPUT_COUNT];
+    uint32_t kind_count;
+    uint32_t kind_widths[MYR_OUTPUT_COUNT]; /* columns of each kind, one after the other */
+    const char *dropped;                    /* `a, b`: input columns left out for their names; NULL = none */
 } batch_plan;
 /* Borrows fleet, opts and files (of the input, at least one); the rest is in `arena`. BAD_INPUT: a column is missing
  * (nearest named) or would stand twice.

@@ -71,7 +71,8 @@ static myr_rc plan_wants(const plan_table *table, const myr_fleet *fleet, myr_ar
     plan->feature_count = info->feature_count;
     const char *target = fleet->row.target;
     const myr_table_column *column = target != NULL && target[0] != '\0' ? plan_find(table, target) : NULL;
-    plan->has_target = column != NULL && column->is_numeric && info->output_count == 1;
+    plan->has_target =
+        column != NULL && column->is_numeric && info->output_count == 1 && plan->kinds[0] == MYR_OUTPUT_VALUE;
     if (!plan->has_target) return MYR_OK;
     MYR_TRY(plan_need(table, target, "the target of the fleet", err));
     plan->wants[plan->want_count++] = (myr_table_want){.name = target};
@@ -80,21 +81,53 @@ static myr_rc plan_wants(const plan_table *table, const myr_fleet *fleet, myr_ar
 
 /* ---- made ---- */
 
+/* What is asked for, and how many columns that is. */
+static myr_rc plan_kinds(const myr_fleet *fleet, const myr_batch_opts *opts, batch_plan *plan, myr_err *err)
+{
+    size_t total = 0;
+    MYR_ASSERT(opts->kind_count <= MYR_OUTPUT_COUNT);
+    plan->kind_count = opts->kind_count > 0 ? opts->kind_count : 1;
+    for (uint32_t k = 0; k < plan->kind_count; k++) {
+        size_t width = 0;
+        plan->kinds[k] = opts->kind_count > 0 ? opts->kinds[k] : MYR_OUTPUT_VALUE;
+        MYR_TRY(myr_scorer_check_output(fleet->scorer, MYR_PACK_NONE, plan->kinds[k], &width, err));
+        total += width;
+        if (total > MYR_BATCH_VALUES_MAX) {
+            MYR_FAIL(err, TOO_LARGE, "%s and what stands before it are %zu columns, at most %d are written",
+                     myr_output_name(plan->kinds[k]), total, MYR_BATCH_VALUES_MAX);
+        }
+        plan->kind_widths[k] = (uint32_t)width;
+    }
+    plan->value_count = (uint32_t)total;
+    return MYR_OK;
+}
+
+static myr_rc plan_value_names(const myr_fleet *fleet, myr_arena *arena, batch_plan *plan, myr_err *err)
+{
+    MYR_AUTO(myr_buf) text = {0};
+    for (uint32_t k = 0; k < plan->kind_count; k++) {
+        for (uint32_t i = 0; i < plan->kind_widths[k]; i++) {
+            text.size = 0;
+            myr_scorer_column_name(fleet->scorer, plan->kinds[k], plan->kind_widths[k], i, &text);
+            MYR_TRY(myr_buf_check(&text, err));
+            const char *name = myr_arena_strndup(arena, text.data, text.size);
+            if (name == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the output's columns");
+            plan->outputs[plan->output_count++] = (myr_table_output){name, MYR_COL_DOUBLE};
+        }
+    }
+    return MYR_OK;
+}
+
 static myr_rc plan_outputs(const myr_fleet *fleet, myr_arena *arena, batch_plan *plan, myr_err *err)
 {
     static const myr_table_output added[] = {[BATCH_MODEL] = {"model", MYR_COL_TEXT},
                                              [BATCH_VERSION] = {"model_version", MYR_COL_INT64},
                                              [BATCH_LEVEL] = {"level", MYR_COL_TEXT},
                                              [BATCH_STATUS] = {"status", MYR_COL_TEXT}};
-    plan->value_count = fleet->info->output_count;
-    MYR_ASSERT(plan->value_count > 0 && plan->value_count <= MYR_OUTPUTS_MAX);
+    MYR_ASSERT(plan->value_count > 0 && plan->value_count <= MYR_BATCH_VALUES_MAX);
     plan->outputs = myr_arena_calloc(arena, plan->value_count + MYR_COUNT_OF(added), sizeof *plan->outputs);
     if (plan->outputs == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the output's columns");
-    for (uint32_t i = 0; i < plan->value_count; i++) {
-        const char *name = plan->value_count == 1 ? "prediction" : myr_arena_printf(arena, "prediction_%u", i);
-        if (name == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the output's columns");
-        plan->outputs[plan->output_count++] = (myr_table_output){name, MYR_COL_DOUBLE};
-    }
+    MYR_TRY(plan_value_names(fleet, arena, plan, err));
     for (size_t i = 0; i < MYR_COUNT_OF(added); i++)
         plan->outputs[plan->output_count++] = added[i];
     return MYR_OK;
@@ -189,6 +222,7 @@ myr_rc myr_batch_plan(myr_table_engine *engine, const myr_fleet *fleet, const my
     for (size_t i = 0; i < table.count; i++)
         table.names[i] = columns[i].name;
     batch_plan plan = {0};
+    MYR_TRY(plan_kinds(fleet, opts, &plan, err));
     MYR_TRY(plan_wants(&table, fleet, arena, &plan, err));
     MYR_TRY(plan_outputs(fleet, arena, &plan, err));
     MYR_TRY(plan_keep(&table, fleet, opts, arena, &plan, err));

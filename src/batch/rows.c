@@ -16,7 +16,8 @@ typedef struct rows_thread {
     myr_str *names;   /* per model index; data == NULL: not used yet by this thread */
     uint32_t *model_idxs;
     uint8_t *levels, *statuses;
-    int64_t room; /* rows that the three arrays have room for */
+    uint8_t *more_statuses; /* of the kinds after the first */
+    int64_t room;           /* rows that these four arrays have room for */
     batch_counts counts;
 } rows_thread;
 
@@ -83,6 +84,7 @@ void myr_batch_rows_thread_free(void *state)
     myr_free(thread->model_idxs);
     myr_free(thread->levels);
     myr_free(thread->statuses);
+    myr_free(thread->more_statuses);
     myr_free(thread);
 }
 
@@ -96,7 +98,9 @@ static myr_rc rows_room(rows_thread *thread, int64_t row_count, myr_err *err)
     if (levels != NULL) thread->levels = levels;
     uint8_t *statuses = myr_realloc_array(thread->statuses, count, sizeof *statuses);
     if (statuses != NULL) thread->statuses = statuses;
-    if (model_idxs == NULL || levels == NULL || statuses == NULL)
+    uint8_t *more = myr_realloc_array(thread->more_statuses, count, sizeof *more);
+    if (more != NULL) thread->more_statuses = more;
+    if (model_idxs == NULL || levels == NULL || statuses == NULL || more == NULL)
         MYR_FAIL(err, NO_MEMORY, "no memory for %zu rows", count);
     thread->room = row_count;
     return MYR_OK;
@@ -208,22 +212,39 @@ static void rows_note_trouble(batch_rows *rows, const myr_err *trouble)
     myr_mutex_unlock(&rows->mutex);
 }
 
+/* The columns of kind k, which begin at `first`. A row that one kind can't answer is answered by none. */
+static myr_rc rows_score_kind(rows_thread *thread, const myr_table_chunk *chunk, uint32_t k, uint32_t first,
+                              myr_err *err)
+{
+    const batch_plan *plan = thread->rows->plan;
+    myr_score_rows in = {.row_count = chunk->row_count,
+                         .keys = chunk->inputs,
+                         .features = chunk->inputs + plan->key_count,
+                         .fixed_model = MYR_PACK_NONE,
+                         .output = plan->kinds[k]};
+    myr_score_out out = {.values = chunk->f64 + first, /* numbers are the first outputs */
+                         .model_idxs = thread->model_idxs,
+                         .levels = thread->levels,
+                         .statuses = k == 0 ? thread->statuses : thread->more_statuses};
+    MYR_TRY(myr_score(thread->rows->fleet->scorer, thread->scratch, &in, &out, err));
+    rows_note_trouble(thread->rows, myr_score_trouble(thread->scratch));
+    for (int64_t r = 0; k > 0 && r < chunk->row_count; r++) {
+        if (thread->statuses[r] == MYR_ROW_OK) thread->statuses[r] = thread->more_statuses[r];
+    }
+    return MYR_OK;
+}
+
 myr_rc myr_batch_rows_score(void *ctx, void *thread_state, const myr_table_chunk *chunk, myr_err *err)
 {
     batch_rows *rows = ctx;
     rows_thread *thread = thread_state;
     MYR_ASSERT(thread->rows == rows);
     MYR_TRY(rows_room(thread, chunk->row_count, err));
-    myr_score_rows in = {.row_count = chunk->row_count,
-                         .keys = chunk->inputs,
-                         .features = chunk->inputs + rows->plan->key_count,
-                         .fixed_model = MYR_PACK_NONE};
-    myr_score_out out = {.values = chunk->f64, /* predictions are the first outputs */
-                         .model_idxs = thread->model_idxs,
-                         .levels = thread->levels,
-                         .statuses = thread->statuses};
-    MYR_TRY(myr_score(rows->fleet->scorer, thread->scratch, &in, &out, err));
-    rows_note_trouble(rows, myr_score_trouble(thread->scratch));
+    uint32_t first = 0;
+    for (uint32_t k = 0; k < rows->plan->kind_count; k++) {
+        MYR_TRY(rows_score_kind(thread, chunk, k, first, err));
+        first += rows->plan->kind_widths[k];
+    }
     MYR_TRY(rows_describe(thread, chunk, err));
     if (rows->baselines != NULL) rows_compare(thread, chunk);
     rows_progress(rows, chunk->row_count);

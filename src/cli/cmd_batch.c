@@ -8,7 +8,7 @@
 #include "cli/progress.h"
 
 typedef struct batch_args {
-    const char *fleet, *input, *output, *by, *keep, *format;
+    const char *fleet, *input, *output, *by, *keep, *format, *kinds;
     int64_t release, threads, memory_bytes;
 } batch_args;
 
@@ -26,6 +26,27 @@ static myr_rc batch_check(const batch_args *a, myr_err *err)
     if (a->output == NULL) MYR_FAIL(err, BAD_USAGE, "myriad batch run: --output is missing: the directory to make");
     if (strcmp(a->format, "parquet") == 0 || strcmp(a->format, "csv") == 0) return MYR_OK;
     MYR_FAIL(err, BAD_USAGE, "myriad batch run: --format '%s' is not known: parquet or csv", a->format);
+}
+
+/* `value,contribution` as outputs. */
+static myr_rc batch_kinds(const myr_cli_list *names, myr_output out[MYR_OUTPUT_COUNT], myr_err *err)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        myr_output kind;
+        if (!myr_output_parse(myr_str_of(names->items[i]), &kind)) {
+            MYR_FAIL(err, BAD_USAGE,
+                     "myriad batch run: --output-kind '%s' is not known: value, margin, probability, leaf or "
+                     "contribution",
+                     names->items[i]);
+        }
+        for (size_t k = 0; k < i; k++) {
+            if (out[k] == kind)
+                MYR_FAIL(err, BAD_USAGE, "myriad batch run: --output-kind names '%s' twice", names->items[i]);
+        }
+        MYR_ASSERT(i < MYR_OUTPUT_COUNT); /* each at most once */
+        out[i] = kind;
+    }
+    return MYR_OK;
 }
 
 static void batch_json(const batch_args *a, const myr_batch_report *r)
@@ -101,9 +122,12 @@ static myr_rc batch_run(const myr_cli *cli, const batch_args *a, myr_err *err)
 {
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
     if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
-    myr_cli_list by = {0}, keep = {0};
+    myr_cli_list by = {0}, keep = {0}, names = {0};
+    myr_output kinds[MYR_OUTPUT_COUNT];
     MYR_TRY(myr_cli_commas(arena, a->by, &by, err));
     MYR_TRY(myr_cli_commas(arena, a->keep, &keep, err));
+    MYR_TRY(myr_cli_commas(arena, a->kinds, &names, err));
+    MYR_TRY(batch_kinds(&names, kinds, err));
     MYR_AUTO(myr_workspace_ptr) workspace = NULL;
     MYR_TRY(myr_cli_workspace(cli, &workspace, err));
     myr_bar bar;
@@ -114,6 +138,8 @@ static myr_rc batch_run(const myr_cli *cli, const batch_args *a, myr_err *err)
                            .output = a->output,
                            .by = by.count > 0 ? by.items : NULL,
                            .keep = a->keep != NULL ? keep.items : NULL,
+                           .kinds = kinds,
+                           .kind_count = (uint32_t)names.count,
                            .format = strcmp(a->format, "csv") == 0 ? MYR_TABLE_CSV : MYR_TABLE_PARQUET,
                            .threads = (int)(a->threads > 1024 ? 1024 : a->threads),
                            .memory_bytes = a->memory_bytes,
@@ -142,6 +168,8 @@ myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err)
          "made when all rows are scored; an earlier result of ours is replaced"},
         {"--by", "COL,...", MYR_CLI_TEXT, &a.by, "a directory per value: brand=1/part-….parquet"},
         {"--keep", "COL,...", MYR_CLI_TEXT, &a.keep, "input columns to copy (default: all that are not features)"},
+        {"--output-kind", "WHAT,...", MYR_CLI_TEXT, &a.kinds,
+         "value (default), margin, probability, leaf, contribution: the columns that are written"},
         {"--format", "FORMAT", MYR_CLI_TEXT, &a.format, "parquet (default) or csv"},
         {"--threads", "N", MYR_CLI_INT, &a.threads, "default: one per processor"},
         {"--memory", "BYTES", MYR_CLI_BYTES, &a.memory_bytes, "the most the table engine may take, such as 512MiB"},

@@ -109,9 +109,37 @@ static void describe_tensor(myr_buf *out, bool first, const char *name, const ch
     myr_buf_printf(out, ",\"datatype\":\"%s\",\"shape\":[-1]}", datatype);
 }
 
-/* "inputs":[…],"outputs":[…]: the partition columns (unless the model is chosen already), then the features. */
-static void describe_signature(myr_buf *out, const myr_pack_info *info, bool with_keys)
+void myr_serve_put_width(myr_buf *out, const myr_pack_info *info, myr_output output, size_t width)
 {
+    size_t columns = (size_t)info->feature_count + 1;
+    if (output == MYR_OUTPUT_CONTRIBUTION && width > columns) {
+        myr_buf_printf(out, ",%zu,%zu", width / columns, columns);
+    } else if (width > 1) {
+        myr_buf_printf(out, ",%zu", width);
+    }
+}
+
+/* The predictions first; what is asked for by name after them, where there is any. */
+static void describe_outputs(myr_buf *out, const serve_target *target)
+{
+    const myr_fleet *fleet = target->fleet->fleet;
+    myr_buf_puts(out, "\"outputs\":[");
+    for (int k = 0; k < MYR_OUTPUT_COUNT; k++) {
+        size_t width = myr_scorer_width(fleet->scorer, target->model_idx, (myr_output)k);
+        if (width == 0) continue;
+        myr_buf_printf(out, "%s{\"name\":\"%s\",\"datatype\":\"FP64\",\"shape\":[-1", k > 0 ? "," : "",
+                       k == MYR_OUTPUT_VALUE ? SERVE_PREDICTION : myr_output_name((myr_output)k));
+        myr_serve_put_width(out, fleet->info, (myr_output)k, width);
+        myr_buf_puts(out, "]}");
+    }
+    myr_buf_putc(out, ']');
+}
+
+/* "inputs":[…],"outputs":[…]: the partition columns (unless the model is chosen already), then the features. */
+static void describe_signature(myr_buf *out, const serve_target *target)
+{
+    const myr_pack_info *info = target->fleet->fleet->info;
+    bool with_keys = target->model_idx == MYR_PACK_NONE;
     bool first = true;
     myr_buf_puts(out, "\"inputs\":[");
     for (uint32_t i = 0; with_keys && i < info->keys.column_count; i++, first = false) {
@@ -128,9 +156,8 @@ static void describe_signature(myr_buf *out, const myr_pack_info *info, bool wit
         describe_tensor(out, first, info->features[i], myr_pack_takes_text(info, i) ? "BYTES" : "FP64");
         first = false;
     }
-    myr_buf_puts(out, "],\"outputs\":[{\"name\":\"prediction\",\"datatype\":\"FP64\",\"shape\":[-1");
-    if (info->output_count > 1) myr_buf_printf(out, ",%u", info->output_count);
-    myr_buf_puts(out, "]}]");
+    myr_buf_puts(out, "],");
+    describe_outputs(out, target);
 }
 
 myr_rc myr_serve_get_models(serve_call *call, myr_err *err)
@@ -149,11 +176,11 @@ myr_rc myr_serve_get_model(serve_call *call, myr_err *err)
 {
     serve_target target;
     MYR_TRY(describe_target(call, &target, err));
-    const myr_fleet *fleet = target.fleet->fleet;
     myr_buf_puts(call->out, "{\"name\":");
     myr_buf_json_string(call->out, target.name);
-    myr_buf_printf(call->out, ",\"versions\":[\"%lld\"],\"platform\":\"myriad\",", (long long)fleet->release);
-    describe_signature(call->out, fleet->info, target.model_idx == MYR_PACK_NONE);
+    myr_buf_printf(call->out, ",\"versions\":[\"%lld\"],\"platform\":\"myriad\",",
+                   (long long)target.fleet->fleet->release);
+    describe_signature(call->out, &target);
     myr_buf_putc(call->out, '}');
     return MYR_OK;
 }
@@ -199,6 +226,7 @@ static void describe_levels(myr_buf *out, const serve_fleet *served)
 static void describe_service(myr_buf *out, const serve_fleet *served)
 {
     const myr_fleet *fleet = served->fleet;
+    const serve_target target = {(serve_fleet *)(uintptr_t)served, MYR_PACK_NONE, {0}};
     const char *name = fleet->name; /* a valid name: nothing to escape in JSON or in a path */
     myr_buf_printf(out, "{\"name\":\"%s\",\"release\":%lld,\"model_count\":%u,\"partition_columns\":[", name,
                    (long long)fleet->release, fleet->info->model_count);
@@ -207,7 +235,7 @@ static void describe_service(myr_buf *out, const serve_fleet *served)
         myr_buf_json_string(out, myr_str_of(fleet->info->keys.columns[i].name));
     }
     myr_buf_puts(out, "],\"signature\":{");
-    describe_signature(out, fleet->info, true);
+    describe_signature(out, &target);
     myr_buf_puts(out, "},");
     describe_levels(out, served);
     myr_buf_printf(out,

@@ -9,9 +9,11 @@
 
 #define INFER_KEY_TEXT_BYTES 160
 
-/* What the scorer wrote; all in the arena. */
+/* What the scorer wrote for one output; all in the arena. */
 typedef struct infer_result {
-    double **values; /* [output][row] */
+    myr_output output;
+    size_t width;
+    double **values; /* [column][row] */
     uint8_t *levels, *statuses;
 } infer_result;
 
@@ -19,20 +21,21 @@ static myr_rc infer_score(serve_call *call, const serve_target *target, const in
                           myr_err *err)
 {
     size_t row_count = (size_t)rows->rows.row_count;
-    uint32_t output_count = target->fleet->fleet->info->output_count;
-    out->values = myr_arena_calloc(call->arena, output_count, sizeof(double *));
-    double *cells = myr_arena_calloc(call->arena, row_count * output_count + 1, sizeof(double));
+    MYR_TRY(myr_scorer_check_output(target->fleet->fleet->scorer, target->model_idx, out->output, &out->width, err));
+    out->values = myr_arena_calloc(call->arena, out->width, sizeof(double *));
+    double *cells = myr_arena_calloc(call->arena, row_count * out->width + 1, sizeof(double));
     out->levels = myr_arena_calloc(call->arena, row_count + 1, 1);
     out->statuses = myr_arena_calloc(call->arena, row_count + 1, 1);
     if (out->values == NULL || cells == NULL || out->levels == NULL || out->statuses == NULL) {
         MYR_FAIL(err, NO_MEMORY, "out of memory for %zu predictions", row_count);
     }
-    for (uint32_t i = 0; i < output_count; i++)
+    for (size_t i = 0; i < out->width; i++)
         out->values[i] = cells + i * row_count;
     if (row_count == 0) return MYR_OK;
     myr_score_out score = {.values = out->values, .levels = out->levels, .statuses = out->statuses};
     myr_score_rows asked = rows->rows;
     asked.no_runner = !call->may_block;
+    asked.output = out->output;
     return myr_score(target->fleet->fleet->scorer, call->thread->scratch, &asked, &score, err);
 }
 
@@ -72,6 +75,9 @@ static myr_rc infer_fail_row(const serve_call *call, const serve_target *target,
     }
     if (status == MYR_ROW_BAD_INPUT)
         MYR_FAIL(err, BAD_INPUT, "row %zu: a feature is nothing that its model takes: a text or a missing value", row);
+    if (status == MYR_ROW_NO_OUTPUT) {
+        MYR_FAIL(err, UNSUPPORTED, "row %zu: its model does not give this output, or not as wide as others", row);
+    }
     char key[INFER_KEY_TEXT_BYTES];
     const char *fleet = target->fleet->fleet->name;
     if (target->model_idx != MYR_PACK_NONE) { /* its model is chosen: only damage is left */
@@ -92,7 +98,7 @@ static myr_rc infer_fail_row(const serve_call *call, const serve_target *target,
 
 /* Count rows for the metrics; the first that was not scored is the error. */
 static myr_rc infer_check(serve_call *call, const serve_target *target, const infer_rows *rows,
-                          const infer_result *result, myr_err *err)
+                          const infer_result *result, bool count_them, myr_err *err)
 {
     myr_row_counts counts = {0};
     size_t row_count = (size_t)rows->rows.row_count, bad = row_count;
@@ -101,17 +107,31 @@ static myr_rc infer_check(serve_call *call, const serve_target *target, const in
         counts[result->levels[row]][result->statuses[row]]++;
         if (result->statuses[row] != MYR_ROW_OK) bad = row;
     }
-    myr_serve_count_rows(call->server, target->fleet, counts);
+    if (count_them) myr_serve_count_rows(call->server, target->fleet, counts);
     if (bad == row_count) return MYR_OK;
     return infer_fail_row(call, target, rows, bad, result->statuses[bad], err);
 }
 
+static void infer_encode_tensor(myr_buf *out, const serve_target *target, const infer_result *result, size_t row_count)
+{
+    myr_buf_puts(out, "{\"name\":\"");
+    myr_buf_puts(out, result->output == MYR_OUTPUT_VALUE ? SERVE_PREDICTION : myr_output_name(result->output));
+    myr_buf_printf(out, "\",\"datatype\":\"FP64\",\"shape\":[%zu", row_count);
+    myr_serve_put_width(out, target->fleet->fleet->info, result->output, result->width);
+    myr_buf_puts(out, "],\"data\":[");
+    for (size_t row = 0; row < row_count; row++) {
+        for (size_t i = 0; i < result->width; i++) {
+            if (row > 0 || i > 0) myr_buf_putc(out, ',');
+            myr_buf_json_double(out, result->values[i][row]);
+        }
+    }
+    myr_buf_puts(out, "]}");
+}
+
 static void infer_encode(serve_call *call, const serve_target *target, const infer_rows *rows,
-                         const infer_result *result)
+                         const infer_result *results)
 {
     myr_buf *out = call->out;
-    size_t row_count = (size_t)rows->rows.row_count;
-    uint32_t output_count = target->fleet->fleet->info->output_count;
     myr_buf_puts(out, "{\"model_name\":");
     myr_buf_json_string(out, target->name);
     myr_buf_printf(out, ",\"model_version\":\"%lld\"", (long long)target->fleet->fleet->release);
@@ -119,29 +139,28 @@ static void infer_encode(serve_call *call, const serve_target *target, const inf
         myr_buf_puts(out, ",\"id\":");
         myr_buf_json_string(out, rows->id);
     }
-    myr_buf_printf(out, ",\"outputs\":[{\"name\":\"prediction\",\"datatype\":\"FP64\",\"shape\":[%zu", row_count);
-    if (output_count > 1) myr_buf_printf(out, ",%u", output_count);
-    myr_buf_puts(out, "],\"data\":[");
-    for (size_t row = 0; row < row_count; row++) {
-        for (uint32_t i = 0; i < output_count; i++) {
-            if (row > 0 || i > 0) myr_buf_putc(out, ',');
-            myr_buf_json_double(out, result->values[i][row]);
-        }
+    myr_buf_puts(out, ",\"outputs\":[");
+    for (uint32_t i = 0; i < rows->output_count; i++) {
+        if (i > 0) myr_buf_putc(out, ',');
+        infer_encode_tensor(out, target, &results[i], (size_t)rows->rows.row_count);
     }
-    myr_buf_puts(out, "]}]}");
+    myr_buf_puts(out, "]}");
 }
 
 myr_rc myr_serve_post_infer(serve_call *call, myr_err *err)
 {
     serve_target target;
     infer_rows rows;
-    infer_result result;
+    infer_result results[MYR_OUTPUT_COUNT];
     MYR_TRY(myr_serve_target_find(call, call->params[0], call->params[1].data != NULL ? &call->params[1] : NULL,
                                   &target, err));
     MYR_TRY(myr_serve_infer_decode(call, &target, &rows, err));
-    MYR_TRY(infer_score(call, &target, &rows, &result, err));
-    if (rows.rows.row_count > 0 && myr_serve_wants_compute(call)) return MYR_OK;
-    MYR_TRY(infer_check(call, &target, &rows, &result, err));
-    infer_encode(call, &target, &rows, &result);
+    for (uint32_t i = 0; i < rows.output_count; i++) {
+        results[i].output = rows.outputs[i];
+        MYR_TRY(infer_score(call, &target, &rows, &results[i], err));
+        if (rows.rows.row_count > 0 && myr_serve_wants_compute(call)) return MYR_OK;
+        MYR_TRY(infer_check(call, &target, &rows, &results[i], i == 0, err));
+    }
+    infer_encode(call, &target, &rows, results);
     return MYR_OK;
 }

@@ -488,22 +488,42 @@ static myr_rc build_inputs(infer_build *build, yyjson_val *inputs, myr_err *err)
     return MYR_OK;
 }
 
-static myr_rc decode_outputs(yyjson_val *outputs, myr_err *err)
+static bool decode_output_name(yyjson_val *name, myr_output *out)
+{
+    if (yyjson_equals_str(name, SERVE_PREDICTION)) {
+        *out = MYR_OUTPUT_VALUE;
+        return true;
+    }
+    return myr_output_parse(myr_str_make(yyjson_get_str(name), yyjson_get_len(name)), out) && *out != MYR_OUTPUT_VALUE;
+}
+
+static myr_rc decode_outputs(yyjson_val *outputs, infer_rows *out, myr_err *err)
 {
     size_t idx, max;
     yyjson_val *output;
+    out->outputs[0] = MYR_OUTPUT_VALUE;
+    out->output_count = 1;
     if (outputs == NULL) return MYR_OK;
     if (!yyjson_is_arr(outputs))
         MYR_FAIL(err, BAD_INPUT, "'outputs' is %s, not an array", myr_serve_json_kind(outputs));
+    uint32_t count = 0;
     yyjson_arr_foreach(outputs, idx, max, output)
     {
         yyjson_val *name = yyjson_obj_get(output, "name");
+        myr_output asked;
         if (!yyjson_is_str(name)) MYR_FAIL(err, BAD_INPUT, "outputs[%zu] has no name (a string)", idx);
-        if (!yyjson_equals_str(name, "prediction")) {
-            MYR_FAIL(err, BAD_INPUT, "unknown output '%s', the one there is is 'prediction'", yyjson_get_str(name));
+        if (!decode_output_name(name, &asked)) {
+            MYR_FAIL(err, BAD_INPUT, "unknown output '%s' (known: prediction, margin, probability, leaf, contribution)",
+                     yyjson_get_str(name));
         }
-        if (idx > 0) MYR_FAIL(err, BAD_INPUT, "output 'prediction' is asked for twice");
+        for (uint32_t k = 0; k < count; k++) {
+            if (out->outputs[k] == asked)
+                MYR_FAIL(err, BAD_INPUT, "output '%s' is asked for twice", yyjson_get_str(name));
+        }
+        MYR_ASSERT(count < MYR_OUTPUT_COUNT); /* each at most once */
+        out->outputs[count++] = asked;
     }
+    if (count > 0) out->output_count = count;
     return MYR_OK;
 }
 
@@ -539,7 +559,7 @@ myr_rc myr_serve_infer_decode(serve_call *call, const serve_target *target, infe
     if (fields[1] != NULL && !yyjson_is_obj(fields[1])) {
         MYR_FAIL(err, BAD_INPUT, "'parameters' is %s, not an object", myr_serve_json_kind(fields[1]));
     }
-    MYR_TRY(decode_outputs(fields[3], err));
+    MYR_TRY(decode_outputs(fields[3], out, err));
     infer_build build = {.call = call, .target = target, .info = target->fleet->fleet->info, .row_count = -1};
     MYR_TRY(build_inputs(&build, fields[2], err));
     out->id = fields[0] != NULL ? myr_str_make(yyjson_get_str(fields[0]), yyjson_get_len(fields[0])) : (myr_str){0};

@@ -174,10 +174,16 @@ void myr_serve_count_request(myr_server *server, const serve_route *route, int s
 /* Rows by level and status; counts[level][status]. */
 void myr_serve_count_rows(myr_server *server, serve_fleet *fleet, myr_row_counts counts);
 
+/* describe.c: what follows the rows in an output's shape: nothing, `,width`, or `,margins,features + 1`. */
+void myr_serve_put_width(myr_buf *out, const myr_pack_info *info, myr_output output, size_t width);
+
 /* ---- infer_decode.c: V2 tensors to columns ---- */
+#define SERVE_PREDICTION "prediction" /* the tensor of values; the others have the names of their outputs */
 typedef struct infer_rows {
-    myr_score_rows rows; /* columns in the arena */
-    myr_str id;          /* echoed; data == NULL: absent */
+    myr_score_rows rows;                  /* columns in the arena */
+    myr_output outputs[MYR_OUTPUT_COUNT]; /* what is asked for, in the request's order; the value if nothing is named */
+    uint32_t output_count;
+    myr_str id; /* echoed; data == NULL: absent */
 } infer_rows;
 myr_rc myr_serve_infer_decode(serve_call *call, const serve_target *target, infer_rows *out, myr_err *err);
 

@@ -20,7 +20,9 @@ TEST(each_route_answers)
          "{\"name\":\"brand\",\"datatype\":\"INT64\",\"shape\":[-1]},"
          "{\"name\":\"price\",\"datatype\":\"FP64\",\"shape\":[-1]},"
          "{\"name\":\"deal\",\"datatype\":\"FP64\",\"shape\":[-1]}],"
-         "\"outputs\":[{\"name\":\"prediction\",\"datatype\":\"FP64\",\"shape\":[-1]}]}"},
+         "\"outputs\":[{\"name\":\"prediction\",\"datatype\":\"FP64\",\"shape\":[-1]},"
+         "{\"name\":\"margin\",\"datatype\":\"FP64\",\"shape\":[-1]},"
+         "{\"name\":\"contribution\",\"datatype\":\"FP64\",\"shape\":[-1,3]}]}"},
         {"GET", "/v2/models/city", NULL, 200, "{\"name\":\"name\",\"datatype\":\"BYTES\",\"shape\":[-1]}"},
         {"GET", "/v2/models/oj/versions/1", NULL, 200, "\"platform\":\"myriad\""},
         {"GET", "/v2/models/oj@store=2,brand=1", NULL, 200,

@@ -35,6 +35,12 @@ TEST(what_is_accepted)
         {"POST", ONE,
          "{\"outputs\":[{\"name\":\"prediction\",\"parameters\":{\"binary_data\":true}}],\"inputs\":[" FEATS "]}", 200,
          "[11]"},
+        /* other outputs, in the order asked; without 'prediction' there is none */
+        {"POST", ONE, "{\"outputs\":[{\"name\":\"contribution\"},{\"name\":\"margin\"}],\"inputs\":[" FEATS "]}", 200,
+         "\"outputs\":[{\"name\":\"contribution\",\"datatype\":\"FP64\",\"shape\":[1,3],\"data\":[0.5,0.5,10]},"
+         "{\"name\":\"margin\",\"datatype\":\"FP64\",\"shape\":[1],\"data\":[11]}]}"},
+        {"POST", OJ, "{\"outputs\":[{\"name\":\"margin\"}],\"inputs\":[" KEYS FEATS "]}", 200,
+         "\"name\":\"margin\",\"datatype\":\"FP64\",\"shape\":[1],\"data\":[11]"},
         {"POST", ONE, " \r\n\t" REQ(FEATS) " \n", 200, "[11]"},
         {"POST", ONE, REQ(DEAL "," IN("price", "[1]", "FP64", "[0.5]")), 200, "[11]"},
         /* shapes: [n], [n,1] flat and nested, no rows */
@@ -103,6 +109,10 @@ TEST(what_is_refused)
         {"POST", ONE, "{\"parameters\":[],\"inputs\":[]}", 400, "'parameters' is an array"},
         {"POST", ONE, "{\"outputs\":{},\"inputs\":[" FEATS "]}", 400, "'outputs' is an object, not an array"},
         {"POST", ONE, "{\"outputs\":[1],\"inputs\":[" FEATS "]}", 400, "outputs[0] has no name"},
+        {"POST", ONE, "{\"outputs\":[{\"name\":\"value\"}],\"inputs\":[" FEATS "]}", 400, "unknown output 'value'"},
+        {"POST", ONE, "{\"outputs\":[{\"name\":\"leaf\"},{\"name\":\"leaf\"}],\"inputs\":[" FEATS "]}", 400,
+         "output 'leaf' is asked for twice"},
+        {"POST", ONE, "{\"outputs\":[{\"name\":\"leaf\"}],\"inputs\":[" FEATS "]}", 501, "linear and has no leaves"},
         {"POST", ONE, "{\"outputs\":[{\"name\":\"x\"}],\"inputs\":[" FEATS "]}", 400, "unknown output 'x'"},
         {"POST", ONE, "{\"outputs\":[{\"name\":\"prediction\"},{\"name\":\"prediction\"}],\"inputs\":[" FEATS "]}", 400,
          "asked for twice"},
