@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "model/external.h"
-#include "model/lanes.h"
+#include "model/large.h"
 #include "model/section.h"
 
 /* What stands beside the tree being read. */
@@ -56,9 +56,12 @@ static myr_rc check_enums(const model_header *h, myr_err *err)
     if (h->transform >= MYR_TRANSFORM_COUNT_) {
         MYR_FAIL(err, BAD_FORMAT, "model: transform %u is not known", h->transform);
     }
-    int known = MODEL_AVERAGE | MODEL_SPECIAL | MODEL_LANES | (h->version >= 3 ? MODEL_SECTIONS | MODEL_LINES : 0);
+    int known = MODEL_AVERAGE | MODEL_SPECIAL | MODEL_LANES | (h->version >= 3 ? MODEL_SECTIONS | MODEL_LINES | MODEL_LARGE : 0);
     if ((h->flags & ~known) != 0) {
         MYR_FAIL(err, BAD_FORMAT, "model: flags 0x%x are not known", h->flags);
+    }
+    if ((h->flags & MODEL_LARGE) != 0 && (h->kind != MYR_MODEL_TREES || (h->flags & (MODEL_LANES | MODEL_LINES)) != 0)) {
+        MYR_FAIL(err, BAD_FORMAT, "model: kind %u, flags 0x%x: large models are trees without lines", h->kind, h->flags);
     }
     if ((h->flags & MODEL_LANES) != 0) {
         if (h->kind != MYR_MODEL_TREES) {
@@ -121,11 +124,13 @@ static myr_rc check_version(const model_header *h, myr_err *err)
     return MYR_OK;
 }
 
-static myr_rc check_header(const model_header *h, size_t size_bytes, myr_err *err)
+static myr_rc check_header(const model_header *h, const unsigned char *bytes, size_t size_bytes, myr_err *err)
 {
     MYR_TRY(check_enums(h, err));
     MYR_TRY(check_numbers(h, err));
-    uint64_t size = (h->flags & MODEL_LANES) != 0 ? lanes_map_of(h).size : model_map_of(h).size;
+    uint64_t size = (h->flags & MODEL_LARGE) != 0   ? myr_large_size(h, bytes, size_bytes)
+                    : (h->flags & MODEL_LANES) != 0 ? lanes_map_of(h).size
+                                                    : model_map_of(h).size;
     bool sections = (h->flags & MODEL_SECTIONS) != 0; /* which then have bytes too, and are checked to fill them */
     if (size > size_bytes || (!sections && size != size_bytes) || h->size_bytes != size) {
         MYR_FAIL(err, BAD_FORMAT, "model: %zu bytes, but its counts need %llu and its header says %llu", size_bytes,
@@ -283,9 +288,10 @@ myr_rc myr_model_check(const void *bytes, size_t size_bytes, const myr_model **o
         *out = bytes;
         return MYR_OK;
     }
-    MYR_TRY(check_header(&c.h, size_bytes, err));
-    if ((c.h.flags & MODEL_LANES) != 0) {
-        MYR_TRY(myr_lanes_check(&c.h, bytes, err));
+    MYR_TRY(check_header(&c.h, bytes, size_bytes, err));
+    if ((c.h.flags & (MODEL_LANES | MODEL_LARGE)) != 0) {
+        MYR_TRY((c.h.flags & MODEL_LARGE) != 0 ? myr_large_check(&c.h, bytes, err)
+                                               : myr_lanes_check(&c.h, bytes, err));
         MYR_TRY(myr_sections_check(&c.h, bytes, size_bytes, err));
         *out = bytes;
         return MYR_OK;

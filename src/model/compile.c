@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/lanes.h"
+#include "model/large.h"
 #include "model/section.h"
 
 /* Where the writing stands. */
@@ -351,15 +351,19 @@ static myr_rc compile_form(const myr_model_desc *desc, const uint32_t *feature_m
                            myr_model_form form, unsigned char **out_bytes, size_t *out_size, myr_err *err)
 {
     unsigned char *nodes = NULL;
-    unsigned char *lanes = NULL;
+    unsigned char *fast = NULL;
     size_t nodes_size = 0;
-    size_t lanes_size = 0;
+    size_t fast_size = 0;
     MYR_TRY(compile_nodes(desc, feature_map, column_count, &nodes, &nodes_size, err));
     MYR_AUTO(myr_mem) owned = nodes;
-    if (form != MYR_FORM_NODES) MYR_TRY(myr_lanes_build(nodes, form == MYR_FORM_LANES, &lanes, &lanes_size, err));
-    if (lanes == NULL) owned = NULL;
-    *out_bytes = lanes != NULL ? lanes : nodes;
-    *out_size = lanes != NULL ? lanes_size : nodes_size;
+    bool lanes = form == MYR_FORM_LANES || (form == MYR_FORM_AUTO && !myr_large_is_better(nodes));
+    if (lanes) MYR_TRY(myr_lanes_build(nodes, form == MYR_FORM_LANES, &fast, &fast_size, err));
+    if (fast == NULL && (form == MYR_FORM_AUTO || form == MYR_FORM_LARGE)) {
+        MYR_TRY(myr_large_build(nodes, form == MYR_FORM_LARGE, &fast, &fast_size, err));
+    }
+    if (fast == NULL) owned = NULL;
+    *out_bytes = fast != NULL ? fast : nodes;
+    *out_size = fast != NULL ? fast_size : nodes_size;
     return MYR_OK;
 }
 

@@ -5,7 +5,7 @@
  */
 #include <math.h>
 
-#include "model/lanes.h"
+#include "model/lanes_check.h"
 
 typedef struct lcheck_ctx {
     const model_header *h;
@@ -35,22 +35,20 @@ static myr_rc lcheck_zeros(const lcheck_ctx *c, uint64_t from, uint64_t to)
 /* ---- columns ---- */
 
 /* Keys of one column: sorted, with their lows, padded, and the pivots the last of each block. */
-static myr_rc lcheck_keys(const lcheck_ctx *c, const lanes_column *column, uint32_t j)
+static myr_rc lcheck_keys(const lanes_numbers *n, const lanes_column *column, uint32_t j, myr_err *err)
 {
-    const int32_t *pivots = (const int32_t *)(c->bytes + c->map.keys_at) + (size_t)column->key_block * LANES_BLOCK;
+    const int32_t *pivots = n->keys + (size_t)column->key_block * LANES_BLOCK;
     uint32_t block_count = column->rank_count / LANES_BLOCK + 1u;
     const int32_t *keys = pivots + (block_count > 1 ? LANES_BLOCK : 0);
-    const unsigned char *codes = c->bytes + c->map.lows_at + column->low_first;
-    const uint32_t *lows = (const uint32_t *)(c->bytes + (c->h->book_count > 0 ? c->map.book_at : c->map.lows_at));
-    bool wide = c->h->calc == MYR_CALC_F64;
+    const unsigned char *codes = n->low_codes + column->low_first;
     bool bad = false;
     int64_t before = 0;
     for (uint32_t r = 0; r < column->rank_count; r++) {
-        uint32_t at = c->h->book_count > 0 ? codes[r] : column->low_first + r;
-        if (wide && c->h->book_count > 0 && at >= c->h->book_count) {
-            MYR_FAIL(c->err, BAD_FORMAT, "model: column %u, threshold %u: code %u of %u", j, r, at, c->h->book_count);
+        uint32_t at = n->book_count > 0 ? codes[r] : column->low_first + r;
+        if (!n->single && n->book_count > 0 && at >= n->book_count) {
+            MYR_FAIL(err, BAD_FORMAT, "model: column %u, threshold %u: code %u of %u", j, r, at, n->book_count);
         }
-        int64_t order = (int64_t)keys[r] * ((int64_t)1 << 32) + (wide ? (int64_t)lows[at] : 0);
+        int64_t order = (int64_t)keys[r] * ((int64_t)1 << 32) + (n->single ? 0 : (int64_t)n->lows[at]);
         bad |= (r > 0 && order <= before) || keys[r] == LANES_KEY_PAD;
         before = order;
     }
@@ -60,53 +58,61 @@ static myr_rc lcheck_keys(const lcheck_ctx *c, const lanes_column *column, uint3
     for (uint32_t b = 0; block_count > 1 && b < LANES_BLOCK; b++) {
         bad |= pivots[b] != (b + 1 < block_count ? keys[b * LANES_BLOCK + LANES_BLOCK - 1] : LANES_KEY_PAD);
     }
-    if (bad)
-        MYR_FAIL(c->err, BAD_FORMAT, "model: column %u: its %u thresholds are not in order", j, column->rank_count);
+    if (bad) MYR_FAIL(err, BAD_FORMAT, "model: column %u: its %u thresholds are not in order", j, column->rank_count);
     return MYR_OK;
 }
 
-static myr_rc lcheck_columns(const lcheck_ctx *c)
+static myr_rc lcheck_book(const lanes_numbers *n, myr_err *err)
 {
-    const lanes_column *columns = (const lanes_column *)(c->bytes + c->map.columns_at);
+    bool bad = n->book_count > LANES_BOOK_MAX || n->book_count > n->low_count;
+    for (uint32_t k = 1; !bad && k < n->book_count; k++) {
+        bad = n->lows[k] <= n->lows[k - 1];
+    }
+    if (bad)
+        MYR_FAIL(err, BAD_FORMAT, "model: the book of %u for %u lows is not in order", n->book_count, n->low_count);
+    return MYR_OK;
+}
+
+myr_rc myr_lanes_check_columns(const lanes_numbers *n, myr_err *err)
+{
     uint32_t blocks = 0;
     uint32_t lows = 0;
     unsigned flags = 0;
-    for (uint32_t j = 0; j < c->h->numeric_columns; j++) {
-        const lanes_column *column = &columns[j];
+    MYR_TRY(lcheck_book(n, err));
+    for (uint32_t j = 0; j < n->numeric_columns; j++) {
+        const lanes_column *column = &n->columns[j];
         bool same = (column->flags & LANES_SAME) != 0;
         flags |= column->flags;
-        if (column->feature >= c->h->column_count) {
-            MYR_FAIL(c->err, BAD_FORMAT, "model: byte column %u: column %u of %u", j, column->feature,
-                     c->h->column_count);
+        if (column->feature >= n->column_count) {
+            MYR_FAIL(err, BAD_FORMAT, "model: byte column %u: column %u of %u", j, column->feature, n->column_count);
         }
         if ((column->flags & ~(LANES_ZERO | LANES_SAME)) != 0 || !lcheck_is_zero(column->pad, sizeof column->pad)) {
-            MYR_FAIL(c->err, BAD_FORMAT, "model: byte column %u: flags 0x%x or padding", j, column->flags);
+            MYR_FAIL(err, BAD_FORMAT, "model: byte column %u: flags 0x%x or padding", j, column->flags);
         }
         if (same) {
             if (j == 0 || column[-1].feature != column->feature || column[-1].rank_count != column->rank_count ||
                 column[-1].key_block != column->key_block || column[-1].low_first != column->low_first) {
-                MYR_FAIL(c->err, BAD_FORMAT, "model: byte column %u is not like the one before", j);
+                MYR_FAIL(err, BAD_FORMAT, "model: byte column %u is not like the one before", j);
             }
             continue;
         }
         uint32_t block_count = column->rank_count / LANES_BLOCK + 1u;
         block_count += block_count > 1;
-        if (column->key_block != blocks || block_count > c->h->key_blocks - blocks || column->low_first != lows ||
+        if (column->key_block != blocks || block_count > n->key_blocks - blocks || column->low_first != lows ||
             column->rank_count == 0 || column->rank_count > LANES_RANKS_MAX ||
-            (c->h->calc == MYR_CALC_F64 && column->rank_count > c->h->low_count - lows)) {
-            MYR_FAIL(c->err, BAD_FORMAT, "model: byte column %u: %u thresholds at block %u, %u of %u lows", j,
-                     column->rank_count, column->key_block, column->low_first, c->h->low_count);
+            (!n->single && column->rank_count > n->low_count - lows)) {
+            MYR_FAIL(err, BAD_FORMAT, "model: byte column %u: %u thresholds at block %u, %u of %u lows", j,
+                     column->rank_count, column->key_block, column->low_first, n->low_count);
         }
-        MYR_TRY(lcheck_keys(c, column, j));
+        MYR_TRY(lcheck_keys(n, column, j, err));
         blocks += block_count;
         lows += column->rank_count;
     }
-    if (((flags & LANES_ZERO) != 0) != ((c->h->flags & MODEL_SPECIAL) != 0)) {
-        MYR_FAIL(c->err, BAD_FORMAT, "model: flags 0x%x do not fit its columns", c->h->flags);
-    }
-    if (blocks != c->h->key_blocks || (c->h->calc == MYR_CALC_F64 ? lows : 0) != c->h->low_count) {
-        MYR_FAIL(c->err, BAD_FORMAT, "model: %u key blocks and %u lows, %u and %u used", c->h->key_blocks,
-                 c->h->low_count, blocks, lows);
+    if (((flags & LANES_ZERO) != 0) != n->special)
+        MYR_FAIL(err, BAD_FORMAT, "model: its flags do not fit its columns (special %d)", n->special);
+    if (blocks != n->key_blocks || (n->single ? 0 : lows) != n->low_count) {
+        MYR_FAIL(err, BAD_FORMAT, "model: %u key blocks and %u lows, %u and %u used", n->key_blocks, n->low_count,
+                 blocks, lows);
     }
     return MYR_OK;
 }
@@ -127,19 +133,6 @@ static myr_rc lcheck_sets(const lcheck_ctx *c)
                      set->word_first, c->h->word_count);
         }
     }
-    return MYR_OK;
-}
-
-static myr_rc lcheck_book(const lcheck_ctx *c)
-{
-    const uint32_t *book = (const uint32_t *)(c->bytes + c->map.book_at);
-    bool bad = c->h->book_count > LANES_BOOK_MAX || c->h->book_count > c->h->low_count;
-    for (uint32_t k = 1; !bad && k < c->h->book_count; k++) {
-        bad = book[k] <= book[k - 1];
-    }
-    if (bad)
-        MYR_FAIL(c->err, BAD_FORMAT, "model: the book of %u for %u lows is not in order", c->h->book_count,
-                 c->h->low_count);
     return MYR_OK;
 }
 
@@ -341,8 +334,18 @@ myr_rc myr_lanes_check(const model_header *h, const unsigned char *bytes, myr_er
     MYR_TRY(lcheck_zeros(&c, c.map.entries_end, c.map.leaves_at));
     MYR_TRY(lcheck_zeros(&c, c.map.leaves_end, c.map.words_at));
     MYR_TRY(lcheck_zeros(&c, c.map.words_end, c.map.size));
-    MYR_TRY(lcheck_book(&c));
-    MYR_TRY(lcheck_columns(&c));
+    lanes_numbers numbers = {.column_count = h->column_count,
+                             .numeric_columns = h->numeric_columns,
+                             .key_blocks = h->key_blocks,
+                             .low_count = h->low_count,
+                             .book_count = h->book_count,
+                             .single = h->calc == MYR_CALC_F32,
+                             .special = (h->flags & MODEL_SPECIAL) != 0,
+                             .columns = (const lanes_column *)(bytes + c.map.columns_at),
+                             .keys = (const int32_t *)(bytes + c.map.keys_at),
+                             .low_codes = bytes + c.map.lows_at,
+                             .lows = (const uint32_t *)(bytes + (h->book_count > 0 ? c.map.book_at : c.map.lows_at))};
+    MYR_TRY(myr_lanes_check_columns(&numbers, err));
     MYR_TRY(lcheck_sets(&c));
     MYR_TRY(lcheck_numbers(&c));
     return lcheck_groups(&c);

@@ -37,7 +37,8 @@ enum {
     MODEL_NAMES = 8,   /* header flags: sections that follow the model (section.h) */
     MODEL_EXPLAIN = 16,
     MODEL_SECTIONS = MODEL_NAMES | MODEL_EXPLAIN,
-    MODEL_LINES = 32 /* header flag: some leaf is a line; nodes only */
+    MODEL_LINES = 32, /* header flag: some leaf is a line; nodes only */
+    MODEL_LARGE = 64  /* header flag: the trees lie as large.h says */
 };
 
 enum {
@@ -182,7 +183,8 @@ typedef struct model_lines_used {
     uint32_t lines, terms;
 } model_lines_used;
 
-/* Check the lines of a tree, if it has any, and add them to the header's counts and flags. Errors: BAD_INPUT, TOO_LARGE. */
+/* Check the lines of a tree, if it has any, and add them to the header's counts and flags. Errors: BAD_INPUT,
+ * TOO_LARGE. */
 myr_rc myr_lines_count(const myr_model_desc *desc, uint32_t tree_idx, model_header *h, myr_err *err);
 /* Write the next line, and its number into the leaf's node. */
 void myr_lines_write(const myr_leaf_line *line, const uint32_t *feature_map, const model_map *map, unsigned char *bytes,

@@ -13,10 +13,10 @@
 #include "base/base.h"
 
 /* Limits of one model. Each is checked by compile and by check, and named in the message. */
-#define MYR_TREES_MAX       1000000
-#define MYR_TREE_LEAVES_MAX (1 << 24)
-#define MYR_CATEGORY_MAX    (1 << 24) /* largest category number of a split, exclusive */
-#define MYR_MODEL_ALIGN     64
+#define MYR_TREES_MAX         1000000
+#define MYR_TREE_LEAVES_MAX   (1 << 24)
+#define MYR_CATEGORY_MAX      (1 << 24) /* largest category number of a split, exclusive */
+#define MYR_MODEL_ALIGN       64
 #define MYR_EXPLAIN_DEPTH_MAX 1024 /* splits above a leaf; a model with a deeper tree is not explained */
 
 /* ---- a model described ---- */
@@ -137,15 +137,15 @@ typedef struct myr_model_desc {
     /* MYR_MODEL_TREES */
     const myr_tree *trees;
     uint32_t tree_count;
-    /* MYR_MODEL_LINEAR: margin k = base_margins[k] + sum over j ascending of weights[k * feature_count + j] * x[j]; a NaN
-     * is read as fills[j] */
+    /* MYR_MODEL_LINEAR: margin k = base_margins[k] + sum over j ascending of weights[k * feature_count + j] * x[j]; a
+     * NaN is read as fills[j] */
     const double *weights;                /* margin_count * feature_count */
     const double *fills;                  /* feature_count, or NULL: a NaN gives NaN, in F32 it is left out */
     const myr_category_names *categories; /* feature_count, or NULL: no feature has names */
 } myr_model_desc;
 
 /* Which form compile writes. AUTO takes the one that predicts faster; tests ask for one of the others. */
-typedef enum myr_model_form { MYR_FORM_AUTO, MYR_FORM_NODES, MYR_FORM_LANES } myr_model_form;
+typedef enum myr_model_form { MYR_FORM_AUTO, MYR_FORM_NODES, MYR_FORM_LANES, MYR_FORM_LARGE } myr_model_form;
 
 typedef struct myr_compile_opts {
     myr_model_form form;

@@ -8,13 +8,13 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/lanes.h"
+#include "model/large.h"
 
 typedef struct predict_ctx {
     model_header h;
     const unsigned char *bytes;
     const double *bases;
-    bool lanes;
+    bool lanes, large;
 } predict_ctx;
 
 /* A copy of the header that is whole. */
@@ -27,6 +27,11 @@ static bool predict_open(const myr_model *model, predict_ctx *c)
     if (magic != MODEL_MAGIC || c->h.magic != MODEL_MAGIC) return false;
     c->bytes = bytes;
     c->lanes = (c->h.flags & MODEL_LANES) != 0;
+    c->large = (c->h.flags & MODEL_LARGE) != 0;
+    if (c->large) {
+        c->bases = myr_large_bases(&c->h, bytes);
+        return c->bases != NULL;
+    }
     c->bases = (const double *)(bytes + (c->lanes ? lanes_map_of(&c->h).bases_at : model_map_of(&c->h).bases_at));
     return true;
 }
@@ -46,7 +51,9 @@ static void predict_margins(const predict_ctx *c, const double *rows, size_t row
             margins[i * width + k] = c->bases[k];
         }
     }
-    if (c->lanes) {
+    if (c->large) {
+        myr_large_margins(&c->h, c->bytes, rows, row_stride, row_count, margins);
+    } else if (c->lanes) {
         myr_lanes_margins(&c->h, c->bytes, rows, row_stride, row_count, margins);
     } else {
         myr_model_walk(&c->h, c->bytes, rows, row_stride, row_count, margins);
@@ -134,7 +141,7 @@ void myr_model_get_info(const myr_model *model, myr_model_info *out)
                             .output_count = model_output_count(&c.h),
                             .tree_count = c.h.tree_count,
                             .leaf_count = c.h.kind != MYR_MODEL_TREES ? 0
-                                          : c.lanes                   ? c.h.item_count
+                                          : c.lanes || c.large        ? c.h.item_count
                                                                       : c.h.item_count / 2,
                             .size_bytes = c.h.size_bytes};
 }
