@@ -433,15 +433,19 @@ static myr_rc lightgbm_check_end(lightgbm_ctx *c, myr_str sizes, size_t expected
     return MYR_OK;
 }
 
-/* Of what stands behind "end of trees", pandas categories alone are read: lightgbm_names.c */
+/* Of what stands behind the trees, pandas categories alone are read: lightgbm_names.c */
 static myr_rc lightgbm_trees(lightgbm_ctx *c)
 {
     myr_str sizes = c->head[HEAD_TREE_SIZES];
     myr_str line;
     size_t expected = c->reader.at;
+    bool is_v2 = myr_str_is(myr_str_trim(c->head[HEAD_VERSION]), "v2"); /* 2.1 ends its trees with the next heading */
     while (myr_lightgbm_line(&c->reader, &line)) {
         if (line.size == 0) continue;
         if (myr_str_is(line, "end of trees")) return lightgbm_check_end(c, sizes, expected);
+        if (is_v2 && myr_str_is(line, "feature importances:")) {
+            return lightgbm_check_end(c, sizes, expected + 1); /* an empty line stands before it */
+        }
         if (!myr_str_starts_with(line, "Tree=")) {
             MYR_FAIL(c->err, BAD_FORMAT, "%s:%u: expected Tree=%u or \"end of trees\": %.*s", c->file, c->reader.line,
                      c->tree_count, MYR_STR_ARG(line));

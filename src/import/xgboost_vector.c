@@ -1,6 +1,6 @@
 /*
  * Trees whose leaves are vectors (multi_strategy=multi_output_tree): one value per output. Such a tree becomes one tree
- * per output, all with the same splits, covers and numbers of leaves. Up to XGBoost 3.0 the values stand in
+ * per output, all with the same splits, covers and numbers of leaves. Up to XGBoost 3.1 the values stand in
  * base_weights, by node; since then in leaf_weights, by the number that a leaf has for its right child.
  */
 #include "import/xgboost.h"

@@ -31,8 +31,10 @@ class Parity:
         self.program = str(program)
         self.directory = directory
 
-    def predict(self, model, rows, margins=False):
-        """Import `model` (a path, or the file's bytes or text), predict rows; one row of values per row."""
+    def predict(self, model, rows, margins=False, rounds=None):
+        """Import `model` (a path, or the file's bytes or text), predict rows; one row of values per row.
+
+        rounds: (first, count) of the boosting rounds to keep."""
         if isinstance(model, str) and "\n" in model:
             model = model.encode()
         if isinstance(model, (bytes, bytearray)):
@@ -45,7 +47,11 @@ class Parity:
         rows.tofile(rows_path)
         out_path.unlink(missing_ok=True)
         command = [self.program, str(model), str(rows_path), str(rows.shape[1]), str(out_path)]
-        done = subprocess.run(command + (["--margins"] if margins else []), capture_output=True, text=True, timeout=120)
+        if margins or rounds:
+            command.append("--margins" if margins else "value")
+        if rounds:
+            command += [str(rounds[0]), str(rounds[1])]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         if done.returncode in (65, 69):
             raise Refused(done.stderr.strip())
         assert done.returncode == 0, f"{command}: exit {done.returncode}: {done.stderr}"

@@ -24,16 +24,24 @@ OLD = [
     ("onehot", {"objective": "binary:hinge", "max_cat_to_onehot": 100}, {1: 6}),
     ("pruned", {"objective": "reg:pseudohubererror", "tree_method": "exact", "gamma": 3.0, "max_depth": 6}, {}),
     ("targets", {"objective": "reg:squarederror"}, {}),
+    ("dart", {"objective": "reg:tweedie", "booster": "dart", "rate_drop": 0.6, "one_drop": 1}, {}),
+    ("gblinear", {"objective": "binary:logistic", "booster": "gblinear", "updater": "coord_descent"}, {}),
+    ("gblinear3", {"objective": "multi:softprob", "num_class": 3, "booster": "gblinear", "updater": "coord_descent"}, {}),
+    ("vector-targets", {"objective": "reg:squarederror", "multi_strategy": "multi_output_tree"}, {}),
+    ("cox", {"objective": "survival:cox"}, {}),
+    ("quantiles", {"objective": "reg:quantileerror", "quantile_alpha": [0.1, 0.9]}, {}),
 ]
+SINCE_2 = {"vector-targets", "quantiles"}
 
 
 def make(name, params, categorical, rounds, rows):
     rng = np.random.default_rng(len(name) * 131 + rows)
     x = models.features(rng, rows, 4, categorical)
-    y = models.labels(rng, params["objective"], x, 2 if name == "targets" else 1)
+    y = models.labels(rng, params["objective"], x, 2 if name.endswith("targets") else 1)
     data = models.matrix(x, categorical, ["store", "brand", "prix é", "week"])
     data.set_label(y)
-    params = {"nthread": 1, "max_depth": 3, "tree_method": "hist", "seed": 7, **params}
+    trees = {} if params.get("booster") == "gblinear" else {"max_depth": 3, "tree_method": "hist"}
+    params = {"nthread": 1, "seed": 7, **trees, **params}
     return xgb.train(params, data, rounds)
 
 
@@ -41,6 +49,8 @@ def old():
     out = HERE / "data"
     out.mkdir(exist_ok=True)
     for i, (name, params, categorical) in enumerate(OLD):
+        if name in SINCE_2 and models.is_version_1():
+            continue
         booster = make(name, params, categorical, 2 if name == "softmax" else 4, 120)
         base = out / f"xgboost-{xgb.__version__}-{name}"
         booster.save_model(f"{base}.{'ubj' if i % 2 else 'json'}")

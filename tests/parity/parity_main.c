@@ -1,7 +1,7 @@
 /*
- * myr_parity MODEL ROWS COLUMNS OUT [--margins | OUTPUT]: import a model file, predict, and write what came out. ROWS
- * and OUT are raw little-endian doubles, row-major; the columns are the model's features in their own order. For parity
- * tests alone.
+ * myr_parity MODEL ROWS COLUMNS OUT [--margins | OUTPUT [FIRST ITERATIONS]]: import a model file (or some of its
+ * rounds), predict, and write what came out. ROWS and OUT are raw little-endian doubles, row-major; the columns are the
+ * model's features in their own order. For parity tests alone.
  */
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +28,8 @@ static myr_rc parity_write(const char *path, const double *values, size_t count,
     return MYR_OK;
 }
 
-static myr_rc parity_run(char **argv, uint32_t column_count, myr_output output, myr_err *err)
+static myr_rc parity_run(char **argv, uint32_t column_count, myr_output output, const myr_import_opts *import_opts,
+                         myr_err *err)
 {
     MYR_AUTO(myr_mem) file = NULL;
     MYR_AUTO(myr_mem) rows = NULL;
@@ -42,7 +43,7 @@ static myr_rc parity_run(char **argv, uint32_t column_count, myr_output output, 
     myr_compile_opts opts = {.explain = output == MYR_OUTPUT_LEAF || output == MYR_OUTPUT_CONTRIBUTION};
     MYR_TRY(myr_file_read(argv[1], MYR_FILE_BYTES_MAX, &text, &size, err));
     file = text;
-    MYR_TRY(myr_import(argv[1], text, size, NULL, 0, &imported, err));
+    MYR_TRY(myr_import_with(argv[1], text, size, import_opts, &imported, err));
     if (imported->feature_count > column_count) {
         MYR_FAIL(err, BAD_INPUT, "%s has %u features, the rows %u", argv[1], imported->feature_count, column_count);
     }
@@ -67,14 +68,21 @@ int main(int argc, char **argv)
 {
     myr_err err = {0};
     uint64_t columns = 0;
-    myr_output output = argc == 6 && strcmp(argv[5], "--margins") == 0 ? MYR_OUTPUT_MARGIN : MYR_OUTPUT_VALUE;
+    uint64_t first = 0;
+    uint64_t rounds = 0;
+    bool has_output = argc == 6 || argc == 8;
+    myr_output output = has_output && strcmp(argv[5], "--margins") == 0 ? MYR_OUTPUT_MARGIN : MYR_OUTPUT_VALUE;
     bool known = argc == 5 || output == MYR_OUTPUT_MARGIN;
-    if (argc == 6 && !known) known = myr_output_parse(myr_str_of(argv[5]), &output);
+    if (has_output && !known) known = myr_output_parse(myr_str_of(argv[5]), &output);
+    if (argc == 8)
+        known =
+            known && myr_parse_uint64(myr_str_of(argv[6]), &first) && myr_parse_uint64(myr_str_of(argv[7]), &rounds);
     if (!known || !myr_parse_uint64(myr_str_of(argv[3]), &columns) || columns > MYR_FEATURES_MAX) {
-        fprintf(stderr, "usage: myr_parity MODEL ROWS.f64 COLUMNS OUT.f64 [--margins | OUTPUT]\n");
+        fprintf(stderr, "usage: myr_parity MODEL ROWS.f64 COLUMNS OUT.f64 [--margins | OUTPUT [FIRST ITERATIONS]]\n");
         return 64;
     }
-    myr_rc rc = parity_run(argv, (uint32_t)columns, output, &err);
+    const myr_import_opts opts = {.first_iteration = (uint32_t)first, .iterations = (uint32_t)rounds};
+    myr_rc rc = parity_run(argv, (uint32_t)columns, output, &opts, &err);
     if (rc != MYR_OK) fprintf(stderr, "%s: %s\n", myr_rc_name(rc), err.message);
     return myr_rc_exit(rc);
 }

@@ -1,9 +1,11 @@
 """LightGBM text models: our predictions equal Booster.predict of the same file, bit for bit.
 
+Files of older versions lie in data/ with what their own library said (make_lightgbm_data.py).
 Models are trained here, with odd settings drawn from a seed, and some are edited afterwards so that thresholds and
 missing types stand where training does not put them. Rows hold what breaks comparisons: NaN, infinities, zeros of both
 signs, denormals, the edges of LightGBM's zero band, thresholds and their neighbours, categories and what is none.
 """
+import pathlib
 import re
 
 import numpy as np
@@ -21,6 +23,11 @@ ODD = [np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, -5e-324, 1e-310, -1e-310, 1e-
 OBJECTIVES = ["regression", "regression_sqrt", "regression_l1", "huber", "fair", "quantile", "mape", "poisson", "gamma",
               "tweedie", "binary", "multiclass", "multiclassova", "cross_entropy", "cross_entropy_lambda", "lambdarank",
               "rank_xendcg", "custom", "custom_classes"]
+
+
+LINEAR = {"regression", "regression_sqrt", "huber", "fair", "poisson", "gamma", "tweedie", "binary", "multiclass",
+          "multiclassova", "cross_entropy", "lambdarank", "custom"}
+HERE = pathlib.Path(__file__).resolve().parent
 
 
 def draw_table(rng, feature_count, row_count):
@@ -56,7 +63,11 @@ def draw_params(rng, objective):
               "min_data_per_group": 1, "cat_smooth": 1.0, "max_cat_to_onehot": int(rng.choice([1, 4])),
               "boost_from_average": bool(rng.random() < 0.7)}
     boosting = rng.choice(["gbdt", "gbdt", "gbdt", "dart", "rf"])
-    if boosting == "rf" and not objective.startswith("custom"):
+    if objective in LINEAR and rng.random() < 0.3:
+        params.update(linear_tree=True, zero_as_missing=False, linear_lambda=float(rng.choice([0, 0.01, 1.0])))
+    elif boosting != "rf" and rng.random() < 0.05:
+        params.update(data_sample_strategy="goss")
+    if boosting == "rf" and "linear_tree" not in params and not objective.startswith("custom"):
         params.update(boosting="rf", bagging_freq=1, bagging_fraction=0.6, feature_fraction=0.8)
     elif boosting == "dart":
         params.update(boosting="dart", drop_rate=0.3)
@@ -159,19 +170,31 @@ def draw_rows(rng, model, feature_count, row_count=250):
     return rows
 
 
-def compare(parity, model, rows, what):
+def draw_rounds(rng, model):
+    """Some of the rounds, for one model in six; else None."""
+    trees = model.count("\nTree=") // int(re.search(r"num_tree_per_iteration=(\d+)", model)[1])
+    if trees == 0 or rng.random() > 1 / 6:
+        return None
+    first = int(rng.integers(0, trees))
+    return first, int(rng.integers(1, trees - first + 1))
+
+
+def compare(parity, model, rows, what, rounds=None):
     booster = lgb.Booster(model_str=model)
+    some = rounds or (0, None)
     for raw in (False, True):
-        want = booster.predict(rows, raw_score=raw, num_threads=1).reshape(len(rows), -1)
+        want = booster.predict(rows, raw_score=raw, num_threads=1, start_iteration=some[0], num_iteration=some[1])
+        want = want.reshape(len(rows), -1)
         if raw and "\naverage_output\n" in model:
-            want = want / (booster.num_trees() // want.shape[1])  # LightGBM gives the sum, our margins are averages
-        got = parity.predict(model, rows, margins=raw)
+            kept = some[1] or booster.num_trees() // want.shape[1]
+            want = want / kept  # LightGBM gives the sum, our margins are averages
+        got = parity.predict(model, rows, margins=raw, rounds=rounds)
         same = same_bits(got, want)
         assert same.all(), (f"{what}, raw_score={raw}: {np.count_nonzero(~same)} of {same.size} differ, first in row "
                             f"{rows[np.argwhere(~same)[0][0]]!r}: {got[~same][0]!r} instead of {want[~same][0]!r}")
 
 
-BATCHES = 15
+BATCHES = 25
 MODELS_PER_BATCH = 20
 
 
@@ -183,7 +206,8 @@ def test_predictions_equal_lightgbm(parity, factor, batch):
         feature_count = int(re.search(r"max_feature_idx=(\d+)", model)[1]) + 1
         if seed % 3 == 0:
             model = edit(model, scramble(rng))
-        compare(parity, model, draw_rows(rng, model, feature_count), f"seed {seed}, {objective}")
+        rounds = draw_rounds(rng, model)
+        compare(parity, model, draw_rows(rng, model, feature_count), f"seed {seed}, {objective}, {rounds}", rounds)
 
 
 def test_the_models_cover_what_they_should():
@@ -197,9 +221,12 @@ def test_the_models_cover_what_they_should():
         seen.update(["single leaf"] if "\nnum_leaves=1\n" in model else [])
         seen.update(["average"] if "\naverage_output\n" in model else [])
         seen.update(["sqrt"] if re.search("objective=.* sqrt", model) else [])
+        seen.update(["linear", *(["terms"] if re.search("num_features=.*[1-9]", model) else [])]
+                    if "\nis_linear=1\n" in model else [])
         seen.update(["no objective"] if "objective=" not in model.split("Tree=")[0] else [])
     wanted = {o for o in OBJECTIVES if not o.startswith("custom") and o != "regression_sqrt"}
-    wanted |= {"missing 0", "missing 1", "missing 2", "categorical", "single leaf", "average", "sqrt", "no objective"}
+    wanted |= {"missing 0", "missing 1", "missing 2", "categorical", "single leaf", "average", "sqrt", "no objective",
+               "linear", "terms"}
     assert wanted <= seen, wanted - seen
 
 
@@ -232,13 +259,36 @@ def test_versions_and_line_ends(parity):
         parity.predict(model.replace("version=v4", "version=v5"), rows)
 
 
-def test_linear_trees_are_refused(parity):
-    rng = np.random.default_rng(6)
-    table = rng.normal(size=(200, 3))
-    params = {"verbose": -1, "num_threads": 1, "linear_tree": True}
-    model = lgb.train(params, lgb.Dataset(table, table[:, 0], params=params), 3).model_to_string()
-    with pytest.raises(Refused, match="linear trees are not supported"):
-        parity.predict(model, table)
+OLD = sorted(p.name for p in (HERE / "data").glob("lightgbm-*.txt"))
+
+
+@pytest.mark.parametrize("path", OLD)
+def test_files_of_older_versions(parity, path):
+    """What the library that wrote the file said, and what this one says."""
+    expected = np.load((HERE / "data" / path).with_suffix(".npz"))
+    text = (HERE / "data" / path).read_text()
+    got = parity.predict(text, expected["rows"])
+    assert same_bits(got, expected["values"].reshape(got.shape)).all()
+    compare(parity, text, expected["rows"], path)
+
+
+def test_there_are_files_of_older_versions():
+    assert {name.split("-")[1].rsplit(".", 1)[0] for name in OLD} >= {"2.1", "2.3", "3.0", "3.3", "4.0", "4.6"}
+
+
+def test_a_model_that_stopped_early_is_what_save_model_writes(parity):
+    rng = np.random.default_rng(8)
+    table = rng.normal(size=(400, 3))
+    label = table[:, 0] + 0.2 * rng.normal(size=400)
+    params = {"verbose": -1, "num_threads": 1, "learning_rate": 0.3, "num_leaves": 31, "min_data_in_leaf": 1}
+    data = lgb.Dataset(table[:200], label[:200])
+    booster = lgb.train(params, data, 60, valid_sets=[lgb.Dataset(table[200:], label[200:], reference=data)],
+                        callbacks=[lgb.early_stopping(5, verbose=False)], keep_training_booster=True)
+    assert 0 < booster.best_iteration < booster.num_trees()
+    want = booster.predict(table)  # the best iterations alone
+    assert same_bits(parity.predict(booster.model_to_string(), table)[:, 0], want).all()
+    whole = booster.model_to_string(num_iteration=-1)
+    assert same_bits(parity.predict(whole, table, rounds=(0, booster.best_iteration))[:, 0], want).all()
 
 
 def test_pandas_categories_are_read_as_their_codes(parity):

@@ -15,11 +15,11 @@ import pytest
 xgb = pytest.importorskip("xgboost")
 
 import xgboost_models as models  # noqa: E402
-from conftest import Refused, same_bits  # noqa: E402
+from conftest import same_bits  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 VALUE_TOLERANCE = 5e-7
-BATCHES = 20
+BATCHES = 50
 MODELS_PER_BATCH = 10
 
 
@@ -46,6 +46,12 @@ def try_seed(parity, seed):
     first, second = ("json", "ubj") if seed % 2 else ("ubj", "json")
     check_margins(parity.predict(bytes(booster.save_raw(first)), rows, margins=True),
                   booster.predict(data, output_margin=True), f"{what}, {first}")
+    if seed % 5 == 0 and " gblinear " not in what and booster.num_boosted_rounds() > 0:
+        total = booster.num_boosted_rounds()
+        begin = seed // 5 % total
+        end = begin + 1 + seed // 7 % (total - begin)
+        check_margins(parity.predict(bytes(booster.save_raw(second)), rows, margins=True, rounds=(begin, end - begin)),
+                      booster.predict(data, output_margin=True, iteration_range=(begin, end)), f"{what}, {begin}:{end}")
     check_values(parity.predict(bytes(booster.save_raw(second)), rows), booster.predict(data), f"{what}, {second}")
     return 1
 
@@ -68,6 +74,8 @@ def test_files_of_older_versions(parity, path):
 @pytest.mark.parametrize("path", sorted(p.name for p in (HERE / "data").glob("xgboost-*") if p.suffix != ".npz"))
 def test_this_version_reads_older_files_alike(path):
     """The rule "a file means what the newest library reads in it" costs old files nothing."""
+    if "-vector-" in path and path.split("-")[1] < "3.2":
+        pytest.skip("XGBoost 3.2 dies of vector leaves that were written before it; ours answer as their writer did")
     expected = np.load((HERE / "data" / path).with_suffix(".npz"))
     booster = xgb.Booster(model_file=str(HERE / "data" / path))
     kinds = booster.feature_types or []
@@ -124,24 +132,41 @@ def test_every_right_child_is_left_plus_one():
     """What the file names as right child is what XGBoost's loops, which take left + 1, walk to."""
     for seed in range(60, 90):
         booster, _, what = models.train(seed)
-        for tree in json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]["model"]["trees"]:
+        if "vector" in what:
+            continue  # the right child of a leaf is its vector's number there
+        for tree in models.trees_of(booster):
             left, right = np.array(tree["left_children"]), np.array(tree["right_children"])
             assert (right[left >= 0] == left[left >= 0] + 1).all(), what
 
 
-@pytest.mark.parametrize("params, message", [
-    ({"booster": "gblinear"}, 'booster "gblinear"'),
-    ({"booster": "dart", "rate_drop": 0.5}, 'booster "dart"'),
-    ({"multi_strategy": "multi_output_tree"}, "vector leaves"),
-])
-def test_what_is_not_read_is_named(parity, params, message):
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=(50, 3))
-    y = np.stack([x[:, 0], x[:, 1]], axis=1) if "multi_strategy" in params else x[:, 0]
-    booster = xgb.train({"nthread": 1, **params}, xgb.DMatrix(x, y), 2)
-    for format in ("json", "ubj"):
-        with pytest.raises(Refused, match=message):
-            parity.predict(bytes(booster.save_raw(format)), x)
+def test_the_models_cover_what_they_should():
+    """The generator is worth nothing if it never makes the odd boosters."""
+    seen = set()
+    for seed in range(150):
+        try:
+            booster, categorical, what = models.train(seed)
+        except xgb.core.XGBoostError:
+            continue
+        seen.add(what.split()[3])
+        seen.update(["categorical"] if categorical else [])
+        seen.update(["no round"] if " 0 rounds" in what else [])
+    assert {"dart", "gblinear", "vector", "hist", "approx", "exact", "categorical", "no round"} <= seen, seen
+
+
+def test_several_quantiles_and_the_rounds_of_the_scikit_learn_classes(parity):
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(300, 3))
+    y = x[:, 0] + 0.3 * rng.normal(size=300)
+    model = xgb.XGBRegressor(n_estimators=60, learning_rate=0.3, early_stopping_rounds=3, n_jobs=1)
+    model.fit(x[:150], y[:150], eval_set=[(x[150:], y[150:])], verbose=False)
+    best = model.best_iteration
+    raw = bytes(model.get_booster().save_raw("ubj"))
+    assert 0 < best + 1 < model.get_booster().num_boosted_rounds()
+    check_margins(parity.predict(raw, x, margins=True, rounds=(0, best + 1)), model.predict(x, output_margin=True), "best")
+    booster = xgb.train({"objective": "reg:quantileerror", "quantile_alpha": [0.05, 0.5, 0.95], "nthread": 1},
+                        xgb.QuantileDMatrix(x, y), 5)
+    check_margins(parity.predict(bytes(booster.save_raw("json")), x, margins=True),
+                  booster.predict(xgb.DMatrix(x), output_margin=True), "quantiles")
 
 
 def test_labels_that_are_all_zero(parity):

@@ -13,6 +13,7 @@ OBJECTIVES = [
 ]
 SINCE_2 = {"reg:quantileerror"}
 MULTI_TARGET = {"reg:squarederror", "reg:logistic", "binary:logistic", "reg:pseudohubererror"}
+LEAVES_REFRESHED = {"reg:absoluteerror", "reg:quantileerror"}  # these objectives need trees
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
@@ -66,6 +67,24 @@ def matrix(x, categorical, names=None):
     return xgb.DMatrix(x, feature_types=types, feature_names=names, enable_categorical=bool(categorical), nthread=1)
 
 
+def draw_booster(rng, params, objective, has_categories, targets):
+    """Make one model in three something other than plain trees; what it is."""
+    kind = rng.choice(["gbtree"] * 6 + ["dart", "gblinear", "vector"])
+    if kind == "dart":
+        params.update(booster="dart", rate_drop=float(rng.choice([0.2, 0.7])), one_drop=1,
+                      normalize_type=str(rng.choice(["tree", "forest"])))
+    elif kind == "gblinear" and not has_categories and objective not in LEAVES_REFRESHED:
+        for name in ("tree_method", "max_depth", "grow_policy", "max_leaves", "gamma", "min_child_weight",
+                     "max_cat_to_onehot", "num_parallel_tree", "subsample", "colsample_bynode"):
+            params.pop(name, None)
+        params.update(booster="gblinear", updater="coord_descent", reg_lambda=1.0)
+    elif kind == "vector" and not is_version_1() and (targets > 1 or objective.startswith("multi:")):
+        params.update(multi_strategy="multi_output_tree", tree_method="hist")
+    else:
+        return params["tree_method"]
+    return kind
+
+
 def train(seed):
     """-> booster, categorical {column: categories}, a line that says what it is."""
     rng = np.random.default_rng(seed)
@@ -107,18 +126,24 @@ def train(seed):
         params["num_class"] = 3
     if objective == "reg:quantileerror":
         params["quantile_alpha"] = [[0.5], [0.1, 0.5, 0.9]][int(rng.integers(2))]
+    kind = draw_booster(rng, params, objective, bool(categorical), targets)
     if rng.random() < 0.3:
         params["base_score"] = float(rng.choice([0.5, 0.1, 0.97]))
     rounds = int(rng.choice([0, 1, 3, 10, 25], p=[0.04, 0.16, 0.3, 0.3, 0.2]))
     booster = xgb.train(params, data, rounds)
     booster.set_attr(best_iteration="0")  # Booster.predict pays no heed to it
-    return booster, categorical, f"seed {seed}: {objective} {params['tree_method']} {columns} columns {rounds} rounds"
+    return booster, categorical, f"seed {seed}: {objective} {kind} {columns} columns {rounds} rounds"
+
+
+def trees_of(booster):
+    part = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]
+    return part.get("gbtree", part)["model"].get("trees", [])
 
 
 def thresholds(booster):
     """column -> thresholds of its numeric splits."""
     found = {}
-    for tree in json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]["model"]["trees"]:
+    for tree in trees_of(booster):
         for left, column, value, kind in zip(tree["left_children"], tree["split_indices"], tree["split_conditions"],
                                              tree["split_type"]):
             if left >= 0 and not kind:

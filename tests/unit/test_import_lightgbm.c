@@ -137,6 +137,23 @@ TEST(lightgbm_reads_how_many_rows_passed_a_node)
     EXPECT(without->desc.trees[0].split_covers == NULL && without->desc.trees[0].leaf_covers == NULL);
 }
 
+TEST(lightgbm_2_1_ends_its_trees_with_the_next_heading)
+{
+    char old[TEXT_BYTES_MAX];
+    char text[TEXT_BYTES_MAX];
+    MYR_AUTO(myr_imported_ptr) m = NULL;
+    myr_err err = {0};
+    make_text(text, true, "version=v4", "version=v2");
+    char *end = strstr(text, "end of trees");
+    snprintf(old, sizeof old, "%.*s\nfeature importances:\nage=1\n", (int)(end - text), text);
+    EXPECT_RC(import_text(old, strlen(old), &m, &err), OK, &err);
+    EXPECT_INT(m->desc.tree_count, 2);
+    myr_imported *none = NULL;
+    memcpy(strstr(old, "version=v2"), "version=v3", strlen("version=v3"));
+    EXPECT_RC(import_text(old, strlen(old), &none, &err), BAD_FORMAT, &err);
+    EXPECT_HAS(err.message, "expected Tree=2 or \"end of trees\": feature importances:");
+}
+
 TEST(lightgbm_leaves_rounds_out)
 {
     char text[TEXT_BYTES_MAX];
