@@ -112,6 +112,21 @@ static myr_rc plan_take_features(import_job *job, const char *const *features, u
     return MYR_OK;
 }
 
+/* Values per row: what the compiled model says, since a transform may make more or fewer of its margins. */
+static myr_rc plan_output_count(const myr_imported *imported, uint32_t *out, myr_err *err)
+{
+    MYR_AUTO(myr_mem) bytes = NULL;
+    size_t size = 0;
+    const myr_model *model = NULL;
+    myr_model_info info;
+    MYR_TRY(myr_imported_compile(imported, (const char *const *)imported->feature_names, imported->feature_count, NULL,
+                                 (unsigned char **)&bytes, &size, err));
+    MYR_TRY(myr_model_check(bytes, size, &model, err));
+    myr_model_get_info(model, &info);
+    *out = info.output_count;
+    return MYR_OK;
+}
+
 /* The first item gives the number of outputs, and the features if the definition has none. */
 static myr_rc plan_signature(import_job *job, myr_err *err)
 {
@@ -122,7 +137,8 @@ static myr_rc plan_signature(import_job *job, myr_err *err)
         job->fleet.output_count = read.external.output_count;
         return plan_take_features(job, read.external.features, read.external.feature_count, err);
     }
-    job->fleet.output_count = imported->desc.transform == MYR_TRANSFORM_HARD_MAX ? 1 : imported->desc.margin_count;
+    myr_rc rc = plan_output_count(imported, &job->fleet.output_count, err);
+    if (rc != MYR_OK) return myr_err_prefix(err, rc, "%s: ", import_name(&job->given[0]));
     return plan_take_features(job, (const char *const *)imported->feature_names, imported->feature_count, err);
 }
 

@@ -21,6 +21,7 @@ from skl2onnx import to_onnx  # noqa: E402
 from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType  # noqa: E402
 from sklearn.cluster import KMeans  # noqa: E402
 from sklearn.compose import ColumnTransformer  # noqa: E402
+from sklearn.ensemble import GradientBoostingClassifier  # noqa: E402
 from sklearn.linear_model import LogisticRegression  # noqa: E402
 from sklearn.neural_network import MLPClassifier, MLPRegressor  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
@@ -295,6 +296,33 @@ def test_a_float16_input_is_refused_by_name(workspace):
     path.write_bytes(model.SerializeToString())
     code, message = workspace.fails("model", "import", path, "--fleet", "f", "--segment", "")
     assert code == 69 and "tiny" in message and "half.onnx" in message
+
+
+def test_classifiers_of_both_kinds_give_both_probabilities(workspace, table):
+    """Boosted trees become ours, a network does not; two classes are two values in both."""
+    x, y = table
+    trees = GradientBoostingClassifier(n_estimators=8, max_depth=3, random_state=1).fit(x, y > 0)
+    net = MLPClassifier(hidden_layer_sizes=(6,), max_iter=30, random_state=1).fit(x, y > 0)
+    contents = [to_onnx(m, x[:1], options={id(m): {"zipmap": False}}).SerializeToString() for m in (trees, net)]
+    for segment, content in enumerate(contents):
+        import_bytes(workspace, content, f"s={segment}")
+    algorithms = [m["algorithm"] for m in workspace.json("model", "list", "--fleet", "f")]
+    assert sorted(algorithms) == ["onnx", "onnxruntime"], algorithms
+    workspace.run("release", "create", "f")
+    segments = np.arange(300) % 2
+    got, report = batch(workspace, pd.DataFrame(x.astype(float), columns=FEATURES).assign(s=segments, id=np.arange(300)))
+    assert report["statuses"]["ok"] == 300
+    for k in range(2):
+        wanted = np.where(segments == 0, run(contents[0], {"X": x}, 1)[:, k], run(contents[1], {"X": x}, 1)[:, k])
+        same(got[f"prediction_{k}"], wanted.astype(np.float64))
+
+
+def test_version_says_which_library(workspace):
+    answer = workspace.json("version")
+    assert answer["onnxruntime"]["version"] and "libonnxruntime" in answer["onnxruntime"]["path"]
+    answer = workspace.json("version", env={"MYRIAD_RUNTIME_ONNX_LIBRARY": "/nowhere.so"})
+    assert answer["onnxruntime"]["version"] is None and "/nowhere.so" in answer["onnxruntime"]["error"]
+    assert "ONNX Runtime" in workspace.run("version").stdout
 
 
 # ---- external data ----
