@@ -5,7 +5,8 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 
-#define PACK_NAMES_SHOWN 20 /* of a diff, per kind, unless --all */
+#define PACK_NAMES_SHOWN  20 /* of a diff, per kind, unless --all */
+#define PACK_MODELS_ASKED 16 /* whether they hold explanations */
 
 /* ---- which pack ---- */
 
@@ -54,8 +55,19 @@ static uint64_t pack_unused_bytes(const myr_pack_contents *contents)
     return bytes;
 }
 
-static void info_text(const myr_pack_info *info, const myr_pack_contents *contents)
+/* A release is made one way or the other: the first models that have trees tell. */
+static bool pack_explains(const myr_pack *pack)
 {
+    for (uint32_t i = 0; i < myr_pack_get_info(pack)->model_count && i < PACK_MODELS_ASKED; i++) {
+        const myr_model *model = NULL;
+        if (myr_pack_model(pack, i, &model, NULL) == MYR_OK && myr_model_has_explanations(model)) return true;
+    }
+    return false;
+}
+
+static void info_text(const myr_pack *pack, const myr_pack_contents *contents)
+{
+    const myr_pack_info *info = myr_pack_get_info(pack);
     char size[32];
     char used[32];
     printf("%s release %lld, format %u: %u models, %u features, %u output%s\n", info->fleet, (long long)info->release,
@@ -73,11 +85,13 @@ static void info_text(const myr_pack_info *info, const myr_pack_contents *conten
                myr_format_bytes((int64_t)file->file_bytes, size, sizeof size),
                myr_format_bytes((int64_t)file->used_bytes, used, sizeof used), file->used_models);
     }
-    printf("unused %s\n", myr_format_bytes((int64_t)pack_unused_bytes(contents), size, sizeof size));
+    printf("unused %s\nexplanations %s\n", myr_format_bytes((int64_t)pack_unused_bytes(contents), size, sizeof size),
+           pack_explains(pack) ? "yes" : "no: myriad release create --explain");
 }
 
-static void info_json(const myr_pack_info *info, const myr_pack_contents *contents, myr_buf *out)
+static void info_json(const myr_pack *pack, const myr_pack_contents *contents, myr_buf *out)
 {
+    const myr_pack_info *info = myr_pack_get_info(pack);
     myr_buf_puts(out, "{\"fleet\":");
     myr_buf_json_string(out, myr_str_of(info->fleet));
     myr_buf_printf(out, ",\"release\":%lld,\"format\":%u,\"models\":%u,\"outputs\":%u,\"features\":[",
@@ -100,7 +114,8 @@ static void info_json(const myr_pack_info *info, const myr_pack_contents *conten
         myr_buf_printf(out, ",\"bytes\":%llu,\"used_bytes\":%llu,\"used_models\":%u}",
                        (unsigned long long)file->file_bytes, (unsigned long long)file->used_bytes, file->used_models);
     }
-    myr_buf_printf(out, "],\"unused_bytes\":%llu}", (unsigned long long)pack_unused_bytes(contents));
+    myr_buf_printf(out, "],\"unused_bytes\":%llu,\"explain\":%s}", (unsigned long long)pack_unused_bytes(contents),
+                   pack_explains(pack) ? "true" : "false");
 }
 
 static myr_rc info_print(const myr_cli *cli, const char *which, int64_t release, myr_err *err)
@@ -112,11 +127,11 @@ static myr_rc info_print(const myr_cli *cli, const char *which, int64_t release,
     MYR_TRY(pack_open(cli, which, release, &pack, err));
     MYR_TRY(myr_pack_list_files(pack, arena, &contents, err));
     if (!cli->json) {
-        info_text(myr_pack_get_info(pack), &contents);
+        info_text(pack, &contents);
         return MYR_OK;
     }
     MYR_AUTO(myr_buf) out = {0};
-    info_json(myr_pack_get_info(pack), &contents, &out);
+    info_json(pack, &contents, &out);
     MYR_TRY(myr_buf_check(&out, err));
     puts(out.data);
     return MYR_OK;
