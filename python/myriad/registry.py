@@ -196,9 +196,16 @@ class Registry:
 
     # ---- releases ----
 
-    def release(self, fleet: str, promote: bool = True) -> Release:
-        """Make a release of the newest versions, and let ``champion`` point to it."""
-        made = self._run("release", "create", fleet, *([] if promote else ["--no-promote"]))
+    def release(self, fleet: str, promote: bool = True, explain: bool | None = None) -> Release:
+        """Make a release of the newest versions, and let ``champion`` point to it.
+
+        ``explain=True``: with what the outputs ``"leaf"`` and ``"contribution"`` need, from now on; ``False``: without
+        it again, which is smaller.
+        """
+        flags = [] if promote else ["--no-promote"]
+        if explain is not None:
+            flags.append("--explain" if explain else "--no-explain")
+        made = self._run("release", "create", fleet, *flags)
         found = next(r for r in self.releases(fleet) if r.number == made["release"])
         return dataclasses.replace(found, new_models=made["new_models"], reused=made["reused"])
 

@@ -40,6 +40,40 @@ def test_models_of_each_library(registry):
     np.testing.assert_allclose(pack.predict(X, model="kind=linear"), linear.predict(X), rtol=1e-12)
 
 
+def test_a_release_that_explains(registry):
+    made = {f"kind={k}": lightgbm.train({"objective": "regression", "verbose": -1, "num_threads": 1, "seed": k}, lightgbm.Dataset(X, Y * k), 5) for k in (1, 2)}
+    registry.register_many("oj", made)
+    registry.release("oj")
+    with pytest.raises(myriad.Unsupported):
+        registry.open("oj").predict(X, model="kind=1", output="leaf")
+    registry.release("oj", explain=True)
+    pack = registry.open("oj")
+    frame = X.assign(kind=1 + np.arange(len(X)) % 2)
+    found = pack.predict(frame, output="contribution").to_numpy()
+    for k in (1, 2):
+        mine = (frame.kind == k).to_numpy()
+        np.testing.assert_allclose(found[mine], made[f"kind={k}"].predict(X[mine], pred_contrib=True), rtol=1e-10, atol=1e-12)
+        assert (pack.predict(X, model=f"kind={k}", output="leaf").to_numpy() == made[f"kind={k}"].predict(X, pred_leaf=True)).all()
+        assert (pack.predict(frame, output="margin").to_numpy()[mine] == made[f"kind={k}"].predict(X[mine], raw_score=True)).all()
+
+
+def test_scikit_learn_by_onnx(registry, monkeypatch):
+    pytest.importorskip("skl2onnx")
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.linear_model import LogisticRegression
+    forest = RandomForestRegressor(5, max_depth=4, random_state=1).fit(X, Y)
+    classes = LogisticRegression().fit(X, Y > 1)
+    registry.register(forest, "forest")
+    registry.register(classes, "classes")
+    registry.release("forest")
+    registry.release("classes")
+    np.testing.assert_allclose(registry.open("forest").predict(X), forest.predict(X), rtol=1e-5)
+    np.testing.assert_allclose(registry.open("classes").predict(X), classes.predict_proba(X), rtol=1e-5, atol=1e-7)
+    monkeypatch.setitem(__import__("sys").modules, "skl2onnx", None)
+    with pytest.raises(myriad.Unsupported, match="pip install skl2onnx"):
+        registry.register(forest, "forest")
+
+
 def test_tags_metrics_releases(registry):
     booster = lightgbm.train({"objective": "regression", "verbose": -1}, lightgbm.Dataset(X, Y), 5)
     other = lightgbm.train({"objective": "regression", "verbose": -1}, lightgbm.Dataset(X, Y), 6)
