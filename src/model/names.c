@@ -137,15 +137,13 @@ static double names_look_up(const names_view *view, const names_column *at, myr_
 {
     const names_entry *entries = view->entries + at->first;
     uint32_t hash = names_hash(kind, text);
-    uint32_t from = 0, to = at->count;
-    while (from < to) { /* the first entry whose hash is not below */
-        uint32_t middle = from + (to - from) / 2;
-        if (entries[middle].hash < hash) {
-            from = middle + 1;
-        } else {
-            to = middle;
-        }
+    uint32_t from = 0, left = at->count;
+    while (left > 1) { /* to the first entry whose hash is not below; without a branch that nothing could foretell */
+        uint32_t half = left / 2;
+        from += entries[from + half - 1].hash < hash ? half : 0;
+        left -= half;
     }
+    if (entries[from].hash < hash) from++;
     for (; from < at->count && entries[from].hash == hash; from++) {
         uint32_t word = entries[from].code;
         uint32_t code = word & NAMES_CODE_MASK;

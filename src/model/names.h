@@ -7,7 +7,7 @@
  *   ends            4 bytes a name: where its text ends, by column, then by code
  *   texts           one after the other, without gaps; then zeros to a multiple of 64
  *
- * A look-up halves the hashes of its column, which lie side by side, then compares one text: about 20 ns.
+ * A look-up halves the hashes of its column, which lie side by side, then compares one text.
  */
 #ifndef MYR_MODEL_NAMES_H
 #define MYR_MODEL_NAMES_H

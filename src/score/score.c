@@ -106,7 +106,7 @@ static myr_rc score_check_keys(const myr_scorer *scorer, const myr_score_rows *r
     return MYR_OK;
 }
 
-static myr_rc score_check(const myr_scorer *scorer, const myr_score_rows *rows, myr_err *err)
+static myr_rc score_check(const myr_scorer *scorer, const myr_score_rows *rows, bool *out_has_text, myr_err *err)
 {
     const myr_pack_info *info = scorer->info;
     if (rows->row_count < 0) {
@@ -124,7 +124,9 @@ static myr_rc score_check(const myr_scorer *scorer, const myr_score_rows *rows, 
         if (col == NULL || col->data.f64 == NULL) {
             MYR_FAIL(err, BAD_INPUT, "the feature '%s' is missing", info->features[i]);
         }
-        if (col->type != MYR_COL_DOUBLE && col->type != MYR_COL_TEXT) {
+        if (col->type == MYR_COL_TEXT) {
+            *out_has_text = true;
+        } else if (col->type != MYR_COL_DOUBLE) {
             MYR_FAIL(err, BAD_INPUT, "the feature '%s' is neither a column of doubles nor of texts", info->features[i]);
         }
     }
@@ -183,23 +185,34 @@ static const double *score_matrix(const myr_score_rows *rows, uint32_t feature_c
     return rows->features[0].data.f64;
 }
 
-/* Copy the features of some rows, side by side. text: NULL, or how texts become numbers; is_bad: the rows' marks. */
-static void score_gather(const score_call *call, const score_text *text, const uint32_t *order, uint32_t row_count,
-                         uint8_t *is_bad)
+/* Copy the features of some rows, side by side; columns of texts are left out. */
+static void score_gather(const score_call *call, const uint32_t *order, uint32_t row_count)
 {
     uint32_t feature_count = call->scorer->info->feature_count;
     for (uint32_t j = 0; j < feature_count; j++) {
         const myr_col *col = &call->rows->features[j];
-        if (col->type == MYR_COL_TEXT) {
-            myr_score_gather_text(text, j, order, row_count, call->scratch->block + j, is_bad);
-            continue;
-        }
+        if (col->type == MYR_COL_TEXT) continue;
         const double *cells = col->data.f64 + call->first_row * call->stride;
         const uint8_t *valid = col->valid == NULL ? NULL : col->valid + call->first_row;
         double *at = call->scratch->block + j;
         for (uint32_t i = 0; i < row_count; i++, at += feature_count) {
             *at = valid != NULL && valid[order[i]] == 0 ? NAN : cells[(int64_t)order[i] * call->stride];
         }
+    }
+}
+
+/* The columns of texts, as this model's codes. done: of the group's rows, how many came before. */
+static void score_gather_texts(const score_call *call, const myr_model *model, const uint32_t *order, uint32_t done,
+                               uint32_t row_count)
+{
+    score_text text = {.names = myr_model_names(model),
+                       .features = call->rows->features,
+                       .feature_count = call->scorer->info->feature_count,
+                       .first_row = call->first_row};
+    for (uint32_t j = 0; j < text.feature_count; j++) {
+        if (text.features[j].type != MYR_COL_TEXT) continue;
+        myr_score_gather_text(&text, j, order + done, row_count, call->scratch->block + j,
+                              call->scratch->is_bad + done);
     }
 }
 
@@ -242,14 +255,7 @@ static myr_row_status score_predict(const score_call *call, const score_group *g
     size_t width = score_model_width(call, model);
     if (width == 0) return MYR_ROW_NO_OUTPUT;
     const uint32_t *order = call->scratch->order + group->first;
-    uint8_t *is_bad = call->has_text ? call->scratch->is_bad : NULL;
-    score_text text = {.features = call->rows->features,
-                       .feature_count = call->scorer->info->feature_count,
-                       .first_row = call->first_row};
-    if (is_bad != NULL) {
-        text.names = myr_model_names(model);
-        memset(is_bad, 0, group->count);
-    }
+    if (call->has_text) memset(call->scratch->is_bad, 0, group->count);
     for (uint32_t done = 0; done < group->count;) {
         uint32_t row_count = group->count - done;
         row_count = row_count < call->block_rows ? row_count : call->block_rows;
@@ -260,7 +266,8 @@ static myr_row_status score_predict(const score_call *call, const score_group *g
             block = call->matrix + (call->first_row + order[done]) * call->stride;
             stride = (size_t)call->stride;
         } else {
-            score_gather(call, &text, order + done, row_count, is_bad != NULL ? is_bad + done : NULL);
+            score_gather(call, order + done, row_count);
+            if (call->has_text) score_gather_texts(call, model, order, done, row_count);
         }
         if (!score_block(call, model, block, stride, row_count)) return MYR_ROW_UNAVAILABLE;
         score_scatter(call, order + done, row_count, width);
@@ -366,7 +373,8 @@ myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr
                  const myr_score_out *out, myr_err *err)
 {
     MYR_ASSERT(scratch != NULL && out->values != NULL);
-    MYR_TRY(score_check(scorer, rows, err));
+    bool has_text = false;
+    MYR_TRY(score_check(scorer, rows, &has_text, err));
     myr_score_runner_begin(scratch);
     if (rows->row_count == 0) return MYR_OK;
     const myr_pack_info *info = scorer->info;
@@ -381,7 +389,6 @@ myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr
     block_rows = block_rows < chunk_rows ? block_rows : chunk_rows;
     MYR_TRY(myr_score_scratch_reserve(scratch, chunk_rows, (size_t)block_rows * info->feature_count, block_rows * width,
                                       err));
-    bool has_text = myr_score_has_text(rows, info->feature_count);
     if (has_text && !myr_score_bad_reserve(scratch, chunk_rows)) {
         MYR_FAIL(err, NO_MEMORY, "no memory to score %u rows", chunk_rows);
     }

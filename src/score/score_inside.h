@@ -74,9 +74,7 @@ void myr_score_group_rows(myr_score_scratch *scratch, const myr_scorer *scorer, 
 /* Room for the marks of a group's rows; false: no memory. */
 bool myr_score_bad_reserve(myr_score_scratch *scratch, uint32_t row_count);
 
-/* score_text.c: is one of the features a column of texts? */
-bool myr_score_has_text(const myr_score_rows *rows, uint32_t feature_count);
-/* What stays the same while the rows of one model are gathered. */
+/* score_text.c: what stays the same while the rows of one model are gathered. */
 typedef struct score_text {
     const myr_names *names; /* of the model; NULL: it has none */
     const myr_col *features;

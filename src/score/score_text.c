@@ -5,14 +5,6 @@
  */
 #include "score/score_inside.h"
 
-bool myr_score_has_text(const myr_score_rows *rows, uint32_t feature_count)
-{
-    for (uint32_t j = 0; j < feature_count; j++) {
-        if (rows->features[j].type == MYR_COL_TEXT) return true;
-    }
-    return false;
-}
-
 /* One cell as the model's number. False: it is none. A truth value of a table or of JSON comes as its word. */
 static bool text_code(const myr_names *names, bool has_names, uint32_t feature_idx, myr_str text, double *out)
 {
