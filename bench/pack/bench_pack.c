@@ -13,13 +13,13 @@
 #include "score/score.h"
 
 /* A model as LightGBM makes it for a segment: 50 trees of 31 leaves, thresholds from at most 255 bins a feature. */
-#define FEATURES    12
-#define TREES       50
-#define LEAVES      31
-#define BINS        255
-#define BRANDS      11
-#define FINDS       1000000
-#define FIRST_USES  2000
+#define FEATURES   12
+#define TREES      50
+#define LEAVES     31
+#define BINS       255
+#define BRANDS     11
+#define FINDS      1000000
+#define FIRST_USES 2000
 
 static const char *const feature_names[FEATURES] = {"f0", "f1", "f2", "f3", "f4",  "f5",
                                                     "f6", "f7", "f8", "f9", "f10", "f11"};
@@ -93,8 +93,8 @@ static unsigned char *make_model(size_t *out_size)
     }
     for (int t = 0; t < TREES; t++) {
         grow_tree(splits[t], leaves[t], (const double(*)[BINS])bins);
-        trees[t] = (myr_tree){
-            .splits = splits[t], .split_count = LEAVES - 1, .leaves = leaves[t], .leaf_count = LEAVES};
+        trees[t] =
+            (myr_tree){.splits = splits[t], .split_count = LEAVES - 1, .leaves = leaves[t], .leaf_count = LEAVES};
     }
     myr_model_desc desc = {
         .kind = MYR_MODEL_TREES, .feature_count = FEATURES, .margin_count = 1, .trees = trees, .tree_count = TREES};
@@ -193,8 +193,9 @@ static void time_finds(const myr_pack *pack, uint32_t model_count)
         double begin = cpu_s();
         for (int i = 0; i < FINDS; i++) {
             uint32_t idx = MYR_PACK_NONE;
-            must(myr_pack_find(pack, keys[i].bytes, keys[i].size, myr_key_hash(keys[i].bytes, keys[i].size), &idx, NULL),
-                 NULL);
+            must(
+                myr_pack_find(pack, keys[i].bytes, keys[i].size, myr_key_hash(keys[i].bytes, keys[i].size), &idx, NULL),
+                NULL);
             MYR_ASSERT(idx < model_count);
         }
         double took = cpu_s() - begin;
@@ -274,8 +275,7 @@ static void make_rows(bench_rows *r, uint32_t count, bool shuffled)
     r->keys[0] = (myr_col){.name = "store", .type = MYR_COL_INT64, .data.i64 = r->stores};
     r->keys[1] = (myr_col){.name = "brand", .type = MYR_COL_TEXT, .data.text = r->brands};
     for (size_t j = 0; j < FEATURES; j++) {
-        r->features[j] =
-            (myr_col){.name = feature_names[j], .type = MYR_COL_DOUBLE, .data.f64 = r->cells + j * count};
+        r->features[j] = (myr_col){.name = feature_names[j], .type = MYR_COL_DOUBLE, .data.f64 = r->cells + j * count};
     }
     myr_free(order);
 }
@@ -294,8 +294,7 @@ static double score_all(const myr_pack *pack, const bench_rows *r, uint32_t coun
     myr_scorer *scorer = NULL;
     double *values[] = {r->values};
     myr_score_out out = {.values = values, .statuses = r->statuses};
-    myr_score_rows rows = {
-        .row_count = count, .keys = r->keys, .features = r->features, .fixed_model = MYR_PACK_NONE};
+    myr_score_rows rows = {.row_count = count, .keys = r->keys, .features = r->features, .fixed_model = MYR_PACK_NONE};
     must(myr_scorer_new(pack, &scorer, NULL), NULL);
     myr_score_scratch *scratch = myr_score_scratch_new();
     double begin = cpu_s();

@@ -157,7 +157,8 @@ LANES_TARGET LANES_INLINE void LARGE_FN(trees)(const large_view *v, const large_
         if (!large_tree_read(v, t, &tree)) continue;
         LARGE_FN(own)(v, codes, &tree, bins, count);
         LARGE_FN(tree)(v, &tree, bins, count, leaf_numbers);
-        lanes_add_many(&v->lanes, tree.leaf_first, t, leaf_numbers, row_count, margins);
+        uint32_t byte_count = (tree.split_count + 8u) / 8;
+        lanes_add_many(&v->lanes, tree.leaf_first, t, byte_count, leaf_numbers, row_count, margins);
     }
 }
 

@@ -17,8 +17,8 @@ typedef struct section_row {
 static const section_row section_rows[SECTION_COUNT] = {
     [SECTION_NAMES] = {"names", SECTION_NAMES_MAGIC, SECTION_NAMES_VERSION, MODEL_NAMES, myr_names_build,
                        myr_names_check},
-    [SECTION_EXPLAIN] = {"explain", SECTION_EXPLAIN_MAGIC, SECTION_EXPLAIN_VERSION, MODEL_EXPLAIN,
-                         myr_explain_build, myr_explain_check},
+    [SECTION_EXPLAIN] = {"explain", SECTION_EXPLAIN_MAGIC, SECTION_EXPLAIN_VERSION, MODEL_EXPLAIN, myr_explain_build,
+                         myr_explain_check},
 };
 
 /* ---- writing ---- */

@@ -108,7 +108,7 @@ struct myr_pack_writer {
     unsigned char *aligned; /* a model that came unaligned */
     size_t aligned_room;
     uint8_t *text_features; /* per feature: some model takes text there */
-    bool is_failed; /* a write failed: what the file holds is not known */
+    bool is_failed;         /* a write failed: what the file holds is not known */
     bool is_committed;
 };
 
