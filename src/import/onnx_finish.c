@@ -4,6 +4,7 @@
  * also those that differ by a rounding.
  */
 #include <math.h>
+#include <string.h>
 
 #include "import/onnx_graph.h"
 
@@ -268,6 +269,29 @@ static myr_rc finish_same(myr_onnx_eval *eval, const myr_onnx_node *node, const 
     return MYR_OK;
 }
 
+/* A map of classes has them in the order of their names, which here must be the order of the scores. */
+static myr_rc finish_zipmap(myr_onnx_eval *eval, const myr_onnx_node *node, const myr_onnx_scores *scores,
+                            myr_onnx_sym *out)
+{
+    int64_t *numbers;
+    myr_str *texts;
+    size_t number_count;
+    size_t text_count;
+    bool rises = true;
+    MYR_TRY(myr_onnx_attr_ints(eval->onnx, node, "classlabels_int64s", &numbers, &number_count));
+    MYR_TRY(myr_onnx_attr_strings(eval->onnx, node, "classlabels_strings", &texts, &text_count));
+    for (size_t k = 1; k < number_count; k++) {
+        rises = rises && numbers[k - 1] < numbers[k];
+    }
+    for (size_t k = 1; k < text_count; k++) {
+        size_t size = texts[k - 1].size < texts[k].size ? texts[k - 1].size : texts[k].size;
+        int order = size > 0 ? memcmp(texts[k - 1].data, texts[k].data, size) : 0;
+        rises = rises && (order < 0 || (order == 0 && texts[k - 1].size < texts[k].size));
+    }
+    if (!rises || number_count + text_count != scores->width) MYR_ONNX_FOREIGN(eval, node, "its labels do not ascend");
+    return finish_same(eval, node, scores, out);
+}
+
 static myr_rc finish_abs(myr_onnx_eval *eval, const myr_onnx_node *node, const myr_onnx_scores *scores,
                          myr_onnx_sym *out)
 {
@@ -282,7 +306,7 @@ myr_rc myr_onnx_finish(myr_onnx_eval *eval, const myr_onnx_node *node, myr_onnx_
         bool is_ml;
         finish_one handler;
     } ones[] = {
-        {"ZipMap", true, finish_same},       {"Normalizer", true, finish_normalizer},
+        {"ZipMap", true, finish_zipmap},     {"Normalizer", true, finish_normalizer},
         {"Identity", false, finish_same},    {"Cast", false, finish_cast},
         {"Exp", false, finish_exp},          {"Sigmoid", false, finish_sigmoid},
         {"Softmax", false, finish_softmax},  {"Div", false, finish_div},

@@ -75,6 +75,9 @@ static myr_rc trees5_options(trees5 *t)
     }
     if (post < MYR_ONNX_POST_NONE || post > MYR_ONNX_POST_PROBIT)
         TREES5_FAIL(t, "post_transform %lld", (long long)post);
+    if (targets > 1 && (post == MYR_ONNX_POST_SOFTMAX || post == MYR_ONNX_POST_LOGISTIC)) {
+        TREES5_FAIL(t, "post_transform %lld, where ONNX and ONNX Runtime mean different ones", (long long)post);
+    }
     if (targets < 1 || targets > MYR_OUTPUTS_MAX) {
         TREES5_FAIL(t, "%lld targets, not 1 to %d", (long long)targets, MYR_OUTPUTS_MAX);
     }
@@ -122,8 +125,6 @@ static myr_rc trees5_members(trees5 *t)
         myr_onnx_tree_node *node = &t->forest->nodes[n];
         node->first = (uint32_t)at;
         while (at < count && !isnan(members[at])) {
-            bool whole = members[at] == floor(members[at]) && fabs(members[at]) <= (double)INT32_MAX;
-            if (!whole) TREES5_FAIL(t, "node %u has %g in its set", n, members[at]); /* the kernel refuses it too */
             at++;
         }
         node->count = (uint32_t)at - node->first;
