@@ -81,7 +81,8 @@ static myr_rc describe_target(serve_call *call, serve_target *out, myr_err *err)
 myr_rc myr_serve_get_server(serve_call *call, myr_err *err)
 {
     (void)err;
-    myr_buf_puts(call->out, "{\"name\":\"myriad\",\"version\":\"" MYR_VERSION "\",\"extensions\":[]}");
+    myr_buf_puts(call->out,
+                 "{\"name\":\"myriad\",\"version\":\"" MYR_VERSION "\",\"extensions\":[\"binary_tensor_data\"]}");
     return MYR_OK;
 }
 

@@ -112,26 +112,53 @@ static myr_rc infer_check(serve_call *call, const serve_target *target, const in
     return infer_fail_row(call, target, rows, bad, result->statuses[bad], err);
 }
 
-static void infer_encode_tensor(myr_buf *out, const serve_target *target, const infer_result *result, size_t row_count)
+static void infer_put_data(myr_buf *out, const infer_result *result, size_t row_count)
 {
-    myr_buf_puts(out, "{\"name\":\"");
-    myr_buf_puts(out, result->output == MYR_OUTPUT_VALUE ? SERVE_PREDICTION : myr_output_name(result->output));
-    myr_buf_printf(out, "\",\"datatype\":\"FP64\",\"shape\":[%zu", row_count);
-    myr_serve_put_width(out, target->fleet->fleet->info, result->output, result->width);
-    myr_buf_puts(out, "],\"data\":[");
+    myr_buf_puts(out, ",\"data\":[");
     for (size_t row = 0; row < row_count; row++) {
         for (size_t i = 0; i < result->width; i++) {
             if (row > 0 || i > 0) myr_buf_putc(out, ',');
             myr_buf_json_double(out, result->values[i][row]);
         }
     }
-    myr_buf_puts(out, "]}");
+    myr_buf_putc(out, ']');
 }
 
+static void infer_put_binary(myr_buf *out, const infer_result *result, size_t row_count)
+{
+    if (result->width == 1) {
+        myr_buf_append(out, result->values[0], row_count * sizeof(double));
+        return;
+    }
+    for (size_t row = 0; row < row_count; row++) {
+        for (size_t i = 0; i < result->width; i++)
+            myr_buf_append(out, &result->values[i][row], sizeof(double));
+    }
+}
+
+static void infer_encode_tensor(myr_buf *out, const serve_target *target, const infer_result *result, size_t row_count,
+                                bool is_binary)
+{
+    myr_buf_puts(out, "{\"name\":\"");
+    myr_buf_puts(out, result->output == MYR_OUTPUT_VALUE ? SERVE_PREDICTION : myr_output_name(result->output));
+    myr_buf_printf(out, "\",\"datatype\":\"FP64\",\"shape\":[%zu", row_count);
+    myr_serve_put_width(out, target->fleet->fleet->info, result->output, result->width);
+    myr_buf_putc(out, ']');
+    if (is_binary) {
+        myr_buf_printf(out, ",\"parameters\":{\"binary_data_size\":%zu}", row_count * result->width * sizeof(double));
+    } else {
+        infer_put_data(out, result, row_count);
+    }
+    myr_buf_putc(out, '}');
+}
+
+/* JSON, then the binary outputs in their order. */
 static void infer_encode(serve_call *call, const serve_target *target, const infer_rows *rows,
                          const infer_result *results)
 {
     myr_buf *out = call->out;
+    size_t row_count = (size_t)rows->rows.row_count;
+    bool any_binary = false;
     myr_buf_puts(out, "{\"model_name\":");
     myr_buf_json_string(out, target->name);
     myr_buf_printf(out, ",\"model_version\":\"%lld\"", (long long)target->fleet->fleet->release);
@@ -142,9 +169,15 @@ static void infer_encode(serve_call *call, const serve_target *target, const inf
     myr_buf_puts(out, ",\"outputs\":[");
     for (uint32_t i = 0; i < rows->output_count; i++) {
         if (i > 0) myr_buf_putc(out, ',');
-        infer_encode_tensor(out, target, &results[i], (size_t)rows->rows.row_count);
+        infer_encode_tensor(out, target, &results[i], row_count, rows->is_binary[i]);
+        any_binary = any_binary || rows->is_binary[i];
     }
     myr_buf_puts(out, "]}");
+    if (!any_binary) return;
+    call->json_bytes = out->size;
+    for (uint32_t i = 0; i < rows->output_count; i++) {
+        if (rows->is_binary[i]) infer_put_binary(out, &results[i], row_count);
+    }
 }
 
 myr_rc myr_serve_post_infer(serve_call *call, myr_err *err)

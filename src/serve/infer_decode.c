@@ -3,57 +3,27 @@
  * or all features at once as the input `features` of shape [n, feature_count]. Everything a client can get wrong is an
  * error that names the input, the row and the value. Rules for numbers: docs/rest.md.
  */
-#include "serve/internal.h"
-
 #include <math.h>
 #include <string.h>
 
+#include "serve/infer_inside.h"
+
 #define INFER_MATRIX_NAME "features"
-#define INFER_DIMS_MAX    2
-
-typedef enum infer_class { INFER_BOOL, INFER_INT, INFER_UINT, INFER_FLOAT, INFER_DOUBLE, INFER_TEXT } infer_class;
-
-typedef struct infer_datatype {
-    const char *name;
-    infer_class kind;
-    int64_t min; /* integers */
-    uint64_t max;
-} infer_datatype;
 
 static const infer_datatype infer_datatypes[] = {
-    {"FP64", INFER_DOUBLE, 0, 0},
-    {"FP32", INFER_FLOAT, 0, 0},
-    {"INT64", INFER_INT, INT64_MIN, INT64_MAX},
-    {"BYTES", INFER_TEXT, 0, 0},
-    {"BOOL", INFER_BOOL, 0, 0},
-    {"INT32", INFER_INT, INT32_MIN, INT32_MAX},
-    {"INT16", INFER_INT, INT16_MIN, INT16_MAX},
-    {"INT8", INFER_INT, INT8_MIN, INT8_MAX},
-    {"UINT64", INFER_UINT, 0, UINT64_MAX},
-    {"UINT32", INFER_UINT, 0, UINT32_MAX},
-    {"UINT16", INFER_UINT, 0, UINT16_MAX},
-    {"UINT8", INFER_UINT, 0, UINT8_MAX},
+    {"FP64", INFER_DOUBLE, 8, 0, 0},
+    {"FP32", INFER_FLOAT, 4, 0, 0},
+    {"INT64", INFER_INT, 8, INT64_MIN, INT64_MAX},
+    {"BYTES", INFER_TEXT, 0, 0, 0},
+    {"BOOL", INFER_BOOL, 1, 0, 0},
+    {"INT32", INFER_INT, 4, INT32_MIN, INT32_MAX},
+    {"INT16", INFER_INT, 2, INT16_MIN, INT16_MAX},
+    {"INT8", INFER_INT, 1, INT8_MIN, INT8_MAX},
+    {"UINT64", INFER_UINT, 8, 0, UINT64_MAX},
+    {"UINT32", INFER_UINT, 4, 0, UINT32_MAX},
+    {"UINT16", INFER_UINT, 2, 0, UINT16_MAX},
+    {"UINT8", INFER_UINT, 1, 0, UINT8_MAX},
 };
-
-/* One input as it was sent. */
-typedef struct infer_tensor {
-    const char *name; /* NUL-terminated, the reader's */
-    const infer_datatype *type;
-    uint64_t dims[INFER_DIMS_MAX];
-    uint32_t dim_count;
-    yyjson_val *data;
-} infer_tensor;
-
-/* The columns as they fill. */
-typedef struct infer_build {
-    serve_call *call;
-    const serve_target *target;
-    const myr_pack_info *info;
-    int64_t row_count;      /* -1: no input yet */
-    const char *first_name; /* of the input that set it */
-    myr_col *keys;
-    myr_col *features;
-} infer_build;
 
 /* ---- reading one input ---- */
 
@@ -67,7 +37,7 @@ static myr_rc tensor_read_type(infer_tensor *tensor, yyjson_val *val, myr_err *e
     }
     if (tensor->type != NULL) return MYR_OK;
     if (yyjson_equals_str(val, "FP16") || yyjson_equals_str(val, "BF16")) {
-        MYR_FAIL(err, BAD_INPUT, "input '%s': %s has no JSON form, send FP32", tensor->name, yyjson_get_str(val));
+        MYR_FAIL(err, BAD_INPUT, "input '%s': %s is not supported, send FP32", tensor->name, yyjson_get_str(val));
     }
     MYR_FAIL(err, BAD_INPUT,
              "input '%s': unknown datatype '%s' (known: BOOL, INT8 to INT64, UINT8 to UINT64, FP32, FP64, BYTES)",
@@ -95,17 +65,27 @@ static myr_rc tensor_read_shape(infer_tensor *tensor, yyjson_val *val, myr_err *
     return MYR_OK;
 }
 
-static myr_rc tensor_fail_no_data(const infer_tensor *tensor, yyjson_val *parameters, myr_err *err)
+/* Where its values are: an array of JSON, or the next bytes of the binary part. */
+static myr_rc tensor_read_data(infer_build *build, infer_tensor *tensor, yyjson_val *parameters, myr_err *err)
 {
-    if (yyjson_obj_get(parameters, "binary_data_size") != NULL) {
-        MYR_FAIL(err, UNSUPPORTED,
-                 "input '%s': binary tensor data is not supported: send JSON (tritonclient: binary_data=False)",
-                 tensor->name);
+    if (parameters != NULL && !yyjson_is_obj(parameters)) {
+        MYR_FAIL(err, BAD_INPUT, "input '%s': parameters is %s, not an object", tensor->name,
+                 myr_serve_json_kind(parameters));
     }
-    MYR_FAIL(err, BAD_INPUT, "input '%s' has no data", tensor->name);
+    yyjson_val *size = yyjson_obj_get(parameters, "binary_data_size");
+    if (yyjson_obj_get(parameters, "shared_memory_region") != NULL) {
+        MYR_FAIL(err, UNSUPPORTED, "input '%s': shared memory is not supported: send the data", tensor->name);
+    }
+    if (size != NULL && tensor->data != NULL) {
+        MYR_FAIL(err, BAD_INPUT, "input '%s' has both data and binary_data_size", tensor->name);
+    }
+    if (size != NULL) return myr_serve_binary_take(build, tensor, size, err);
+    if (tensor->data == NULL) MYR_FAIL(err, BAD_INPUT, "input '%s' has no data", tensor->name);
+    if (yyjson_is_arr(tensor->data)) return MYR_OK;
+    MYR_FAIL(err, BAD_INPUT, "input '%s': data is %s, not an array", tensor->name, myr_serve_json_kind(tensor->data));
 }
 
-static myr_rc tensor_read(yyjson_val *input, size_t input_idx, infer_tensor *out, myr_err *err)
+static myr_rc tensor_read(infer_build *build, yyjson_val *input, size_t input_idx, infer_tensor *out, myr_err *err)
 {
     static const char *const known[] = {"name", "shape", "datatype", "parameters", "data", NULL};
     if (!yyjson_is_obj(input)) {
@@ -131,9 +111,7 @@ static myr_rc tensor_read(yyjson_val *input, size_t input_idx, infer_tensor *out
     *out = (infer_tensor){.name = yyjson_get_str(fields[0]), .data = fields[4]};
     MYR_TRY(tensor_read_shape(out, fields[1], err));
     MYR_TRY(tensor_read_type(out, fields[2], err));
-    if (fields[4] == NULL) return tensor_fail_no_data(out, fields[3], err);
-    if (yyjson_is_arr(fields[4])) return MYR_OK;
-    MYR_FAIL(err, BAD_INPUT, "input '%s': data is %s, not an array", out->name, myr_serve_json_kind(fields[4]));
+    return tensor_read_data(build, out, fields[3], err);
 }
 
 /* ---- walking its values ---- */
@@ -248,7 +226,7 @@ static myr_rc build_rows(infer_build *build, const infer_tensor *tensor, myr_err
              (unsigned long long)tensor->dims[0], build->first_name, (long long)build->row_count);
 }
 
-static myr_rc build_memory(infer_build *build, size_t count, size_t width, void **out, myr_err *err)
+myr_rc myr_serve_infer_memory(infer_build *build, size_t count, size_t width, void **out, myr_err *err)
 {
     *out = myr_arena_calloc(build->call->arena, count > 0 ? count : 1, width);
     if (*out == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for %zu values", count);
@@ -278,8 +256,8 @@ static myr_rc build_cells(infer_build *build, const infer_tensor *tensor, infer_
                           myr_err *err)
 {
     void *memory, *marks;
-    MYR_TRY(build_memory(build, (size_t)build->row_count, sizeof(myr_str), &memory, err));
-    MYR_TRY(build_memory(build, (size_t)build->row_count, 1, &marks, err));
+    MYR_TRY(myr_serve_infer_memory(build, (size_t)build->row_count, sizeof(myr_str), &memory, err));
+    MYR_TRY(myr_serve_infer_memory(build, (size_t)build->row_count, 1, &marks, err));
     myr_str *values = memory;
     uint8_t *valid = marks;
     for (size_t row = 0; row < (size_t)build->row_count; row++) {
@@ -305,6 +283,19 @@ static bool build_is_named(const infer_build *build, const infer_tensor *tensor,
     return myr_pack_takes_text(build->info, feature_idx) && kind != INFER_DOUBLE && kind != INFER_FLOAT;
 }
 
+static myr_rc build_binary_feature(infer_build *build, const infer_tensor *tensor, uint32_t feature_idx, bool is_named,
+                                   myr_err *err)
+{
+    myr_col col = {.name = build->info->features[feature_idx], .type = MYR_COL_DOUBLE};
+    if (is_named) {
+        MYR_TRY(myr_serve_binary_cells(build, tensor, &col, err));
+    } else {
+        MYR_TRY(myr_serve_binary_doubles(build, tensor, (size_t)build->row_count, &col.data.f64, err));
+    }
+    build->features[feature_idx] = col;
+    return MYR_OK;
+}
+
 static myr_rc build_feature(infer_build *build, const infer_tensor *tensor, uint32_t feature_idx, myr_err *err)
 {
     infer_cursor cursor;
@@ -313,12 +304,13 @@ static myr_rc build_feature(infer_build *build, const infer_tensor *tensor, uint
     if (tensor->type->kind == INFER_TEXT && !is_named) {
         MYR_FAIL(err, BAD_INPUT, "input '%s' is a feature: BYTES is not a number, expected FP64", tensor->name);
     }
+    if (tensor->data == NULL) return build_binary_feature(build, tensor, feature_idx, is_named, err);
     MYR_TRY(tensor_open(tensor, 1, &cursor, err));
     if (is_named) {
         build->features[feature_idx].name = build->info->features[feature_idx];
         return build_cells(build, tensor, &cursor, &build->features[feature_idx], err);
     }
-    MYR_TRY(build_memory(build, (size_t)build->row_count, sizeof(double), &memory, err));
+    MYR_TRY(myr_serve_infer_memory(build, (size_t)build->row_count, sizeof(double), &memory, err));
     double *values = memory;
     for (size_t row = 0; row < (size_t)build->row_count; row++) {
         yyjson_val *val = cursor_next(&cursor);
@@ -329,32 +321,47 @@ static myr_rc build_feature(infer_build *build, const infer_tensor *tensor, uint
     return MYR_OK;
 }
 
-/* All features at once, row by row. */
-static myr_rc build_matrix(infer_build *build, const infer_tensor *tensor, myr_err *err)
+/* Column by column in *out. */
+static myr_rc build_json_matrix(infer_build *build, const infer_tensor *tensor, const double **out, myr_err *err)
 {
-    uint32_t width = build->info->feature_count;
-    size_t rows = (size_t)build->row_count;
+    size_t rows = (size_t)build->row_count, width = build->info->feature_count;
     infer_cursor cursor;
     void *memory;
-    if (tensor->type->kind != INFER_DOUBLE && tensor->type->kind != INFER_FLOAT) {
-        MYR_FAIL(err, BAD_INPUT, "input '%s' is %s, expected FP64 or FP32", tensor->name, tensor->type->name);
-    }
     MYR_TRY(tensor_open(tensor, width, &cursor, err));
-    MYR_TRY(build_memory(build, rows * width, sizeof(double), &memory, err));
+    MYR_TRY(myr_serve_infer_memory(build, rows * width, sizeof(double), &memory, err));
     double *values = memory;
-    for (uint32_t i = 0; i < width; i++) {
-        if (build->features[i].data.f64 != NULL) {
-            MYR_FAIL(err, BAD_INPUT, "feature '%s' is given twice: alone and in '%s'", build->info->features[i],
-                     tensor->name);
-        }
-        build->features[i] =
-            (myr_col){.name = build->info->features[i], .type = MYR_COL_DOUBLE, .data.f64 = values + i * rows};
-    }
     for (size_t row = 0; row < rows; row++) {
         for (size_t i = 0; i < width; i++) {
             yyjson_val *val = cursor_next(&cursor);
             if (!value_to_double(tensor->type, val, &values[i * rows + row])) return value_fail(tensor, row, val, err);
         }
+    }
+    *out = values;
+    return MYR_OK;
+}
+
+/* All features at once, row by row: JSON is turned into columns, doubles that are there already stay as they lie. */
+static myr_rc build_matrix(infer_build *build, const infer_tensor *tensor, myr_err *err)
+{
+    uint32_t width = build->info->feature_count;
+    size_t rows = (size_t)build->row_count;
+    const double *matrix = NULL;
+    if (tensor->type->kind != INFER_DOUBLE && tensor->type->kind != INFER_FLOAT) {
+        MYR_FAIL(err, BAD_INPUT, "input '%s' is %s, expected FP64 or FP32", tensor->name, tensor->type->name);
+    }
+    if (tensor->data == NULL) {
+        MYR_TRY(myr_serve_binary_doubles(build, tensor, rows * width, &matrix, err));
+        build->feature_stride = width;
+    } else {
+        MYR_TRY(build_json_matrix(build, tensor, &matrix, err));
+    }
+    for (uint32_t i = 0; i < width; i++) {
+        if (build->features[i].data.f64 != NULL) {
+            MYR_FAIL(err, BAD_INPUT, "feature '%s' is given twice: alone and in '%s'", build->info->features[i],
+                     tensor->name);
+        }
+        const double *column = matrix + (tensor->data == NULL ? i : i * rows);
+        build->features[i] = (myr_col){.name = build->info->features[i], .type = MYR_COL_DOUBLE, .data.f64 = column};
     }
     return MYR_OK;
 }
@@ -363,8 +370,8 @@ static myr_rc build_key_ints(infer_build *build, const infer_tensor *tensor, inf
                              myr_err *err)
 {
     void *memory, *marks;
-    MYR_TRY(build_memory(build, (size_t)build->row_count, sizeof(int64_t), &memory, err));
-    MYR_TRY(build_memory(build, (size_t)build->row_count, 1, &marks, err));
+    MYR_TRY(myr_serve_infer_memory(build, (size_t)build->row_count, sizeof(int64_t), &memory, err));
+    MYR_TRY(myr_serve_infer_memory(build, (size_t)build->row_count, 1, &marks, err));
     int64_t *values = memory;
     uint8_t *valid = marks;
     for (size_t row = 0; row < (size_t)build->row_count; row++) {
@@ -388,15 +395,21 @@ static myr_rc build_key(infer_build *build, const infer_tensor *tensor, uint32_t
 {
     infer_cursor cursor;
     myr_col col = {.name = build->info->keys.columns[key_idx].name};
-    MYR_TRY(tensor_open(tensor, 1, &cursor, err));
-    if (tensor->type->kind == INFER_INT || tensor->type->kind == INFER_UINT) {
-        MYR_TRY(build_key_ints(build, tensor, &cursor, &col, err));
-    } else if (tensor->type->kind == INFER_TEXT) {
-        MYR_TRY(build_cells(build, tensor, &cursor, &col, err));
-    } else {
+    bool is_int = tensor->type->kind == INFER_INT || tensor->type->kind == INFER_UINT;
+    if (!is_int && tensor->type->kind != INFER_TEXT) {
         MYR_FAIL(err, BAD_INPUT,
                  "input '%s' is a partition column: %s is not accepted, expected BYTES or an integer type",
                  tensor->name, tensor->type->name);
+    }
+    if (tensor->data != NULL) MYR_TRY(tensor_open(tensor, 1, &cursor, err));
+    if (tensor->data == NULL && is_int) {
+        MYR_TRY(myr_serve_binary_ints(build, tensor, &col, err));
+    } else if (tensor->data == NULL) {
+        MYR_TRY(myr_serve_binary_cells(build, tensor, &col, err));
+    } else if (is_int) {
+        MYR_TRY(build_key_ints(build, tensor, &cursor, &col, err));
+    } else {
+        MYR_TRY(build_cells(build, tensor, &cursor, &col, err));
     }
     build->keys[key_idx] = col;
     return MYR_OK;
@@ -467,25 +480,60 @@ static myr_rc build_check_all(const infer_build *build, myr_err *err)
              missing - 1);
 }
 
+static myr_rc build_columns(infer_build *build, myr_err *err)
+{
+    void *memory;
+    MYR_TRY(myr_serve_infer_memory(build, build->info->keys.column_count, sizeof(myr_col), &memory, err));
+    build->keys = memory;
+    MYR_TRY(myr_serve_infer_memory(build, build->info->feature_count, sizeof(myr_col), &memory, err));
+    build->features = memory;
+    return MYR_OK;
+}
+
 static myr_rc build_inputs(infer_build *build, yyjson_val *inputs, myr_err *err)
 {
     size_t idx, max;
     yyjson_val *input;
-    void *memory;
     if (!yyjson_is_arr(inputs)) MYR_FAIL(err, BAD_INPUT, "the request has no array 'inputs'");
-    MYR_TRY(build_memory(build, build->info->keys.column_count, sizeof(myr_col), &memory, err));
-    build->keys = memory;
-    MYR_TRY(build_memory(build, build->info->feature_count, sizeof(myr_col), &memory, err));
-    build->features = memory;
+    MYR_TRY(build_columns(build, err));
     yyjson_arr_foreach(inputs, idx, max, input)
     {
         infer_tensor tensor;
-        MYR_TRY(tensor_read(input, idx, &tensor, err));
+        MYR_TRY(tensor_read(build, input, idx, &tensor, err));
         MYR_TRY(build_add(build, &tensor, err));
+    }
+    if (build->binary.size > 0) {
+        MYR_FAIL(err, BAD_INPUT, "%zu bytes of binary data belong to no input: see binary_data_size",
+                 build->binary.size);
     }
     MYR_TRY(build_check_all(build, err));
     if (build->row_count < 0) MYR_FAIL(err, BAD_INPUT, "'inputs' is empty: nothing says how many rows there are");
     return MYR_OK;
+}
+
+/* A body without JSON: all features of one model as FP64, row by row. */
+static myr_rc build_raw(infer_build *build, myr_err *err)
+{
+    uint32_t width = build->info->feature_count;
+    size_t row_bytes = (size_t)width * sizeof(double);
+    infer_tensor tensor = {.name = width == 1 ? build->info->features[0] : INFER_MATRIX_NAME,
+                           .type = &infer_datatypes[0],
+                           .dim_count = width == 1 ? 1 : 2,
+                           .raw = build->binary};
+    MYR_ASSERT(width > 0 && tensor.type->kind == INFER_DOUBLE);
+    if (build->target->model_idx == MYR_PACK_NONE && build->info->keys.column_count > 0) {
+        MYR_FAIL(err, BAD_INPUT,
+                 "a raw request holds features only: name one model of the fleet, as in %s@%s=…, or send JSON",
+                 build->target->fleet->fleet->name, build->info->keys.columns[0].name);
+    }
+    if (tensor.raw.size % row_bytes != 0) {
+        MYR_FAIL(err, BAD_INPUT, "input '%s': a raw request of %zu bytes is not whole rows of %u FP64 values",
+                 tensor.name, tensor.raw.size, width);
+    }
+    tensor.dims[0] = tensor.raw.size / row_bytes;
+    tensor.dims[1] = width;
+    MYR_TRY(build_columns(build, err));
+    return build_add(build, &tensor, err);
 }
 
 static bool decode_output_name(yyjson_val *name, myr_output *out)
@@ -497,33 +545,57 @@ static bool decode_output_name(yyjson_val *name, myr_output *out)
     return myr_output_parse(myr_str_make(yyjson_get_str(name), yyjson_get_len(name)), out) && *out != MYR_OUTPUT_VALUE;
 }
 
+/* A parameter that is true or false; *out stays as it is when it is not there. */
+static myr_rc decode_flag(yyjson_val *parameters, const char *name, bool *out, myr_err *err)
+{
+    yyjson_val *flag = yyjson_obj_get(parameters, name);
+    if (flag == NULL) return MYR_OK;
+    if (!yyjson_is_bool(flag)) {
+        MYR_FAIL(err, BAD_INPUT, "parameter '%s' is %s, not true or false", name, myr_serve_json_kind(flag));
+    }
+    *out = yyjson_get_bool(flag);
+    return MYR_OK;
+}
+
+static myr_rc decode_output(yyjson_val *output, size_t idx, infer_rows *out, myr_err *err)
+{
+    yyjson_val *name = yyjson_obj_get(output, "name"), *parameters = yyjson_obj_get(output, "parameters");
+    myr_output asked;
+    if (!yyjson_is_str(name)) MYR_FAIL(err, BAD_INPUT, "outputs[%zu] has no name (a string)", idx);
+    if (!decode_output_name(name, &asked)) {
+        MYR_FAIL(err, BAD_INPUT, "unknown output '%s' (known: prediction, margin, probability, leaf, contribution)",
+                 yyjson_get_str(name));
+    }
+    for (uint32_t k = 0; k < out->output_count; k++) {
+        if (out->outputs[k] == asked) MYR_FAIL(err, BAD_INPUT, "output '%s' is asked for twice", yyjson_get_str(name));
+    }
+    if (parameters != NULL && !yyjson_is_obj(parameters)) {
+        MYR_FAIL(err, BAD_INPUT, "output '%s': parameters is %s, not an object", yyjson_get_str(name),
+                 myr_serve_json_kind(parameters));
+    }
+    static const char *const refused[] = {"classification", "shared_memory_region"};
+    for (size_t k = 0; k < MYR_COUNT_OF(refused); k++) {
+        if (yyjson_obj_get(parameters, refused[k]) != NULL)
+            MYR_FAIL(err, UNSUPPORTED, "output '%s': %s is not supported", yyjson_get_str(name), refused[k]);
+    }
+    MYR_ASSERT(out->output_count < MYR_OUTPUT_COUNT); /* each at most once */
+    out->is_binary[out->output_count] = out->is_binary_default;
+    MYR_TRY(decode_flag(parameters, "binary_data", &out->is_binary[out->output_count], err));
+    out->outputs[out->output_count++] = asked;
+    return MYR_OK;
+}
+
 static myr_rc decode_outputs(yyjson_val *outputs, infer_rows *out, myr_err *err)
 {
     size_t idx, max;
     yyjson_val *output;
-    out->outputs[0] = MYR_OUTPUT_VALUE;
-    out->output_count = 1;
-    if (outputs == NULL) return MYR_OK;
-    if (!yyjson_is_arr(outputs))
+    if (outputs != NULL && !yyjson_is_arr(outputs))
         MYR_FAIL(err, BAD_INPUT, "'outputs' is %s, not an array", myr_serve_json_kind(outputs));
-    uint32_t count = 0;
-    yyjson_arr_foreach(outputs, idx, max, output)
-    {
-        yyjson_val *name = yyjson_obj_get(output, "name");
-        myr_output asked;
-        if (!yyjson_is_str(name)) MYR_FAIL(err, BAD_INPUT, "outputs[%zu] has no name (a string)", idx);
-        if (!decode_output_name(name, &asked)) {
-            MYR_FAIL(err, BAD_INPUT, "unknown output '%s' (known: prediction, margin, probability, leaf, contribution)",
-                     yyjson_get_str(name));
-        }
-        for (uint32_t k = 0; k < count; k++) {
-            if (out->outputs[k] == asked)
-                MYR_FAIL(err, BAD_INPUT, "output '%s' is asked for twice", yyjson_get_str(name));
-        }
-        MYR_ASSERT(count < MYR_OUTPUT_COUNT); /* each at most once */
-        out->outputs[count++] = asked;
-    }
-    if (count > 0) out->output_count = count;
+    yyjson_arr_foreach(outputs, idx, max, output) MYR_TRY(decode_output(output, idx, out, err));
+    if (out->output_count > 0) return MYR_OK;
+    out->outputs[0] = MYR_OUTPUT_VALUE;
+    out->is_binary[0] = out->is_binary_default;
+    out->output_count = 1;
     return MYR_OK;
 }
 
@@ -534,15 +606,14 @@ int64_t myr_serve_infer_rows(yyjson_val *body)
     return yyjson_is_uint(dim) && yyjson_get_uint(dim) < INT64_MAX ? (int64_t)yyjson_get_uint(dim) : 0;
 }
 
-myr_rc myr_serve_infer_decode(serve_call *call, const serve_target *target, infer_rows *out, myr_err *err)
+/* The fields of the request, by place in `known`. */
+static myr_rc decode_fields(yyjson_val *body, yyjson_val *fields[4], myr_err *err)
 {
     static const char *const known[] = {"id", "parameters", "inputs", "outputs", NULL};
-    yyjson_val *fields[MYR_COUNT_OF(known) - 1] = {0};
     size_t idx, max;
     yyjson_val *key, *val;
-    if (!yyjson_is_obj(call->body))
-        MYR_FAIL(err, BAD_INPUT, "the request is %s, not an object", myr_serve_json_kind(call->body));
-    yyjson_obj_foreach(call->body, idx, max, key, val)
+    if (!yyjson_is_obj(body)) MYR_FAIL(err, BAD_INPUT, "the request is %s, not an object", myr_serve_json_kind(body));
+    yyjson_obj_foreach(body, idx, max, key, val)
     {
         size_t at = 0;
         while (known[at] != NULL && !yyjson_equals_str(key, known[at]))
@@ -559,11 +630,29 @@ myr_rc myr_serve_infer_decode(serve_call *call, const serve_target *target, infe
     if (fields[1] != NULL && !yyjson_is_obj(fields[1])) {
         MYR_FAIL(err, BAD_INPUT, "'parameters' is %s, not an object", myr_serve_json_kind(fields[1]));
     }
-    MYR_TRY(decode_outputs(fields[3], out, err));
-    infer_build build = {.call = call, .target = target, .info = target->fleet->fleet->info, .row_count = -1};
-    MYR_TRY(build_inputs(&build, fields[2], err));
-    out->id = fields[0] != NULL ? myr_str_make(yyjson_get_str(fields[0]), yyjson_get_len(fields[0])) : (myr_str){0};
-    out->rows = (myr_score_rows){
-        .row_count = build.row_count, .keys = build.keys, .features = build.features, .fixed_model = target->model_idx};
+    return MYR_OK;
+}
+
+myr_rc myr_serve_infer_decode(serve_call *call, const serve_target *target, infer_rows *out, myr_err *err)
+{
+    infer_build build = {
+        .call = call, .target = target, .info = target->fleet->fleet->info, .row_count = -1, .binary = call->binary};
+    yyjson_val *fields[4] = {0};
+    *out = (infer_rows){.is_binary_default = call->is_raw};
+    if (call->is_raw) {
+        MYR_TRY(decode_outputs(NULL, out, err));
+        MYR_TRY(build_raw(&build, err));
+    } else {
+        MYR_TRY(decode_fields(call->body, fields, err));
+        MYR_TRY(decode_flag(fields[1], "binary_data_output", &out->is_binary_default, err));
+        MYR_TRY(decode_outputs(fields[3], out, err));
+        MYR_TRY(build_inputs(&build, fields[2], err));
+    }
+    if (fields[0] != NULL) out->id = myr_str_make(yyjson_get_str(fields[0]), yyjson_get_len(fields[0]));
+    out->rows = (myr_score_rows){.row_count = build.row_count,
+                                 .keys = build.keys,
+                                 .features = build.features,
+                                 .feature_stride = build.feature_stride,
+                                 .fixed_model = target->model_idx};
     return MYR_OK;
 }

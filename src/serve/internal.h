@@ -18,6 +18,9 @@
 #define SERVE_PARAMS_MAX 2
 #define SERVE_CODES_MAX  16 /* different status codes that a route is counted by */
 #define SERVE_JSON       "application/json"
+/* How many bytes of the body are JSON; binary tensors follow. 0 in a request: there is no JSON. */
+#define SERVE_JSON_LENGTH "Inference-Header-Content-Length"
+#define SERVE_BINARY      "application/octet-stream"
 
 typedef struct serve_route serve_route;
 typedef struct serve_call serve_call;
@@ -103,7 +106,10 @@ struct serve_call {
     const serve_snapshot *snapshot;
     const serve_route *route;
     myr_str params[SERVE_PARAMS_MAX]; /* the {…} of the pattern */
-    yyjson_val *body;                 /* JSON routes */
+    yyjson_val *body;                 /* JSON routes; NULL when is_raw */
+    myr_str binary;                   /* what follows the JSON of an infer request … */
+    bool has_binary, is_raw;          /* … whose header says so; raw: there is no JSON at all */
+    size_t json_bytes;                /* of an answer with binary tensors; 0: JSON alone */
     myr_buf *out;                     /* the answer: JSON unless the route says otherwise */
     bool may_block;                   /* on a compute thread: models that are not ours may be run */
     bool wants_compute;               /* set by a route: ask again where it may block; there is no answer yet */
@@ -182,6 +188,8 @@ void myr_serve_put_width(myr_buf *out, const myr_pack_info *info, myr_output out
 typedef struct infer_rows {
     myr_score_rows rows;                  /* columns in the arena */
     myr_output outputs[MYR_OUTPUT_COUNT]; /* what is asked for, in the request's order; the value if nothing is named */
+    bool is_binary[MYR_OUTPUT_COUNT];     /* of each: after the JSON, not in it */
+    bool is_binary_default;               /* for outputs that don't say */
     uint32_t output_count;
     myr_str id; /* echoed; data == NULL: absent */
 } infer_rows;

@@ -15,7 +15,10 @@
 typedef struct serve_note {
     const serve_route *route;
     myr_str params[SERVE_PARAMS_MAX];
-    yyjson_val *body; /* NULL: not read yet */
+    bool is_read;     /* and so the rest is there */
+    yyjson_val *body; /* these as in serve_call */
+    myr_str binary;
+    bool has_binary, is_raw;
 } serve_note;
 
 /* ---- a request ---- */
@@ -37,7 +40,14 @@ static myr_rc server_reply(serve_call *call, myr_err *err)
     char *body = myr_arena_alloc(call->arena, call->out->size + 1);
     if (body == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
     if (call->out->size > 0) memcpy(body, call->out->data, call->out->size);
-    myr_req_reply(call->req, 200, call->route->content_type, body, call->out->size);
+    const char *type = call->route->content_type;
+    if (call->json_bytes > 0) {
+        const char *length = myr_arena_printf(call->arena, "%zu", call->json_bytes);
+        if (length == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
+        myr_req_add_header(call->req, SERVE_JSON_LENGTH, length);
+        type = SERVE_BINARY;
+    }
+    myr_req_reply(call->req, 200, type, body, call->out->size);
     return MYR_OK;
 }
 
@@ -62,17 +72,51 @@ static myr_rc server_run(serve_call *call, myr_err *err)
 
 static void server_again(void *ctx, myr_req *req);
 
+/* Which bytes of a body are JSON; what follows them goes into the note. */
+static myr_rc server_split(serve_call *call, serve_note *note, myr_str body, myr_str *out_json, myr_err *err)
+{
+    const char *text = myr_req_header(call->req, SERVE_JSON_LENGTH);
+    uint64_t size = body.size;
+    *out_json = body;
+    if (text == NULL) return MYR_OK;
+    if (call->route->run != myr_serve_post_infer) {
+        MYR_FAIL(err, BAD_INPUT, "the header " SERVE_JSON_LENGTH " is for infer: this body is all JSON");
+    }
+    if (!myr_parse_uint64(myr_str_of(text), &size)) {
+        MYR_FAIL(err, BAD_INPUT, "the header " SERVE_JSON_LENGTH " is '%s', not a number of bytes", text);
+    }
+    if (size > body.size) {
+        MYR_FAIL(err, BAD_INPUT, "the header " SERVE_JSON_LENGTH " says %llu bytes of JSON, the body has %zu",
+                 (unsigned long long)size, body.size);
+    }
+    *out_json = myr_str_make(body.data, (size_t)size);
+    note->binary = myr_str_make(body.data + size, body.size - (size_t)size);
+    note->has_binary = true;
+    note->is_raw = size == 0;
+    return MYR_OK;
+}
+
+static myr_rc server_read_body(serve_call *call, serve_note *note, myr_err *err)
+{
+    myr_str json;
+    MYR_TRY(server_split(call, note, myr_req_body(call->req), &json, err));
+    if (!note->is_raw) MYR_TRY(myr_serve_json_read(call->thread, call->arena, json, &note->body, err));
+    note->is_read = true;
+    return MYR_OK;
+}
+
 /* Read the body of a JSON route; true when the request went to a compute thread instead. */
 static myr_rc server_read(serve_call *call, serve_note *note, bool *out_deferred, myr_err *err)
 {
     bool on_loop = myr_req_is_on_loop(call->req);
-    *out_deferred = on_loop && note->body == NULL && myr_req_body(call->req).size > SERVE_INLINE_BODY_BYTES;
+    *out_deferred = on_loop && !note->is_read && myr_req_body(call->req).size > SERVE_INLINE_BODY_BYTES;
     if (*out_deferred) return MYR_OK;
-    if (note->body == NULL) {
-        MYR_TRY(myr_serve_json_read(call->thread, call->arena, myr_req_body(call->req), &note->body, err));
-    }
+    if (!note->is_read) MYR_TRY(server_read_body(call, note, err));
     *out_deferred = on_loop && call->route->count_rows(note->body) > call->server->opts.inline_rows_max;
     call->body = note->body;
+    call->binary = note->binary;
+    call->has_binary = note->has_binary;
+    call->is_raw = note->is_raw;
     return MYR_OK;
 }
 
@@ -82,9 +126,6 @@ static myr_rc server_check_headers(myr_req *req, myr_err *err)
     const char *encoding = myr_req_header(req, "Content-Encoding");
     if (encoding != NULL && strcmp(encoding, "identity") != 0) {
         MYR_FAIL(err, UNSUPPORTED, "Content-Encoding %s is not supported: send the body as it is", encoding);
-    }
-    if (myr_req_header(req, "Inference-Header-Content-Length") != NULL) {
-        MYR_FAIL(err, UNSUPPORTED, "binary tensor data is not supported: send JSON (tritonclient: binary_data=False)");
     }
     return MYR_OK;
 }

@@ -9,7 +9,8 @@
 TEST(each_route_answers)
 {
     static const exchange cases[] = {
-        {"GET", "/v2", NULL, 200, "{\"name\":\"myriad\",\"version\":\"" MYR_VERSION "\",\"extensions\":[]}"},
+        {"GET", "/v2", NULL, 200,
+         "{\"name\":\"myriad\",\"version\":\"" MYR_VERSION "\",\"extensions\":[\"binary_tensor_data\"]}"},
         {"GET", "/v2/", NULL, 200, "\"myriad\""},
         {"GET", "/v2/health/live", NULL, 200, "{\"live\":true}"},
         {"GET", "/v2/health/ready", NULL, 200, "{\"ready\":true}"},

@@ -29,12 +29,12 @@ TEST(what_is_accepted)
         {"POST", ONE, REQ(FEATS), 200, "{\"model_name\":\"oj@store=2,brand=1\",\"model_version\":\"1\",\"outputs\""},
         {"POST", ONE, "{\"id\":\"a\\\"\\u00e4\\u0000\",\"inputs\":[" FEATS "]}", 200,
          "\"id\":\"a\\\"\xc3\xa4\\u0000\","},
-        {"POST", ONE, "{\"parameters\":{\"binary_data_output\":true,\"x\":{\"y\":[]}},\"inputs\":[" FEATS "]}", 200,
+        {"POST", ONE, "{\"parameters\":{\"binary_data_output\":false,\"x\":{\"y\":[]}},\"inputs\":[" FEATS "]}", 200,
          "[11]"},
         {"POST", ONE, "{\"outputs\":[],\"inputs\":[" FEATS "]}", 200, "[11]"},
         {"POST", ONE,
          "{\"outputs\":[{\"name\":\"prediction\",\"parameters\":{\"binary_data\":true}}],\"inputs\":[" FEATS "]}", 200,
-         "[11]"},
+         "\"shape\":[1],\"parameters\":{\"binary_data_size\":8}}]}"},
         /* other outputs, in the order asked; without 'prediction' there is none */
         {"POST", ONE, "{\"outputs\":[{\"name\":\"contribution\"},{\"name\":\"margin\"}],\"inputs\":[" FEATS "]}", 200,
          "\"outputs\":[{\"name\":\"contribution\",\"datatype\":\"FP64\",\"shape\":[1,3],\"data\":[0.5,0.5,10]},"
@@ -125,11 +125,11 @@ TEST(what_is_refused)
         {"POST", ONE, REQ("{\"name\":\"price\",\"shape\":[1],\"datatype\":\"FP64\"}"), 400,
          "input 'price' has no data"},
         {"POST", ONE,
-         REQ("{\"name\":\"price\",\"shape\":[1],\"datatype\":\"FP64\",\"parameters\":{\"binary_data_size\":8}}"), 501,
-         "binary tensor data is not supported: send JSON"},
+         REQ("{\"name\":\"price\",\"shape\":[1],\"datatype\":\"FP64\",\"parameters\":{\"binary_data_size\":8}}"), 400,
+         "input 'price' has binary_data_size, but the request has no header Inference-Header-Content-Length"},
         {"POST", ONE, REQ(IN("price", "[1]", "FP64", "1")), 400, "input 'price': data is an integer, not an array"},
         {"POST", ONE, REQ(IN("price", "[1]", "FP65", "[1]")), 400, "unknown datatype 'FP65'"},
-        {"POST", ONE, REQ(IN("price", "[1]", "FP16", "[1]")), 400, "FP16 has no JSON form"},
+        {"POST", ONE, REQ(IN("price", "[1]", "FP16", "[1]")), 400, "FP16 is not supported, send FP32"},
         {"POST", ONE, REQ(IN("price", "[1]", "BYTES", "[\"1\"]")), 400,
          "input 'price' is a feature: BYTES is not a number"},
         /* shapes */
@@ -224,7 +224,7 @@ TEST(bodies_that_are_not_what_they_must_be)
     } cases[] = {
         {"Content-Encoding: gzip\r\n", 501, "Content-Encoding gzip is not supported"},
         {"Content-Encoding: identity\r\n", 200, "[11]"},
-        {"Inference-Header-Content-Length: 10\r\n", 501, "binary tensor data is not supported"},
+        {"Inference-Header-Content-Length: 10\r\n", 400, "the request body is not JSON"},
         {"Content-Type: text/nonsense\r\n", 200, "[11]"}, /* tritonclient sends none, curl sends a form's */
     };
     world w;

@@ -1,0 +1,58 @@
+/* What the files that decode V2 infer requests share: infer_decode.c (JSON, and which column is meant), infer_binary.c.
+ */
+#ifndef MYR_SERVE_INFER_INSIDE_H
+#define MYR_SERVE_INFER_INSIDE_H
+
+#include "serve/internal.h"
+
+#define INFER_DIMS_MAX 2
+
+typedef enum infer_class { INFER_BOOL, INFER_INT, INFER_UINT, INFER_FLOAT, INFER_DOUBLE, INFER_TEXT } infer_class;
+
+typedef struct infer_datatype {
+    const char *name;
+    infer_class kind;
+    uint32_t width; /* bytes of a binary value; 0: each has its own */
+    int64_t min;    /* integers */
+    uint64_t max;
+} infer_datatype;
+
+/* One input as it was sent. */
+typedef struct infer_tensor {
+    const char *name; /* NUL-terminated, the reader's */
+    const infer_datatype *type;
+    uint64_t dims[INFER_DIMS_MAX];
+    uint32_t dim_count;
+    yyjson_val *data; /* NULL: binary */
+    myr_str raw;      /* the bytes of a binary one, in the body */
+} infer_tensor;
+
+/* The columns as they fill. */
+typedef struct infer_build {
+    serve_call *call;
+    const serve_target *target;
+    const myr_pack_info *info;
+    int64_t row_count;      /* -1: no input yet */
+    const char *first_name; /* of the input that set it */
+    myr_col *keys;
+    myr_col *features;
+    int64_t feature_stride; /* a binary matrix is used where it lies: see myr_score_rows */
+    myr_str binary;         /* what no input has taken yet */
+} infer_build;
+
+/* infer_decode.c: zeroed memory in the arena, never of no bytes. */
+myr_rc myr_serve_infer_memory(infer_build *build, size_t count, size_t width, void **out, myr_err *err);
+
+/* ---- infer_binary.c; all name the input in their errors ---- */
+
+/* Give the next bytes of the binary part to an input; size: its binary_data_size. */
+myr_rc myr_serve_binary_take(infer_build *build, infer_tensor *tensor, yyjson_val *size, myr_err *err);
+/* Numbers in row-major order, in place if they can be. Not for BYTES. */
+myr_rc myr_serve_binary_doubles(infer_build *build, const infer_tensor *tensor, size_t count, const double **out,
+                                myr_err *err);
+/* A column of texts: BYTES as they are, whole numbers and truth values as JSON would write them. */
+myr_rc myr_serve_binary_cells(infer_build *build, const infer_tensor *tensor, myr_col *col, myr_err *err);
+/* A column of INT64 of any integer type. */
+myr_rc myr_serve_binary_ints(infer_build *build, const infer_tensor *tensor, myr_col *col, myr_err *err);
+
+#endif
