@@ -10,6 +10,7 @@
 
 typedef struct import_args {
     const char *file, *fleet, *segment, *manifest, *features;
+    const char *first_iteration, *iterations, *category_features;
     myr_cli_list tags, metrics;
 } import_args;
 
@@ -97,6 +98,26 @@ static void import_progress(void *ctx, int64_t done, int64_t total)
     myr_bar_update(ctx, "importing", done, total);
 }
 
+static myr_rc import_rounds(const import_args *a, myr_fleet_item *out, myr_err *err)
+{
+    uint64_t first = 0;
+    uint64_t count = 0;
+    if (a->first_iteration != NULL &&
+        (!myr_parse_uint64(myr_str_of(a->first_iteration), &first) || first > MYR_TREES_MAX)) {
+        MYR_FAIL(err, BAD_USAGE, "myriad model import: --first-iteration '%s' is not a number from 0 to %d",
+                 a->first_iteration, MYR_TREES_MAX);
+    }
+    out->best_iteration = a->iterations != NULL && strcmp(a->iterations, "best") == 0;
+    if (a->iterations != NULL && !out->best_iteration &&
+        (!myr_parse_uint64(myr_str_of(a->iterations), &count) || count == 0 || count > MYR_TREES_MAX)) {
+        MYR_FAIL(err, BAD_USAGE, "myriad model import: --iterations '%s' is neither 'best' nor a number from 1 to %d",
+                 a->iterations, MYR_TREES_MAX);
+    }
+    out->first_iteration = (uint32_t)first;
+    out->iterations = (uint32_t)count;
+    return MYR_OK;
+}
+
 static myr_rc import_items(myr_arena *arena, const import_args *a, myr_manifest *out, myr_err *err)
 {
     myr_tag *tags = NULL;
@@ -116,7 +137,19 @@ static myr_rc import_items(myr_arena *arena, const import_args *a, myr_manifest 
     const char **names = myr_arena_calloc(arena, features.count + 1, sizeof *names);
     if (names == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
     memcpy(names, features.items, features.count * sizeof *names);
+    myr_cli_list categories = {0};
+    MYR_TRY(myr_cli_commas(arena, a->category_features, &categories, err));
+    const char **category_names = myr_arena_calloc(arena, categories.count + 1, sizeof *category_names);
+    if (category_names == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+    memcpy(category_names, categories.items, categories.count * sizeof *category_names);
+    myr_fleet_item rounds = {0};
+    MYR_TRY(import_rounds(a, &rounds, err));
     for (size_t i = 0; i < out->count; i++) {
+        out->items[i].first_iteration = rounds.first_iteration;
+        out->items[i].iterations = rounds.iterations;
+        out->items[i].best_iteration = rounds.best_iteration;
+        out->items[i].category_features = category_names;
+        out->items[i].category_feature_count = categories.count;
         out->items[i].tags = tags;
         out->items[i].tag_count = a->tags.count;
         out->items[i].metrics = metrics;
@@ -167,6 +200,11 @@ myr_rc myr_cmd_model_import(int argc, char **argv, myr_err *err)
         {"--metric", "NAME=N", MYR_CLI_LIST, &a.metrics,
          "a number that `model show` tells, such as rmse=0.5; repeatable"},
         {"--features", "A,B,...", MYR_CLI_TEXT, &a.features, "names in place of the file's own"},
+        {"--iterations", "N", MYR_CLI_TEXT, &a.iterations,
+         "keep N boosting rounds; 'best': those up to XGBoost's best_iteration"},
+        {"--first-iteration", "N", MYR_CLI_TEXT, &a.first_iteration, "leave the first N boosting rounds out"},
+        {"--category-features", "A,B,...", MYR_CLI_TEXT, &a.category_features,
+         "LightGBM: the features that pandas_categorical's lists belong to, in order"},
     };
     myr_cli cli = {0};
     MYR_TRY(myr_cli_parse("model import", "bring in models of LightGBM, XGBoost or ONNX, one or a manifest of many",

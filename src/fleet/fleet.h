@@ -42,6 +42,10 @@ typedef struct myr_fleet_item {
     const char *segment;         /* text, any order of parts; "" = global */
     const char *const *features; /* names that replace the file's, or NULL */
     uint32_t feature_count;
+    uint32_t first_iteration, iterations; /* boosting rounds to keep; 0 iterations: all from the first on */
+    bool best_iteration;                  /* up to XGBoost's best_iteration */
+    const char *const *category_features; /* LightGBM: what its lists of categories belong to; see import.h */
+    uint32_t category_feature_count;
     const char *algorithm;   /* NULL: from the import */
     const char *metrics;     /* JSON or NULL */
     const char *fingerprint; /* or NULL */

@@ -101,8 +101,14 @@ myr_rc myr_fleet_import_read(const import_job *job, const myr_fleet_item *item, 
 {
     myr_err own = {0};
     MYR_TRY(myr_fleet_import_load(item, &out->owned, &out->data, &out->size, err));
-    myr_rc rc =
-        myr_import(import_name(item), out->data, out->size, item->features, item->feature_count, &out->imported, &own);
+    const myr_import_opts opts = {.feature_names = item->features,
+                                  .feature_count = item->feature_count,
+                                  .first_iteration = item->first_iteration,
+                                  .iterations = item->iterations,
+                                  .best_iteration = item->best_iteration,
+                                  .category_features = item->category_features,
+                                  .category_feature_count = item->category_feature_count};
+    myr_rc rc = myr_import_with(import_name(item), out->data, out->size, &opts, &out->imported, &own);
     if (rc == MYR_OK) return MYR_OK;
     if (rc != MYR_UNSUPPORTED || !myr_onnx_is(out->data, out->size)) {
         if (err != NULL) *err = own;
@@ -246,6 +252,7 @@ static bool import_has_tag(const myr_model_row *row, const myr_tag *tag)
 static bool import_is_same(const myr_model_row *row, const import_item *item, const myr_fleet_item *given)
 {
     if (strcmp(row->artifact, item->hex) != 0 || strcmp(row->algorithm, item->algorithm) != 0) return false;
+    if (strcmp(row->options, item->options) != 0) return false;
     if (strcmp(row->features, item->features) != 0 || row->tag_count != given->tag_count) return false;
     for (uint32_t i = 0; i < given->tag_count; i++) {
         if (!import_has_tag(row, &given->tags[i])) return false;
@@ -328,6 +335,7 @@ static myr_rc import_register_item(import_job *job, size_t item_idx, myr_arena *
         .format = myr_format_name(item->format),
         .artifact = item->hex,
         .features = item->features,
+        .options = item->options,
         .artifact_bytes = item->artifact_bytes,
         .objective = item->objective,
         .metrics = given->metrics,

@@ -12,6 +12,7 @@ typedef struct import_item {
     const char *segment; /* canonical */
     uint32_t key_columns;
     const char *features; /* as the registry keeps them */
+    const char *options;  /* so, too */
     char hex[MYR_SHA256_HEX_BYTES];
     int64_t artifact_bytes;
     myr_format format;
@@ -62,6 +63,10 @@ static inline void import_model_drop(import_model *model)
 {
     myr_fleet_import_model_drop(model);
 }
+/* What an item asks for beyond its file, as the registry's text and back; feature names stand elsewhere. */
+myr_rc myr_fleet_options_format(const myr_fleet_item *item, myr_buf *out, myr_err *err);
+myr_rc myr_fleet_options_parse(const char *text, myr_arena *arena, myr_import_opts *out, myr_err *err);
+
 /* Read an item. `columns`: the fleet's features so far, or NULL; they name the columns of a model that does not. */
 myr_rc myr_fleet_import_read(const import_job *job, const myr_fleet_item *item, const char *const *columns,
                              uint32_t column_count, import_model *out, myr_err *err);

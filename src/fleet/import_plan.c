@@ -187,6 +187,13 @@ static myr_rc plan_features(import_job *job, size_t item_idx, myr_buf *text, myr
     return job->items[item_idx].features != NULL ? MYR_OK : plan_no_memory(err);
 }
 
+static myr_rc plan_options(import_job *job, size_t item_idx, myr_buf *text, myr_err *err)
+{
+    MYR_TRY(myr_fleet_options_format(&job->given[item_idx], text, err));
+    job->items[item_idx].options = myr_arena_strndup(job->arena, text->size > 0 ? text->data : "", text->size);
+    return job->items[item_idx].options != NULL ? MYR_OK : plan_no_memory(err);
+}
+
 static myr_rc plan_items(import_job *job, myr_err *err)
 {
     MYR_AUTO(myr_map_ptr) seen = myr_map_new();
@@ -195,6 +202,7 @@ static myr_rc plan_items(import_job *job, myr_err *err)
     for (size_t i = 0; i < job->item_count; i++) {
         myr_rc rc = plan_segment(job, i, &text, err);
         if (rc == MYR_OK) rc = plan_features(job, i, &text, err);
+        if (rc == MYR_OK) rc = plan_options(job, i, &text, err);
         if (rc != MYR_OK) return plan_fail_item(job, i, rc, err);
         myr_str segment = myr_str_of(job->items[i].segment);
         uint64_t first = 0;

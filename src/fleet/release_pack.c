@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fleet/external.h"
+#include "fleet/import.h"
 #include "fleet/release.h"
 #include "import/import.h"
 
@@ -43,9 +44,11 @@ static myr_rc compile_steps(myr_workspace *workspace, const myr_fleet_row *fleet
     MYR_AUTO(myr_imported_ptr) imported = NULL;
     size_t size = 0;
     const char **names = NULL;
-    uint32_t name_count = 0;
+    myr_import_opts import_opts = {0};
     if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to compile it");
-    MYR_TRY(compile_names(model, arena, &names, &name_count, err));
+    MYR_TRY(compile_names(model, arena, &names, &import_opts.feature_count, err));
+    import_opts.feature_names = names;
+    MYR_TRY(myr_fleet_options_parse(model->options, arena, &import_opts, err));
     MYR_TRY(myr_store_get(workspace->store, model->artifact, (char **)&data, &size, err));
     if (myr_fleet_external_is(data, size)) {
         external_model external = {0};
@@ -53,7 +56,7 @@ static myr_rc compile_steps(myr_workspace *workspace, const myr_fleet_row *fleet
         return myr_fleet_external_compile(&external, data, size, fleet->features, fleet->feature_count, out_bytes,
                                           out_size, err);
     }
-    MYR_TRY(myr_import("artifact", data, size, names, name_count, &imported, err));
+    MYR_TRY(myr_import_with("artifact", data, size, &import_opts, &imported, err));
     myr_compile_opts opts = {.explain = fleet->explain};
     return myr_imported_compile(imported, fleet->features, fleet->feature_count, &opts, out_bytes, out_size, err);
 }

@@ -153,8 +153,8 @@ static myr_rc model_add_row(myr_registry *registry, int64_t segment_id, int64_t 
     MYR_TRY(
         myr_db_prepare(registry->db,
                        "INSERT INTO model(segment_id, version, algorithm, format, artifact, artifact_bytes, objective,"
-                       " fingerprint, source, baseline, created_ms, features, metrics)"
-                       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                       " fingerprint, source, baseline, created_ms, features, metrics, options)"
+                       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
                        &stmt, err));
     myr_stmt_bind_int64(stmt, 1, segment_id);
     myr_stmt_bind_int64(stmt, 2, version);
@@ -169,6 +169,7 @@ static myr_rc model_add_row(myr_registry *registry, int64_t segment_id, int64_t 
     myr_stmt_bind_int64(stmt, 11, row->created_ms);
     registry_bind_text(stmt, 12, row->features);
     registry_bind_text(stmt, 13, row->metrics != NULL && row->metrics[0] != '\0' ? row->metrics : "{}");
+    registry_bind_text(stmt, 14, row->options != NULL ? row->options : "");
     return myr_stmt_run(stmt, err);
 }
 
@@ -217,8 +218,8 @@ myr_rc myr_registry_model_add(myr_registry *registry, int64_t fleet_id, const my
 
 #define MODEL_COLUMNS                                                                                                  \
     "m.model_id, s.text, s.key_columns, m.version, m.algorithm, m.format, m.artifact, m.artifact_bytes, m.objective,"  \
-    " m.fingerprint, m.source, m.baseline, m.created_ms, m.features, t.key, t.value"
-enum { COLUMN_TAG_KEY = 14, COLUMN_TAG_VALUE, COLUMN_METRICS };
+    " m.fingerprint, m.source, m.baseline, m.created_ms, m.features, m.options, t.key, t.value"
+enum { COLUMN_TAG_KEY = 15, COLUMN_TAG_VALUE, COLUMN_METRICS };
 #define MODEL_SQL_BYTES 2048
 
 /* The columns of one model, from the first of its rows. */
@@ -245,6 +246,7 @@ static myr_rc model_read(myr_stmt *stmt, bool brief, myr_arena *arena, myr_model
     MYR_TRY(myr_registry_text(stmt, 9, arena, &out->fingerprint, err));
     MYR_TRY(myr_registry_text(stmt, 10, arena, &out->source, err));
     MYR_TRY(myr_registry_text(stmt, 13, arena, &out->features, err));
+    MYR_TRY(myr_registry_text(stmt, 14, arena, &out->options, err));
     if (!brief) MYR_TRY(myr_registry_text(stmt, COLUMN_METRICS, arena, &out->metrics, err));
     return MYR_OK;
 }

@@ -73,6 +73,7 @@ typedef struct myr_model_row {
     const char *format;    /* of the artifact: myr_format_name */
     const char *artifact;  /* SHA-256 of its bytes: its name in the store */
     const char *features;  /* names that replace the file's own, one per line; "" = the file's own */
+    const char *options;   /* what the import was asked for beyond the file: fleet's text; NULL or "": nothing */
     int64_t artifact_bytes;
     const char *objective;
     const char *metrics;     /* JSON object: {"rmse":…,"trials":[…]}; "{}" if none */

@@ -63,5 +63,8 @@ static const char registry_version_1[] =
 /* explain: releases hold what leaf numbers and contributions need */
 static const char registry_version_2[] = "ALTER TABLE fleet ADD COLUMN explain INTEGER NOT NULL DEFAULT 0;";
 
-const char *const myr_registry_migrations[] = {registry_version_1, registry_version_2};
+/* options: what an import was asked for beyond the file, since releases read the artifact again */
+static const char registry_version_3[] = "ALTER TABLE model ADD COLUMN options TEXT NOT NULL DEFAULT '';";
+
+const char *const myr_registry_migrations[] = {registry_version_1, registry_version_2, registry_version_3};
 const int myr_registry_migration_count = MYR_COUNT_OF(myr_registry_migrations);
