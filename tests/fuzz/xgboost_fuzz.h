@@ -34,7 +34,9 @@ static void fuzz_predict(const myr_model *model)
 
 static int fuzz_one(const uint8_t *data, size_t size, myr_format format)
 {
-    myr_import_src src = {.name = "fuzz", .data = (const char *)data, .size = size};
+    const myr_import_opts opts = {.first_iteration = size % 5 == 4, .iterations = size % 5 == 3}; /* some lose rounds */
+    const myr_compile_opts compile_opts = {.explain = size % 2 == 0};
+    myr_import_src src = {.name = "fuzz", .data = (const char *)data, .size = size, .opts = &opts};
     myr_imported imported = {.format = format, .arena = myr_arena_new(0)};
     myr_err err = {0};
     MYR_ASSERT(imported.arena != NULL);
@@ -45,7 +47,7 @@ static int fuzz_one(const uint8_t *data, size_t size, myr_format format)
         unsigned char *bytes = NULL;
         size_t bytes_size = 0;
         const myr_model *model = NULL;
-        rc = myr_model_compile(&imported.desc, NULL, imported.feature_count, NULL, &bytes, &bytes_size, &err);
+        rc = myr_model_compile(&imported.desc, NULL, imported.feature_count, &compile_opts, &bytes, &bytes_size, &err);
         MYR_ASSERT(rc == MYR_OK);
         rc = myr_model_check(bytes, bytes_size, &model, &err);
         MYR_ASSERT(rc == MYR_OK);
