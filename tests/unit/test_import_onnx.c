@@ -1,6 +1,8 @@
 /* ONNX files written by hand: what becomes a model, what is refused, and that nothing hostile gets through. */
 #include "onnx_fixture.h"
 
+#include "import/onnx_graph.h"
+
 static myr_rc import_of(const void *data, size_t size, myr_imported **out, myr_err *err)
 {
     return myr_import("m.onnx", data, size, NULL, 0, out, err);
@@ -227,6 +229,59 @@ TEST(onnx_tensors_have_limits)
     expect_import(make_tensor_model(1, MYR_ONNX_NUMBERS_MAX + 1), MYR_TOO_LARGE, "at most 268435456 numbers");
     expect_import(make_tensor_model(8, 1 << 20), MYR_TOO_LARGE, "at most 268435456 numbers");
     expect_import(make_tensor_model(1, -1), MYR_TOO_LARGE, "dimension 0 is -1");
+}
+
+/* That many initializers without a name or a number. */
+static myr_buf make_crowd(uint32_t count)
+{
+    myr_buf graph = {0};
+    for (uint32_t k = 0; k < count; k++) {
+        put_bytes(&graph, 5, "", 0);
+    }
+    return make_model(&graph);
+}
+
+TEST(onnx_graphs_have_a_limit_of_parts)
+{
+    expect_import(make_crowd(MYR_ONNX_NODES_MAX), MYR_UNSUPPORTED, "answers labels alone, or nothing");
+    expect_import(make_crowd(MYR_ONNX_NODES_MAX + 1), MYR_TOO_LARGE, "more than 1048576 of field 5");
+}
+
+/* x + 1 + 1 + …, then (2.0) * that. */
+static myr_buf make_steps(unsigned count)
+{
+    const float one = 1.0f;
+    const float weight = 2.0f;
+    char from[16] = "X";
+    myr_buf graph = {0};
+    myr_buf tensor = {0};
+    put_int(&tensor, 1, 1);
+    put_int(&tensor, 2, MYR_ONNX_FLOAT);
+    put_bytes(&tensor, 4, &one, sizeof one);
+    put_text(&tensor, 8, "one");
+    put_message(&graph, 5, &tensor);
+    for (unsigned k = 0; k < count; k++) {
+        char to[16];
+        snprintf(to, sizeof to, "v%u", k);
+        myr_buf node = make_node("Add", "", from, to);
+        put_text(&node, 1, "one");
+        put_message(&graph, 1, &node);
+        memcpy(from, to, sizeof from);
+    }
+    myr_buf node = make_node("LinearRegressor", "ai.onnx.ml", from, "Y");
+    put_attr_floats(&node, "coefficients", &weight, 1);
+    put_message(&graph, 1, &node);
+    put_value(&graph, 11, "X", MYR_ONNX_FLOAT, 1);
+    put_value(&graph, 12, "Y", MYR_ONNX_FLOAT, 1);
+    return make_model(&graph);
+}
+
+TEST(onnx_columns_have_a_limit_of_steps)
+{
+    MYR_AUTO(myr_buf) some = make_steps(MYR_ONNX_STEPS_MAX - 1); /* the input's rounding is the first step */
+    EXPECT(value_of(&some, 5.0, 0) == 2.0 * (5.0 + MYR_ONNX_STEPS_MAX - 1));
+    EXPECT(isnan(value_of(&some, (double)NAN, 0)));
+    expect_import(make_steps(MYR_ONNX_STEPS_MAX), MYR_UNSUPPORTED, "more than 16 operations on one column");
 }
 
 TEST(onnx_damage_is_an_error_and_never_a_crash)
