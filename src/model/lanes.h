@@ -199,6 +199,8 @@ static inline bool lanes_group_read(const lanes_view *v, uint32_t group_idx, lan
 #define LANES_FEW_COLUMNS 64    /* byte columns that it can look up */
 #define LANES_BINS_BYTES  16384 /* LANES_COLUMNS_MAX x SOME, LANES_FEW_COLUMNS x MANY */
 
+typedef struct large_kernels large_kernels; /* large.h */
+
 typedef struct lanes_kernels {
     const char *name;
     /* Bins of row_count rows: row i, column c to bins[c * column_step + i * row_step]. */
@@ -209,6 +211,7 @@ typedef struct lanes_kernels {
     void (*many)(const lanes_view *v, const int8_t *bins, size_t tile, size_t row_count, double *margins);
     /* Up to LANES_ROWS_FEW rows, bins[i * LANES_FEW_COLUMNS + c], 64-byte aligned; adds to row-major margins. */
     void (*few)(const lanes_view *v, const int8_t *bins, size_t row_count, double *margins);
+    const large_kernels *large;
 } lanes_kernels;
 
 extern const lanes_kernels myr_lanes_plain;

@@ -33,6 +33,8 @@ LANES_TARGET LANES_INLINE avx2_bytes avx2_lowest(avx2_bytes bits)
 #define MANY_NAME many_avx2
 #define MANY_ADD  lanes_add_many
 #include "model/lanes_many.h"
+#define LARGE_NAME large_avx2
+#include "model/large_many.h"
 
 /* ---- bins ---- */
 
@@ -90,5 +92,5 @@ LANES_TARGET LANES_INLINE avx2_bytes avx2_pick(const avx2_tables *row, avx2_byte
 #define FEW_PICK   avx2_pick
 #include "model/lanes_few.h"
 
-const lanes_kernels myr_lanes_avx2 = {"avx2", bins_avx2_kernel, many_avx2_kernel, few_avx2_kernel};
+const lanes_kernels myr_lanes_avx2 = {"avx2", bins_avx2_kernel, many_avx2_kernel, few_avx2_kernel, &large_avx2};
 #endif

@@ -118,6 +118,8 @@ LANES_TARGET LANES_INLINE void avx512_add(const lanes_view *v, uint32_t leaves_f
 #define MANY_NAME many_avx512
 #define MANY_ADD  avx512_add
 #include "model/lanes_many.h"
+#define LARGE_NAME large_avx512
+#include "model/large_many.h"
 
 /* ---- bins ---- */
 
@@ -173,7 +175,8 @@ LANES_TARGET LANES_INLINE avx512_bytes avx512_pick(const avx512_tables *row, avx
 #define FEW_PICK   avx512_pick
 #include "model/lanes_few.h"
 
-const lanes_kernels myr_lanes_avx512 = {"avx512", bins_avx512_kernel, many_avx512_kernel, few_avx512_kernel};
+const lanes_kernels myr_lanes_avx512 = {"avx512", bins_avx512_kernel, many_avx512_kernel, few_avx512_kernel,
+                                        &large_avx512};
 
 /* ---- few rows, with VBMI ---- */
 
@@ -202,6 +205,6 @@ LANES_TARGET LANES_INLINE avx512_bytes avx512vbmi_pick(const __m512i *row, avx51
 #define FEW_PICK   avx512vbmi_pick
 #include "model/lanes_few.h"
 
-const lanes_kernels myr_lanes_avx512vbmi = {"avx512vbmi", bins_avx512_kernel, many_avx512_kernel,
-                                            few_avx512vbmi_kernel};
+const lanes_kernels myr_lanes_avx512vbmi = {"avx512vbmi", bins_avx512_kernel, many_avx512_kernel, few_avx512vbmi_kernel,
+                                            &large_avx512};
 #endif

@@ -27,6 +27,8 @@ LANES_INLINE neon_bytes neon_lowest(neon_bytes bits)
 #define MANY_NAME many_neon
 #define MANY_ADD  lanes_add_many
 #include "model/lanes_many.h"
+#define LARGE_NAME large_neon
+#include "model/large_many.h"
 
 /* ---- bins ---- */
 
@@ -80,5 +82,5 @@ LANES_INLINE neon_bytes neon_pick(const neon_tables *row, neon_bytes columns, un
 #define FEW_PICK   neon_pick
 #include "model/lanes_few.h"
 
-const lanes_kernels myr_lanes_neon = {"neon", bins_neon_kernel, many_neon_kernel, few_neon_kernel};
+const lanes_kernels myr_lanes_neon = {"neon", bins_neon_kernel, many_neon_kernel, few_neon_kernel, &large_neon};
 #endif

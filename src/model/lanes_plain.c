@@ -26,6 +26,8 @@ LANES_INLINE plain_bytes plain_lowest(plain_bytes bits)
 #define MANY_NAME many_plain
 #define MANY_ADD  lanes_add_many
 #include "model/lanes_many.h"
+#define LARGE_NAME large_plain
+#include "model/large_many.h"
 
 /* The leaf of tree k for one row: byte by byte, until one keeps a bit. */
 static uint8_t few_plain_leaf(const lanes_group *g, const lanes_parts *parts, const int8_t *bins, uint32_t k)
@@ -62,4 +64,4 @@ static void few_plain(const lanes_view *v, const int8_t *bins, size_t row_count,
     }
 }
 
-const lanes_kernels myr_lanes_plain = {"plain", myr_lanes_quantise_plain, many_plain_kernel, few_plain};
+const lanes_kernels myr_lanes_plain = {"plain", myr_lanes_quantise_plain, many_plain_kernel, few_plain, &large_plain};

@@ -17,15 +17,6 @@ typedef struct large_bins {
     _Alignas(64) unsigned char bytes[LARGE_TILE_BYTES];
 } large_bins;
 
-/* The kernels that go with those of lanes; plain ones for a CPU that has none here. */
-static const large_kernels *large_kernels_of(void)
-{
-#if defined(__x86_64__)
-    if (strncmp(myr_lanes_kernels()->name, "avx", 3) == 0) return &myr_large_avx2;
-#endif
-    return &myr_large_plain;
-}
-
 static bool large_header_read(const unsigned char *bytes, large_header *out)
 {
     const large_header *g = (const large_header *)(bytes + sizeof(model_header));
@@ -176,7 +167,7 @@ static void large_walk_one(const large_view *v, const large_code *code_columns, 
     for (size_t k = 1; own && k < LARGE_LANES; k++) {
         memcpy(bins + k * step, bins, v->g.numeric_columns * ((v->g.flags & LARGE_WORDS) != 0 ? 2u : 1u));
     }
-    large_kernels_of()->row(v, code_columns, codes, bins, own ? step : 0, margins);
+    myr_lanes_kernels()->large->row(v, code_columns, codes, bins, own ? step : 0, margins);
 }
 
 /* As many rows as there is room for; gives their number. */
@@ -196,7 +187,7 @@ static size_t large_walk_some(const large_view *v, const large_code *code_column
         large_fill(v, code_columns, rows + i * row_stride, row_stride, some, bins + i * step, step,
                    codes + i * v->g.code_columns);
     }
-    large_kernels_of()->rows(v, code_columns, codes, bins, step, count, margins);
+    myr_lanes_kernels()->large->rows(v, code_columns, codes, bins, step, count, margins);
     return count;
 }
 
@@ -213,7 +204,7 @@ static size_t large_tile(const large_view *v, const large_code *code_columns, co
     if (count < tile) memset(codes, 0, v->g.code_columns * tile * sizeof *codes); /* all rows of a tile are looked up */
     large_quantise(v, rows, row_stride, count, bins, tile, 1);
     large_codes(v, code_columns, rows, row_stride, count, codes, tile, 1);
-    large_kernels_of()->tile(v, code_columns, bins, tile, count, margins);
+    myr_lanes_kernels()->large->tile(v, code_columns, bins, tile, count, margins);
     return count;
 }
 

@@ -243,8 +243,8 @@ typedef struct large_view {
     const unsigned char *entries, *bits;
 } large_view;
 
-/* What large_many.h makes for each kind of CPU. Margins are row-major and added to. */
-typedef struct large_kernels {
+/* What large_many.h makes for each kind of CPU; lanes_kernels names one. Margins are row-major and added to. */
+struct large_kernels {
     /* A tile of bytes (SOME or MANY rows), bins[c * tile + i], the codes behind the tree's own columns. */
     void (*tile)(const large_view *v, const large_code *code_columns, int8_t *bins, size_t tile, size_t row_count,
                  double *margins);
@@ -254,12 +254,7 @@ typedef struct large_kernels {
     /* Many rows, `step` bytes apart, in whole LARGE_LANES (the last may hold anything); codes code_columns apart. */
     void (*rows)(const large_view *v, const large_code *code_columns, const uint16_t *codes, unsigned char *bins,
                  size_t step, size_t row_count, double *margins);
-} large_kernels;
-
-extern const large_kernels myr_large_plain;
-#if defined(__x86_64__)
-extern const large_kernels myr_large_avx2;
-#endif
+};
 
 static inline bool large_tree_read(const large_view *v, uint32_t tree_idx, large_head *out)
 {

@@ -5,21 +5,7 @@
 #include "model/lanes_inner.h"
 #include "model/large.h"
 
-#ifndef LANES_INLINE
-#define LANES_INLINE      static inline __attribute__((always_inline))
-#define LANES_JOIN_(a, b) a##_##b
-#define LANES_JOIN(a, b)  LANES_JOIN_(a, b)
-#endif
-
 #define LARGE_LATER 64 /* trees whose leaves are asked for before they are added */
-
-/* 32 bits become 32 bytes: 0 for a set bit, else 255. A CPU with a better way defines LARGE_SPREAD. */
-LANES_INLINE void large_spread(uint32_t bits, uint8_t *out)
-{
-    for (unsigned k = 0; k < 32; k++) {
-        out[k] = (uint8_t)((bits >> k & 1u) - 1u);
-    }
-}
 
 /* A run read at once, so that its fields fit each other. */
 static inline large_run large_run_read(const large_view *v, uint32_t run_idx)

@@ -1,21 +1,19 @@
 /*
- * The kernels of large models, as a template. The including file defines LANES_WIDTH, LANES_VECTOR, LANES_TARGET,
- * LANES_CLEAR and LANES_LOWEST as for lanes_many.h; LARGE_NAME, LARGE_KERNELS, and LARGE_SPREAD if the CPU has a way of
- * its own.
+ * The kernels of large models, as a template: to be included behind lanes_many.h, with the same macros, and LARGE_NAME.
  *
  * Blocks of rows: a tree's sets become columns, then entries as in lanes. Few rows, and models of words: walks,
  * LARGE_LANES of them side by side, so that their loads overlap.
  */
 #include "model/large_inner.h"
 
-#ifndef LARGE_SPREAD
-#define LARGE_SPREAD large_spread
-#endif
 #define LARGE_FN(part)  LANES_JOIN(LARGE_NAME, part)
 #define LARGE_REGISTERS (LANES_ROWS_MANY / LANES_WIDTH)
 
 typedef uint8_t LARGE_FN(line) __attribute__((vector_size(16)));
 typedef uint16_t LARGE_FN(eight) __attribute__((vector_size(16)));
+
+typedef uint8_t LARGE_FN(wide) __attribute__((vector_size(32)));
+typedef uint32_t LARGE_FN(four) __attribute__((vector_size(32)));
 
 /* ---- blocks of rows ---- */
 
@@ -158,7 +156,7 @@ LANES_TARGET LANES_INLINE void LARGE_FN(trees)(const large_view *v, const large_
         LARGE_FN(own)(v, codes, &tree, bins, count);
         LARGE_FN(tree)(v, &tree, bins, count, leaf_numbers);
         uint32_t byte_count = (tree.split_count + 8u) / 8;
-        lanes_add_many(&v->lanes, tree.leaf_first, t, byte_count, leaf_numbers, row_count, margins);
+        MANY_ADD(&v->lanes, tree.leaf_first, t, byte_count, leaf_numbers, row_count, margins);
     }
 }
 
@@ -175,6 +173,18 @@ LANES_TARGET static void LARGE_FN(tile)(const large_view *v, const large_code *c
 
 /* ---- walks ---- */
 
+/* 32 bits become 32 bytes: 0 for a set bit, else 255. */
+LANES_TARGET LANES_INLINE void LARGE_FN(spread)(uint32_t bits, uint8_t *out)
+{
+    const LARGE_FN(wide) bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128,
+                                1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    LARGE_FN(wide) bytes = (LARGE_FN(wide))((LARGE_FN(four)){0} + bits);
+    bytes = __builtin_shufflevector(bytes, bytes, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 18, 18, 18, 18, 18,
+                                    18, 18, 18, 19, 19, 19, 19, 19, 19, 19, 19);
+    LARGE_FN(wide) outside = (LARGE_FN(wide))((bytes & bit) == (LARGE_FN(wide)){0});
+    memcpy(out, &outside, sizeof outside);
+}
+
 /* A tree's own columns for one row of bytes: 32 at a time, so up to 31 bytes behind them are written too. */
 LANES_TARGET LANES_INLINE void LARGE_FN(own_bytes)(const large_view *v, const large_code *code_columns,
                                                    const large_head *tree, const uint16_t *codes, uint8_t *out)
@@ -188,7 +198,7 @@ LANES_TARGET LANES_INLINE void LARGE_FN(own_bytes)(const large_view *v, const la
         for (uint32_t s = 0; s < run.set_count; s += 32, to += 32) {
             uint32_t some;
             memcpy(&some, bits + s / 8, sizeof some);
-            LARGE_SPREAD(some, to);
+            LARGE_FN(spread)(some, to);
         }
         out += (run.set_count + 7u) / 8 * 8;
     }
@@ -367,4 +377,4 @@ LANES_TARGET static void LARGE_FN(rows)(const large_view *v, const large_code *c
     }
 }
 
-const large_kernels LARGE_KERNELS = {LARGE_FN(tile), LARGE_FN(row), LARGE_FN(rows)};
+static const large_kernels LARGE_NAME = {LARGE_FN(tile), LARGE_FN(row), LARGE_FN(rows)};
