@@ -1,20 +1,53 @@
 /*
  * The kernel of few rows, a register of trees at a time, as a template. The including file defines what lanes_many.h
- * asks of it, and FEW_NAME FEW_TABLES                             a row's bins in registers FEW_OPEN(bins, count,
- * tables)          the bins of a row, `count` times sixteen of them FEW_PICK(tables, columns, count)       for each
- * tree the bin of the column that its entry names
+ * asks of it, and
+ *   FEW_NAME
+ *   FEW_TABLES                        a row's bins in registers
+ *   FEW_OPEN(bins, count, tables)     the bins of a row, `count` times sixteen of them
+ *   FEW_PICK(tables, columns, count)  for each tree the bin of the column that its entry names
+ *
+ * The additions of one row are a chain in tree order, whose latency is all they cost: they go on, two at a time, while
+ * the bits of the next register of trees are found. The chains of several rows run beside each other.
  */
 #include "model/lanes_inner.h"
 
 #define FEW_FN(part) LANES_JOIN(FEW_NAME, part)
 
-/* What the trees of one register answered: their leaves from the model's first on. */
-typedef struct FEW_FN(answers) {
-    uint32_t leaves_first; /* of the group */
-    uint32_t tree_first, count;
-    uint16_t leaves[LANES_WIDTH];
-} FEW_FN(answers);
-#define FEW_ANSWERS FEW_FN(answers)
+/*
+ * What the trees of one register answered, and the sums of all before it: one chain of additions per row. The leaves
+ * lie apart, or the compiler would keep the sums in memory too.
+ */
+typedef struct FEW_FN(chain) {
+    const void *values; /* of the group's leaves */
+    uint32_t next, count, tree_first;
+    uint16_t (*leaves)[LANES_WIDTH]; /* of each row */
+    double sums[LANES_ROWS_FEW];
+    float singles[LANES_ROWS_FEW];
+} FEW_FN(chain);
+#define FEW_CHAIN FEW_FN(chain)
+
+/* The next tree's leaf of each row. */
+LANES_TARGET LANES_INLINE void FEW_FN(add)(FEW_CHAIN *c, unsigned row_count, bool single)
+{
+    LANES_UNROLL
+    for (unsigned r = 0; r < row_count; r++) {
+        if (single) {
+            c->singles[r] += ((const float *)c->values)[c->leaves[r][c->next]];
+        } else {
+            c->sums[r] += ((const double *)c->values)[c->leaves[r][c->next]];
+        }
+    }
+    c->next++;
+}
+
+/* All that are left. */
+LANES_TARGET LANES_INLINE void FEW_FN(drain)(FEW_CHAIN *c, unsigned row_count, bool single)
+{
+    LANES_UNROLL_4
+    while (c->next < c->count) {
+        FEW_FN(add)(c, row_count, single);
+    }
+}
 
 LANES_TARGET LANES_INLINE LANES_VECTOR FEW_FN(load)(const unsigned char *at)
 {
@@ -36,17 +69,19 @@ LANES_TARGET LANES_INLINE void FEW_FN(entry)(const unsigned char *entries, size_
     }
 }
 
-/* Leaves of LANES_WIDTH trees from their first entries on, row_count rows (a constant). */
-LANES_TARGET LANES_INLINE void FEW_FN(bits)(const lanes_group *g, const unsigned char *entries, const uint16_t *firsts,
-                                            const FEW_TABLES *rows, unsigned row_count, unsigned table_count,
-                                            FEW_ANSWERS answers[])
+/*
+ * The bits of LANES_WIDTH trees from their first entries on, row_count rows (a constant). Of one row the sums of the
+ * trees before go on meanwhile; of several rows the chains run beside each other anyway.
+ */
+LANES_TARGET LANES_INLINE void FEW_FN(bits)(const lanes_group *g, const unsigned char *entries, const FEW_TABLES *rows,
+                                            unsigned row_count, unsigned table_count, bool single, FEW_CHAIN *chain,
+                                            LANES_VECTOR found[])
 {
     LANES_VECTOR kept[LANES_ROWS_FEW];
-    LANES_VECTOR base[LANES_ROWS_FEW];
     size_t lanes = g->lane_count;
     LANES_UNROLL
     for (unsigned r = 0; r < row_count; r++) {
-        kept[r] = base[r] = (LANES_VECTOR){0};
+        kept[r] = found[r] = (LANES_VECTOR){0};
     }
     for (unsigned b = 0; b < g->byte_count; b++) {
         LANES_VECTOR keep[LANES_ROWS_FEW];
@@ -56,87 +91,146 @@ LANES_TARGET LANES_INLINE void FEW_FN(bits)(const lanes_group *g, const unsigned
         for (unsigned r = 0; r < row_count; r++) {
             keep[r] = (LANES_VECTOR){0} - 1;
         }
-        for (; entries < end; entries += 3 * lanes) {
+        for (; entries + 3 * lanes < end; entries += 6 * lanes) {
             FEW_FN(entry)(entries, lanes, rows, row_count, table_count, keep);
+            FEW_FN(entry)(entries + 3 * lanes, lanes, rows, row_count, table_count, keep);
+            if (row_count == 1 && chain->next + 2 <= chain->count) {
+                FEW_FN(add)(chain, row_count, single);
+                FEW_FN(add)(chain, row_count, single);
+            }
+        }
+        if (entries < end) {
+            FEW_FN(entry)(entries, lanes, rows, row_count, table_count, keep);
+            entries += 3 * lanes;
         }
         LANES_UNROLL
         for (unsigned r = 0; r < row_count; r++) {
             LANES_VECTOR none = kept[r] == (LANES_VECTOR){0};
             kept[r] |= keep[r] & none;
-            base[r] = (base[r] & ~none) | (here & none);
+            found[r] = (found[r] & ~none) | (here & none);
         }
     }
     LANES_UNROLL
     for (unsigned r = 0; r < row_count; r++) {
-        uint8_t numbers[LANES_WIDTH];
-        LANES_VECTOR found = base[r] + LANES_LOWEST(kept[r]);
-        memcpy(numbers, &found, sizeof found);
-        for (unsigned k = 0; k < LANES_WIDTH; k++) {
-            answers[r].leaves[k] = (uint16_t)(firsts[k] + numbers[k]);
-        }
+        found[r] += LANES_LOWEST(kept[r]);
     }
 }
 
-/* Add what the trees of one register answered, in tree order. */
-LANES_TARGET LANES_INLINE void FEW_FN(sum)(const lanes_view *v, const FEW_ANSWERS *a, double *margins)
+/* Models of several outputs: each tree adds to its own. */
+LANES_TARGET LANES_INLINE void FEW_FN(spread)(const lanes_view *v, FEW_CHAIN *c, unsigned row_count, double *margins)
 {
-    lanes_add_few(v, a->leaves_first, a->tree_first, a->count, a->leaves, margins);
-}
-
-LANES_TARGET LANES_INLINE void FEW_FN(groups)(const lanes_view *v, const int8_t *bins, unsigned row_count,
-                                              unsigned table_count, double *margins)
-{
-    FEW_TABLES rows[LANES_ROWS_FEW];
-    FEW_ANSWERS answers[LANES_ROWS_FEW];
-    LANES_UNROLL
-    for (unsigned r = 0; r < row_count; r++) {
-        FEW_OPEN(bins + r * LANES_FEW_COLUMNS, table_count, &rows[r]);
-    }
-    for (uint32_t first = 0; first < v->h->tree_count; first += LANES_TREES) {
-        lanes_group g;
-        if (!lanes_group_read(v, first / LANES_TREES, &g)) continue;
-        lanes_parts parts = lanes_parts_of(v, &g);
-        for (uint32_t lane = 0; lane < g.tree_count; lane += LANES_WIDTH) {
-            uint32_t count = g.tree_count - lane < LANES_WIDTH ? g.tree_count - lane : LANES_WIDTH;
-            FEW_FN(bits)(&g, parts.entries + lane, parts.firsts + lane, rows, row_count, table_count, answers);
-            LANES_UNROLL
-            for (unsigned r = 0; r < row_count; r++) {
-                answers[r].leaves_first = g.leaves_first;
-                answers[r].tree_first = first + lane;
-                answers[r].count = count;
-                FEW_FN(sum)(v, &answers[r], margins + r * v->h->margin_count);
+    const uint16_t *outputs = v->outputs + c->tree_first;
+    size_t width = v->h->margin_count;
+    bool single = v->h->calc == MYR_CALC_F32;
+    for (; c->next < c->count; c->next++) {
+        double *margin = margins + outputs[c->next];
+        LANES_UNROLL
+        for (unsigned r = 0; r < row_count; r++) {
+            uint16_t leaf = c->leaves[r][c->next];
+            if (single) {
+                margin[r * width] = (double)((float)margin[r * width] + ((const float *)c->values)[leaf]);
+            } else {
+                margin[r * width] += ((const double *)c->values)[leaf];
             }
         }
     }
 }
 
-LANES_TARGET LANES_INLINE void FEW_FN(columns)(const lanes_view *v, const int8_t *bins, unsigned row_count,
+/* One group: register by register, its bits, then the sums that are still to do, then its leaves. */
+LANES_TARGET LANES_INLINE void FEW_FN(group)(const lanes_view *v, const lanes_group *g, uint32_t tree_first,
+                                             const FEW_TABLES *rows, unsigned row_count, unsigned table_count,
+                                             bool single, FEW_CHAIN *chain, double *margins)
+{
+    lanes_parts parts = lanes_parts_of(v, g);
+    for (uint32_t lane = 0; lane < g->tree_count; lane += LANES_WIDTH) {
+        LANES_VECTOR found[LANES_ROWS_FEW];
+        FEW_FN(bits)(g, parts.entries + lane, rows, row_count, table_count, single, chain, found);
+        if (v->outputs != NULL) {
+            FEW_FN(spread)(v, chain, row_count, margins);
+        } else {
+            FEW_FN(drain)(chain, row_count, single);
+        }
+        LANES_UNROLL
+        for (unsigned r = 0; r < row_count; r++) {
+            uint8_t numbers[LANES_WIDTH];
+            memcpy(numbers, &found[r], sizeof found[r]);
+            for (unsigned k = 0; k < LANES_WIDTH; k++) {
+                chain->leaves[r][k] = (uint16_t)(parts.firsts[lane + k] + numbers[k]);
+            }
+        }
+        chain->values = single ? (const void *)((const float *)v->leaves + g->leaves_first)
+                               : (const void *)((const double *)v->leaves + g->leaves_first);
+        chain->tree_first = tree_first + lane;
+        chain->next = 0;
+        chain->count = g->tree_count - lane < LANES_WIDTH ? g->tree_count - lane : LANES_WIDTH;
+    }
+}
+
+LANES_TARGET LANES_INLINE void FEW_FN(groups)(const lanes_view *v, const int8_t *bins, unsigned row_count,
+                                              unsigned table_count, bool single, double *margins)
+{
+    FEW_TABLES rows[LANES_ROWS_FEW];
+    uint16_t leaves[LANES_ROWS_FEW][LANES_WIDTH];
+    FEW_CHAIN chain = {.leaves = leaves};
+    LANES_UNROLL
+    for (unsigned r = 0; r < row_count; r++) {
+        FEW_OPEN(bins + r * LANES_FEW_COLUMNS, table_count, &rows[r]);
+        chain.sums[r] = margins[r * v->h->margin_count]; /* with several outputs not used */
+        chain.singles[r] = (float)chain.sums[r];
+    }
+    for (uint32_t first = 0; first < v->h->tree_count; first += LANES_TREES) {
+        lanes_group g;
+        if (!lanes_group_read(v, first / LANES_TREES, &g)) continue;
+        FEW_FN(group)(v, &g, first, rows, row_count, table_count, single, &chain, margins);
+    }
+    if (v->outputs != NULL) {
+        FEW_FN(spread)(v, &chain, row_count, margins);
+        return;
+    }
+    FEW_FN(drain)(&chain, row_count, single);
+    LANES_UNROLL
+    for (unsigned r = 0; r < row_count; r++) {
+        margins[r] = single ? (double)chain.singles[r] : chain.sums[r];
+    }
+}
+
+LANES_TARGET LANES_INLINE void FEW_FN(columns)(const lanes_view *v, const int8_t *bins, unsigned row_count, bool single,
                                                double *margins)
 {
     if (v->byte_columns <= 16) {
-        FEW_FN(groups)(v, bins, row_count, 1, margins);
+        FEW_FN(groups)(v, bins, row_count, 1, single, margins);
     } else if (v->byte_columns <= 32) {
-        FEW_FN(groups)(v, bins, row_count, 2, margins);
+        FEW_FN(groups)(v, bins, row_count, 2, single, margins);
     } else {
-        FEW_FN(groups)(v, bins, row_count, 4, margins);
+        FEW_FN(groups)(v, bins, row_count, 4, single, margins);
+    }
+}
+
+LANES_TARGET LANES_INLINE void FEW_FN(rows)(const lanes_view *v, const int8_t *bins, size_t row_count, bool single,
+                                            double *margins)
+{
+    if (row_count == LANES_ROWS_FEW) {
+        FEW_FN(columns)(v, bins, LANES_ROWS_FEW, single, margins);
+        return;
+    }
+    for (size_t i = 0; i < row_count; i++) {
+        FEW_FN(columns)(v, bins + i * LANES_FEW_COLUMNS, 1, single, margins + i * v->h->margin_count);
     }
 }
 
 LANES_TARGET static void FEW_FN(kernel)(const lanes_view *v, const int8_t *bins, size_t row_count, double *margins)
 {
     MYR_ASSERT(row_count >= 1 && row_count <= LANES_ROWS_FEW && v->byte_columns <= LANES_FEW_COLUMNS);
-    if (row_count == LANES_ROWS_FEW) {
-        FEW_FN(columns)(v, bins, LANES_ROWS_FEW, margins);
-        return;
-    }
-    for (size_t i = 0; i < row_count; i++) {
-        FEW_FN(columns)(v, bins + i * LANES_FEW_COLUMNS, 1, margins + i * v->h->margin_count);
+    if (v->h->calc == MYR_CALC_F32) {
+        FEW_FN(rows)(v, bins, row_count, true, margins);
+    } else {
+        FEW_FN(rows)(v, bins, row_count, false, margins);
     }
 }
 
 #undef FEW_NAME
 #undef FEW_FN
-#undef FEW_ANSWERS
+#undef FEW_CHAIN
 #undef FEW_TABLES
 #undef FEW_OPEN
 #undef FEW_PICK

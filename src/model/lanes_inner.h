@@ -8,9 +8,11 @@
 
 /* Loops over registers must be unrolled, or the registers live in memory. */
 #if defined(__clang__)
-#define LANES_UNROLL _Pragma("clang loop unroll(full)")
+#define LANES_UNROLL   _Pragma("clang loop unroll(full)")
+#define LANES_UNROLL_4 _Pragma("clang loop unroll_count(4)")
 #else
-#define LANES_UNROLL _Pragma("GCC unroll 16")
+#define LANES_UNROLL   _Pragma("GCC unroll 16")
+#define LANES_UNROLL_4 _Pragma("GCC unroll 4")
 #endif
 
 #define LANES_INLINE      static inline __attribute__((always_inline))
@@ -109,6 +111,7 @@ static inline void lanes_add_few(const lanes_view *v, uint32_t leaves_first, uin
     if (v->outputs == NULL && v->h->calc == MYR_CALC_F32) {
         const float *values = (const float *)v->leaves + leaves_first;
         float sum = (float)*margins;
+        LANES_UNROLL_4
         for (uint32_t k = 0; k < count; k++) {
             sum += values[leaves[k]];
         }
@@ -116,6 +119,7 @@ static inline void lanes_add_few(const lanes_view *v, uint32_t leaves_first, uin
     } else if (v->outputs == NULL) {
         const double *values = (const double *)v->leaves + leaves_first;
         double sum = *margins;
+        LANES_UNROLL_4
         for (uint32_t k = 0; k < count; k++) {
             sum += values[leaves[k]];
         }
