@@ -160,7 +160,7 @@ TEST(check_names_lies_of_the_header)
     LIE(kind, uint8_t, MYR_MODEL_LINEAR, BAD_FORMAT, "a linear model");
     LIE(calc, uint8_t, 2, BAD_FORMAT, "calc 2");
     LIE(transform, uint8_t, MYR_TRANSFORM_COUNT_, BAD_FORMAT, "is not known");
-    LIE(transform, uint8_t, MYR_TRANSFORM_SIGMOID, BAD_FORMAT, "factor 0");
+    LIE(transform, uint8_t, MYR_TRANSFORM_SIGMOID, BAD_FORMAT, "parameter 0");
     LIE(flags, uint8_t, 0, BAD_FORMAT, "flags 0x0 do not fit");
     LIE(flags, uint8_t, 8, BAD_FORMAT, "flags 0x8");
     LIE(flags, uint8_t, 3, BAD_FORMAT, "average over 0");

@@ -57,8 +57,8 @@ TEST(compile_refuses_a_broken_head)
     REFUSED(f.desc.kind = 2, BAD_INPUT, "kind 2");
     REFUSED(f.desc.calc = 2, BAD_INPUT, "calc 2");
     REFUSED(f.desc.transform = MYR_TRANSFORM_COUNT_, BAD_INPUT, "is not known");
-    REFUSED(f.desc.transform = MYR_TRANSFORM_SIGMOID, BAD_INPUT, "factor 0");
-    REFUSED((f.desc.transform = MYR_TRANSFORM_SIGMOID, f.desc.transform_param = NAN), BAD_INPUT, "factor nan");
+    REFUSED(f.desc.transform = MYR_TRANSFORM_SIGMOID, BAD_INPUT, "parameter 0");
+    REFUSED((f.desc.transform = MYR_TRANSFORM_SIGMOID, f.desc.transform_param = NAN), BAD_INPUT, "parameter nan");
     REFUSED(f.desc.margin_count = 0, BAD_INPUT, "no output");
     REFUSED(f.desc.average = true, BAD_INPUT, "the average is over 0 rounds");
     REFUSED(f.bases[1] = NAN, BAD_INPUT, "base margin 1 is nan");
