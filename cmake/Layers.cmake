@@ -5,7 +5,7 @@ set(MYR_FOREIGN_base Threads::Threads dep::yyjson m)
 set(MYR_FOREIGN_spec dep::yaml)
 set(MYR_FOREIGN_db dep::sqlite3)
 set(MYR_FOREIGN_table dep::duckdb)
-set(MYR_FOREIGN_net dep::microhttpd)
+set(MYR_FOREIGN_net dep::microhttpd dep::zlib)
 set(MYR_FOREIGN_runtime dep::onnxruntime_headers ${CMAKE_DL_LIBS})
 set(MYR_FOREIGN_train dep::lapacke dep::xgboost_headers ${CMAKE_DL_LIBS})
 # Data files compiled into a directory's library.

@@ -55,6 +55,7 @@ struct myr_req {
     bool is_counted; /* in server->in_flight */
     bool must_close;
     bool is_too_large;
+    bool is_decoded; /* the body is no longer what Content-Encoding says */
     myr_method method;
     const char *method_name;
     const char *path;

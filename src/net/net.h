@@ -60,6 +60,13 @@ const char *myr_req_path(const myr_req *req);                     /* as sent, wi
 bool myr_req_query(myr_req *req, const char *name, myr_str *out); /* decoded; first of that name */
 const char *myr_req_header(myr_req *req, const char *name);       /* NULL if absent */
 myr_str myr_req_body(const myr_req *req);
+bool myr_req_is_encoded(myr_req *req); /* Content-Encoding says that the body is not there as it is meant, yet */
+/*
+ * From now on myr_req_body is what gzip or deflate (zlib's frame) held. It takes time: not on a loop. Errors:
+ * UNSUPPORTED (another coding), BAD_INPUT (damaged, cut, something after it), TOO_LARGE (more than body_bytes_max),
+ * NO_MEMORY.
+ */
+myr_rc myr_req_decode_body(myr_req *req, myr_err *err);
 myr_arena *myr_req_arena(myr_req *req);       /* reset after the answer */
 void *myr_req_loop_state(myr_req *req);       /* of the thread that runs now */
 int64_t myr_req_start_ns(const myr_req *req); /* monotonic, when the headers were complete */
@@ -74,6 +81,11 @@ const void *myr_req_note(const myr_req *req);
 void myr_req_reply(myr_req *req, int status, const char *content_type, const char *body, size_t body_bytes);
 void myr_req_add_header(myr_req *req, const char *name,
                         const char *value); /* before the reply; both static or in the arena */
+/*
+ * Compress an answer for a client whose Accept-Encoding wants it, and add the header. False: send it as it is (not
+ * wanted, small, or no smaller). *out_body is the arena's.
+ */
+bool myr_req_encode_reply(myr_req *req, const char *body, size_t body_bytes, const char **out_body, size_t *out_bytes);
 /* {"error":"…"} with the status of err->rc; BUSY and UNAVAILABLE carry Retry-After: 1. */
 void myr_req_reply_error(myr_req *req, const myr_err *err);
 /* Run `again` for this request on a compute thread; it must reply. When the pool is full the answer is 503, here and

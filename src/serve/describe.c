@@ -81,8 +81,10 @@ static myr_rc describe_target(serve_call *call, serve_target *out, myr_err *err)
 myr_rc myr_serve_get_server(serve_call *call, myr_err *err)
 {
     (void)err;
-    myr_buf_puts(call->out,
-                 "{\"name\":\"myriad\",\"version\":\"" MYR_VERSION "\",\"extensions\":[\"binary_tensor_data\"]}");
+    myr_buf_puts(
+        call->out,
+        "{\"name\":\"myriad\",\"version\":\"" MYR_VERSION
+        "\",\"extensions\":[\"binary_tensor_data\",\"model_configuration\",\"model_repository\",\"statistics\"]}");
     return MYR_OK;
 }
 
@@ -102,9 +104,10 @@ myr_rc myr_serve_get_ready(serve_call *call, myr_err *err)
 
 /* ---- metadata ---- */
 
-static void describe_tensor(myr_buf *out, bool first, const char *name, const char *datatype)
+static void describe_tensor(void *ctx, const char *name, const char *datatype)
 {
-    if (!first) myr_buf_putc(out, ',');
+    myr_buf *out = ctx;
+    if (out->data[out->size - 1] != '[') myr_buf_putc(out, ',');
     myr_buf_puts(out, "{\"name\":");
     myr_buf_json_string(out, myr_str_of(name));
     myr_buf_printf(out, ",\"datatype\":\"%s\",\"shape\":[-1]}", datatype);
@@ -136,27 +139,28 @@ static void describe_outputs(myr_buf *out, const serve_target *target)
     myr_buf_putc(out, ']');
 }
 
-/* "inputs":[…],"outputs":[…]: the partition columns (unless the model is chosen already), then the features. */
-static void describe_signature(myr_buf *out, const serve_target *target)
+void myr_serve_each_input(const serve_target *target, void (*put)(void *ctx, const char *name, const char *datatype),
+                          void *ctx)
 {
     const myr_pack_info *info = target->fleet->fleet->info;
     bool with_keys = target->model_idx == MYR_PACK_NONE;
-    bool first = true;
-    myr_buf_puts(out, "\"inputs\":[");
-    for (uint32_t i = 0; with_keys && i < info->keys.column_count; i++, first = false) {
-        describe_tensor(out, first, info->keys.columns[i].name,
-                        info->keys.columns[i].type == MYR_KEY_INT64 ? "INT64" : "BYTES");
-    }
+    for (uint32_t i = 0; with_keys && i < info->keys.column_count; i++)
+        put(ctx, info->keys.columns[i].name, info->keys.columns[i].type == MYR_KEY_INT64 ? "INT64" : "BYTES");
     for (uint32_t i = 0; i < info->feature_count; i++) {
         /* A name that is both a partition column and a feature stands once, as the column. */
         bool is_key = false;
         for (uint32_t j = 0; with_keys && j < info->keys.column_count; j++) {
             if (strcmp(info->keys.columns[j].name, info->features[i]) == 0) is_key = true;
         }
-        if (is_key) continue;
-        describe_tensor(out, first, info->features[i], myr_pack_takes_text(info, i) ? "BYTES" : "FP64");
-        first = false;
+        if (!is_key) put(ctx, info->features[i], myr_pack_takes_text(info, i) ? "BYTES" : "FP64");
     }
+}
+
+/* "inputs":[…],"outputs":[…] */
+static void describe_signature(myr_buf *out, const serve_target *target)
+{
+    myr_buf_puts(out, "\"inputs\":[");
+    myr_serve_each_input(target, describe_tensor, out);
     myr_buf_puts(out, "],");
     describe_outputs(out, target);
 }

@@ -180,20 +180,31 @@ static void infer_encode(serve_call *call, const serve_target *target, const inf
     }
 }
 
+static myr_rc infer_run(serve_call *call, const serve_target *target, serve_infer_times *times, myr_err *err)
+{
+    infer_rows rows;
+    infer_result results[MYR_OUTPUT_COUNT];
+    MYR_TRY(myr_serve_infer_decode(call, target, &rows, err));
+    times->score_ns = myr_clock_mono_ns();
+    times->row_count = rows.rows.row_count;
+    for (uint32_t i = 0; i < rows.output_count; i++) {
+        results[i].output = rows.outputs[i];
+        MYR_TRY(infer_score(call, target, &rows, &results[i], err));
+        if (rows.rows.row_count > 0 && myr_serve_wants_compute(call)) return MYR_OK;
+        MYR_TRY(infer_check(call, target, &rows, &results[i], i == 0, err));
+    }
+    times->encode_ns = myr_clock_mono_ns();
+    infer_encode(call, target, &rows, results);
+    return MYR_OK;
+}
+
 myr_rc myr_serve_post_infer(serve_call *call, myr_err *err)
 {
     serve_target target;
-    infer_rows rows;
-    infer_result results[MYR_OUTPUT_COUNT];
+    serve_infer_times times = {.start_ns = myr_req_start_ns(call->req), .decode_ns = myr_clock_mono_ns()};
     MYR_TRY(myr_serve_target_find(call, call->params[0], call->params[1].data != NULL ? &call->params[1] : NULL,
                                   &target, err));
-    MYR_TRY(myr_serve_infer_decode(call, &target, &rows, err));
-    for (uint32_t i = 0; i < rows.output_count; i++) {
-        results[i].output = rows.outputs[i];
-        MYR_TRY(infer_score(call, &target, &rows, &results[i], err));
-        if (rows.rows.row_count > 0 && myr_serve_wants_compute(call)) return MYR_OK;
-        MYR_TRY(infer_check(call, &target, &rows, &results[i], i == 0, err));
-    }
-    infer_encode(call, &target, &rows, results);
-    return MYR_OK;
+    myr_rc rc = infer_run(call, &target, &times, err);
+    if (!call->wants_compute) myr_serve_count_infer(target.fleet, &times, rc == MYR_OK); /* else it comes again */
+    return rc;
 }

@@ -27,6 +27,12 @@ typedef struct serve_call serve_call;
 
 /* ---- snapshot.c: the opened fleets ---- */
 
+/* What V2 counts per fleet and release; from several threads. */
+typedef struct serve_infer_stats {
+    _Atomic int64_t ok_count, fail_count, rows, last_ms;
+    _Atomic int64_t ok_ns, fail_ns, queue_ns, input_ns, infer_ns, output_ns;
+} serve_infer_stats;
+
 /* A fleet that requests can reach, with what they need to find quickly. Shared by the snapshots that hold it. */
 typedef struct serve_fleet {
     myr_fleet *fleet;
@@ -35,6 +41,7 @@ typedef struct serve_fleet {
     const char **known; /* every input name, NULL-terminated: for "nearest"; borrowed from the fleet */
     int64_t level_models[MYR_PARTITION_COLUMNS_MAX + 1];               /* models by number of key columns */
     _Atomic(myr_metric *) rows[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT]; /* made on first use */
+    serve_infer_stats stats;
 } serve_fleet;
 
 /* The value of an input name: (partition column + 1) << 32 | (feature + 1); 0 in a half = it is not one. */
@@ -60,6 +67,13 @@ myr_rc myr_serve_reloader_open(myr_server *server, const char *workspace_root, m
 /* From now a thread looks for changes. All serve_threads are there. */
 myr_rc myr_serve_reloader_start(myr_server *server, myr_err *err);
 void myr_serve_reloader_stop(myr_server *server); /* no request runs any more; NULL-safe */
+/*
+ * Serve a fleet again, or no longer, and look at the registry; waits until that is done. Errors: TIMEOUT, UNAVAILABLE
+ * (stopping), TOO_LARGE (too many unloaded names). Thread: compute, holding no snapshot.
+ */
+myr_rc myr_serve_reloader_ask(myr_server *server, myr_str name, bool load, myr_err *err);
+/* The names that were unloaded; `use` may not call back. */
+void myr_serve_each_unloaded(myr_server *server, void (*use)(void *ctx, const char *name), void *ctx);
 /* NULL when there is none of that name. */
 serve_fleet *myr_serve_snapshot_find(const serve_snapshot *snapshot, myr_str name);
 
@@ -161,6 +175,22 @@ int64_t myr_serve_infer_rows(yyjson_val *body);
 myr_rc myr_serve_post_score(serve_call *call, myr_err *err); /* score.c */
 int64_t myr_serve_score_rows(yyjson_val *body);
 
+myr_rc myr_serve_get_config(serve_call *call, myr_err *err); /* repository.c */
+myr_rc myr_serve_get_stats(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_all_stats(serve_call *call, myr_err *err);
+myr_rc myr_serve_post_index(serve_call *call, myr_err *err);
+myr_rc myr_serve_post_load(serve_call *call, myr_err *err);
+myr_rc myr_serve_post_unload(serve_call *call, myr_err *err);
+myr_rc myr_serve_not_supported(serve_call *call, myr_err *err);
+
+/* When an infer request began each part of its way, monotonic. */
+typedef struct serve_infer_times {
+    int64_t start_ns, decode_ns, score_ns, encode_ns;
+    int64_t row_count;
+} serve_infer_times;
+/* A request that was answered, or failed, now. */
+void myr_serve_count_infer(serve_fleet *fleet, const serve_infer_times *times, bool is_ok);
+
 /* A model name of a URL taken apart: a fleet, or one model of it. */
 typedef struct serve_target {
     serve_fleet *fleet;
@@ -180,6 +210,9 @@ void myr_serve_count_request(myr_server *server, const serve_route *route, int s
 /* Rows by level and status; counts[level][status]. */
 void myr_serve_count_rows(myr_server *server, serve_fleet *fleet, myr_row_counts counts);
 
+/* describe.c: every input with its datatype: the partition columns (unless the model is chosen), then the features. */
+void myr_serve_each_input(const serve_target *target, void (*put)(void *ctx, const char *name, const char *datatype),
+                          void *ctx);
 /* describe.c: what follows the rows in an output's shape: nothing, `,width`, or `,margins,features + 1`. */
 void myr_serve_put_width(myr_buf *out, const myr_pack_info *info, myr_output output, size_t width);
 

@@ -31,6 +31,8 @@ static const myr_opt_row serve_rows[] = {
      "Requests with more rows are scored on a compute thread."},
     {"serve.access-log", "false", MYR_OPT_BOOL, 0, 0, 0, offsetof(myr_serve_opts, access_log),
      "One log line per request."},
+    {"serve.model-control", "false", MYR_OPT_BOOL, 0, 0, 0, offsetof(myr_serve_opts, model_control),
+     "Answer V2's load and unload of fleets: whoever reaches the port may stop one."},
 };
 
 const myr_opt_table myr_serve_opt_table = {serve_rows, MYR_COUNT_OF(serve_rows)};

@@ -8,11 +8,19 @@
 
 #define PROMETHEUS "text/plain; version=0.0.4; charset=utf-8"
 
+/* What clients of Triton may ask for and we say no to. */
+#define NOT_SUPPORTED(pattern)                                                                                         \
+    {MYR_GET, pattern, "unsupported", "501", myr_serve_not_supported, NULL, SERVE_JSON},                               \
+    {                                                                                                                  \
+        MYR_POST, pattern, "unsupported", "501", myr_serve_not_supported, NULL, SERVE_JSON                             \
+    }
+
 const serve_route myr_serve_routes[] = {
     {MYR_GET, "/v2", "server", "name, version and extensions", myr_serve_get_server, NULL, SERVE_JSON},
     {MYR_GET, "/v2/health/live", "live", "the process answers", myr_serve_get_live, NULL, SERVE_JSON},
     {MYR_GET, "/v2/health/ready", "ready", "requests are welcome", myr_serve_get_ready, NULL, SERVE_JSON},
     {MYR_GET, "/v2/models", "models", "names of all fleets", myr_serve_get_models, NULL, SERVE_JSON},
+    {MYR_GET, "/v2/models/stats", "stats", "statistics of all fleets", myr_serve_get_all_stats, NULL, SERVE_JSON},
     {MYR_GET, "/v2/models/{}", "metadata", "inputs and outputs of a fleet or of one model", myr_serve_get_model, NULL,
      SERVE_JSON},
     {MYR_GET, "/v2/models/{}/versions/{}", "metadata", "the same, of one release", myr_serve_get_model, NULL,
@@ -24,6 +32,27 @@ const serve_route myr_serve_routes[] = {
      SERVE_JSON},
     {MYR_POST, "/v2/models/{}/versions/{}/infer", "infer", "the same, of one release", myr_serve_post_infer,
      myr_serve_infer_rows, SERVE_JSON},
+    {MYR_GET, "/v2/models/{}/config", "config", "V2's configuration", myr_serve_get_config, NULL, SERVE_JSON},
+    {MYR_GET, "/v2/models/{}/versions/{}/config", "config", "the same, of one release", myr_serve_get_config, NULL,
+     SERVE_JSON},
+    {MYR_GET, "/v2/models/{}/stats", "stats", "V2's statistics of a fleet", myr_serve_get_stats, NULL, SERVE_JSON},
+    {MYR_GET, "/v2/models/{}/versions/{}/stats", "stats", "the same, of one release", myr_serve_get_stats, NULL,
+     SERVE_JSON},
+    {MYR_POST, "/v2/repository/index", "repository", "fleets and their state", myr_serve_post_index, NULL, SERVE_JSON},
+    {MYR_POST, "/v2/repository/models/{}/load", "repository", "look at the registry, serve a fleet",
+     myr_serve_post_load, NULL, SERVE_JSON},
+    {MYR_POST, "/v2/repository/models/{}/unload", "repository", "no longer serve a fleet", myr_serve_post_unload, NULL,
+     SERVE_JSON},
+    NOT_SUPPORTED("/v2/repository/{}/index"),
+    NOT_SUPPORTED("/v2/repository/{}/models/{}/load"),
+    NOT_SUPPORTED("/v2/repository/{}/models/{}/unload"),
+    NOT_SUPPORTED("/v2/logging"),
+    NOT_SUPPORTED("/v2/trace/setting"),
+    NOT_SUPPORTED("/v2/models/{}/trace/setting"),
+    NOT_SUPPORTED("/v2/models/{}/generate"),
+    NOT_SUPPORTED("/v2/models/{}/generate_stream"),
+    NOT_SUPPORTED("/v2/systemsharedmemory/status"),
+    NOT_SUPPORTED("/v2/cudasharedmemory/status"),
     {MYR_POST, "/v1/fleets/{}/score", "score", "score rows, one status per row", myr_serve_post_score,
      myr_serve_score_rows, SERVE_JSON},
     {MYR_GET, "/v1/fleets/{}/models/{}", "segment", "which model answers for a segment", myr_serve_get_segment, NULL,

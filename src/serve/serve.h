@@ -13,6 +13,7 @@ typedef struct myr_serve_opts {
     int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms, drain_ms, reload_ms;
     int64_t inline_rows_max; /* requests with more rows are scored on a compute thread */
     bool access_log;
+    bool model_control; /* load and unload over REST */
 } myr_serve_opts;
 extern const myr_opt_table myr_serve_opt_table;
 

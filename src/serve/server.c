@@ -37,17 +37,22 @@ static void server_reply_error(serve_call *call, myr_err *err)
 static myr_rc server_reply(serve_call *call, myr_err *err)
 {
     MYR_TRY(myr_buf_check(call->out, err));
-    char *body = myr_arena_alloc(call->arena, call->out->size + 1);
-    if (body == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
-    if (call->out->size > 0) memcpy(body, call->out->data, call->out->size);
-    const char *type = call->route->content_type;
+    const char *type = call->route->content_type, *body;
+    size_t size = call->out->size;
+    /* As Triton does: only what was POSTed. Some clients ask for compressed descriptions and can't read them. */
+    if (call->route->count_rows == NULL || !myr_req_encode_reply(call->req, call->out->data, size, &body, &size)) {
+        char *copy = myr_arena_alloc(call->arena, size + 1);
+        if (copy == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
+        if (size > 0) memcpy(copy, call->out->data, size);
+        body = copy;
+    }
     if (call->json_bytes > 0) {
         const char *length = myr_arena_printf(call->arena, "%zu", call->json_bytes);
         if (length == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
         myr_req_add_header(call->req, SERVE_JSON_LENGTH, length);
         type = SERVE_BINARY;
     }
-    myr_req_reply(call->req, 200, type, body, call->out->size);
+    myr_req_reply(call->req, 200, type, body, size);
     return MYR_OK;
 }
 
@@ -99,6 +104,7 @@ static myr_rc server_split(serve_call *call, serve_note *note, myr_str body, myr
 static myr_rc server_read_body(serve_call *call, serve_note *note, myr_err *err)
 {
     myr_str json;
+    MYR_TRY(myr_req_decode_body(call->req, err));
     MYR_TRY(server_split(call, note, myr_req_body(call->req), &json, err));
     if (!note->is_raw) MYR_TRY(myr_serve_json_read(call->thread, call->arena, json, &note->body, err));
     note->is_read = true;
@@ -109,7 +115,8 @@ static myr_rc server_read_body(serve_call *call, serve_note *note, myr_err *err)
 static myr_rc server_read(serve_call *call, serve_note *note, bool *out_deferred, myr_err *err)
 {
     bool on_loop = myr_req_is_on_loop(call->req);
-    *out_deferred = on_loop && !note->is_read && myr_req_body(call->req).size > SERVE_INLINE_BODY_BYTES;
+    *out_deferred = on_loop && !note->is_read &&
+                    (myr_req_is_encoded(call->req) || myr_req_body(call->req).size > SERVE_INLINE_BODY_BYTES);
     if (*out_deferred) return MYR_OK;
     if (!note->is_read) MYR_TRY(server_read_body(call, note, err));
     *out_deferred = on_loop && call->route->count_rows(note->body) > call->server->opts.inline_rows_max;
@@ -117,16 +124,6 @@ static myr_rc server_read(serve_call *call, serve_note *note, bool *out_deferred
     call->binary = note->binary;
     call->has_binary = note->has_binary;
     call->is_raw = note->is_raw;
-    return MYR_OK;
-}
-
-/* What a body may not be before it is read as JSON. */
-static myr_rc server_check_headers(myr_req *req, myr_err *err)
-{
-    const char *encoding = myr_req_header(req, "Content-Encoding");
-    if (encoding != NULL && strcmp(encoding, "identity") != 0) {
-        MYR_FAIL(err, UNSUPPORTED, "Content-Encoding %s is not supported: send the body as it is", encoding);
-    }
     return MYR_OK;
 }
 
@@ -146,8 +143,7 @@ static void server_answer(myr_server *server, myr_req *req, serve_note *note)
     bool deferred = false;
     myr_rc rc = MYR_OK;
     if (note->route->count_rows != NULL) {
-        rc = server_check_headers(req, &err);
-        if (rc == MYR_OK) rc = server_read(&call, note, &deferred, &err);
+        rc = server_read(&call, note, &deferred, &err);
         if (rc == MYR_OK && deferred) {
             myr_req_defer(req, server_again);
             return;

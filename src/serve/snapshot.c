@@ -11,13 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RELOAD_RETIRED_LOOK_MS 20   /* between looks while a retired snapshot is in use */
+#define RELOAD_RETIRED_LOOK_MS 20    /* between looks while a retired snapshot is in use */
+#define RELOAD_ASK_TIMEOUT_MS  30000 /* a load that takes longer goes on without its client */
+#define RELOAD_UNLOADED_MAX    1024
 #define RELOAD_FAILURES_MAX    1024 /* fleets whose failure is remembered, so that it is logged once */
 
 typedef struct reload_failure {
     char name[MYR_NAME_BYTES_MAX + 1];
     int64_t release;
 } reload_failure;
+
+typedef struct reload_name {
+    char text[MYR_NAME_BYTES_MAX + 1];
+} reload_name;
 
 struct serve_reloader {
     myr_server *server;
@@ -30,7 +36,11 @@ struct serve_reloader {
     char last_error[MYR_ERR_MESSAGE_BYTES]; /* of the registry as a whole: logged once */
     myr_mutex lock;
     myr_cond wake;
-    bool stop; /* under lock */
+    bool stop;              /* under lock, as what follows */
+    uint64_t asked, looked; /* looks that were asked for; those that are done */
+    myr_cond done;          /* looked has risen, or stop */
+    reload_name *unloaded;
+    size_t unloaded_count;
     bool has_thread;
     myr_thread thread;
 };
@@ -230,6 +240,23 @@ static void reload_note_open(const char *name, int64_t release, bool at_start)
     myr_log(MYR_LOG_INFO, "serve", "fleet opened", "fleet", name, "release", number, NULL);
 }
 
+/* The place of an unloaded name, or unloaded_count. Under lock. */
+static size_t reload_find_unloaded(const serve_reloader *reloader, myr_str name)
+{
+    size_t at = 0;
+    while (at < reloader->unloaded_count && !myr_str_is(name, reloader->unloaded[at].text))
+        at++;
+    return at;
+}
+
+static bool reload_is_unloaded(serve_reloader *reloader, const char *name)
+{
+    myr_mutex_lock(&reloader->lock);
+    bool found = reload_find_unloaded(reloader, myr_str_of(name)) < reloader->unloaded_count;
+    myr_mutex_unlock(&reloader->lock);
+    return found;
+}
+
 /* Put one fleet of the registry into the new snapshot: the one that is open, or opened now. Failures keep the old one.
  */
 static myr_rc reload_fleet(serve_reloader *reloader, const myr_fleet_row *row, const serve_snapshot *old,
@@ -238,6 +265,7 @@ static myr_rc reload_fleet(serve_reloader *reloader, const myr_fleet_row *row, c
     serve_fleet *before = old != NULL ? myr_serve_snapshot_find(old, myr_str_of(row->name)) : NULL;
     int64_t release = 0;
     myr_err failed = {0};
+    if (reload_is_unloaded(reloader, row->name)) return MYR_OK;
     myr_rc rc = myr_registry_alias_get(reloader->workspace->registry, row->id, "champion", &release, &failed);
     if (rc == MYR_NOT_FOUND) return MYR_OK; /* nothing to serve yet */
     if (rc != MYR_OK) {
@@ -289,14 +317,14 @@ static bool snapshot_equal(const serve_snapshot *a, const serve_snapshot *b)
     return a->fleet_count == 0 || memcmp(a->fleets, b->fleets, a->fleet_count * sizeof(serve_fleet *)) == 0;
 }
 
-/* Look once; a change makes a new current snapshot. */
-static myr_rc reload_look(serve_reloader *reloader, myr_err *err)
+/* Look once; a change makes a new current snapshot. must: look although the registry did not change. */
+static myr_rc reload_look(serve_reloader *reloader, bool must, myr_err *err)
 {
     myr_server *server = reloader->server;
     int64_t number;
     MYR_TRY(myr_registry_change_number(reloader->workspace->registry, &number, err));
     serve_snapshot *old = atomic_load(&server->current);
-    if (old != NULL && number == reloader->change_number && !reloader->has_failures) return MYR_OK;
+    if (!must && old != NULL && number == reloader->change_number && !reloader->has_failures) return MYR_OK;
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
     if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
     serve_snapshot *next;
@@ -317,6 +345,17 @@ static myr_rc reload_look(serve_reloader *reloader, myr_err *err)
     return MYR_OK;
 }
 
+/* One look of the thread, logged when it fails in a new way. */
+static void reload_try(serve_reloader *reloader, bool must)
+{
+    myr_err err = {0};
+    if (reload_look(reloader, must, &err) != MYR_OK && strcmp(err.message, reloader->last_error) != 0) {
+        myr_log_err(MYR_LOG_ERROR, "serve", "registry not read", &err);
+        memcpy(reloader->last_error, err.message, sizeof reloader->last_error);
+    }
+    if (err.rc == MYR_OK) reloader->last_error[0] = '\0';
+}
+
 static void *reload_main(void *arg)
 {
     serve_reloader *reloader = arg;
@@ -325,23 +364,74 @@ static void *reload_main(void *arg)
     while (!reloader->stop) {
         int64_t wait_ms = (next_look_ns - myr_clock_mono_ns()) / 1000000 + 1;
         if (reloader->retired != NULL && wait_ms > RELOAD_RETIRED_LOOK_MS) wait_ms = RELOAD_RETIRED_LOOK_MS;
-        if (wait_ms > 0) MYR_IGNORE(myr_cond_wait_ms(&reloader->wake, &reloader->lock, wait_ms)); /* time, or stop */
+        if (wait_ms > 0 && reloader->asked == reloader->looked)
+            MYR_IGNORE(myr_cond_wait_ms(&reloader->wake, &reloader->lock, wait_ms)); /* time, asked, or stop */
         if (reloader->stop) break;
+        uint64_t asked = reloader->asked;
+        bool must = asked != reloader->looked;
         myr_mutex_unlock(&reloader->lock);
-        if (myr_clock_mono_ns() >= next_look_ns) {
-            myr_err err = {0};
-            if (reload_look(reloader, &err) != MYR_OK && strcmp(err.message, reloader->last_error) != 0) {
-                myr_log_err(MYR_LOG_ERROR, "serve", "registry not read", &err);
-                memcpy(reloader->last_error, err.message, sizeof reloader->last_error);
-            }
-            if (err.rc == MYR_OK) reloader->last_error[0] = '\0';
+        if (must || myr_clock_mono_ns() >= next_look_ns) {
+            reload_try(reloader, must);
             next_look_ns = myr_clock_mono_ns() + reloader->server->opts.reload_ms * 1000000;
         }
         reload_free_retired(reloader);
         myr_mutex_lock(&reloader->lock);
+        reloader->looked = asked;
+        if (must) myr_cond_broadcast(&reloader->done);
     }
     myr_mutex_unlock(&reloader->lock);
     return NULL;
+}
+
+/* ---- asked to look ---- */
+
+/* Under lock. */
+static myr_rc reload_set_unloaded(serve_reloader *reloader, myr_str name, bool load, myr_err *err)
+{
+    size_t at = reload_find_unloaded(reloader, name);
+    bool is_there = at < reloader->unloaded_count;
+    if (load && is_there) reloader->unloaded[at] = reloader->unloaded[--reloader->unloaded_count];
+    if (load || is_there) return MYR_OK;
+    if (reloader->unloaded_count == RELOAD_UNLOADED_MAX) {
+        MYR_FAIL(err, TOO_LARGE, "%d fleets are unloaded: no more are remembered", RELOAD_UNLOADED_MAX);
+    }
+    MYR_ASSERT(name.size <= MYR_NAME_BYTES_MAX); /* it was served */
+    reload_name *slot = &reloader->unloaded[reloader->unloaded_count++];
+    memcpy(slot->text, name.data, name.size);
+    slot->text[name.size] = '\0';
+    return MYR_OK;
+}
+
+myr_rc myr_serve_reloader_ask(myr_server *server, myr_str name, bool load, myr_err *err)
+{
+    serve_reloader *reloader = server->reloader;
+    int64_t until_ns = myr_clock_mono_ns() + RELOAD_ASK_TIMEOUT_MS * 1000000LL;
+    myr_mutex_lock(&reloader->lock);
+    myr_rc rc = reload_set_unloaded(reloader, name, load, err);
+    if (rc == MYR_OK) {
+        uint64_t ticket = ++reloader->asked;
+        int64_t left_ms = RELOAD_ASK_TIMEOUT_MS;
+        myr_cond_signal(&reloader->wake);
+        while (reloader->looked < ticket && left_ms > 0 && !atomic_load(&server->is_stopping)) {
+            MYR_IGNORE(myr_cond_wait_ms(&reloader->done, &reloader->lock, left_ms < 100 ? left_ms : 100));
+            left_ms = (until_ns - myr_clock_mono_ns()) / 1000000;
+        }
+        if (reloader->looked < ticket) {
+            rc = left_ms > 0 ? MYR_ERROR(err, UNAVAILABLE, "the server is stopping")
+                             : MYR_ERROR(err, TIMEOUT, "the registry is still being looked at: ask again later");
+        }
+    }
+    myr_mutex_unlock(&reloader->lock);
+    return rc;
+}
+
+void myr_serve_each_unloaded(myr_server *server, void (*use)(void *ctx, const char *name), void *ctx)
+{
+    serve_reloader *reloader = server->reloader;
+    myr_mutex_lock(&reloader->lock);
+    for (size_t i = 0; i < reloader->unloaded_count; i++)
+        use(ctx, reloader->unloaded[i].text);
+    myr_mutex_unlock(&reloader->lock);
 }
 
 /* ---- start and stop ---- */
@@ -353,11 +443,14 @@ myr_rc myr_serve_reloader_open(myr_server *server, const char *workspace_root, m
     reloader->server = server;
     myr_mutex_init(&reloader->lock);
     myr_cond_init(&reloader->wake);
+    myr_cond_init(&reloader->done);
     server->reloader = reloader; /* from here myr_serve_reloader_stop cleans up */
     reloader->failures = myr_calloc(RELOAD_FAILURES_MAX, sizeof *reloader->failures);
-    if (reloader->failures == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the server");
+    reloader->unloaded = myr_calloc(RELOAD_UNLOADED_MAX, sizeof *reloader->unloaded);
+    if (reloader->failures == NULL || reloader->unloaded == NULL)
+        MYR_FAIL(err, NO_MEMORY, "out of memory for the server");
     MYR_TRY(myr_workspace_open(workspace_root, &reloader->workspace, err));
-    return reload_look(reloader, err);
+    return reload_look(reloader, true, err);
 }
 
 myr_rc myr_serve_reloader_start(myr_server *server, myr_err *err)
@@ -386,8 +479,10 @@ void myr_serve_reloader_stop(myr_server *server)
     atomic_store(&server->current, NULL);
     myr_workspace_close(reloader->workspace);
     myr_cond_fini(&reloader->wake);
+    myr_cond_fini(&reloader->done);
     myr_mutex_fini(&reloader->lock);
     myr_free(reloader->failures);
+    myr_free(reloader->unloaded);
     myr_free(reloader);
     server->reloader = NULL;
 }

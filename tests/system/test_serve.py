@@ -112,7 +112,8 @@ def test_tritonclient_in_json_mode(oj):
         assert client.is_server_live() and client.is_server_ready()
         assert client.is_model_ready("oj") and client.is_model_ready("oj@store=2,brand=1") and not client.is_model_ready("x")
         assert client.get_server_metadata() == {"name": "myriad", "version": client.get_server_metadata()["version"],
-                                                "extensions": ["binary_tensor_data"]}
+                                                "extensions": ["binary_tensor_data", "model_configuration", "model_repository",
+                                                               "statistics"]}
         metadata = client.get_model_metadata("oj@brand=1")
         assert [i["name"] for i in metadata["inputs"]] == ["price", "deal"]
 

@@ -1,6 +1,8 @@
 """Unmodified tritonclient (http and http.aio) against the server: every datatype, JSON and binary, fleets and models."""
 import asyncio
+import gzip
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def url(tmp_path_factory, build):
     workspace = Program(build / "myriad", tmp_path_factory.mktemp("v2"))
     workspace.run("init", ".")
     import_models(workspace, "oj", "store")
-    with workspace.serving() as base:
+    with workspace.serving("--serve.model-control", "true", "--serve.body-bytes-max", "1MiB") as base:
         yield base
 
 
@@ -181,3 +183,120 @@ def test_raw_requests(url):
     size = int(answer.headers["Inference-Header-Content-Length"])
     assert json.loads(answer.content[:size])["outputs"][0]["parameters"] == {"binary_data_size": 16}
     assert np.frombuffer(answer.content[size:]).tolist() == [11.0, 13.5]
+
+
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_compressed_requests_and_answers(client, algorithm):
+    rows = 3000
+    matrix = np.zeros((rows, 2))
+    for binary in (True, False):
+        result = client.call("infer", "oj@store=7", [tensor("features", matrix, "FP64", binary_data=binary)],
+                             outputs=[client_http.InferRequestedOutput("prediction", binary_data=binary)],
+                             request_compression_algorithm=algorithm, response_compression_algorithm=algorithm)
+        assert result.as_numpy("prediction").tolist() == [20.0] * rows
+
+
+def test_what_is_compressed(url):
+    path = f"{url}/v2/models/oj@/infer"
+
+    def body(rows):
+        return json.dumps({"inputs": [{"name": "features", "shape": [rows, 2], "datatype": "FP64",
+                                       "data": [0] * (rows * 2)}]}).encode()
+
+    def ask(data, **headers):
+        answer = requests.post(path, data=data, headers={"Accept-Encoding": "", **{k.replace("_", "-"): v for k, v in headers.items()}})
+        return answer.status_code, answer.headers.get("Content-Encoding"), answer.json()
+    wanted = ask(body(1000))
+    assert wanted[:2] == (200, None)
+    for accept, coding in (("gzip", "gzip"), ("deflate, gzip", "gzip"), ("deflate", "deflate"), ("x, GZIP;q=0.5", "gzip"),
+                           ("gzip;q=0", None), ("gzip;q=0, deflate;q=1", "deflate"), ("br", None), ("*", None), (";", None)):
+        assert ask(body(1000), Accept_Encoding=accept) == (200, coding, wanted[2]), accept
+    assert ask(body(1), Accept_Encoding="gzip")[1] is None  # small
+    assert requests.get(f"{url}/v2/models/oj/config", headers={"Accept-Encoding": "gzip"}).headers.get("Content-Encoding") is None
+    assert ask(gzip.compress(body(1000)), Content_Encoding="gzip") == wanted
+    assert ask(zlib.compress(body(1000)), Content_Encoding="deflate") == wanted
+
+
+def test_compressed_bodies_that_are_bad(url):
+    def ask(data, coding):
+        answer = requests.post(f"{url}/v1/fleets/oj/score", data=data, headers={"Content-Encoding": coding})
+        return answer.status_code, answer.json().get("error", "")
+    small = b'{"rows":[]}'
+    whole = gzip.compress(small)
+    assert ask(whole, "gzip")[0] == 200
+    for end in range(len(whole)):
+        assert ask(whole[:end], "gzip") == (400, "the request body ends before its gzip does"), end
+    assert ask(whole + b"x", "gzip") == (400, "the request body goes on after its gzip ends")
+    assert ask(whole[:-8] + bytes(8), "gzip")[0] == 400
+    assert ask(small, "deflate")[0] == 400 and ask(whole, "deflate")[0] == 400
+    assert ask(whole, "br")[0] == 501 and ask(whole, "gzip, gzip")[0] == 501
+    limit = 1 << 20  # bombs stop at the limit of any body
+    assert ask(gzip.compress(small + b" " * (limit - len(small))), "gzip")[0] == 200
+    status, error = ask(gzip.compress(small + b" " * (limit + 1 - len(small))), "gzip")
+    assert (status, error) == (413, "the request body expands to more than the limit of 1048576 bytes")
+    assert ask(gzip.compress(b" " * (512 << 20), 9), "gzip")[0] == 413
+
+
+def test_configuration_and_statistics(client, url):
+    config = client.call("get_model_config", "oj")
+    assert config["name"] == "oj" and config["max_batch_size"] == 0
+    assert [(i["name"], i["data_type"], i["dims"]) for i in config["input"]] == [
+        ("store", "TYPE_INT64", [-1]), ("price", "TYPE_FP64", [-1]), ("deal", "TYPE_FP64", [-1])]
+    assert config["output"][0] == {"name": "prediction", "data_type": "TYPE_FP64", "dims": [-1]}
+    assert [i["name"] for i in client.call("get_model_config", "oj@store=2", model_version="1")["input"]] == ["price", "deal"]
+    (before,) = client.call("get_inference_statistics", "oj")["model_stats"]
+    client.call("infer", "oj", tensors("FP64", True)[0])
+    with pytest.raises(InferenceServerException):
+        client.call("infer", "oj", tensors("FP64", True)[0][:1])
+    (after,) = client.call("get_inference_statistics")["model_stats"]
+    assert (after["name"], after["version"]) == ("oj", "1")
+    assert after["inference_count"] - before["inference_count"] == ROWS
+    assert after["execution_count"] - before["execution_count"] == 1
+    for part, count in (("success", 1), ("fail", 1), ("compute_input", 1), ("compute_infer", 1), ("compute_output", 1)):
+        old, new = before["inference_stats"][part], after["inference_stats"][part]
+        assert new["count"] - old["count"] == count and new["ns"] > old["ns"], part
+    with pytest.raises(InferenceServerException, match="statistics are kept per fleet"):
+        client.call("get_inference_statistics", "oj@store=2")
+
+
+def test_the_repository(client):
+    ready = [{"name": "oj", "version": "1", "state": "READY", "reason": ""}]
+    assert client.call("get_model_repository_index") == ready
+    client.call("unload_model", "oj")
+    try:
+        assert client.call("get_model_repository_index") == [{"name": "oj", "state": "UNAVAILABLE", "reason": "unloaded"}]
+        assert not client.call("is_model_ready", "oj")
+        with pytest.raises(InferenceServerException, match="unknown model: 'oj'"):
+            client.call("infer", "oj", tensors("FP64", True)[0])
+        with pytest.raises(InferenceServerException, match="unknown model: 'oj'"):
+            client.call("unload_model", "oj")
+    finally:
+        client.call("load_model", "oj")
+    assert client.call("get_model_repository_index") == ready and client.call("is_model_ready", "oj")
+    client.call("load_model", "oj")  # again: nothing changes
+    for call, name, kwargs, message in (("load_model", "x", {}, "unknown model: 'x'"),
+                                        ("load_model", "oj", {"config": "{}"}, "models come from the registry"),
+                                        ("load_model", "oj@store=2", {}, "with its fleet")):
+        with pytest.raises(InferenceServerException, match=message):
+            client.call(call, name, **kwargs)
+
+
+@pytest.mark.parametrize("call", ["get_trace_settings", "get_log_settings", "get_system_shared_memory_status"])
+def test_what_is_not_supported(client, call):
+    with pytest.raises(InferenceServerException, match="is not supported|no such path"):
+        client.call(call)
+
+
+def test_loading_is_off_unless_allowed(tmp_path, build):
+    from conftest import Program
+    workspace = Program(build / "myriad", tmp_path)
+    workspace.run("init", ".")
+    import_models(workspace, "oj", "store")
+    with workspace.serving() as base:
+        for verb in ("load", "unload"):
+            answer = requests.post(f"{base}/v2/repository/models/oj/{verb}")
+            assert answer.status_code == 403 and "serve.model-control" in answer.json()["error"]
+        assert requests.get(f"{base}/v2/models/oj/ready").status_code == 200
+        assert requests.post(f"{base}/v2/repository/index", data="[]").status_code == 400
+        assert requests.post(f"{base}/v2/repository/index", json={"ready": 1}).status_code == 400
+        assert len(requests.post(f"{base}/v2/repository/index", json={"ready": True}).json()) == 1

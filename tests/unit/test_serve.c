@@ -10,7 +10,8 @@ TEST(each_route_answers)
 {
     static const exchange cases[] = {
         {"GET", "/v2", NULL, 200,
-         "{\"name\":\"myriad\",\"version\":\"" MYR_VERSION "\",\"extensions\":[\"binary_tensor_data\"]}"},
+         "{\"name\":\"myriad\",\"version\":\"" MYR_VERSION
+         "\",\"extensions\":[\"binary_tensor_data\",\"model_configuration\",\"model_repository\",\"statistics\"]}"},
         {"GET", "/v2/", NULL, 200, "\"myriad\""},
         {"GET", "/v2/health/live", NULL, 200, "{\"live\":true}"},
         {"GET", "/v2/health/ready", NULL, 200, "{\"ready\":true}"},

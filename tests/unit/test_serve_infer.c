@@ -222,7 +222,9 @@ TEST(bodies_that_are_not_what_they_must_be)
         int status;
         const char *part;
     } cases[] = {
-        {"Content-Encoding: gzip\r\n", 501, "Content-Encoding gzip is not supported"},
+        {"Content-Encoding: br\r\n", 501, "Content-Encoding br is not supported: send gzip, deflate"},
+        {"Content-Encoding: gzip\r\n", 400, "the request body is not gzip: byte 2: incorrect header check"},
+        {"Content-Encoding: deflate\r\n", 400, "the request body is not deflate"},
         {"Content-Encoding: identity\r\n", 200, "[11]"},
         {"Inference-Header-Content-Length: 10\r\n", 400, "the request body is not JSON"},
         {"Content-Type: text/nonsense\r\n", 200, "[11]"}, /* tritonclient sends none, curl sends a form's */
