@@ -56,12 +56,15 @@ static myr_rc check_enums(const model_header *h, myr_err *err)
     if (h->transform >= MYR_TRANSFORM_COUNT_) {
         MYR_FAIL(err, BAD_FORMAT, "model: transform %u is not known", h->transform);
     }
-    int known = MODEL_AVERAGE | MODEL_SPECIAL | MODEL_LANES | (h->version >= 3 ? MODEL_SECTIONS | MODEL_LINES | MODEL_LARGE : 0);
+    int known = MODEL_AVERAGE | MODEL_SPECIAL | MODEL_LANES |
+                (h->version >= 3 ? MODEL_SECTIONS | MODEL_LINES | MODEL_LARGE : 0);
     if ((h->flags & ~known) != 0) {
         MYR_FAIL(err, BAD_FORMAT, "model: flags 0x%x are not known", h->flags);
     }
-    if ((h->flags & MODEL_LARGE) != 0 && (h->kind != MYR_MODEL_TREES || (h->flags & (MODEL_LANES | MODEL_LINES)) != 0)) {
-        MYR_FAIL(err, BAD_FORMAT, "model: kind %u, flags 0x%x: large models are trees without lines", h->kind, h->flags);
+    if ((h->flags & MODEL_LARGE) != 0 &&
+        (h->kind != MYR_MODEL_TREES || (h->flags & (MODEL_LANES | MODEL_LINES)) != 0)) {
+        MYR_FAIL(err, BAD_FORMAT, "model: kind %u, flags 0x%x: large models are trees without lines", h->kind,
+                 h->flags);
     }
     if ((h->flags & MODEL_LANES) != 0) {
         if (h->kind != MYR_MODEL_TREES) {
@@ -290,8 +293,7 @@ myr_rc myr_model_check(const void *bytes, size_t size_bytes, const myr_model **o
     }
     MYR_TRY(check_header(&c.h, bytes, size_bytes, err));
     if ((c.h.flags & (MODEL_LANES | MODEL_LARGE)) != 0) {
-        MYR_TRY((c.h.flags & MODEL_LARGE) != 0 ? myr_large_check(&c.h, bytes, err)
-                                               : myr_lanes_check(&c.h, bytes, err));
+        MYR_TRY((c.h.flags & MODEL_LARGE) != 0 ? myr_large_check(&c.h, bytes, err) : myr_lanes_check(&c.h, bytes, err));
         MYR_TRY(myr_sections_check(&c.h, bytes, size_bytes, err));
         *out = bytes;
         return MYR_OK;

@@ -15,8 +15,9 @@
 #include "pack/key.h"
 #include "pack/pack.h"
 
-#define PACK_INDEX_VERSION 2 /* what is written; 1 (entries of 40 bytes, no inline keys, no bits of text) is read too  \
-                              */
+#define PACK_INDEX_VERSION                                                                                             \
+    2 /* what is written; 1 (entries of 40 bytes, no inline keys, no bits of text) is read too                         \
+       */
 #define PACK_BLOBS_VERSION    1
 #define PACK_PAGE_BYTES       4096
 #define PACK_INDEX_SUFFIX     ".index"

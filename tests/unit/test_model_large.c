@@ -445,7 +445,7 @@ TEST(large_check_refuses_lies)
         MYR_AUTO(compiled) c = damage_shape(shape);
         model_header h;
         large_header g = large_of(&c);
-        large_map m;
+        large_map m = {0};
         memcpy(&h, c.bytes, sizeof h);
         EXPECT(large_map_of(&h, &g, &m));
         const uint64_t parts[][2] = {
