@@ -80,8 +80,9 @@ typedef struct myr_xgb_rounds {
  * absent. xgboost_trees.c
  */
 myr_rc myr_xgb_read_trees(myr_xgb *xgb, myr_doc_value model, myr_doc_value weight_drop, myr_xgb_rounds rounds);
-/* Read one tree into xgb->vector_size of them, which share their splits; `weight` is dart's, else 1. xgboost_tree.c */
-myr_rc myr_xgb_read_tree(myr_xgb *xgb, myr_doc_value value, uint32_t tree_idx, float weight, myr_tree *out);
+/* Read one tree into xgb->vector_size of them, which share their splits; `weight` is dart's, else NULL. xgboost_tree.c
+ */
+myr_rc myr_xgb_read_tree(myr_xgb *xgb, myr_doc_value value, uint32_t tree_idx, const float *weight, myr_tree *out);
 /* size_leaf_vector of a tree. xgboost_tree.c */
 myr_rc myr_xgb_read_vector_size(myr_xgb *xgb, myr_doc_value tree, uint64_t *out);
 /* Leaves that are vectors: trees[0] is read but for its leaves, and becomes vector_size trees. xgboost_vector.c */

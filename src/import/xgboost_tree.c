@@ -290,8 +290,8 @@ static void xgb_fill_split(const myr_xgb_nodes *nodes, uint32_t node, myr_split 
     out->threshold = is_turned ? (double)INFINITY : (double)nextafterf(threshold, -INFINITY);
 }
 
-/* dart's library multiplies what a tree gave to a sum that began at 0: so -0 is 0 before. */
-static void xgb_fill(const myr_xgb_nodes *nodes, float weight, myr_tree *tree)
+/* dart's library multiplies what a tree gave to a sum that began at 0: so -0 is 0 before, whatever the weight. */
+static void xgb_fill(const myr_xgb_nodes *nodes, const float *weight, myr_tree *tree)
 {
     for (uint32_t i = 0; i < nodes->count; i++) {
         if (nodes->place[i] == MYR_XGB_UNSEEN) continue;
@@ -299,7 +299,7 @@ static void xgb_fill(const myr_xgb_nodes *nodes, float weight, myr_tree *tree)
             uint32_t leaf_idx = (uint32_t)~nodes->place[i];
             MYR_ASSERT(leaf_idx < tree->leaf_count);
             float value = nodes->condition[i];
-            tree->leaves[leaf_idx] = weight == 1.0f ? (double)value : (double)((0.0f + value) * weight);
+            tree->leaves[leaf_idx] = weight == NULL ? (double)value : (double)((0.0f + value) * *weight);
         } else {
             MYR_ASSERT((uint32_t)nodes->place[i] < tree->split_count);
             xgb_fill_split(nodes, i, &tree->splits[nodes->place[i]]);
@@ -363,7 +363,7 @@ static myr_rc xgb_check_leaves(myr_xgb *xgb, const myr_tree *tree)
     return MYR_OK;
 }
 
-myr_rc myr_xgb_read_tree(myr_xgb *xgb, myr_doc_value value, uint32_t tree_idx, float weight, myr_tree *out)
+myr_rc myr_xgb_read_tree(myr_xgb *xgb, myr_doc_value value, uint32_t tree_idx, const float *weight, myr_tree *out)
 {
     myr_xgb_field fields[TREE_FIELDS];
     myr_doc_value values[TREE_FIELDS];

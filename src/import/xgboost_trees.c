@@ -113,7 +113,7 @@ static myr_rc xgb_read_each(myr_xgb *xgb, myr_doc_value array, const int32_t *ou
             MYR_XGB_FAIL(xgb, BAD_FORMAT, "is %s, not an object", myr_doc_kind_name(myr_doc_kind_of(value)));
         }
         myr_tree *tree = &trees[(size_t)i * xgb->vector_size];
-        MYR_TRY(myr_xgb_read_tree(xgb, value, i, weights != NULL ? weights[i] : 1.0f, tree));
+        MYR_TRY(myr_xgb_read_tree(xgb, value, i, weights != NULL ? &weights[i] : NULL, tree));
         if (xgb->vector_size == 1) tree->output = (uint32_t)outputs[i];
     }
     return MYR_OK;

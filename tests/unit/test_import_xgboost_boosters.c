@@ -48,6 +48,26 @@ TEST(dart_multiplies_leaves_by_the_weights_of_their_trees)
     expect_refused(text, NULL, MYR_BAD_FORMAT, "weight_drop[1] is not a number");
 }
 
+TEST(dart_adds_its_trees_to_a_zero_that_is_positive)
+{
+    char plain[FIXTURE_BYTES_MAX];
+    char text[FIXTURE_BYTES_MAX];
+    char zero[FIXTURE_BYTES_MAX];
+    const double row[3] = {0, 0, 1};
+    const char *const changes[4] = {"\"base_score\":\"[1E0]\"", "\"base_score\":\"[-0E0]\"", "NaN,1E1,", "NaN,-0E0,"};
+    double margin = 1;
+    change_twice(plain, fixture_json, changes);
+    fixture_change(zero, plain, "\"split_conditions\":[1.25E-1]", "\"split_conditions\":[-0E0]");
+    fixture_predict(zero, row, NULL, &margin);
+    EXPECT(margin == 0 && signbit(margin)); /* gbtree: -0 and -0 and -0 */
+    const char *const dart[4] = {"\"gradient_booster\":{\"model\"", "\"gradient_booster\":{\"gbtree\":{\"model\"",
+                                 "]},\"name\":\"gbtree\"}",
+                                 "]},\"name\":\"gbtree\"},\"weight_drop\":[1E0,1E0],\"name\":\"dart\"}"};
+    change_twice(text, zero, dart);
+    fixture_predict(text, row, NULL, &margin);
+    EXPECT(margin == 0 && !signbit(margin)); /* -0 and 0 */
+}
+
 /* ---- gblinear ---- */
 
 static const char linear_json[] =
