@@ -292,7 +292,11 @@ def magnitude(content, rows):
             biases = np.abs(np.array(attr["intercepts"]))
             return of[0] @ np.abs(np.array(attr["coefficients"])).reshape(len(biases), -1).T + biases, of[0].shape[1]
         elif node.op_type == "MatMul":
-            return (of[0] @ of[1].reshape(of[0].shape[1], -1)), of[0].shape[1]
+            sums = of[0] @ of[1].reshape(of[0].shape[1], -1)
+            for after in model.graph.node:  # the intercepts are terms too
+                if after.op_type == "Add" and after.input[0] == node.output[0]:
+                    sums = sums + constants[after.input[1]].reshape(1, -1)
+            return sums, of[0].shape[1]
         elif node.op_type in ("Add", "Sub"):
             out = of[0] + of[1]
         elif node.op_type == "Mul":
