@@ -27,7 +27,7 @@ typedef uint64_t BINS_FN(pair) __attribute__((vector_size(16)));
 /* As lanes_order; what is NaN adds its bits to *odd. */
 LANES_TARGET LANES_INLINE BINS_FN(longs) BINS_FN(order)(BINS_FN(doubles) x, bool single, BINS_FN(longs) * odd)
 {
-    BINS_FN(longs) is_nan = x != x;
+    BINS_FN(longs) is_nan = x != x; /* NOLINT(misc-redundant-expression): only a NaN differs from itself */
     *odd |= is_nan;
     BINS_FN(doubles) number = (BINS_FN(doubles))((BINS_FN(longs))x & ~is_nan);
     if (single) {

@@ -35,6 +35,7 @@ typedef struct names_entry {
 } names_entry;
 #define NAMES_KIND_SHIFT 24
 #define NAMES_CODE_MASK  ((1u << NAMES_KIND_SHIFT) - 1)
+/* NOLINTNEXTLINE(misc-redundant-expression): two limits that happen to be equal */
 _Static_assert(MYR_CATEGORY_MAX <= 1 << NAMES_KIND_SHIFT, "a code and its kind share a word");
 _Static_assert(sizeof(names_head) == 32 && sizeof(names_column) == 16 && sizeof(names_entry) == 8,
                "the layout is frozen");
