@@ -92,5 +92,10 @@ LANES_TARGET LANES_INLINE avx2_bytes avx2_pick(const avx2_tables *row, avx2_byte
 #define FEW_PICK   avx2_pick
 #include "model/lanes_few.h"
 
+void myr_lanes_few_avx2(const lanes_view *v, const int8_t *bins, size_t row_count, double *margins)
+{
+    few_avx2_kernel(v, bins, row_count, margins);
+}
+
 const lanes_kernels myr_lanes_avx2 = {"avx2", bins_avx2_kernel, many_avx2_kernel, few_avx2_kernel, &large_avx2};
 #endif

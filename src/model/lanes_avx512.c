@@ -142,43 +142,9 @@ LANES_TARGET LANES_INLINE uint32_t avx512_below(const int32_t *keys, __m512i key
 
 /* ---- few rows ---- */
 
-/* A row's bins, sixteen to a table, each table in all quarters of its register. */
-typedef struct avx512_tables {
-    __m512i tables[LANES_FEW_COLUMNS / 16];
-} avx512_tables;
-
-LANES_TARGET LANES_INLINE void avx512_open(const int8_t *bins, unsigned count, avx512_tables *row)
-{
-    LANES_UNROLL
-    for (unsigned t = 0; t < count; t++) {
-        row->tables[t] = _mm512_broadcast_i32x4(_mm_load_si128((const __m128i *)(const void *)(bins + 16 * t)));
-    }
-}
-
-/* Byte by byte, tables[column / 16][column % 16]. */
-LANES_TARGET LANES_INLINE avx512_bytes avx512_pick(const avx512_tables *row, avx512_bytes entry_columns, unsigned count)
-{
-    __m512i columns = (__m512i)entry_columns;
-    __m512i picked = _mm512_shuffle_epi8(row->tables[0], columns);
-    if (count == 1) return (avx512_bytes)picked;
-    __mmask64 bit4 = _mm512_test_epi8_mask(columns, _mm512_set1_epi8(16));
-    picked = _mm512_mask_mov_epi8(picked, bit4, _mm512_shuffle_epi8(row->tables[1], columns));
-    if (count == 2) return (avx512_bytes)picked;
-    __m512i upper = _mm512_shuffle_epi8(row->tables[2], columns);
-    upper = _mm512_mask_mov_epi8(upper, bit4, _mm512_shuffle_epi8(row->tables[3], columns));
-    return (avx512_bytes)_mm512_mask_mov_epi8(picked, _mm512_test_epi8_mask(columns, _mm512_set1_epi8(32)), upper);
-}
-
-#define FEW_NAME   few_avx512
-#define FEW_TABLES avx512_tables
-#define FEW_OPEN   avx512_open
-#define FEW_PICK   avx512_pick
-#include "model/lanes_few.h"
-
-const lanes_kernels myr_lanes_avx512 = {"avx512", bins_avx512_kernel, many_avx512_kernel, few_avx512_kernel,
+/* Without VBMI a look-up takes as many operations as in registers half as wide. */
+const lanes_kernels myr_lanes_avx512 = {"avx512", bins_avx512_kernel, many_avx512_kernel, myr_lanes_few_avx2,
                                         &large_avx512};
-
-/* ---- few rows, with VBMI ---- */
 
 #undef LANES_TARGET
 #define LANES_TARGET AVX512_VBMI
@@ -187,10 +153,11 @@ const lanes_kernels myr_lanes_avx512 = {"avx512", bins_avx512_kernel, many_avx51
 LANES_TARGET LANES_INLINE void avx512vbmi_open(const int8_t *bins, unsigned count, __m512i *row)
 {
     const __m128i *parts = (const __m128i *)(const void *)bins;
+    (void)count;
     *row = _mm512_castsi128_si512(_mm_load_si128(parts));
-    if (count > 1) *row = _mm512_inserti32x4(*row, _mm_load_si128(parts + 1), 1);
-    if (count > 2) *row = _mm512_inserti32x4(*row, _mm_load_si128(parts + 2), 2);
-    if (count > 2) *row = _mm512_inserti32x4(*row, _mm_load_si128(parts + 3), 3);
+    *row = _mm512_inserti32x4(*row, _mm_load_si128(parts + 1), 1);
+    *row = _mm512_inserti32x4(*row, _mm_load_si128(parts + 2), 2);
+    *row = _mm512_inserti32x4(*row, _mm_load_si128(parts + 3), 3);
 }
 
 LANES_TARGET LANES_INLINE avx512_bytes avx512vbmi_pick(const __m512i *row, avx512_bytes columns, unsigned count)
@@ -199,6 +166,7 @@ LANES_TARGET LANES_INLINE avx512_bytes avx512vbmi_pick(const __m512i *row, avx51
     return (avx512_bytes)_mm512_permutexvar_epi8((__m512i)columns, *row);
 }
 
+#define FEW_ANY    /* one permute picks of all */
 #define FEW_NAME   few_avx512vbmi
 #define FEW_TABLES __m512i
 #define FEW_OPEN   avx512vbmi_open

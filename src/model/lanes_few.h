@@ -5,6 +5,7 @@
  *   FEW_TABLES                        a row's bins in registers
  *   FEW_OPEN(bins, count, tables)     the bins of a row, `count` times sixteen of them
  *   FEW_PICK(tables, columns, count)  for each tree the bin of the column that its entry names
+ *   FEW_ANY                           if one pick does for any number of columns
  *
  * The additions of one row are a chain in tree order, whose latency is all they cost: they go on, two at a time, while
  * the bits of the next register of trees are found. The chains of several rows run beside each other.
@@ -20,6 +21,7 @@
 typedef struct FEW_FN(chain) {
     const void *values; /* of the group's leaves */
     uint32_t next, count, tree_first;
+    uint32_t early; /* how many may be added while bits are found: none if each tree has its own output */
     uint16_t (*leaves)[LANES_WIDTH]; /* of each row */
     double sums[LANES_ROWS_FEW];
     float singles[LANES_ROWS_FEW];
@@ -43,9 +45,16 @@ LANES_TARGET LANES_INLINE void FEW_FN(add)(FEW_CHAIN *c, unsigned row_count, boo
 /* All that are left. */
 LANES_TARGET LANES_INLINE void FEW_FN(drain)(FEW_CHAIN *c, unsigned row_count, bool single)
 {
-    LANES_UNROLL_4
-    while (c->next < c->count) {
-        FEW_FN(add)(c, row_count, single);
+    if (single) {
+        LANES_UNROLL_4
+        while (c->next < c->count) {
+            FEW_FN(add)(c, row_count, true);
+        }
+    } else {
+        LANES_UNROLL_4
+        while (c->next < c->count) {
+            FEW_FN(add)(c, row_count, false);
+        }
     }
 }
 
@@ -91,17 +100,16 @@ LANES_TARGET LANES_INLINE void FEW_FN(bits)(const lanes_group *g, const unsigned
         for (unsigned r = 0; r < row_count; r++) {
             keep[r] = (LANES_VECTOR){0} - 1;
         }
-        for (; entries + 3 * lanes < end; entries += 6 * lanes) {
+        for (; row_count == 1 && entries + 3 * lanes < end; entries += 6 * lanes) {
             FEW_FN(entry)(entries, lanes, rows, row_count, table_count, keep);
             FEW_FN(entry)(entries + 3 * lanes, lanes, rows, row_count, table_count, keep);
-            if (row_count == 1 && chain->next + 2 <= chain->count) {
+            if (chain->next + 2 <= chain->early) {
                 FEW_FN(add)(chain, row_count, single);
                 FEW_FN(add)(chain, row_count, single);
             }
         }
-        if (entries < end) {
+        for (; entries < end; entries += 3 * lanes) {
             FEW_FN(entry)(entries, lanes, rows, row_count, table_count, keep);
-            entries += 3 * lanes;
         }
         LANES_UNROLL
         for (unsigned r = 0; r < row_count; r++) {
@@ -163,6 +171,7 @@ LANES_TARGET LANES_INLINE void FEW_FN(group)(const lanes_view *v, const lanes_gr
         chain->tree_first = tree_first + lane;
         chain->next = 0;
         chain->count = g->tree_count - lane < LANES_WIDTH ? g->tree_count - lane : LANES_WIDTH;
+        chain->early = v->outputs == NULL ? chain->count : 0;
     }
 }
 
@@ -197,6 +206,9 @@ LANES_TARGET LANES_INLINE void FEW_FN(groups)(const lanes_view *v, const int8_t 
 LANES_TARGET LANES_INLINE void FEW_FN(columns)(const lanes_view *v, const int8_t *bins, unsigned row_count, bool single,
                                                double *margins)
 {
+#if defined(FEW_ANY)
+    FEW_FN(groups)(v, bins, row_count, LANES_FEW_COLUMNS / 16, single, margins);
+#else
     if (v->byte_columns <= 16) {
         FEW_FN(groups)(v, bins, row_count, 1, single, margins);
     } else if (v->byte_columns <= 32) {
@@ -204,27 +216,24 @@ LANES_TARGET LANES_INLINE void FEW_FN(columns)(const lanes_view *v, const int8_t
     } else {
         FEW_FN(groups)(v, bins, row_count, 4, single, margins);
     }
+#endif
 }
 
-LANES_TARGET LANES_INLINE void FEW_FN(rows)(const lanes_view *v, const int8_t *bins, size_t row_count, bool single,
-                                            double *margins)
+/* Of one row the type of the sums is a constant, since they go on within the loops. */
+LANES_TARGET static void FEW_FN(kernel)(const lanes_view *v, const int8_t *bins, size_t row_count, double *margins)
 {
+    bool single = v->h->calc == MYR_CALC_F32;
+    MYR_ASSERT(row_count >= 1 && row_count <= LANES_ROWS_FEW && v->byte_columns <= LANES_FEW_COLUMNS);
     if (row_count == LANES_ROWS_FEW) {
         FEW_FN(columns)(v, bins, LANES_ROWS_FEW, single, margins);
         return;
     }
-    for (size_t i = 0; i < row_count; i++) {
-        FEW_FN(columns)(v, bins + i * LANES_FEW_COLUMNS, 1, single, margins + i * v->h->margin_count);
-    }
-}
-
-LANES_TARGET static void FEW_FN(kernel)(const lanes_view *v, const int8_t *bins, size_t row_count, double *margins)
-{
-    MYR_ASSERT(row_count >= 1 && row_count <= LANES_ROWS_FEW && v->byte_columns <= LANES_FEW_COLUMNS);
-    if (v->h->calc == MYR_CALC_F32) {
-        FEW_FN(rows)(v, bins, row_count, true, margins);
-    } else {
-        FEW_FN(rows)(v, bins, row_count, false, margins);
+    for (size_t i = 0; i < row_count; i++, bins += LANES_FEW_COLUMNS, margins += v->h->margin_count) {
+        if (single) {
+            FEW_FN(columns)(v, bins, 1, true, margins);
+        } else {
+            FEW_FN(columns)(v, bins, 1, false, margins);
+        }
     }
 }
 

@@ -57,6 +57,9 @@ void myr_lanes_quantise_sets(const lanes_view *v, const double *rows, size_t row
 void myr_lanes_quantise_plain(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count,
                               int8_t *bins, size_t column_step, size_t row_step);
 
+/* For CPUs whose own registers pick no better. */
+void myr_lanes_few_avx2(const lanes_view *v, const int8_t *bins, size_t row_count, double *margins);
+
 /* Where the parts of a group's entries lie. */
 typedef struct lanes_parts {
     const uint16_t *firsts;

@@ -182,6 +182,33 @@ TEST(lanes_take_trees_up_to_their_limit)
     EXPECT(!fixture_in_lanes(&c)); /* one leaf more: nodes */
 }
 
+/* More trees than a register and a group have, few columns: what few rows add while the next trees' bits are found. */
+TEST(lanes_add_every_tree_once_and_in_order)
+{
+    dice d = {83};
+    static const uint32_t tree_counts[] = {15, 16, 17, 31, 32, 33, 63, 64, 65, 96, 97, 127, 128, 129, 200};
+    for (size_t k = 0; k < MYR_COUNT_OF(tree_counts); k++) {
+        for (int variant = 0; variant < 4; variant++) {
+            uint32_t count = tree_counts[k];
+            MYR_AUTO(random_model) m = chains(5 + (uint32_t)k * 4, count);
+            m.desc.calc = variant % 2 ? MYR_CALC_F32 : MYR_CALC_F64;
+            m.desc.margin_count = variant < 2 ? 1 : 3;
+            for (uint32_t t = 0; t < count; t++) {
+                myr_tree *tree = (myr_tree *)&m.desc.trees[t];
+                tree->output = variant < 2 ? 0 : dice_roll(&d, 3);
+                for (uint32_t leaf = 0; leaf < tree->leaf_count; leaf++) {
+                    ((double *)tree->leaves)[leaf] = (double)(float)((dice_value(&d) > 0 ? 1e6 : 1e-6) + leaf);
+                }
+            }
+            MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, 3, MYR_FORM_LANES);
+            EXPECT(fixture_in_lanes(&c));
+            for (int again = 0; again < 8; again++) {
+                compare_kernels(&d, &m.desc, &c);
+            }
+        }
+    }
+}
+
 /* `sets` categorical stumps of one set each. */
 static random_model set_stumps(uint32_t sets)
 {
