@@ -117,7 +117,7 @@ def test_list_and_show(fleet):
         assert code == 64 and "is not name=number" in message
     shown = fleet.json("model", "show", "oj@brand=1,store=2")  # parts in any order
     assert shown["name"] == "oj@store=2,brand=1" and shown["version"] == 1
-    assert shown["signature"] == {"keys": ["store", "brand"], "features": FEATURES, "outputs": 1}
+    assert shown["signature"] == {"keys": ["store", "brand"], "features": FEATURES, "categories": {}, "outputs": 1}
     assert "oj@store=2,brand=1" in fleet.run("model", "show", "oj@store=2,brand=1").stdout
 
 
