@@ -347,23 +347,32 @@ static myr_rc compile_nodes(const myr_model_desc *desc, const uint32_t *feature_
     return MYR_OK;
 }
 
+/* Lanes that look up all columns of a row by shuffles are as fast as large models, or faster; others are not. */
+static bool compile_wants_large(const unsigned char *lanes)
+{
+    const model_header *h = (const model_header *)(const void *)lanes;
+    return lanes == NULL || (uint32_t)h->numeric_columns + h->set_columns > LANES_FEW_COLUMNS;
+}
+
 static myr_rc compile_form(const myr_model_desc *desc, const uint32_t *feature_map, uint32_t column_count,
                            myr_model_form form, unsigned char **out_bytes, size_t *out_size, myr_err *err)
 {
-    unsigned char *nodes = NULL;
-    unsigned char *fast = NULL;
-    size_t nodes_size = 0;
-    size_t fast_size = 0;
-    MYR_TRY(compile_nodes(desc, feature_map, column_count, &nodes, &nodes_size, err));
-    MYR_AUTO(myr_mem) owned = nodes;
-    bool lanes = form == MYR_FORM_LANES || (form == MYR_FORM_AUTO && !myr_large_is_better(nodes));
-    if (lanes) MYR_TRY(myr_lanes_build(nodes, form == MYR_FORM_LANES, &fast, &fast_size, err));
-    if (fast == NULL && (form == MYR_FORM_AUTO || form == MYR_FORM_LARGE)) {
-        MYR_TRY(myr_large_build(nodes, form == MYR_FORM_LARGE, &fast, &fast_size, err));
+    unsigned char *made = NULL;
+    size_t size = 0;
+    bool lanes = form == MYR_FORM_AUTO || form == MYR_FORM_LANES;
+    MYR_TRY(compile_nodes(desc, feature_map, column_count, &made, &size, err));
+    MYR_AUTO(myr_mem) nodes = made;
+    made = NULL;
+    if (lanes) MYR_TRY(myr_lanes_build(nodes, form == MYR_FORM_LANES, &made, &size, err));
+    MYR_AUTO(myr_mem) in_lanes = made;
+    made = NULL;
+    if (form == MYR_FORM_LARGE || (form == MYR_FORM_AUTO && compile_wants_large(in_lanes))) {
+        MYR_TRY(myr_large_build(nodes, form == MYR_FORM_LARGE, &made, &size, err));
     }
-    if (fast == NULL) owned = NULL;
-    *out_bytes = fast != NULL ? fast : nodes;
-    *out_size = fast != NULL ? fast_size : nodes_size;
+    *out_size = size; /* of the last that was made */
+    *out_bytes = made != NULL ? made : in_lanes != NULL ? in_lanes : nodes;
+    if (*out_bytes == in_lanes) in_lanes = NULL;
+    if (*out_bytes == nodes) nodes = NULL;
     return MYR_OK;
 }
 

@@ -131,6 +131,7 @@ static void large_fill(const large_view *v, const large_code *code_columns, cons
                        size_t row_count, unsigned char *bins, size_t step, uint16_t *codes)
 {
     MYR_ASSERT(row_count <= LANES_ROWS_FEW);
+    if (v->g.own_columns > 0) memset(bins, 0, row_count * step); /* for trees whose runs are no longer there */
     if ((v->g.flags & LARGE_WORDS) != 0) {
         for (size_t i = 0; i < row_count; i++) {
             large_words(v, rows + i * row_stride, (uint16_t *)(void *)(bins + i * step));
@@ -165,7 +166,7 @@ static void large_walk_one(const large_view *v, const large_code *code_columns, 
     bool own = v->g.own_columns > 0;
     large_fill(v, code_columns, row, 0, 1, bins, step, codes);
     for (size_t k = 1; own && k < LARGE_LANES; k++) {
-        memcpy(bins + k * step, bins, v->g.numeric_columns * ((v->g.flags & LARGE_WORDS) != 0 ? 2u : 1u));
+        memcpy(bins + k * step, bins, step);
     }
     myr_lanes_kernels()->large->row(v, code_columns, codes, bins, own ? step : 0, margins);
 }
@@ -201,6 +202,7 @@ static size_t large_tile(const large_view *v, const large_code *code_columns, co
     size_t tile = wide ? LANES_ROWS_MANY : LANES_ROWS_SOME;
     size_t count = row_count < tile ? row_count : tile;
     uint16_t *codes = large_tile_codes(v, bins, tile);
+    memset(bins + v->g.numeric_columns * tile, 0, v->g.own_columns * tile); /* if a tree's runs are no longer there */
     if (count < tile) memset(codes, 0, v->g.code_columns * tile * sizeof *codes); /* all rows of a tile are looked up */
     large_quantise(v, rows, row_stride, count, bins, tile, 1);
     large_codes(v, code_columns, rows, row_stride, count, codes, tile, 1);

@@ -287,8 +287,6 @@ void myr_large_margins(const model_header *h, const unsigned char *bytes, const 
 /* Where the base margins lie, for an opened header; NULL if the large header is no longer there. */
 const double *myr_large_bases(const model_header *h, const unsigned char *bytes);
 
-/* Is a model that fits into lanes faster as a large one? By its nodes' bytes. */
-bool myr_large_is_better(const unsigned char *nodes_model);
 /* Turn the bytes of a nodes model into a large one; *out_bytes stays NULL if it does not fit or would not be faster. */
 myr_rc myr_large_build(const unsigned char *nodes_model, bool always, unsigned char **out_bytes, size_t *out_size,
                        myr_err *err);

@@ -10,7 +10,6 @@
 #include "model/large.h"
 
 #define LBUILD_TREES_MIN  8   /* fewer trees walk as fast as nodes */
-#define LBUILD_LEAVES_MIN 100 /* per tree, where lanes are no longer faster (measured) */
 
 typedef struct lbuild_split {
     int64_t order; /* of the threshold */
@@ -578,14 +577,6 @@ static uint32_t lbuild_slots_max(const lbuild_ctx *c)
         if (end - c->trees[t].first > most) most = end - c->trees[t].first;
     }
     return most;
-}
-
-bool myr_large_is_better(const unsigned char *nodes_model)
-{
-    model_header h;
-    memcpy(&h, nodes_model, sizeof h);
-    return h.kind == MYR_MODEL_TREES && (h.flags & MODEL_LINES) == 0 && h.tree_count >= LBUILD_TREES_MIN &&
-           h.item_count / 2 / h.tree_count >= LBUILD_LEAVES_MIN;
 }
 
 myr_rc myr_large_build(const unsigned char *nodes_model, bool always, unsigned char **out_bytes, size_t *out_size,
