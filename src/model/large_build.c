@@ -9,7 +9,7 @@
 
 #include "model/large.h"
 
-#define LBUILD_TREES_MIN  8   /* fewer trees walk as fast as nodes */
+#define LBUILD_TREES_MIN 8 /* fewer trees walk as fast as nodes */
 
 typedef struct lbuild_split {
     int64_t order; /* of the threshold */
