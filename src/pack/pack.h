@@ -65,6 +65,9 @@ const myr_pack_info *myr_pack_get_info(const myr_pack *pack);
 myr_rc myr_pack_find(const myr_pack *pack, const unsigned char *key, size_t key_bytes, uint64_t key_hash,
                      uint32_t *out_idx, myr_err *err);
 myr_rc myr_pack_get_entry(const myr_pack *pack, uint32_t model_idx, myr_pack_entry *out, myr_err *err);
+/* How many models have 0 (the global one), 1, 2, … key columns. Reads nothing that grows with the models; an index of
+ * an older format is read whole. BAD_FORMAT when a page of one is damaged. */
+myr_rc myr_pack_count_levels(const myr_pack *pack, uint32_t out[MYR_PARTITION_COLUMNS_MAX + 1], myr_err *err);
 /* The model, checked on first use (column and output counts too). BAD_FORMAT names segment and damage; said each time.
  */
 myr_rc myr_pack_model(const myr_pack *pack, uint32_t model_idx, const myr_model **out, myr_err *err);

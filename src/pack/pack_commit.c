@@ -113,6 +113,7 @@ static myr_rc pack_commit_index(myr_pack_writer *writer, pack_out *out, myr_err 
         .keys_bytes = writer->rows.keys_bytes,
         .meta_hash = myr_hash64(meta.data, meta.size, 0),
     };
+    memcpy(header.level_models, writer->rows.level_models + 1, sizeof header.level_models);
     MYR_TRY(myr_pack_rows_finish(&writer->rows, &header.probe_max, err));
     pack_layout at;
     MYR_TRY(myr_pack_layout_of(&header, writer->name, &at, err));

@@ -20,10 +20,11 @@ enum {
     HEADER_KEYS_BYTES = 64,
     HEADER_META_HASH = 72,
     HEADER_SUMS_HASH = 80,
-    HEADER_ZEROS = 88,
+    HEADER_LEVELS = 88, /* u32 each */
     HEADER_HASH = 120,
 };
 _Static_assert(HEADER_HASH + 8 == PACK_HEADER_BYTES, "the header ends with its hash");
+_Static_assert(HEADER_LEVELS + 4 * MYR_PARTITION_COLUMNS_MAX == HEADER_HASH, "nothing is left between");
 
 /* Offsets within the ends of a blob file. */
 enum {
@@ -77,6 +78,8 @@ void myr_pack_header_put(unsigned char out[PACK_HEADER_BYTES], const pack_header
     pack_put_u64(out + HEADER_KEYS_BYTES, header->keys_bytes);
     pack_put_u64(out + HEADER_META_HASH, header->meta_hash);
     pack_put_u64(out + HEADER_SUMS_HASH, header->sums_hash);
+    for (size_t i = 0; i < MYR_PARTITION_COLUMNS_MAX; i++)
+        pack_put_u32(out + HEADER_LEVELS + 4 * i, header->level_models[i]);
     pack_put_u64(out + HEADER_HASH, myr_hash64(out, HEADER_HASH, 0));
 }
 
@@ -96,7 +99,7 @@ myr_rc myr_pack_header_get(const unsigned char *bytes, size_t size_bytes, const 
         MYR_FAIL(err, BAD_FORMAT, "%s: the header is damaged (checksum)", path);
     }
     if (pack_get_u32(bytes + HEADER_SIZE) != PACK_HEADER_BYTES ||
-        !myr_pack_is_zero(bytes + HEADER_ZEROS, HEADER_HASH - HEADER_ZEROS)) {
+        (version < 3 && !myr_pack_is_zero(bytes + HEADER_LEVELS, HEADER_HASH - HEADER_LEVELS))) {
         MYR_FAIL(err, BAD_FORMAT, "%s: the header is not one of format %u", path, version);
     }
     out->version = version;
@@ -112,7 +115,25 @@ myr_rc myr_pack_header_get(const unsigned char *bytes, size_t size_bytes, const 
     out->keys_bytes = pack_get_u64(bytes + HEADER_KEYS_BYTES);
     out->meta_hash = pack_get_u64(bytes + HEADER_META_HASH);
     out->sums_hash = pack_get_u64(bytes + HEADER_SUMS_HASH);
+    for (size_t i = 0; i < MYR_PARTITION_COLUMNS_MAX; i++)
+        out->level_models[i] = pack_get_u32(bytes + HEADER_LEVELS + 4 * i);
     return MYR_OK;
+}
+
+/* No more models by level than there are, none of a level that the columns don't have, one global one at most. */
+static myr_rc pack_levels_check(const pack_header *header, const char *path, myr_err *err)
+{
+    uint64_t counted = 0;
+    for (uint32_t i = 0; i < MYR_PARTITION_COLUMNS_MAX; i++) {
+        counted += header->level_models[i];
+        if (header->level_models[i] == 0 || i < header->column_count) continue;
+        MYR_FAIL(err, BAD_FORMAT, "%s: the header claims %u models with %u key columns of %u", path,
+                 header->level_models[i], i + 1, header->column_count);
+    }
+    if (header->version < 3) return MYR_OK;
+    if (counted <= header->model_count && header->model_count - counted <= 1) return MYR_OK;
+    MYR_FAIL(err, BAD_FORMAT, "%s: the header counts %llu models by level, of %u with at most one global", path,
+             (unsigned long long)counted, header->model_count);
 }
 
 myr_rc myr_pack_layout_of(const pack_header *header, const char *path, pack_layout *out, myr_err *err)
@@ -139,6 +160,7 @@ myr_rc myr_pack_layout_of(const pack_header *header, const char *path, pack_layo
                      (unsigned long long)limits[i].max);
         }
     }
+    MYR_TRY(pack_levels_check(header, path, err));
     bool is_first = header->version == 1;
     pack_layout at = {.slot_count = pack_slot_count(header->model_count)};
     at.entry_bytes = is_first ? PACK_ENTRY_BYTES_1 : PACK_ENTRY_BYTES;

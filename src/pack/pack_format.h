@@ -15,9 +15,9 @@
 #include "pack/key.h"
 #include "pack/pack.h"
 
-#define PACK_INDEX_VERSION                                                                                             \
-    2 /* what is written; 1 (entries of 40 bytes, no inline keys, no bits of text) is read too                         \
-       */
+/* What is written. Read too: 2 (models are not counted by level), 1 (entries of 40 bytes, no inline keys, no bits of
+ * text). */
+#define PACK_INDEX_VERSION    3
 #define PACK_BLOBS_VERSION    1
 #define PACK_PAGE_BYTES       4096
 #define PACK_INDEX_SUFFIX     ".index"
@@ -31,7 +31,7 @@
 #define PACK_HEADER_BYTES 128
 #define PACK_INDEX_MAGIC  "myrindex"
 typedef struct pack_header {
-    uint32_t version; /* 1 or PACK_INDEX_VERSION */
+    uint32_t version; /* 1 to PACK_INDEX_VERSION */
     uint64_t file_bytes;
     int64_t release;
     uint32_t model_count;
@@ -44,6 +44,7 @@ typedef struct pack_header {
     uint64_t keys_bytes;
     uint64_t meta_hash;
     uint64_t sums_hash;
+    uint32_t level_models[MYR_PARTITION_COLUMNS_MAX]; /* models with 1, 2, … key columns; the rest is global; since 3 */
 } pack_header;
 
 /* Where things lie in an index: all of it follows from the header, so none of it is stored. */

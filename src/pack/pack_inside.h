@@ -39,6 +39,9 @@ myr_rc myr_pack_loss_check(const myr_pack *pack, uint64_t losses_before, myr_err
 myr_rc myr_pack_touch(const myr_pack *pack, uint64_t offset, uint64_t size_bytes, const unsigned char **out,
                       myr_err *err);
 
+/* pack_tell.c. BAD_FORMAT when the header's counts by level are not those of the entries. */
+myr_rc myr_pack_check_levels(const myr_pack *pack, myr_err *err);
+
 /* ---- writing ---- */
 
 /* A file under a temporary name, written in order through a buffer. Zero-initialise; myr_pack_out_drop removes an
@@ -74,6 +77,7 @@ typedef struct pack_rows {
     size_t keys_room;
     unsigned char *slots;
     uint64_t slot_count;
+    uint32_t level_models[MYR_PARTITION_COLUMNS_MAX + 1]; /* by number of key columns */
 } pack_rows;
 void myr_pack_rows_fini(pack_rows *rows);
 /* Make room for one more entry with this key; after it, myr_pack_rows_add can't fail. */

@@ -340,6 +340,9 @@ myr_rc myr_pack_verify(const myr_pack *pack, uint32_t *out_broken, myr_err *err)
     if (is_index_good && damage.broken == 0 && key_offset != pack->header.keys_bytes) {
         damage.rc = MYR_ERROR(err, BAD_FORMAT, "%s: bytes stand after the last key", pack->path);
     }
+    if (damage.rc == MYR_OK) {
+        damage.rc = myr_pack_check_levels(pack, err);
+    }
     if (out_broken != NULL) {
         *out_broken = damage.broken;
     }

@@ -122,6 +122,9 @@ void myr_pack_rows_add(pack_rows *rows, const unsigned char *key, size_t key_byt
     }
     myr_pack_row_put(rows->entries + (size_t)rows->count * PACK_ENTRY_BYTES, &row, key);
     rows->count++;
+    uint32_t level = (uint32_t)__builtin_popcount(key[0]); /* the key is a checked one */
+    MYR_ASSERT(level <= MYR_PARTITION_COLUMNS_MAX);
+    rows->level_models[level]++;
     pack_slots_put(rows->slots, rows->slot_count, myr_key_hash(key, key_bytes), rows->count - 1);
 }
 

@@ -25,6 +25,44 @@ myr_rc myr_pack_list_files(const myr_pack *pack, myr_arena *arena, myr_pack_cont
     return MYR_OK;
 }
 
+/* By walking; for verify, and for formats that don't count. */
+static myr_rc levels_walk(const myr_pack *pack, uint32_t out[MYR_PARTITION_COLUMNS_MAX + 1], myr_err *err)
+{
+    uint32_t counts[MYR_PARTITION_COLUMNS_MAX + 1] = {0};
+    for (uint32_t i = 0; i < pack->header.model_count; i++) {
+        myr_pack_entry entry;
+        MYR_TRY(myr_pack_get_entry(pack, i, &entry, err));
+        MYR_ASSERT(entry.key_columns <= MYR_PARTITION_COLUMNS_MAX);
+        counts[entry.key_columns]++;
+    }
+    memcpy(out, counts, sizeof counts);
+    return MYR_OK;
+}
+
+myr_rc myr_pack_count_levels(const myr_pack *pack, uint32_t out[MYR_PARTITION_COLUMNS_MAX + 1], myr_err *err)
+{
+    if (pack->header.version < 3) return levels_walk(pack, out, err);
+    out[0] = pack->header.model_count;
+    for (uint32_t i = 0; i < MYR_PARTITION_COLUMNS_MAX; i++) {
+        out[i + 1] = pack->header.level_models[i];
+        out[0] -= pack->header.level_models[i]; /* their sum is not larger: checked at open */
+    }
+    return MYR_OK;
+}
+
+myr_rc myr_pack_check_levels(const myr_pack *pack, myr_err *err)
+{
+    uint32_t told[MYR_PARTITION_COLUMNS_MAX + 1], found[MYR_PARTITION_COLUMNS_MAX + 1];
+    MYR_TRY(myr_pack_count_levels(pack, told, err));
+    MYR_TRY(levels_walk(pack, found, err));
+    for (uint32_t i = 0; i <= MYR_PARTITION_COLUMNS_MAX; i++) {
+        if (told[i] == found[i]) continue;
+        MYR_FAIL(err, BAD_FORMAT, "%s: the header counts %u models with %u key columns, there are %u", pack->path,
+                 told[i], i, found[i]);
+    }
+    return MYR_OK;
+}
+
 /* ---- differences ---- */
 
 static myr_rc diff_check_columns(const myr_pack *before, const myr_pack *after, myr_err *err)

@@ -223,7 +223,7 @@ static void describe_levels(myr_buf *out, const serve_fleet *served)
             if (columns++ > 0) myr_buf_putc(out, ',');
             myr_buf_json_string(out, myr_str_of(info->keys.columns[j].name));
         }
-        myr_buf_printf(out, "],\"model_count\":%lld}", (long long)served->level_models[columns]);
+        myr_buf_printf(out, "],\"model_count\":%u}", served->level_models[columns]);
     }
     myr_buf_putc(out, ']');
 }

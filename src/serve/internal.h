@@ -39,7 +39,7 @@ typedef struct serve_fleet {
     int64_t refs;       /* reloader only: snapshots that hold it */
     myr_map *inputs;    /* input name -> SERVE_KEY | SERVE_FEATURE bits */
     const char **known; /* every input name, NULL-terminated: for "nearest"; borrowed from the fleet */
-    int64_t level_models[MYR_PARTITION_COLUMNS_MAX + 1];               /* models by number of key columns */
+    uint32_t level_models[MYR_PARTITION_COLUMNS_MAX + 1];              /* models by number of key columns */
     _Atomic(myr_metric *) rows[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT]; /* made on first use */
     serve_infer_stats stats;
 } serve_fleet;

@@ -84,24 +84,13 @@ static myr_rc fleet_name_inputs(serve_fleet *served, myr_err *err)
     return MYR_OK;
 }
 
-static myr_rc fleet_count_levels(serve_fleet *served, myr_err *err)
-{
-    for (uint32_t i = 0; i < served->fleet->info->model_count; i++) {
-        myr_pack_entry entry;
-        MYR_TRY(myr_pack_get_entry(served->fleet->pack, i, &entry, err));
-        MYR_ASSERT(entry.key_columns <= MYR_PARTITION_COLUMNS_MAX);
-        served->level_models[entry.key_columns]++;
-    }
-    return MYR_OK;
-}
-
 static myr_rc fleet_open(serve_reloader *reloader, const char *name, int64_t release, serve_fleet **out, myr_err *err)
 {
     serve_fleet *served = myr_calloc(1, sizeof *served);
     if (served == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for fleet %s", name);
     myr_rc rc = myr_fleet_open(reloader->workspace, name, release, &served->fleet, err);
     if (rc == MYR_OK) rc = fleet_name_inputs(served, err);
-    if (rc == MYR_OK) rc = fleet_count_levels(served, err);
+    if (rc == MYR_OK) rc = myr_pack_count_levels(served->fleet->pack, served->level_models, err);
     if (rc != MYR_OK) {
         fleet_free(served);
         return rc;

@@ -139,6 +139,64 @@ TEST(reads_the_first_format)
     }
 }
 
+/* Set a word of the index header, right its checksum, and open. */
+static myr_rc open_patched(const char *dir, size_t offset, uint32_t value, myr_pack **out, myr_err *err)
+{
+    unsigned char *bytes = NULL;
+    fixture_path path;
+    size_t size = fixture_read(dir, "oj-1.index", &bytes);
+    pack_put_u32(bytes + offset, value);
+    pack_put_u64(bytes + PACK_HEADER_BYTES - 8, myr_hash64(bytes, PACK_HEADER_BYTES - 8, 0));
+    fixture_rewrite(dir, "oj-1.index", bytes, size);
+    myr_free(bytes);
+    FIXTURE_PATH(path, dir, "oj-1.index");
+    return myr_pack_open(path, out, err);
+}
+
+static void expect_levels(const myr_pack *pack)
+{
+    uint32_t levels[MYR_PARTITION_COLUMNS_MAX + 1];
+    myr_err err = {0};
+    EXPECT_RC(myr_pack_count_levels(pack, levels, &err), OK, &err);
+    EXPECT(levels[0] == 1 && levels[1] == 3 && levels[2] == 3);
+    for (int i = 3; i <= MYR_PARTITION_COLUMNS_MAX; i++)
+        EXPECT_INT(levels[i], 0);
+}
+
+TEST(levels_are_counted_by_the_header_or_by_walking)
+{
+    enum { VERSION = 8, LEVELS = 88 };
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    fixture_write(dir, "oj-1", segments, SEGMENTS);
+    MYR_AUTO(myr_pack_ptr) pack = fixture_open(dir, "oj-1.index");
+    expect_levels(pack);
+    /* Counts that can't be are refused at open, those that only a walk refutes by verify. */
+    MYR_AUTO(myr_pack_ptr) patched = NULL;
+    myr_err err = {0};
+    EXPECT_RC(open_patched(dir, LEVELS, 5, &patched, &err), BAD_FORMAT, &err);
+    EXPECT_RC(open_patched(dir, LEVELS, 2, &patched, &err), BAD_FORMAT, &err);
+    EXPECT_RC(open_patched(dir, LEVELS, 3, &patched, &err), OK, &err);
+    myr_pack_close(patched);
+    patched = NULL;
+    EXPECT_RC(open_patched(dir, LEVELS + 8, 1, &patched, &err), BAD_FORMAT, &err); /* of two key columns */
+    EXPECT_RC(open_patched(dir, LEVELS + 8, 0, &patched, &err), OK, &err);
+    myr_pack_close(patched);
+    patched = NULL;
+    EXPECT_RC(open_patched(dir, LEVELS + 4, 4, &patched, &err), OK, &err);
+    EXPECT_RC(myr_pack_verify(patched, NULL, &err), BAD_FORMAT, &err);
+    EXPECT(strstr(err.message, "counts") != NULL);
+    myr_pack_close(patched);
+    patched = NULL;
+    /* Format 2 is the same without the counts. */
+    EXPECT_RC(open_patched(dir, VERSION, 2, &patched, &err), BAD_FORMAT, &err);
+    EXPECT_RC(open_patched(dir, LEVELS, 0, &patched, &err), BAD_FORMAT, &err);
+    EXPECT_RC(open_patched(dir, LEVELS + 4, 0, &patched, &err), OK, &err);
+    EXPECT_INT(patched->header.version, 2);
+    expect_levels(patched);
+    EXPECT_RC(myr_pack_verify(patched, NULL, &err), OK, &err);
+}
+
 /* Formats of tomorrow are named, not guessed at: one past what is read, in either file. */
 TEST(a_newer_format_is_refused_by_its_number)
 {

@@ -343,8 +343,10 @@ TEST(hostile_counts_are_refused)
     expect_refused(dir, bytes, size, 56, UINT64_MAX, 8); /* bytes of names */
     expect_refused(dir, bytes, size, 56, PACK_META_BYTES_MAX + 1, 8);
     expect_refused(dir, bytes, size, 64, UINT64_MAX, 8); /* bytes of keys */
-    expect_refused(dir, bytes, size, 88, 1, 1);          /* reserved */
-    expect_refused(dir, bytes, size, 119, 1, 1);
+    expect_refused(dir, bytes, size, 88, 3, 4);          /* models of one key column: more than there are */
+    expect_refused(dir, bytes, size, 88, 0, 4);          /* two global ones would be left */
+    expect_refused(dir, bytes, size, 96, 1, 4);          /* three key columns of two */
+    expect_refused(dir, bytes, size, 116, UINT32_MAX, 4);
     expect_refused(dir, bytes, size, size - 1, 1, 1);            /* zeros behind the keys */
     expect_refused(dir, bytes, size, PACK_PAGE_BYTES - 1, 1, 1); /* zeros before the body */
     myr_free(bytes);
