@@ -22,6 +22,9 @@ myr_rc myr_db_open(const char *path, bool create, myr_db **out, myr_err *err);
 void myr_db_close(myr_db *db);                                 /* NULL accepted */
 myr_rc myr_db_exec(myr_db *db, const char *sql, myr_err *err); /* one or more statements without values */
 
+/* How long calls wait for another process's transaction from now on; 0: MYR_DB_BUSY_MS again. */
+void myr_db_set_busy_ms(myr_db *db, int64_t busy_ms);
+
 /* Transactions: BEGIN IMMEDIATE. myr_db_rollback is fine when none is open. */
 myr_rc myr_db_begin(myr_db *db, myr_err *err);
 myr_rc myr_db_commit(myr_db *db, myr_err *err);

@@ -4,6 +4,7 @@
  * opened as one that does not change. That is right as long as nothing is in the log: then the file alone is the whole
  * state. A writer that comes later changes the file only when it checkpoints, and myr_db_follow sees that.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -67,6 +68,12 @@ static myr_rc db_configure(myr_db *db, myr_err *err)
     /* OFF is the negative control of the power-cut test: it must lose data. */
     MYR_TRY(myr_db_exec(db, myr_io_syncs() ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=OFF", err));
     return db_set_wal(db, err);
+}
+
+void myr_db_set_busy_ms(myr_db *db, int64_t busy_ms)
+{
+    MYR_ASSERT(busy_ms >= 0 && busy_ms <= INT_MAX);
+    sqlite3_busy_timeout(db->handle, busy_ms > 0 ? (int)busy_ms : MYR_DB_BUSY_MS);
 }
 
 static myr_rc db_connect(myr_db *db, const char *name, int flags, myr_err *err)

@@ -131,6 +131,46 @@ myr_rc myr_registry_alias_set(myr_registry *registry, int64_t fleet_id, const ch
 myr_rc myr_registry_alias_get(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t *out_number,
                               myr_err *err);
 
+/* ---- instances: servers that say where they answer, each with a lease that runs out ---- */
+#define MYR_INSTANCES_MAX           1024  /* live at once; of one registry */
+#define MYR_INSTANCE_FLEETS_MAX     10000 /* that one server tells of */
+#define MYR_INSTANCE_DOC_BYTES_MAX  (1 << 20)
+#define MYR_INSTANCE_TEXT_BYTES_MAX 1024  /* of each text of a row */
+#define MYR_INSTANCE_FORGET_MS      60000 /* rows that ran out so long ago are removed */
+typedef struct myr_instance_row {
+    const char *id;      /* random, new at each start */
+    const char *service; /* a name */
+    const char *region;  /* "" or a name */
+    const char *rest;    /* base URI */
+    const char *grpc;    /* base URI, "" if it has none */
+    const char *admin;   /* "": not told */
+    const char *auth;    /* what a request must bring: "", "token", "mtls", "token,mtls"; never a secret */
+    const char *program; /* its version */
+    const char *state;   /* "ready", "draining" */
+    double load;         /* 0 to 1 */
+    int64_t started_ms;
+    int64_t expires_ms; /* the lease; by the clock of whoever wrote it */
+    int64_t revision;   /* another number: its fleets are others */
+} myr_instance_row;
+/*
+ * Register, or renew: the whole row is written. The documents (JSON, one per fleet) are written if `docs` is not NULL;
+ * with NULL they stay. Rows of others that ran out MYR_INSTANCE_FORGET_MS before now_ms are removed. Errors: NOT_FOUND
+ * `docs` is NULL and the row is gone: put it whole; BAD_INPUT; TOO_LARGE; BUSY after busy_ms (0: the database's usual
+ * time).
+ */
+myr_rc myr_registry_instance_put(myr_registry *registry, const myr_instance_row *row, const char *const *docs,
+                                 size_t doc_count, int64_t now_ms, int64_t busy_ms, myr_err *err);
+myr_rc myr_registry_instance_remove(myr_registry *registry, const char *id, int64_t busy_ms, myr_err *err);
+/* Those whose lease has not run out at now_ms, by service, region and id; the first MYR_INSTANCES_MAX. */
+myr_rc myr_registry_instances(myr_registry *registry, myr_arena *arena, int64_t now_ms, myr_instance_row **out,
+                              size_t *out_count, myr_err *err);
+/* Its documents, in the order of their writer. */
+myr_rc myr_registry_instance_docs(myr_registry *registry, myr_arena *arena, const char *id, const char ***out,
+                                  size_t *out_count, myr_err *err);
+/* Tags (`k=v`) that models of a release have: each once, ordered, the first `max`. */
+myr_rc myr_registry_release_tags(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number, size_t max,
+                                 const char ***out, size_t *out_count, myr_err *err);
+
 /* ---- runs of batch jobs (the ledger's head; mini-batches come with it later) ---- */
 typedef struct myr_run_row {
     int64_t id;

@@ -66,5 +66,17 @@ static const char registry_version_2[] = "ALTER TABLE fleet ADD COLUMN explain I
 /* options: what an import was asked for beyond the file, since releases read the artifact again */
 static const char registry_version_3[] = "ALTER TABLE model ADD COLUMN options TEXT NOT NULL DEFAULT '';";
 
-const char *const myr_registry_migrations[] = {registry_version_1, registry_version_2, registry_version_3};
+/* Servers with their leases; a row is its server's alone. */
+static const char registry_version_4[] =
+    "CREATE TABLE instance("
+    "  instance_id TEXT NOT NULL PRIMARY KEY, service TEXT NOT NULL, region TEXT NOT NULL, rest TEXT NOT NULL,"
+    "  grpc TEXT NOT NULL, admin TEXT NOT NULL, auth TEXT NOT NULL, program TEXT NOT NULL, state TEXT NOT NULL,"
+    "  load REAL NOT NULL, started_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, revision INTEGER NOT NULL) STRICT,"
+    "  WITHOUT ROWID;"
+    "CREATE TABLE instance_fleet("
+    "  instance_id TEXT NOT NULL, position INTEGER NOT NULL, document TEXT NOT NULL,"
+    "  PRIMARY KEY(instance_id, position)) STRICT;";
+
+const char *const myr_registry_migrations[] = {registry_version_1, registry_version_2, registry_version_3,
+                                               registry_version_4};
 const int myr_registry_migration_count = MYR_COUNT_OF(myr_registry_migrations);
