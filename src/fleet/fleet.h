@@ -151,31 +151,45 @@ myr_rc myr_fleet_find_segment(const myr_fleet *fleet, myr_str segment, uint32_t 
 /* ---- rows as JSON objects: what predict and POST …/score read ---- */
 #define MYR_JSON_ROWS_MAX 1000000 /* of one call */
 struct yyjson_val;
-typedef int64_t myr_row_counts[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT];
-typedef struct myr_json_rows {
-    myr_score_rows rows; /* columns in the arena; texts of keys point into the JSON document */
-    /* NULL (decode sets that), or where myr_fleet_score_json adds the rows by level and status */
-    myr_row_counts *counts;
-} myr_json_rows;
+/* What rows were answered, one output's columns; everything is borrowed. */
+typedef struct myr_answers {
+    myr_output output;
+    uint32_t width;
+    double *const *values;      /* [width][row_count] */
+    const uint32_t *model_idxs; /* the rest is one per row: as in myr_score_out */
+    const uint8_t *levels, *statuses;
+} myr_answers;
 /*
- * Decode an array of `count` JSON objects into key and feature columns, in `arena`. Numbers, booleans (0/1), null, and
- * numeric strings are features; keys by DESIGN.md section 2. A missing feature is null. BAD_INPUT names row and field:
- * an unknown field (with the nearest known one) unless it is the target, a value of the wrong type, a field given
- * twice. A key of the wrong value (2.5 or "x" for an INT64 column) is the status of its row, not an error. Warm: no
- * heap.
- * Errors: BAD_INPUT; TOO_LARGE: more than MYR_JSON_ROWS_MAX rows, or the arena's cap; NO_MEMORY.
+ * Decode an array of `count` JSON objects into key and feature columns, in `arena`; texts point into the JSON. Numbers,
+ * booleans (0/1), null, and numeric strings are features; keys by DESIGN.md section 2. A missing feature is null.
+ * BAD_INPUT names row and field: an unknown field (with the nearest known one) unless it is the target, a value of the
+ * wrong type, a field given twice. A key of the wrong value (2.5 or "x" for an INT64 column) is the status of its row,
+ * not an error. Warm: no heap. Errors: BAD_INPUT; TOO_LARGE: more than MYR_JSON_ROWS_MAX rows, or the arena's cap;
+ * NO_MEMORY.
  */
 myr_rc myr_fleet_decode_rows(const myr_fleet *fleet, struct yyjson_val *const *objects, size_t count, myr_arena *arena,
-                             myr_json_rows *out, myr_err *err);
+                             myr_score_rows *out, myr_err *err);
 /*
- * Score them into arena arrays and append one JSON object per row, commas between them:
+ * Append the answer of one row as a JSON object:
  * {"prediction":…,"model":…,"model_version":…,"level":…,"status":…}. Several outputs: prediction is an array. With
- * rows->rows.output the first field is that output's: "margin", "probability", "leaf" or
- * "contribution":{"base":…,"features":{…}} (an array of these for several margins). A row
- * that was not scored, NaN and infinities are null. Set rows->rows.fixed_model to score all rows with one model. Warm
- * (arena, scratch and *out used before for as much): no heap. On failure *out is as it was.
+ * another output than the value the first field is that output's: "margin", "probability", "leaf" or
+ * "contribution":{"base":…,"features":{…}} (an array of these for several margins). A row that was not scored, NaN and
+ * infinities are null. On failure *out has half of it.
  */
-myr_rc myr_fleet_score_json(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_json_rows *rows,
+myr_rc myr_fleet_put_answer(const myr_fleet *fleet, const myr_answers *answers, size_t row_idx, myr_arena *arena,
+                            myr_buf *out, myr_err *err);
+/*
+ * Leaves by key: how many columns the widest model of these rows has, for rows->leaf_width; 1 if no row has a model.
+ * The rows are scored once for it. Errors: those of myr_score, UNSUPPORTED (a model without leaf numbers).
+ */
+myr_rc myr_fleet_leaf_width(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_score_rows *rows,
+                            myr_arena *arena, uint32_t *out_width, myr_err *err);
+/*
+ * Score them into arena arrays and append one JSON object per row (myr_fleet_put_answer), commas between them. Set
+ * rows->fixed_model to score all rows with one model. Warm (arena, scratch and *out used before for as much): no
+ * heap. On failure *out is as it was.
+ */
+myr_rc myr_fleet_score_json(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_score_rows *rows,
                             myr_arena *arena, myr_buf *out, myr_err *err);
 
 #endif

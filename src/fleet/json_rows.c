@@ -251,7 +251,7 @@ static myr_rc json_put_row(json_decode *decode, size_t row_idx, yyjson_val *obje
 }
 
 myr_rc myr_fleet_decode_rows(const myr_fleet *fleet, struct yyjson_val *const *objects, size_t count, myr_arena *arena,
-                             myr_json_rows *out, myr_err *err)
+                             myr_score_rows *out, myr_err *err)
 {
     if (count > MYR_JSON_ROWS_MAX) {
         MYR_FAIL(err, TOO_LARGE, "%zu rows, at most %d are taken at once: `myriad batch run` scores whole tables",
@@ -264,8 +264,7 @@ myr_rc myr_fleet_decode_rows(const myr_fleet *fleet, struct yyjson_val *const *o
     MYR_TRY(json_make_keys(&decode, &keys, err));
     for (size_t i = 0; i < count; i++)
         MYR_TRY(json_put_row(&decode, i, objects[i], err));
-    out->counts = NULL;
-    out->rows =
+    *out =
         (myr_score_rows){.row_count = (int64_t)count, .keys = keys, .features = features, .fixed_model = MYR_PACK_NONE};
     return MYR_OK;
 }

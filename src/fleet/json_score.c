@@ -3,16 +3,6 @@
 
 #include "fleet/internal.h"
 
-/* The answers of one call, in the arena. */
-typedef struct json_answers {
-    double **values;
-    uint32_t *model_idxs;
-    uint8_t *levels;
-    uint8_t *statuses;
-    myr_output output;
-    uint32_t width;
-} json_answers;
-
 static myr_rc answers_no_memory(const myr_arena *arena, size_t row_count, myr_err *err)
 {
     if (myr_arena_is_full(arena)) {
@@ -22,22 +12,27 @@ static myr_rc answers_no_memory(const myr_arena *arena, size_t row_count, myr_er
     MYR_FAIL(err, NO_MEMORY, "no memory for the answers of %zu rows", row_count);
 }
 
-static myr_rc answers_make(size_t row_count, myr_arena *arena, json_answers *out, myr_err *err)
+/* Columns for the answers of one call, in the arena, as *out and *answers show them. */
+static myr_rc answers_make(size_t row_count, myr_output output, size_t width, myr_arena *arena, myr_score_out *out,
+                           myr_answers *answers, myr_err *err)
 {
-    out->values = myr_arena_calloc(arena, out->width, sizeof *out->values);
-    out->model_idxs = myr_arena_calloc(arena, row_count, sizeof *out->model_idxs);
-    out->levels = myr_arena_calloc(arena, row_count, 1);
-    out->statuses = myr_arena_calloc(arena, row_count, 1);
-    bool is_whole = out->values != NULL && out->model_idxs != NULL && out->levels != NULL && out->statuses != NULL;
-    for (uint32_t k = 0; is_whole && k < out->width; k++) {
-        out->values[k] = myr_arena_calloc(arena, row_count, sizeof **out->values);
-        is_whole = out->values[k] != NULL;
+    double **values = myr_arena_calloc(arena, width, sizeof *values);
+    uint32_t *model_idxs = myr_arena_calloc(arena, row_count, sizeof *model_idxs);
+    uint8_t *levels = myr_arena_calloc(arena, row_count, 1);
+    uint8_t *statuses = myr_arena_calloc(arena, row_count, 1);
+    bool is_whole = values != NULL && model_idxs != NULL && levels != NULL && statuses != NULL;
+    for (size_t k = 0; is_whole && k < width; k++) {
+        values[k] = myr_arena_calloc(arena, row_count, sizeof **values);
+        is_whole = values[k] != NULL;
     }
-    return is_whole ? MYR_OK : answers_no_memory(arena, row_count, err);
+    if (!is_whole) return answers_no_memory(arena, row_count, err);
+    *out = (myr_score_out){values, model_idxs, levels, statuses};
+    *answers = (myr_answers){output, (uint32_t)width, values, model_idxs, levels, statuses};
+    return MYR_OK;
 }
 
 /* The columns from `first` on as an array. */
-static void answer_put_array(myr_buf *out, const json_answers *answers, uint32_t first, uint32_t count, size_t row_idx)
+static void answer_put_array(myr_buf *out, const myr_answers *answers, uint32_t first, uint32_t count, size_t row_idx)
 {
     for (uint32_t k = 0; k < count; k++) {
         myr_buf_putc(out, k == 0 ? '[' : ',');
@@ -47,7 +42,7 @@ static void answer_put_array(myr_buf *out, const json_answers *answers, uint32_t
 }
 
 /* {"base":…,"features":{…}}, an array of these where there are several margins. */
-static void answer_put_contributions(myr_buf *out, const myr_pack_info *info, const json_answers *answers,
+static void answer_put_contributions(myr_buf *out, const myr_pack_info *info, const myr_answers *answers,
                                      size_t row_idx)
 {
     uint32_t width = info->feature_count + 1;
@@ -70,7 +65,7 @@ static void answer_put_contributions(myr_buf *out, const myr_pack_info *info, co
 }
 
 /* Trees of this row's model: what stands behind them in its columns is not its. */
-static uint32_t answer_leaves(const myr_fleet *fleet, const json_answers *answers, size_t row_idx)
+static uint32_t answer_leaves(const myr_fleet *fleet, const myr_answers *answers, size_t row_idx)
 {
     uint32_t model_idx = answers->model_idxs[row_idx];
     size_t width = model_idx == MYR_PACK_NONE ? 0 : myr_scorer_width(fleet->scorer, model_idx, MYR_OUTPUT_LEAF);
@@ -78,7 +73,7 @@ static uint32_t answer_leaves(const myr_fleet *fleet, const json_answers *answer
 }
 
 /* What was asked for: one number, an array of several, null for a row that was not scored. */
-static void answer_put_values(const myr_fleet *fleet, myr_buf *out, const json_answers *answers, size_t row_idx)
+static void answer_put_values(const myr_fleet *fleet, myr_buf *out, const myr_answers *answers, size_t row_idx)
 {
     if (answers->statuses[row_idx] != MYR_ROW_OK) {
         myr_buf_puts(out, "null");
@@ -123,10 +118,10 @@ static myr_rc answer_put_model(const myr_fleet *fleet, uint32_t model_idx, myr_a
     return MYR_OK;
 }
 
-static myr_rc answer_put(const myr_fleet *fleet, const json_answers *answers, size_t row_idx, myr_arena *arena,
-                         myr_buf *out, myr_err *err)
+myr_rc myr_fleet_put_answer(const myr_fleet *fleet, const myr_answers *answers, size_t row_idx, myr_arena *arena,
+                            myr_buf *out, myr_err *err)
 {
-    myr_buf_puts(out, row_idx == 0 ? "{\"" : ",{\"");
+    myr_buf_puts(out, "{\"");
     myr_buf_puts(out, answers->output == MYR_OUTPUT_VALUE ? "prediction" : myr_output_name(answers->output));
     myr_buf_puts(out, "\":");
     answer_put_values(fleet, out, answers, row_idx);
@@ -139,21 +134,18 @@ static myr_rc answer_put(const myr_fleet *fleet, const json_answers *answers, si
     return MYR_OK;
 }
 
-/*
- * Leaves by key: models have different numbers of trees, so the rows are scored once for their models, and the widest
- * of those says how many columns there are.
- */
-static myr_rc score_leaf_width(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_score_rows *rows,
-                               myr_arena *arena, uint32_t *out_width, myr_err *err)
+/* Models have different numbers of trees, so the rows are scored once for their models. */
+myr_rc myr_fleet_leaf_width(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_score_rows *rows,
+                            myr_arena *arena, uint32_t *out_width, myr_err *err)
 {
     size_t row_count = (size_t)rows->row_count;
-    json_answers answers = {.output = MYR_OUTPUT_VALUE, .width = fleet->info->output_count};
     myr_score_rows values = *rows;
+    myr_score_out out;
+    myr_answers answers;
     size_t widest = 0;
     values.output = MYR_OUTPUT_VALUE;
-    MYR_TRY(answers_make(row_count, arena, &answers, err));
-    myr_score_out score_out = {answers.values, answers.model_idxs, answers.levels, answers.statuses};
-    MYR_TRY(myr_score(fleet->scorer, scratch, &values, &score_out, err));
+    MYR_TRY(answers_make(row_count, MYR_OUTPUT_VALUE, fleet->info->output_count, arena, &out, &answers, err));
+    MYR_TRY(myr_score(fleet->scorer, scratch, &values, &out, err));
     for (size_t i = 0; i < row_count; i++) {
         if (answers.model_idxs[i] == MYR_PACK_NONE) continue;
         if (i > 0 && answers.model_idxs[i] == answers.model_idxs[i - 1]) continue;
@@ -167,29 +159,29 @@ static myr_rc score_leaf_width(const myr_fleet *fleet, myr_score_scratch *scratc
     return MYR_OK;
 }
 
-myr_rc myr_fleet_score_json(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_json_rows *json_rows,
+myr_rc myr_fleet_score_json(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_score_rows *json_rows,
                             myr_arena *arena, myr_buf *out, myr_err *err)
 {
-    myr_score_rows rows = json_rows->rows;
+    myr_score_rows rows = *json_rows;
     size_t row_count = (size_t)rows.row_count;
     size_t width = 0;
     if (rows.output == MYR_OUTPUT_LEAF && rows.fixed_model == MYR_PACK_NONE) {
-        MYR_TRY(score_leaf_width(fleet, scratch, &rows, arena, &rows.leaf_width, err));
+        MYR_TRY(myr_fleet_leaf_width(fleet, scratch, &rows, arena, &rows.leaf_width, err));
         width = rows.leaf_width;
     } else {
         MYR_TRY(myr_scorer_check_output(fleet->scorer, rows.fixed_model, rows.output, &width, err));
     }
-    json_answers answers = {.output = rows.output, .width = (uint32_t)width};
-    MYR_TRY(answers_make(row_count, arena, &answers, err));
-    myr_score_out score_out = {answers.values, answers.model_idxs, answers.levels, answers.statuses};
-    MYR_TRY(myr_score(fleet->scorer, scratch, &rows, &score_out, err));
-    for (size_t i = 0; json_rows->counts != NULL && i < row_count; i++)
-        (*json_rows->counts)[answers.levels[i]][answers.statuses[i]]++;
+    myr_score_out scored;
+    myr_answers answers;
+    MYR_TRY(answers_make(row_count, rows.output, width, arena, &scored, &answers, err));
+    MYR_TRY(myr_score(fleet->scorer, scratch, &rows, &scored, err));
     MYR_TRY(myr_buf_check(out, err));
     size_t start = out->size;
     myr_rc rc = MYR_OK;
-    for (size_t i = 0; rc == MYR_OK && i < row_count; i++)
-        rc = answer_put(fleet, &answers, i, arena, out, err);
+    for (size_t i = 0; rc == MYR_OK && i < row_count; i++) {
+        if (i > 0) myr_buf_putc(out, ',');
+        rc = myr_fleet_put_answer(fleet, &answers, i, arena, out, err);
+    }
     if (rc == MYR_OK) rc = myr_buf_check(out, err);
     if (rc == MYR_OK) return MYR_OK;
     out->size = start; /* untouched on failure */

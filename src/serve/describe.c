@@ -14,9 +14,17 @@ static myr_rc target_fail(myr_str name, const myr_str *version, myr_err *err)
              MYR_STR_ARG(name), MYR_STR_ARG(*version));
 }
 
-myr_rc myr_serve_fleet_find(serve_call *call, myr_str name, serve_fleet **out, myr_err *err)
+/* The thread's own: only the reloader reads it besides. */
+static const serve_snapshot *target_snapshot(const serve_thread *thread)
 {
-    serve_fleet *fleet = myr_serve_snapshot_find(call->snapshot, name);
+    const serve_snapshot *held = atomic_load_explicit(&thread->held, memory_order_relaxed);
+    MYR_ASSERT(held != NULL);
+    return held;
+}
+
+myr_rc myr_serve_fleet_find(const serve_thread *thread, myr_str name, serve_fleet **out, myr_err *err)
+{
+    serve_fleet *fleet = myr_serve_snapshot_find(target_snapshot(thread), name);
     if (fleet == NULL) return target_fail(name, NULL, err);
     *out = fleet;
     return MYR_OK;
@@ -34,23 +42,25 @@ static myr_rc target_check_version(const serve_fleet *fleet, myr_str name, const
 }
 
 /* The one name of a model, however it was asked for. Written where the answer goes, which stays warm, then copied. */
-static myr_rc target_name(serve_call *call, const serve_fleet *fleet, uint32_t model_idx, myr_str *out, myr_err *err)
+static myr_rc target_name(serve_thread *thread, myr_arena *arena, const serve_fleet *fleet, uint32_t model_idx,
+                          myr_str *out, myr_err *err)
 {
-    size_t start = call->out->size;
-    MYR_TRY(myr_score_model_name(fleet->fleet->scorer, model_idx, call->out, err));
-    size_t size = call->out->size - start;
-    char *name = myr_arena_strndup(call->arena, call->out->data + start, size);
-    call->out->size = start;
+    size_t start = thread->out.size;
+    MYR_TRY(myr_score_model_name(fleet->fleet->scorer, model_idx, &thread->out, err));
+    size_t size = thread->out.size - start;
+    char *name = myr_arena_strndup(arena, thread->out.data + start, size);
+    thread->out.size = start;
     if (name == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the name of a model");
     *out = myr_str_make(name, size);
     return MYR_OK;
 }
 
-myr_rc myr_serve_target_find(serve_call *call, myr_str name, const myr_str *version, serve_target *out, myr_err *err)
+myr_rc myr_serve_target_find(serve_thread *thread, myr_arena *arena, myr_str name, const myr_str *version,
+                             serve_target *out, myr_err *err)
 {
     const char *at = name.size > 0 ? memchr(name.data, '@', name.size) : NULL;
     myr_str fleet_name = myr_str_make(name.data, at != NULL ? (size_t)(at - name.data) : name.size);
-    serve_fleet *fleet = myr_serve_snapshot_find(call->snapshot, fleet_name);
+    serve_fleet *fleet = myr_serve_snapshot_find(target_snapshot(thread), fleet_name);
     if (fleet == NULL) return target_fail(name, NULL, err);
     if (version != NULL) MYR_TRY(target_check_version(fleet, name, version, err));
     uint32_t model_idx = MYR_PACK_NONE;
@@ -63,17 +73,16 @@ myr_rc myr_serve_target_find(serve_call *call, myr_str name, const myr_str *vers
             if (err != NULL) *err = why;
             return rc;
         }
-        MYR_TRY(target_name(call, fleet, model_idx, &name, err));
+        MYR_TRY(target_name(thread, arena, fleet, model_idx, &name, err));
     }
     *out = (serve_target){fleet, model_idx, name};
     return MYR_OK;
 }
 
-/* The target of `{}` or `{}/versions/{}`. */
-static myr_rc describe_target(serve_call *call, serve_target *out, myr_err *err)
+myr_rc myr_serve_call_target(serve_call *call, serve_target *out, myr_err *err)
 {
-    return myr_serve_target_find(call, call->params[0], call->params[1].data != NULL ? &call->params[1] : NULL, out,
-                                 err);
+    const myr_str *version = call->params[1].data != NULL ? &call->params[1] : NULL;
+    return myr_serve_target_find(call->thread, call->arena, call->params[0], version, out, err);
 }
 
 /* ---- health ---- */
@@ -180,7 +189,7 @@ myr_rc myr_serve_get_models(serve_call *call, myr_err *err)
 myr_rc myr_serve_get_model(serve_call *call, myr_err *err)
 {
     serve_target target;
-    MYR_TRY(describe_target(call, &target, err));
+    MYR_TRY(myr_serve_call_target(call, &target, err));
     myr_buf_puts(call->out, "{\"name\":");
     myr_buf_json_string(call->out, target.name);
     myr_buf_printf(call->out, ",\"versions\":[\"%lld\"],\"platform\":\"myriad\",",
@@ -193,7 +202,7 @@ myr_rc myr_serve_get_model(serve_call *call, myr_err *err)
 myr_rc myr_serve_get_model_ready(serve_call *call, myr_err *err)
 {
     serve_target target;
-    MYR_TRY(describe_target(call, &target, err));
+    MYR_TRY(myr_serve_call_target(call, &target, err));
     if (target.model_idx != MYR_PACK_NONE) { /* checked in full now, if it never was */
         const myr_model *model;
         MYR_TRY(myr_pack_model(target.fleet->fleet->pack, target.model_idx, &model, err));
@@ -322,7 +331,7 @@ static myr_rc segment_find(const myr_fleet *fleet, const myr_segment *segment, u
 myr_rc myr_serve_get_segment(serve_call *call, myr_err *err)
 {
     serve_fleet *served;
-    MYR_TRY(myr_serve_fleet_find(call, call->params[0], &served, err));
+    MYR_TRY(myr_serve_fleet_find(call->thread, call->params[0], &served, err));
     const myr_fleet *fleet = served->fleet;
     myr_segment segment;
     MYR_TRY(myr_segment_parse(call->params[1], &segment, err));

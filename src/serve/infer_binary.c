@@ -13,7 +13,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensors are little-en
 
 myr_rc myr_serve_binary_take(infer_build *build, infer_tensor *tensor, yyjson_val *size, myr_err *err)
 {
-    if (!build->call->has_binary) {
+    if (!build->has_binary) {
         MYR_FAIL(err, BAD_INPUT, "input '%s' has binary_data_size, but the request has no header " SERVE_JSON_LENGTH,
                  tensor->name);
     }
@@ -141,9 +141,9 @@ static const char *binary_word(infer_build *build, const infer_tensor *tensor, s
     uint64_t bits = binary_bits(tensor, row);
     if (tensor->type->kind == INFER_BOOL) return bits != 0 ? "true" : "false";
     if (tensor->type->kind == INFER_INT) {
-        return myr_arena_printf(build->call->arena, "%lld", (long long)(int64_t)bits);
+        return myr_arena_printf(build->work->arena, "%lld", (long long)(int64_t)bits);
     }
-    return myr_arena_printf(build->call->arena, "%llu", (unsigned long long)bits);
+    return myr_arena_printf(build->work->arena, "%llu", (unsigned long long)bits);
 }
 
 myr_rc myr_serve_binary_cells(infer_build *build, const infer_tensor *tensor, myr_col *col, myr_err *err)

@@ -25,6 +25,14 @@ static const infer_datatype infer_datatypes[] = {
     {"UINT8", INFER_UINT, 1, 0, UINT8_MAX},
 };
 
+const infer_datatype *myr_serve_datatype_find(myr_str name)
+{
+    for (size_t i = 0; i < MYR_COUNT_OF(infer_datatypes); i++) {
+        if (myr_str_is(name, infer_datatypes[i].name)) return &infer_datatypes[i];
+    }
+    return NULL;
+}
+
 /* ---- reading one input ---- */
 
 static myr_rc tensor_read_type(infer_tensor *tensor, yyjson_val *val, myr_err *err)
@@ -32,9 +40,7 @@ static myr_rc tensor_read_type(infer_tensor *tensor, yyjson_val *val, myr_err *e
     if (!yyjson_is_str(val)) {
         MYR_FAIL(err, BAD_INPUT, "input '%s': datatype is %s, not a string", tensor->name, myr_serve_json_kind(val));
     }
-    for (size_t i = 0; i < MYR_COUNT_OF(infer_datatypes); i++) {
-        if (yyjson_equals_str(val, infer_datatypes[i].name)) tensor->type = &infer_datatypes[i];
-    }
+    tensor->type = myr_serve_datatype_find(myr_str_make(yyjson_get_str(val), yyjson_get_len(val)));
     if (tensor->type != NULL) return MYR_OK;
     if (yyjson_equals_str(val, "FP16") || yyjson_equals_str(val, "BF16")) {
         MYR_FAIL(err, BAD_INPUT, "input '%s': %s is not supported, send FP32", tensor->name, yyjson_get_str(val));
@@ -228,7 +234,7 @@ static myr_rc build_rows(infer_build *build, const infer_tensor *tensor, myr_err
 
 myr_rc myr_serve_infer_memory(infer_build *build, size_t count, size_t width, void **out, myr_err *err)
 {
-    *out = myr_arena_calloc(build->call->arena, count > 0 ? count : 1, width);
+    *out = myr_arena_calloc(build->work->arena, count > 0 ? count : 1, width);
     if (*out == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for %zu values", count);
     return MYR_OK;
 }
@@ -246,8 +252,8 @@ static bool value_to_text(infer_build *build, const infer_datatype *type, yyjson
     }
     if (!yyjson_is_int(val) || !value_is_int(type, val)) return false;
     const char *text = yyjson_is_uint(val)
-                           ? myr_arena_printf(build->call->arena, "%llu", (unsigned long long)yyjson_get_uint(val))
-                           : myr_arena_printf(build->call->arena, "%lld", (long long)yyjson_get_sint(val));
+                           ? myr_arena_printf(build->work->arena, "%llu", (unsigned long long)yyjson_get_uint(val))
+                           : myr_arena_printf(build->work->arena, "%lld", (long long)yyjson_get_sint(val));
     *out = myr_str_of(text); /* NULL: no memory, which the caller asks the arena for */
     return true;
 }
@@ -419,20 +425,19 @@ static myr_rc build_key(infer_build *build, const infer_tensor *tensor, uint32_t
 
 static myr_rc build_unknown(infer_build *build, const infer_tensor *tensor, myr_err *err)
 {
-    const char *nearest = myr_nearest(tensor->name, build->target->fleet->known);
+    const char *nearest = myr_nearest(tensor->name, build->work->target.fleet->known);
     if (nearest != NULL) {
         MYR_FAIL(err, BAD_INPUT, "unknown input '%s', did you mean '%s'?", tensor->name, nearest);
     }
     MYR_FAIL(err, BAD_INPUT, "unknown input '%s': GET /v2/models/%s lists the inputs", tensor->name,
-             build->target->fleet->fleet->name);
+             build->work->target.fleet->fleet->name);
 }
 
-/* Give one input to the columns that it names. */
-static myr_rc build_add(infer_build *build, const infer_tensor *tensor, myr_err *err)
+myr_rc myr_serve_build_add(infer_build *build, const infer_tensor *tensor, myr_err *err)
 {
     uint64_t found = 0;
-    bool by_key = build->target->model_idx == MYR_PACK_NONE;
-    bool known = myr_map_find(build->target->fleet->inputs, myr_str_of(tensor->name), &found);
+    bool by_key = build->work->target.model_idx == MYR_PACK_NONE;
+    bool known = myr_map_find(build->work->target.fleet->inputs, myr_str_of(tensor->name), &found);
     bool is_matrix =
         strcmp(tensor->name, INFER_MATRIX_NAME) == 0 && (!known || (tensor->dim_count == 2 && tensor->dims[1] != 1));
     uint32_t key = serve_input_key(found), feature = serve_input_feature(found);
@@ -464,7 +469,7 @@ static myr_rc build_check_all(const infer_build *build, myr_err *err)
 {
     const char *first = NULL;
     uint32_t missing = 0;
-    if (build->target->model_idx == MYR_PACK_NONE) {
+    if (build->work->target.model_idx == MYR_PACK_NONE) {
         for (uint32_t i = 0; i < build->info->keys.column_count; i++) {
             if (build->keys[i].name != NULL) continue;
             if (missing++ == 0) first = build->info->keys.columns[i].name;
@@ -480,13 +485,30 @@ static myr_rc build_check_all(const infer_build *build, myr_err *err)
              missing - 1);
 }
 
-static myr_rc build_columns(infer_build *build, myr_err *err)
+myr_rc myr_serve_build_begin(infer_build *build, serve_work *work, myr_err *err)
 {
     void *memory;
+    *build = (infer_build){.work = work, .info = work->target.fleet->fleet->info, .row_count = -1};
     MYR_TRY(myr_serve_infer_memory(build, build->info->keys.column_count, sizeof(myr_col), &memory, err));
     build->keys = memory;
     MYR_TRY(myr_serve_infer_memory(build, build->info->feature_count, sizeof(myr_col), &memory, err));
     build->features = memory;
+    return MYR_OK;
+}
+
+myr_rc myr_serve_build_end(infer_build *build, myr_err *err)
+{
+    if (build->binary.size > 0) {
+        MYR_FAIL(err, BAD_INPUT, "%zu bytes of binary data belong to no input: see binary_data_size",
+                 build->binary.size);
+    }
+    MYR_TRY(build_check_all(build, err));
+    if (build->row_count < 0) MYR_FAIL(err, BAD_INPUT, "'inputs' is empty: nothing says how many rows there are");
+    build->work->rows = (myr_score_rows){.row_count = build->row_count,
+                                         .keys = build->keys,
+                                         .features = build->features,
+                                         .feature_stride = build->feature_stride,
+                                         .fixed_model = build->work->target.model_idx};
     return MYR_OK;
 }
 
@@ -495,20 +517,13 @@ static myr_rc build_inputs(infer_build *build, yyjson_val *inputs, myr_err *err)
     size_t idx, max;
     yyjson_val *input;
     if (!yyjson_is_arr(inputs)) MYR_FAIL(err, BAD_INPUT, "the request has no array 'inputs'");
-    MYR_TRY(build_columns(build, err));
     yyjson_arr_foreach(inputs, idx, max, input)
     {
         infer_tensor tensor;
         MYR_TRY(tensor_read(build, input, idx, &tensor, err));
-        MYR_TRY(build_add(build, &tensor, err));
+        MYR_TRY(myr_serve_build_add(build, &tensor, err));
     }
-    if (build->binary.size > 0) {
-        MYR_FAIL(err, BAD_INPUT, "%zu bytes of binary data belong to no input: see binary_data_size",
-                 build->binary.size);
-    }
-    MYR_TRY(build_check_all(build, err));
-    if (build->row_count < 0) MYR_FAIL(err, BAD_INPUT, "'inputs' is empty: nothing says how many rows there are");
-    return MYR_OK;
+    return myr_serve_build_end(build, err);
 }
 
 /* A body without JSON: all features of one model as FP64, row by row. */
@@ -521,10 +536,10 @@ static myr_rc build_raw(infer_build *build, myr_err *err)
                            .dim_count = width == 1 ? 1 : 2,
                            .raw = build->binary};
     MYR_ASSERT(width > 0 && tensor.type->kind == INFER_DOUBLE);
-    if (build->target->model_idx == MYR_PACK_NONE && build->info->keys.column_count > 0) {
+    if (build->work->target.model_idx == MYR_PACK_NONE && build->info->keys.column_count > 0) {
         MYR_FAIL(err, BAD_INPUT,
                  "a raw request holds features only: name one model of the fleet, as in %s@%s=…, or send JSON",
-                 build->target->fleet->fleet->name, build->info->keys.columns[0].name);
+                 build->work->target.fleet->fleet->name, build->info->keys.columns[0].name);
     }
     if (tensor.raw.size % row_bytes != 0) {
         MYR_FAIL(err, BAD_INPUT, "input '%s': a raw request of %zu bytes is not whole rows of %u FP64 values",
@@ -532,8 +547,9 @@ static myr_rc build_raw(infer_build *build, myr_err *err)
     }
     tensor.dims[0] = tensor.raw.size / row_bytes;
     tensor.dims[1] = width;
-    MYR_TRY(build_columns(build, err));
-    return build_add(build, &tensor, err);
+    build->binary = (myr_str){0};
+    MYR_TRY(myr_serve_build_add(build, &tensor, err));
+    return myr_serve_build_end(build, err);
 }
 
 static bool decode_output_name(yyjson_val *name, myr_output *out)
@@ -557,7 +573,7 @@ static myr_rc decode_flag(yyjson_val *parameters, const char *name, bool *out, m
     return MYR_OK;
 }
 
-static myr_rc decode_output(yyjson_val *output, size_t idx, infer_rows *out, myr_err *err)
+static myr_rc decode_output(yyjson_val *output, size_t idx, serve_work *work, infer_form *form, myr_err *err)
 {
     yyjson_val *name = yyjson_obj_get(output, "name"), *parameters = yyjson_obj_get(output, "parameters");
     myr_output asked;
@@ -566,8 +582,8 @@ static myr_rc decode_output(yyjson_val *output, size_t idx, infer_rows *out, myr
         MYR_FAIL(err, BAD_INPUT, "unknown output '%s' (known: prediction, margin, probability, leaf, contribution)",
                  yyjson_get_str(name));
     }
-    for (uint32_t k = 0; k < out->output_count; k++) {
-        if (out->outputs[k] == asked) MYR_FAIL(err, BAD_INPUT, "output '%s' is asked for twice", yyjson_get_str(name));
+    for (uint32_t k = 0; k < work->output_count; k++) {
+        if (work->outputs[k] == asked) MYR_FAIL(err, BAD_INPUT, "output '%s' is asked for twice", yyjson_get_str(name));
     }
     if (parameters != NULL && !yyjson_is_obj(parameters)) {
         MYR_FAIL(err, BAD_INPUT, "output '%s': parameters is %s, not an object", yyjson_get_str(name),
@@ -578,24 +594,24 @@ static myr_rc decode_output(yyjson_val *output, size_t idx, infer_rows *out, myr
         if (yyjson_obj_get(parameters, refused[k]) != NULL)
             MYR_FAIL(err, UNSUPPORTED, "output '%s': %s is not supported", yyjson_get_str(name), refused[k]);
     }
-    MYR_ASSERT(out->output_count < MYR_OUTPUT_COUNT); /* each at most once */
-    out->is_binary[out->output_count] = out->is_binary_default;
-    MYR_TRY(decode_flag(parameters, "binary_data", &out->is_binary[out->output_count], err));
-    out->outputs[out->output_count++] = asked;
+    MYR_ASSERT(work->output_count < MYR_OUTPUT_COUNT); /* each at most once */
+    form->is_binary[work->output_count] = form->is_binary_default;
+    MYR_TRY(decode_flag(parameters, "binary_data", &form->is_binary[work->output_count], err));
+    work->outputs[work->output_count++] = asked;
     return MYR_OK;
 }
 
-static myr_rc decode_outputs(yyjson_val *outputs, infer_rows *out, myr_err *err)
+static myr_rc decode_outputs(yyjson_val *outputs, serve_work *work, infer_form *form, myr_err *err)
 {
     size_t idx, max;
     yyjson_val *output;
     if (outputs != NULL && !yyjson_is_arr(outputs))
         MYR_FAIL(err, BAD_INPUT, "'outputs' is %s, not an array", myr_serve_json_kind(outputs));
-    yyjson_arr_foreach(outputs, idx, max, output) MYR_TRY(decode_output(output, idx, out, err));
-    if (out->output_count > 0) return MYR_OK;
-    out->outputs[0] = MYR_OUTPUT_VALUE;
-    out->is_binary[0] = out->is_binary_default;
-    out->output_count = 1;
+    yyjson_arr_foreach(outputs, idx, max, output) MYR_TRY(decode_output(output, idx, work, form, err));
+    if (work->output_count > 0) return MYR_OK;
+    work->outputs[0] = MYR_OUTPUT_VALUE;
+    form->is_binary[0] = form->is_binary_default;
+    work->output_count = 1;
     return MYR_OK;
 }
 
@@ -633,26 +649,22 @@ static myr_rc decode_fields(yyjson_val *body, yyjson_val *fields[4], myr_err *er
     return MYR_OK;
 }
 
-myr_rc myr_serve_infer_decode(serve_call *call, const serve_target *target, infer_rows *out, myr_err *err)
+myr_rc myr_serve_infer_decode(serve_call *call, serve_work *work, infer_form *out, myr_err *err)
 {
-    infer_build build = {
-        .call = call, .target = target, .info = target->fleet->fleet->info, .row_count = -1, .binary = call->binary};
+    infer_build build;
     yyjson_val *fields[4] = {0};
-    *out = (infer_rows){.is_binary_default = call->is_raw};
+    *out = (infer_form){.is_binary_default = call->is_raw};
+    work->is_whole = true;
+    MYR_TRY(myr_serve_build_begin(&build, work, err));
+    build.has_binary = call->has_binary;
+    build.binary = call->binary;
     if (call->is_raw) {
-        MYR_TRY(decode_outputs(NULL, out, err));
-        MYR_TRY(build_raw(&build, err));
-    } else {
-        MYR_TRY(decode_fields(call->body, fields, err));
-        MYR_TRY(decode_flag(fields[1], "binary_data_output", &out->is_binary_default, err));
-        MYR_TRY(decode_outputs(fields[3], out, err));
-        MYR_TRY(build_inputs(&build, fields[2], err));
+        MYR_TRY(decode_outputs(NULL, work, out, err));
+        return build_raw(&build, err);
     }
-    if (fields[0] != NULL) out->id = myr_str_make(yyjson_get_str(fields[0]), yyjson_get_len(fields[0]));
-    out->rows = (myr_score_rows){.row_count = build.row_count,
-                                 .keys = build.keys,
-                                 .features = build.features,
-                                 .feature_stride = build.feature_stride,
-                                 .fixed_model = target->model_idx};
-    return MYR_OK;
+    MYR_TRY(decode_fields(call->body, fields, err));
+    MYR_TRY(decode_flag(fields[1], "binary_data_output", &out->is_binary_default, err));
+    MYR_TRY(decode_outputs(fields[3], work, out, err));
+    if (fields[0] != NULL) work->id = myr_str_make(yyjson_get_str(fields[0]), yyjson_get_len(fields[0]));
+    return build_inputs(&build, fields[2], err);
 }

@@ -29,18 +29,26 @@ typedef struct infer_tensor {
 
 /* The columns as they fill. */
 typedef struct infer_build {
-    serve_call *call;
-    const serve_target *target;
+    serve_work *work; /* its arena and target */
     const myr_pack_info *info;
     int64_t row_count;      /* -1: no input yet */
     const char *first_name; /* of the input that set it */
     myr_col *keys;
     myr_col *features;
     int64_t feature_stride; /* a binary matrix is used where it lies: see myr_score_rows */
-    myr_str binary;         /* what no input has taken yet */
+    bool has_binary;        /* binary tensors may be there: … */
+    myr_str binary;         /* … what no input has taken yet */
 } infer_build;
 
-/* infer_decode.c: zeroed memory in the arena, never of no bytes. */
+/* ---- infer_decode.c ---- */
+
+/* NULL when the protocol has no such datatype, or we don't read it (FP16, BF16). */
+const infer_datatype *myr_serve_datatype_find(myr_str name);
+/* Begin; then give each input to the columns that it names; then put them into work->rows, once none is missing. */
+myr_rc myr_serve_build_begin(infer_build *build, serve_work *work, myr_err *err);
+myr_rc myr_serve_build_add(infer_build *build, const infer_tensor *tensor, myr_err *err);
+myr_rc myr_serve_build_end(infer_build *build, myr_err *err);
+/* Zeroed memory in the arena, never of no bytes. */
 myr_rc myr_serve_infer_memory(infer_build *build, size_t count, size_t width, void **out, myr_err *err);
 
 /* ---- infer_binary.c; all name the input in their errors ---- */

@@ -14,6 +14,7 @@
 
 #include "net/net.h"
 #include "serve/serve.h"
+#include "serve/work.h"
 
 #define SERVE_PARAMS_MAX 2
 #define SERVE_CODES_MAX  16 /* different status codes that a route is counted by */
@@ -34,7 +35,7 @@ typedef struct serve_infer_stats {
 } serve_infer_stats;
 
 /* A fleet that requests can reach, with what they need to find quickly. Shared by the snapshots that hold it. */
-typedef struct serve_fleet {
+struct serve_fleet {
     myr_fleet *fleet;
     int64_t refs;       /* reloader only: snapshots that hold it */
     myr_map *inputs;    /* input name -> SERVE_KEY | SERVE_FEATURE bits */
@@ -42,7 +43,7 @@ typedef struct serve_fleet {
     uint32_t level_models[MYR_PARTITION_COLUMNS_MAX + 1];              /* models by number of key columns */
     _Atomic(myr_metric *) rows[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT]; /* made on first use */
     serve_infer_stats stats;
-} serve_fleet;
+};
 
 /* The value of an input name: (partition column + 1) << 32 | (feature + 1); 0 in a half = it is not one. */
 static inline uint32_t serve_input_key(uint64_t value)
@@ -80,7 +81,7 @@ serve_fleet *myr_serve_snapshot_find(const serve_snapshot *snapshot, myr_str nam
 /* ---- server.c ---- */
 
 /* What one thread that answers requests owns. */
-typedef struct serve_thread {
+struct serve_thread {
     struct serve_thread *next;      /* list of all, fixed at start */
     _Atomic(serve_snapshot *) held; /* the snapshot in use: never freed meanwhile */
     myr_score_scratch *scratch;
@@ -88,7 +89,7 @@ typedef struct serve_thread {
     struct json_slot *slots; /* for finding repeated keys; see json.c */
     size_t slot_count;
     uint32_t stamp;
-} serve_thread;
+};
 
 struct myr_server {
     myr_serve_opts opts;
@@ -154,12 +155,7 @@ myr_rc myr_serve_json_read(serve_thread *thread, myr_arena *arena, myr_str body,
 /* "a string", "an array", … of a value, for messages. */
 const char *myr_serve_json_kind(yyjson_val *val);
 
-/* server.c: after scoring. Must the request be asked again on a compute thread? Trouble of runners is logged here. */
-bool myr_serve_wants_compute(serve_call *call);
-
 /* ---- handlers ---- */
-#define SERVE_ROWS_MAX 65536 /* of one request */
-
 myr_rc myr_serve_get_server(serve_call *call, myr_err *err); /* describe.c */
 myr_rc myr_serve_get_live(serve_call *call, myr_err *err);
 myr_rc myr_serve_get_ready(serve_call *call, myr_err *err);
@@ -183,32 +179,21 @@ myr_rc myr_serve_post_load(serve_call *call, myr_err *err);
 myr_rc myr_serve_post_unload(serve_call *call, myr_err *err);
 myr_rc myr_serve_not_supported(serve_call *call, myr_err *err);
 
-/* When an infer request began each part of its way, monotonic. */
-typedef struct serve_infer_times {
-    int64_t start_ns, decode_ns, score_ns, encode_ns;
-    int64_t row_count;
-} serve_infer_times;
-/* A request that was answered, or failed, now. */
-void myr_serve_count_infer(serve_fleet *fleet, const serve_infer_times *times, bool is_ok);
-
-/* A model name of a URL taken apart: a fleet, or one model of it. */
-typedef struct serve_target {
-    serve_fleet *fleet;
-    uint32_t model_idx; /* MYR_PACK_NONE: the whole fleet, chosen by key */
-    myr_str name;       /* canonical */
-} serve_target;
-/* A fleet by its name alone; NOT_FOUND in the same words. */
-myr_rc myr_serve_fleet_find(serve_call *call, myr_str name, serve_fleet **out, myr_err *err);
-/* name `oj` or `oj@store=2,brand=1`; version NULL or the text of the URL. NOT_FOUND in Triton's words. */
-myr_rc myr_serve_target_find(serve_call *call, myr_str name, const myr_str *version, serve_target *out, myr_err *err);
+/* repository.c: a request that was answered, or failed, now, in V2's statistics. */
+void myr_serve_count_infer(const serve_work *work, bool is_ok);
+/* server.c: the work of a REST request. */
+myr_rc myr_serve_call_work(serve_call *call, serve_work **out, myr_err *err);
+/* describe.c: what the path names, as `{}` or `{}/versions/{}`. */
+myr_rc myr_serve_call_target(serve_call *call, serve_target *out, myr_err *err);
 
 /* ---- metrics.c ---- */
 myr_rc myr_serve_metrics_start(myr_server *server, myr_err *err);
 void myr_serve_metrics_stop(myr_server *server);
 void myr_serve_count_request(myr_server *server, const serve_route *route, int status,
                              int64_t duration_ns); /* NULL: no route */
-/* Rows by level and status; counts[level][status]. */
-void myr_serve_count_rows(myr_server *server, serve_fleet *fleet, myr_row_counts counts);
+/* Rows by level and status. */
+typedef int64_t serve_row_counts[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT];
+void myr_serve_count_rows(myr_server *server, serve_fleet *fleet, serve_row_counts counts);
 
 /* describe.c: every input with its datatype: the partition columns (unless the model is chosen), then the features. */
 void myr_serve_each_input(const serve_target *target, void (*put)(void *ctx, const char *name, const char *datatype),
@@ -218,14 +203,12 @@ void myr_serve_put_width(myr_buf *out, const myr_pack_info *info, myr_output out
 
 /* ---- infer_decode.c: V2 tensors to columns ---- */
 #define SERVE_PREDICTION "prediction" /* the tensor of values; the others have the names of their outputs */
-typedef struct infer_rows {
-    myr_score_rows rows;                  /* columns in the arena */
-    myr_output outputs[MYR_OUTPUT_COUNT]; /* what is asked for, in the request's order; the value if nothing is named */
-    bool is_binary[MYR_OUTPUT_COUNT];     /* of each: after the JSON, not in it */
-    bool is_binary_default;               /* for outputs that don't say */
-    uint32_t output_count;
-    myr_str id; /* echoed; data == NULL: absent */
-} infer_rows;
-myr_rc myr_serve_infer_decode(serve_call *call, const serve_target *target, infer_rows *out, myr_err *err);
+/* How the answer is wanted, besides the work. */
+typedef struct infer_form {
+    bool is_binary[MYR_OUTPUT_COUNT]; /* of each output: after the JSON, not in it */
+    bool is_binary_default;           /* for outputs that don't say */
+} infer_form;
+/* Rows, outputs and id of an infer request, for work->target. */
+myr_rc myr_serve_infer_decode(serve_call *call, serve_work *work, infer_form *out, myr_err *err);
 
 #endif

@@ -83,7 +83,7 @@ static myr_metric *metrics_rows(myr_server *server, const char *fleet, size_t le
                               "Rows scored, by level of their model.", labels);
 }
 
-void myr_serve_count_rows(myr_server *server, serve_fleet *fleet, myr_row_counts counts)
+void myr_serve_count_rows(myr_server *server, serve_fleet *fleet, serve_row_counts counts)
 {
     for (size_t level = 0; level < MYR_LEVEL_COUNT; level++) {
         for (size_t status = 0; status < MYR_ROW_STATUS_COUNT; status++) {

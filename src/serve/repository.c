@@ -9,24 +9,29 @@
 
 /* ---- statistics ---- */
 
-void myr_serve_count_infer(serve_fleet *fleet, const serve_infer_times *times, bool is_ok)
+/* As one thing among others: numbers of one request may be read in parts. */
+static void stats_add(_Atomic int64_t *number, int64_t amount)
 {
-    serve_infer_stats *stats = &fleet->stats;
-    int64_t now_ns = myr_clock_mono_ns();
+    atomic_fetch_add_explicit(number, amount, memory_order_relaxed);
+}
+
+void myr_serve_count_infer(const serve_work *work, bool is_ok)
+{
+    serve_infer_stats *stats = &work->target.fleet->stats;
+    int64_t took_ns = work->mark_ns - work->start_ns;
     if (!is_ok) {
-        atomic_fetch_add_explicit(&stats->fail_count, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&stats->fail_ns, now_ns - times->start_ns, memory_order_relaxed);
+        stats_add(&stats->fail_count, 1);
+        stats_add(&stats->fail_ns, took_ns);
         return;
     }
-    MYR_ASSERT(times->start_ns <= times->decode_ns && times->decode_ns <= times->score_ns);
-    atomic_fetch_add_explicit(&stats->rows, times->row_count, memory_order_relaxed);
-    atomic_fetch_add_explicit(&stats->ok_ns, now_ns - times->start_ns, memory_order_relaxed);
-    atomic_fetch_add_explicit(&stats->queue_ns, times->decode_ns - times->start_ns, memory_order_relaxed);
-    atomic_fetch_add_explicit(&stats->input_ns, times->score_ns - times->decode_ns, memory_order_relaxed);
-    atomic_fetch_add_explicit(&stats->infer_ns, times->encode_ns - times->score_ns, memory_order_relaxed);
-    atomic_fetch_add_explicit(&stats->output_ns, now_ns - times->encode_ns, memory_order_relaxed);
+    stats_add(&stats->rows, work->rows.row_count);
+    stats_add(&stats->ok_ns, took_ns);
+    stats_add(&stats->queue_ns, work->stage_ns[SERVE_QUEUE]);
+    stats_add(&stats->input_ns, work->stage_ns[SERVE_DECODE]);
+    stats_add(&stats->infer_ns, work->stage_ns[SERVE_INFER]);
+    stats_add(&stats->output_ns, work->stage_ns[SERVE_ENCODE]);
     atomic_store_explicit(&stats->last_ms, myr_clock_unix_ms(), memory_order_relaxed);
-    atomic_fetch_add_explicit(&stats->ok_count, 1, memory_order_relaxed);
+    stats_add(&stats->ok_count, 1);
 }
 
 static void stats_put(myr_buf *out, const char *name, int64_t count, int64_t ns, bool is_last)
@@ -69,16 +74,10 @@ myr_rc myr_serve_get_all_stats(serve_call *call, myr_err *err)
     return MYR_OK;
 }
 
-static myr_rc repository_target(serve_call *call, serve_target *out, myr_err *err)
-{
-    return myr_serve_target_find(call, call->params[0], call->params[1].data != NULL ? &call->params[1] : NULL, out,
-                                 err);
-}
-
 myr_rc myr_serve_get_stats(serve_call *call, myr_err *err)
 {
     serve_target target;
-    MYR_TRY(repository_target(call, &target, err));
+    MYR_TRY(myr_serve_call_target(call, &target, err));
     if (target.model_idx != MYR_PACK_NONE) {
         MYR_FAIL(err, UNSUPPORTED, "statistics are kept per fleet: GET /v2/models/%s/stats", target.fleet->fleet->name);
     }
@@ -119,7 +118,7 @@ static void config_put_outputs(myr_buf *out, const serve_target *target)
 myr_rc myr_serve_get_config(serve_call *call, myr_err *err)
 {
     serve_target target;
-    MYR_TRY(repository_target(call, &target, err));
+    MYR_TRY(myr_serve_call_target(call, &target, err));
     myr_buf *out = call->out;
     myr_buf_puts(out, "{\"name\":");
     myr_buf_json_string(out, target.name);
@@ -214,14 +213,14 @@ myr_rc myr_serve_post_load(serve_call *call, myr_err *err)
     bool later = false;
     serve_fleet *fleet;
     MYR_TRY(repository_control(call, true, &later, err));
-    return later ? MYR_OK : myr_serve_fleet_find(call, call->params[0], &fleet, err);
+    return later ? MYR_OK : myr_serve_fleet_find(call->thread, call->params[0], &fleet, err);
 }
 
 myr_rc myr_serve_post_unload(serve_call *call, myr_err *err)
 {
     bool later = false;
     serve_fleet *fleet;
-    MYR_TRY(myr_serve_fleet_find(call, call->params[0], &fleet, err));
+    MYR_TRY(myr_serve_fleet_find(call->thread, call->params[0], &fleet, err));
     return repository_control(call, false, &later, err);
 }
 

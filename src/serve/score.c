@@ -9,13 +9,17 @@ int64_t myr_serve_score_rows(yyjson_val *body)
 }
 
 /* What `?output=` asks for. */
-static myr_rc score_output(serve_call *call, myr_output *out, myr_err *err)
+static myr_rc score_output(serve_call *call, serve_work *work, myr_err *err)
 {
     myr_str name;
-    *out = MYR_OUTPUT_VALUE;
-    if (!myr_req_query(call->req, "output", &name) || myr_output_parse(name, out)) return MYR_OK;
-    MYR_FAIL(err, BAD_INPUT, "output=" MYR_STR_FMT " is not known: value, margin, probability, leaf or contribution",
-             MYR_STR_ARG(name));
+    if (!myr_req_query(call->req, "output", &name)) return MYR_OK;
+    if (!myr_output_parse(name, &work->outputs[0])) {
+        MYR_FAIL(err, BAD_INPUT,
+                 "output=" MYR_STR_FMT " is not known: value, margin, probability, leaf or contribution",
+                 MYR_STR_ARG(name));
+    }
+    work->output_count = 1;
+    return MYR_OK;
 }
 
 /* The array `rows` of the body as a run of objects. */
@@ -50,27 +54,45 @@ static myr_rc score_objects(serve_call *call, yyjson_val *const **out_objects, s
     return MYR_OK;
 }
 
-myr_rc myr_serve_post_score(serve_call *call, myr_err *err)
+static myr_rc score_decode(serve_call *call, serve_work *work, myr_err *err)
 {
-    serve_fleet *served;
     yyjson_val *const *objects;
     size_t count;
-    myr_json_rows rows;
-    myr_output output;
-    MYR_TRY(score_output(call, &output, err));
-    MYR_TRY(myr_serve_fleet_find(call, call->params[0], &served, err));
     MYR_TRY(score_objects(call, &objects, &count, err));
-    myr_buf_puts(call->out, "{\"rows\":[");
-    if (count > 0) {
-        MYR_TRY(myr_fleet_decode_rows(served->fleet, objects, count, call->arena, &rows, err));
-        myr_row_counts counts = {0};
-        rows.counts = &counts;
-        rows.rows.no_runner = !call->may_block;
-        rows.rows.output = output;
-        MYR_TRY(myr_fleet_score_json(served->fleet, call->thread->scratch, &rows, call->arena, call->out, err));
-        if (myr_serve_wants_compute(call)) return MYR_OK;
-        myr_serve_count_rows(call->server, served, counts);
+    if (count == 0) return MYR_OK;
+    return myr_fleet_decode_rows(work->target.fleet->fleet, objects, count, call->arena, &work->rows, err);
+}
+
+static myr_rc score_encode(serve_call *call, const serve_work *work, myr_err *err)
+{
+    myr_buf *out = call->out;
+    myr_buf_puts(out, "{\"rows\":[");
+    for (size_t i = 0; i < (size_t)work->rows.row_count; i++) {
+        if (i > 0) myr_buf_putc(out, ',');
+        MYR_TRY(myr_fleet_put_answer(work->target.fleet->fleet, &work->answers[0], i, call->arena, out, err));
     }
-    myr_buf_puts(call->out, "]}");
+    myr_buf_puts(out, "]}");
     return MYR_OK;
+}
+
+static myr_rc score_run(serve_call *call, serve_work *work, myr_err *err)
+{
+    MYR_TRY(score_decode(call, work, err));
+    MYR_TRY(myr_serve_work_run(work, err));
+    call->wants_compute = work->wants_compute;
+    return work->wants_compute ? MYR_OK : score_encode(call, work, err);
+}
+
+myr_rc myr_serve_post_score(serve_call *call, myr_err *err)
+{
+    serve_work *work;
+    MYR_TRY(myr_serve_call_work(call, &work, err));
+    work->any_leaves = true;
+    MYR_TRY(score_output(call, work, err));
+    MYR_TRY(myr_serve_fleet_find(call->thread, call->params[0], &work->target.fleet, err));
+    work->target.model_idx = MYR_PACK_NONE;
+    work->target.name = myr_str_of(work->target.fleet->fleet->name);
+    myr_rc rc = score_run(call, work, err);
+    myr_serve_work_end(work, rc == MYR_OK);
+    return rc;
 }

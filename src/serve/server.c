@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define SERVE_INLINE_BODY_BYTES (64u << 10) /* a larger body is not even read on a loop */
-#define SERVE_TROUBLE_LOG_NS    10000000000 /* a model that can't be run is told at most so often */
 #define SERVE_OUT_BYTES_KEPT    (1u << 20)  /* a thread's answer buffer that grew past this is given back */
 
 /* What is known of a request between its passes, and for the log; in its arena. */
@@ -56,16 +55,10 @@ static myr_rc server_reply(serve_call *call, myr_err *err)
     return MYR_OK;
 }
 
-bool myr_serve_wants_compute(serve_call *call)
+myr_rc myr_serve_call_work(serve_call *call, serve_work **out, myr_err *err)
 {
-    const myr_err *trouble = myr_score_trouble(call->thread->scratch);
-    int64_t now_ns = myr_clock_mono_ns(), last_ns = atomic_load(&call->server->trouble_ns);
-    if (trouble->rc != MYR_OK && (last_ns == 0 || now_ns - last_ns > SERVE_TROUBLE_LOG_NS)) {
-        atomic_store(&call->server->trouble_ns, now_ns);
-        myr_log_err(MYR_LOG_WARN, "serve", "models not run", trouble);
-    }
-    call->wants_compute = !call->may_block && myr_score_needs_runner(call->thread->scratch);
-    return call->wants_compute;
+    return myr_serve_work_new(call->server, call->thread, call->arena, myr_req_start_ns(call->req), call->may_block,
+                              out, err);
 }
 
 static myr_rc server_run(serve_call *call, myr_err *err)

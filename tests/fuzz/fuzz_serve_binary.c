@@ -30,21 +30,22 @@ static void fuzz_read(const myr_col *col, int64_t row_count, int64_t stride)
     }
 }
 
-static void fuzz_decode(serve_call *call, const serve_target *target)
+static void fuzz_decode(serve_call *call, serve_work *work)
 {
-    infer_rows rows;
+    infer_form form;
     myr_err err = {0};
-    if (myr_serve_infer_decode(call, target, &rows, &err) != MYR_OK) {
+    if (myr_serve_infer_decode(call, work, &form, &err) != MYR_OK) {
         MYR_ASSERT(err.rc != MYR_OK && err.message[0] != '\0');
         return;
     }
-    MYR_ASSERT(rows.rows.row_count >= 0 && rows.rows.row_count <= SERVE_ROWS_MAX && rows.output_count > 0);
-    const myr_pack_info *info = target->fleet->fleet->info;
-    int64_t stride = rows.rows.feature_stride != 0 ? rows.rows.feature_stride : 1;
-    for (uint32_t i = 0; target->model_idx == MYR_PACK_NONE && i < info->keys.column_count; i++)
-        fuzz_read(&rows.rows.keys[i], rows.rows.row_count, 1);
+    int64_t row_count = work->rows.row_count;
+    MYR_ASSERT(row_count >= 0 && row_count <= SERVE_ROWS_MAX && work->output_count > 0);
+    const myr_pack_info *info = work->target.fleet->fleet->info;
+    int64_t stride = work->rows.feature_stride != 0 ? work->rows.feature_stride : 1;
+    for (uint32_t i = 0; work->target.model_idx == MYR_PACK_NONE && i < info->keys.column_count; i++)
+        fuzz_read(&work->rows.keys[i], row_count, 1);
     for (uint32_t i = 0; i < info->feature_count; i++)
-        fuzz_read(&rows.rows.features[i], rows.rows.row_count, stride);
+        fuzz_read(&work->rows.features[i], row_count, stride);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -71,11 +72,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     serve_thread thread = {0};
     serve_call call = {.arena = arena, .thread = &thread, .has_binary = true, .is_raw = (data[0] & 1) != 0};
-    serve_target target = {&served, (data[0] & 2) != 0 ? 0 : MYR_PACK_NONE, myr_str_of("f")};
+    serve_work work = {.arena = arena, .thread = &thread};
+    work.target = (serve_target){&served, (data[0] & 2) != 0 ? 0 : MYR_PACK_NONE, myr_str_of("f")};
     if (call.is_raw) json_bytes = 0;
     call.binary = myr_str_make(body + json_bytes, size - json_bytes);
     if (call.is_raw || myr_serve_json_read(&thread, arena, myr_str_make(body, json_bytes), &call.body, NULL) == MYR_OK)
-        fuzz_decode(&call, &target);
+        fuzz_decode(&call, &work);
     myr_free(thread.slots);
     myr_arena_free(arena);
     myr_map_free(served.inputs);

@@ -51,7 +51,7 @@ static void external_answer(myr_workspace *workspace, const char *row, myr_buf *
     EXPECT_RC(myr_fleet_open(workspace, "f", 0, &fleet, &err), OK, &err);
     yyjson_doc *doc = yyjson_read(row, strlen(row), 0);
     yyjson_val *root = yyjson_doc_get_root(doc);
-    myr_json_rows rows = {0};
+    myr_score_rows rows = {0};
     myr_score_scratch *scratch = myr_score_scratch_new();
     EXPECT_RC(myr_fleet_decode_rows(fleet, &root, 1, arena, &rows, &err), OK, &err);
     myr_buf_clear(out);

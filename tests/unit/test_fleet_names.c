@@ -33,7 +33,7 @@ static void world_make(world *w)
 static myr_rc run(world *w, yyjson_doc *doc, myr_err *err)
 {
     yyjson_val *object = yyjson_doc_get_root(doc);
-    myr_json_rows rows;
+    myr_score_rows rows;
     myr_arena_reset(w->arena);
     myr_buf_clear(&w->out);
     MYR_TRY(myr_fleet_decode_rows(w->fleet, &object, 1, w->arena, &rows, err));

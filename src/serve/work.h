@@ -1,0 +1,97 @@
+/*
+ * A request on its way through the stages, as every protocol sees it: decoded into by V2, /score and the others, run
+ * here, encoded from. It knows no HTTP. Not for other directories.
+ *
+ *     myr_serve_work_new(…, &work, err)   what every protocol gives: thread, arena, when it came
+ *     myr_serve_target_find(…)            which fleet or model: work->target
+ *     decode                              rows, outputs, id: columns in the arena, or borrowed from the request
+ *     myr_serve_work_run(work, err)       the stages; wants_compute: ask again where one may block
+ *     encode                              from values, model_idxs, levels, statuses, notes
+ *
+ * Owner: the thread that runs the request. Memory: the request's arena alone, so a warm request takes nothing from the
+ * heap; what is here lives as long as the arena.
+ */
+#ifndef MYR_SERVE_WORK_H
+#define MYR_SERVE_WORK_H
+
+#include "fleet/fleet.h"
+
+#define SERVE_ROWS_MAX 65536 /* of one request */
+
+typedef struct serve_thread serve_thread;
+typedef struct serve_fleet serve_fleet;
+
+/* What a name of the outside stands for: a fleet, or one model of it. */
+typedef struct serve_target {
+    serve_fleet *fleet;
+    uint32_t model_idx; /* MYR_PACK_NONE: the whole fleet, chosen by key */
+    myr_str name;       /* canonical */
+} serve_target;
+
+typedef enum serve_stage {
+    SERVE_QUEUE, /* from the request being there to its decoding */
+    SERVE_DECODE,
+    SERVE_INFER, /* resolve and predict */
+    SERVE_ENCODE,
+    SERVE_STAGE_COUNT
+} serve_stage;
+
+/* What a stage says of one row besides its status. */
+typedef struct serve_row_note {
+    myr_str message; /* why it has no answer, or not the usual one; data NULL: nothing */
+    myr_str fields;  /* members to add to its answer, as JSON: "a":1,"b":"x"; data NULL: none */
+} serve_row_note;
+
+typedef struct serve_work {
+    /* of whoever asks */
+    struct myr_server *server;
+    serve_thread *thread;
+    myr_arena *arena;
+    bool may_block;   /* on a compute thread */
+    int64_t start_ns; /* monotonic: when the request was there */
+
+    /* decoded */
+    serve_target target;
+    myr_score_rows rows;                  /* at most SERVE_ROWS_MAX; output and no_runner are the stages' */
+    myr_output outputs[MYR_OUTPUT_COUNT]; /* what is asked for, each once, in the request's order */
+    uint32_t output_count;                /* 0: the value */
+    myr_str id;                           /* the client's; data NULL: absent */
+    bool is_whole;                        /* the protocol has no status per row: one bad row is the request's error */
+    bool any_leaves; /* LEAF by key is as wide as the widest model of these rows, NaN behind narrower ones; otherwise
+                        UNSUPPORTED, since V2 has one shape */
+
+    /* answered: row_count each, NULL without rows */
+    bool wants_compute; /* nothing was answered: run again, from decoding on, where may_block is true */
+    myr_answers answers[MYR_OUTPUT_COUNT]; /* one per output, their model_idxs, levels, statuses are these: */
+    uint32_t *model_idxs;
+    uint8_t *levels, *statuses;
+    serve_row_note *notes; /* NULL: no row has one */
+
+    /* measured */
+    int64_t mark_ns; /* when the stage that runs began */
+    int64_t stage_ns[SERVE_STAGE_COUNT];
+} serve_work;
+
+/* Work for the request that this thread answers, holding a snapshot until it is encoded; its queueing ends. NO_MEMORY.
+ */
+myr_rc myr_serve_work_new(struct myr_server *server, serve_thread *thread, myr_arena *arena, int64_t start_ns,
+                          bool may_block, serve_work **out, myr_err *err);
+/* A stage has ended now. Encoding ends with the last call. */
+void myr_serve_work_mark(serve_work *work, serve_stage stage);
+/*
+ * Run the stages over decoded rows. A row that can't be answered is a status, unless is_whole: then the first such row
+ * is the error, which names it. Rows are counted in the metrics. Errors besides: NO_MEMORY, UNSUPPORTED (an output).
+ */
+myr_rc myr_serve_work_run(serve_work *work, myr_err *err);
+/* The request was answered, or failed with these words not yet sent: V2's statistics of its fleet. */
+void myr_serve_work_end(serve_work *work, bool is_ok);
+/* The error that a row's status means where there is no status per row: NOT_FOUND, BAD_INPUT, … with row and key. */
+myr_rc myr_serve_work_row_error(const serve_work *work, size_t row_idx, myr_err *err);
+
+/* A fleet of the snapshot that the thread holds, by its name alone; NOT_FOUND in Triton's words. */
+myr_rc myr_serve_fleet_find(const serve_thread *thread, myr_str name, serve_fleet **out, myr_err *err);
+/* The same by `oj` or `oj@store=2,brand=1`; version NULL or its text. NOT_FOUND in Triton's words, BAD_INPUT. */
+myr_rc myr_serve_target_find(serve_thread *thread, myr_arena *arena, myr_str name, const myr_str *version,
+                             serve_target *out, myr_err *err);
+
+#endif
