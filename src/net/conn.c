@@ -2,15 +2,21 @@
  * Connections and their deadlines. libmicrohttpd's own time-out starts again with every byte, so a client that drips
  * holds a connection for ever; ours are moments on the clock, set when a phase of a request begins. One thread looks
  * through all connections several times per time-out and shuts the late ones down; their loop then meets the end of the
- * stream and cleans up as for any client that left.
+ * stream and cleans up as for any client that left. The same thread waits for the sockets of streams that are full.
  *
  * A socket is closed only after its CLOSED notification, which takes conns_lock: under the lock an fd in the list is
  * ours.
  */
 #include "net/internal.h"
 
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#define REAPER_EVENTS        64
 #define REAPER_PERIODS       8 /* looks per shortest time-out */
 #define REAPER_PERIOD_MS_MIN 10
 #define REAPER_PERIOD_MS_MAX 250
@@ -103,21 +109,41 @@ static bool reaper_sees_end(net_conn *conn, int64_t now_ns)
     return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
+static void reaper_look(myr_http_server *server)
+{
+    myr_mutex_lock(&server->conns_lock);
+    int64_t now_ns = myr_clock_mono_ns();
+    for (net_conn *conn = server->conns; conn != NULL; conn = conn->next) {
+        bool is_late = atomic_load_explicit(&conn->deadline_ns, memory_order_relaxed) <= now_ns;
+        bool is_over = conn->stream != NULL ? myr_net_stream_look(conn->stream, is_late) : is_late;
+        if (is_over || reaper_sees_end(conn, now_ns)) shutdown(conn->fd, SHUT_RDWR); /* the loop does the rest */
+    }
+    myr_mutex_unlock(&server->conns_lock);
+}
+
 static void *reaper_main(void *arg)
 {
     myr_http_server *server = arg;
-    myr_mutex_lock(&server->conns_lock);
-    while (!server->reaper_stop) {
-        int64_t now_ns = myr_clock_mono_ns();
-        for (net_conn *conn = server->conns; conn != NULL; conn = conn->next) {
-            bool is_late = atomic_load_explicit(&conn->deadline_ns, memory_order_relaxed) <= now_ns;
-            if (is_late || reaper_sees_end(conn, now_ns)) shutdown(conn->fd, SHUT_RDWR); /* the loop does the rest */
+    struct epoll_event events[REAPER_EVENTS];
+    while (!atomic_load(&server->reaper_stop)) {
+        reaper_look(server);
+        int count = epoll_wait(server->reaper_epoll, events, REAPER_EVENTS, (int)server->reaper_period_ms);
+        for (int i = 0; i < count; i++) {
+            uint64_t number;
+            if (events[i].data.ptr != NULL) {
+                myr_net_stream_writable(events[i].data.ptr, events[i].events);
+            } else if (read(server->reaper_event, &number, sizeof number) < 0) {
+                continue; /* another look took it */
+            }
         }
-        MYR_IGNORE(
-            myr_cond_wait_ms(&server->reaper_wake, &server->conns_lock, server->reaper_period_ms)); /* a period */
     }
-    myr_mutex_unlock(&server->conns_lock);
     return NULL;
+}
+
+void myr_net_reaper_hurry(myr_http_server *server)
+{
+    uint64_t one = 1;
+    MYR_IGNORE(write(server->reaper_event, &one, sizeof one) < 0); /* full: it is awake */
 }
 
 myr_rc myr_net_reaper_start(myr_http_server *server, myr_err *err)
@@ -129,6 +155,14 @@ myr_rc myr_net_reaper_start(myr_http_server *server, myr_err *err)
     if (period_ms < REAPER_PERIOD_MS_MIN) period_ms = REAPER_PERIOD_MS_MIN;
     if (period_ms > REAPER_PERIOD_MS_MAX) period_ms = REAPER_PERIOD_MS_MAX;
     server->reaper_period_ms = period_ms;
+    server->reaper_epoll = epoll_create1(EPOLL_CLOEXEC);
+    server->reaper_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event wake = {.events = EPOLLIN};
+    if (server->reaper_epoll < 0 || server->reaper_event < 0 ||
+        epoll_ctl(server->reaper_epoll, EPOLL_CTL_ADD, server->reaper_event, &wake) != 0) {
+        char text[64];
+        MYR_FAIL(err, IO, "the HTTP server does not start: %s", strerror_r(errno, text, sizeof text));
+    }
     MYR_TRY(myr_thread_start(&server->reaper, "net-reaper", reaper_main, server, err));
     server->has_reaper = true;
     return MYR_OK;
@@ -136,11 +170,13 @@ myr_rc myr_net_reaper_start(myr_http_server *server, myr_err *err)
 
 void myr_net_reaper_stop(myr_http_server *server)
 {
-    if (!server->has_reaper) return;
-    myr_mutex_lock(&server->conns_lock);
-    server->reaper_stop = true;
-    myr_cond_signal(&server->reaper_wake);
-    myr_mutex_unlock(&server->conns_lock);
-    myr_thread_join(server->reaper);
-    server->has_reaper = false;
+    if (server->has_reaper) {
+        atomic_store(&server->reaper_stop, true);
+        myr_net_reaper_hurry(server);
+        myr_thread_join(server->reaper);
+        server->has_reaper = false;
+    }
+    if (server->reaper_epoll >= 0) close(server->reaper_epoll);
+    if (server->reaper_event >= 0) close(server->reaper_event);
+    server->reaper_epoll = server->reaper_event = -1;
 }

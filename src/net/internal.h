@@ -29,7 +29,8 @@ typedef struct net_thread {
 typedef struct net_conn {
     struct net_conn *prev, *next;
     int fd;
-    bool had_request; /* loop only */
+    bool had_request;          /* loop only */
+    struct net_stream *stream; /* under conns_lock; written by the loop only */
     _Atomic int64_t deadline_ns;
     _Atomic int64_t listens_ns; /* since when we wait for bytes of the client, or NET_NEVER_NS */
     int64_t looked_ns;          /* reaper only */
@@ -40,6 +41,7 @@ typedef enum net_phase {
     NET_PHASE_BODY,     /* headers checked, the body comes */
     NET_PHASE_HANDLER,  /* the handler runs on the loop */
     NET_PHASE_DEFERRED, /* asleep: a compute thread has it, or had it */
+    NET_PHASE_STREAM,   /* the body is answered as it comes: stream.c */
     NET_PHASE_SENT      /* the answer was handed to libmicrohttpd */
 } net_phase;
 
@@ -67,6 +69,7 @@ struct myr_req {
     size_t body_bytes, body_room;
     int64_t dropped_bytes;
     void (*again)(void *ctx, myr_req *req);
+    struct net_stream *stream;
     const void *note;
     /* the answer; status 0 = none yet */
     int status;
@@ -89,14 +92,15 @@ struct myr_http_server {
     int thread_count;
     _Atomic int claimed_loops, claimed_computes;
     _Atomic int64_t in_flight;      /* headers complete, answer not yet sent */
-    _Atomic int64_t deferred_count; /* asleep */
+    _Atomic int64_t deferred_count; /* asleep, for a compute thread */
+    _Atomic int64_t parked_count;   /* streams asleep until their client takes bytes */
     int64_t deferred_max;
     _Atomic bool is_draining; /* answers close their connection */
     _Atomic bool is_hurrying; /* the drain time is over: no more work begins */
     myr_mutex conns_lock;
-    net_conn *conns; /* under conns_lock */
-    myr_cond reaper_wake;
-    bool reaper_stop; /* under conns_lock */
+    net_conn *conns;                /* under conns_lock */
+    int reaper_epoll, reaper_event; /* what wakes the reaper: streams that may send again, and myr_net_reaper_hurry */
+    _Atomic bool reaper_stop;
     bool has_reaper;
     int64_t reaper_period_ms;
     myr_thread reaper;
@@ -118,6 +122,7 @@ void myr_net_conn_wait(net_conn *conn, int64_t timeout_ms); /* … wait for the 
 void myr_net_conn_send(net_conn *conn, int64_t timeout_ms); /* … wait for the client to take its answer */
 void myr_net_conn_work(net_conn *conn);                     /* … work: no deadline */
 myr_rc myr_net_reaper_start(myr_http_server *server, myr_err *err);
+void myr_net_reaper_hurry(myr_http_server *server); /* look now */
 void myr_net_reaper_stop(myr_http_server *server);
 
 /* ---- request.c: what libmicrohttpd calls ---- */
@@ -126,6 +131,22 @@ enum MHD_Result myr_net_on_access(void *ctx, struct MHD_Connection *mhd, const c
                                   const char *version, const char *data, size_t *data_bytes, void **slot);
 void myr_net_on_completed(void *ctx, struct MHD_Connection *mhd, void **slot, enum MHD_RequestTerminationCode how);
 void myr_net_req_free(myr_req *req);
+
+/* The message of a pool that is full, or of a server that stops. */
+const char *myr_net_busy_text(bool is_hurrying);
+/* Count one more request asleep, before it is. False: not now; *out_hurrying says why. */
+bool myr_net_fall_asleep(myr_http_server *server, bool *out_hurrying);
+
+/* ---- stream.c ---- */
+/* The headers of a request that became a stream. Loop only. */
+void myr_net_stream_begin(myr_req *req, const char *version);
+/* As myr_net_on_access, of a stream. */
+enum MHD_Result myr_net_stream_access(myr_req *req, const char *data, size_t *data_bytes);
+void myr_net_stream_end(myr_req *req); /* completed: free it. Loop only */
+/* Reaper only, conns_lock held: whether the connection has to be shut down; last words were sent. */
+bool myr_net_stream_look(struct net_stream *stream, bool is_late);
+/* Reaper only: its socket takes bytes again, or is gone. */
+void myr_net_stream_writable(struct net_stream *stream, uint32_t events);
 
 /* ---- target.c: the path ---- */
 /* Cut and decode url. BAD_INPUT names the part; NOT_FOUND: too many parts; NO_MEMORY. */

@@ -169,7 +169,7 @@ static bool req_make_room(myr_req *req, size_t room)
 }
 
 /* The headers are complete. Refuse what is wrong with them, otherwise let the body come. */
-static enum MHD_Result req_on_headers(myr_req *req, const char *url, const char *method)
+static enum MHD_Result req_on_headers(myr_req *req, const char *url, const char *method, const char *version)
 {
     myr_http_server *server = req->server;
     MYR_ASSERT(myr_net_thread_is_current(req->loop));
@@ -187,6 +187,11 @@ static enum MHD_Result req_on_headers(myr_req *req, const char *url, const char 
         req->must_close = err.rc == MYR_BAD_INPUT;
         myr_req_reply_error(req, &err);
         return myr_net_send(req);
+    }
+    if (server->opts.on_headers != NULL && req->conn != NULL) server->opts.on_headers(server->opts.ctx, req);
+    if (req->stream != NULL) {
+        myr_net_stream_begin(req, version);
+        return MHD_YES;
     }
     myr_net_conn_wait(req->conn, server->opts.body_timeout_ms);
     const char *length_text = MHD_lookup_connection_value(req->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
@@ -245,12 +250,11 @@ enum MHD_Result myr_net_on_access(void *ctx, struct MHD_Connection *mhd, const c
 {
     (void)ctx;
     (void)mhd;
-    (void)version;
     myr_req *req = *slot;
     if (req == NULL) return MHD_NO;
     switch (req->phase) {
     case NET_PHASE_NEW:
-        return req_on_headers(req, url, method);
+        return req_on_headers(req, url, method, version);
     case NET_PHASE_BODY:
         if (*data_bytes > 0) {
             size_t given = *data_bytes;
@@ -262,6 +266,8 @@ enum MHD_Result myr_net_on_access(void *ctx, struct MHD_Connection *mhd, const c
         MYR_ASSERT(req->status != 0);
         req->runs = req->loop;
         return myr_net_send(req);
+    case NET_PHASE_STREAM:
+        return myr_net_stream_access(req, data, data_bytes);
     case NET_PHASE_HANDLER:
     case NET_PHASE_SENT:
         break;
@@ -279,6 +285,7 @@ void myr_net_on_completed(void *ctx, struct MHD_Connection *mhd, void **slot, en
     if (req == NULL) return;
     *slot = NULL;
     req->runs = req->loop;
+    if (req->stream != NULL) myr_net_stream_end(req);
     if (req->is_counted) {
         if (req->phase != NET_PHASE_SENT) req->status = myr_rc_http(MYR_CANCELLED); /* it left before its answer */
         if (server->opts.on_done != NULL) server->opts.on_done(server->opts.ctx, req);
@@ -306,7 +313,7 @@ static void req_compute(void *arg)
     struct MHD_Connection *mhd = req->mhd;
     req->runs = myr_net_thread_here(server, false);
     if (atomic_load(&server->is_hurrying)) {
-        req_reply_busy(req, "the server is stopping: ask another one or again later");
+        req_reply_busy(req, myr_net_busy_text(true));
     } else {
         req->again(server->opts.ctx, req);
     }
@@ -315,16 +322,28 @@ static void req_compute(void *arg)
     atomic_fetch_sub(&server->deferred_count, 1);
 }
 
+const char *myr_net_busy_text(bool is_hurrying)
+{
+    return is_hurrying ? "the server is stopping: ask another one or again later"
+                       : "too many requests wait for a compute thread: try again in a second";
+}
+
+bool myr_net_fall_asleep(myr_http_server *server, bool *out_hurrying)
+{
+    int64_t before = atomic_fetch_add(&server->deferred_count, 1); /* before is_hurrying is read: see myr_http_stop */
+    *out_hurrying = atomic_load(&server->is_hurrying);
+    if (!*out_hurrying && before < server->deferred_max) return true;
+    atomic_fetch_sub(&server->deferred_count, 1);
+    return false;
+}
+
 void myr_req_defer(myr_req *req, void (*again)(void *ctx, myr_req *req))
 {
     myr_http_server *server = req->server;
+    bool is_hurrying;
     MYR_ASSERT(myr_net_thread_is_current(req->loop) && req->phase == NET_PHASE_HANDLER && req->status == 0);
-    int64_t before = atomic_fetch_add(&server->deferred_count, 1); /* before is_hurrying is read: see myr_http_stop */
-    bool is_hurrying = atomic_load(&server->is_hurrying);
-    if (is_hurrying || before >= server->deferred_max) {
-        atomic_fetch_sub(&server->deferred_count, 1);
-        req_reply_busy(req, is_hurrying ? "the server is stopping: ask another one or again later"
-                                        : "too many requests wait for a compute thread: try again in a second");
+    if (!myr_net_fall_asleep(server, &is_hurrying)) {
+        req_reply_busy(req, myr_net_busy_text(is_hurrying));
         return;
     }
     req->again = again;
@@ -332,7 +351,7 @@ void myr_req_defer(myr_req *req, void (*again)(void *ctx, myr_req *req))
     struct MHD_Connection *mhd = req->mhd;
     MHD_suspend_connection(mhd);
     if (myr_pool_submit(server->pool, req_compute, req, NULL) != MYR_OK) { /* can't be: the pool holds deferred_max */
-        req_reply_busy(req, "too many requests wait for a compute thread: try again in a second");
+        req_reply_busy(req, myr_net_busy_text(false));
         MHD_resume_connection(mhd);
         atomic_fetch_sub(&server->deferred_count, 1);
     }

@@ -79,7 +79,7 @@ static myr_rc server_make_threads(myr_http_server *server, myr_err *err)
 static void server_free(myr_http_server *server)
 {
     MYR_ASSERT(server->daemon == NULL);
-    MYR_ASSERT(atomic_load(&server->deferred_count) == 0);
+    MYR_ASSERT(atomic_load(&server->deferred_count) == 0 && atomic_load(&server->parked_count) == 0);
     myr_pool_stop(server->pool);
     myr_net_reaper_stop(server);
     MYR_ASSERT(server->conns == NULL);
@@ -94,7 +94,6 @@ static void server_free(myr_http_server *server)
     }
     if (server->listen_fd >= 0) close(server->listen_fd);
     myr_free(server->threads);
-    myr_cond_fini(&server->reaper_wake);
     myr_mutex_fini(&server->conns_lock);
     myr_free(server);
 }
@@ -183,9 +182,8 @@ myr_rc myr_http_start(const myr_http_opts *opts, myr_http_server **out, myr_err 
     if (server->opts.compute_count > MYR_HTTP_COMPUTES_MAX) server->opts.compute_count = MYR_HTTP_COMPUTES_MAX;
     server->thread_count = server->opts.loop_count + server->opts.compute_count;
     server->deferred_max = server->opts.queue_max + server->opts.compute_count;
-    server->listen_fd = -1;
+    server->listen_fd = server->reaper_epoll = server->reaper_event = -1;
     myr_mutex_init(&server->conns_lock);
-    myr_cond_init(&server->reaper_wake);
     myr_rc rc = server_start_parts(server, opts->listen, err);
     if (rc != MYR_OK) {
         server_free(server);
@@ -213,13 +211,16 @@ void myr_http_stop(myr_http_server *server, int64_t drain_ms)
     MYR_ASSERT(server_thread_here == NULL); /* never from a handler */
     int64_t deadline_ns = myr_clock_mono_ns() + drain_ms * 1000000;
     atomic_store(&server->is_draining, true);
+    myr_net_reaper_hurry(server); /* streams that wait for their client end now */
     server_wait_zero(&server->in_flight, deadline_ns);
     /*
      * From here no request falls asleep: a loop raises deferred_count before it reads is_hurrying, we raise is_hurrying
      * before we read deferred_count, so either it sees the flag or we see its request. A running one can't be cut off.
      */
     atomic_store(&server->is_hurrying, true);
+    myr_net_reaper_hurry(server); /* streams that their client does not read are cut */
     server_wait_zero(&server->deferred_count, INT64_MAX);
+    server_wait_zero(&server->parked_count, INT64_MAX); /* after it: a compute thread parks before it lets go */
     if (atomic_load(&server->in_flight) > 0) {
         server_wait_zero(&server->in_flight, myr_clock_mono_ns() + SERVER_LAST_WORDS_MS_MAX * 1000000LL);
     }
