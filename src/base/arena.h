@@ -31,4 +31,8 @@ void myr_arena_reset(myr_arena *arena);         /* everything allocated is gone;
 bool myr_arena_is_full(const myr_arena *arena); /* an allocation since the last reset was refused by the cap */
 size_t myr_arena_used_bytes(const myr_arena *arena);
 
+/* A yyjson allocator over an arena: one reset frees all. */
+struct yyjson_alc;
+void myr_arena_yyjson(myr_arena *arena, struct yyjson_alc *out);
+
 #endif

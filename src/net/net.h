@@ -128,8 +128,4 @@ myr_arena *myr_stream_arena(myr_req *req); /* reset before each step; capped as 
 /* On a loop: run step again on a compute thread; return false at once. False: the pool is full. */
 bool myr_stream_defer(myr_req *req);
 
-/* A yyjson allocator over the request's arena: one reset frees all. */
-struct yyjson_alc;
-void myr_arena_yyjson(myr_arena *arena, struct yyjson_alc *out);
-
 #endif

@@ -1,7 +1,9 @@
 /* yyjson's allocator over an arena: nothing is freed one by one, the reset of the arena frees all at once. */
-#include "net/net.h"
+#include "base/arena.h"
 
 #include <yyjson.h>
+
+#include "base/err.h"
 
 static void *json_arena_malloc(void *ctx, size_t size_bytes)
 {
