@@ -1,7 +1,7 @@
 # What myriad links that is not ours, as imported targets dep::*. Pinned libraries come from .deps/ (scripts/setup made it),
 # the rest from Debian packages. Whatever is missing is said in one message; only DuckDB may be missing.
 #
-#   dep::duckdb dep::yyjson dep::microhttpd dep::sqlite3 dep::yaml dep::lapacke dep::zlib   libraries
+#   dep::duckdb dep::yyjson dep::microhttpd dep::sqlite3 dep::yaml dep::pq dep::hiredis dep::lapacke dep::zlib   libraries
 #   dep::cmocka                                                                   if found; tests need it
 #   dep::xgboost_headers dep::onnxruntime_headers                                 headers only: opened at run time, from
 #   MYR_DEFAULT_XGBOOST_LIB MYR_DEFAULT_ONNXRUNTIME_LIB                           these absolute paths ("" if absent);
@@ -81,12 +81,14 @@ endif()
 
 dep_from_pkgconfig(sqlite3 sqlite3)
 dep_from_pkgconfig(yaml yaml-0.1)
+dep_from_pkgconfig(pq libpq)
+dep_from_pkgconfig(hiredis hiredis)
 dep_from_pkgconfig(cmocka cmocka)
 dep_from_pkgconfig(zlib zlib)
 if(NOT TARGET dep::zlib)
   list(APPEND dep_missing "zlib1g-dev")
 endif()
-foreach(name sqlite3 yaml)
+foreach(name sqlite3 yaml pq hiredis)
   if(NOT TARGET dep::${name})
     list(APPEND dep_missing "lib${name}-dev")
   endif()

@@ -3,7 +3,7 @@
 # Foreign libraries, each in the one directory that may include its header.
 set(MYR_FOREIGN_base Threads::Threads dep::yyjson m)
 set(MYR_FOREIGN_spec dep::yaml)
-set(MYR_FOREIGN_db dep::sqlite3)
+set(MYR_FOREIGN_db dep::sqlite3 dep::pq dep::hiredis)
 set(MYR_FOREIGN_table dep::duckdb)
 set(MYR_FOREIGN_net dep::microhttpd dep::zlib)
 set(MYR_FOREIGN_runtime dep::onnxruntime_headers ${CMAKE_DL_LIBS})

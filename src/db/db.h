@@ -1,12 +1,15 @@
 /*
- * The face of db: SQL statements over SQLite (PostgreSQL fits behind the same face later). One connection has one owner
- * thread at a time. Durable: WAL with synchronous=FULL. Errors: BUSY after the busy time-out (5 s), NO_SPACE, IO,
- * BAD_FORMAT (not a database, damaged), EXISTS (unique violation); messages name the file and SQLite's own words.
+ * The face of db: SQL statements over SQLite; its chapters pg.h and redis.h are PostgreSQL and Redis, for what is
+ * shared by many machines. One connection has one owner thread at a time. Durable: WAL with synchronous=FULL. Errors:
+ * BUSY after the busy time-out (5 s), NO_SPACE, IO, BAD_FORMAT (not a database, damaged), EXISTS (unique violation);
+ * messages name the file and SQLite's own words.
  */
 #ifndef MYR_DB_DB_H
 #define MYR_DB_DB_H
 
 #include "base/base.h"
+#include "db/pg.h"
+#include "db/redis.h"
 
 #define MYR_DB_BUSY_MS        5000 /* how long a call waits for another process's transaction */
 #define MYR_DB_STATEMENTS_MAX 256  /* different statements of one connection */
@@ -61,5 +64,12 @@ myr_rc myr_db_migrate(myr_db *db, const char *const *migrations, int count, myr_
 /* A number that changes when another connection commits (for a reader without the right to lock: checkpoints). No
  * statement may be in use. */
 myr_rc myr_db_data_version(myr_db *db, int64_t *out, myr_err *err);
+
+/* ---- which database ---- */
+typedef enum myr_db_kind { MYR_DB_SQLITE, MYR_DB_POSTGRES, MYR_DB_REDIS } myr_db_kind;
+/* sqlite:PATH, postgresql://…, redis://… (valkey://…). BAD_INPUT names what there is. */
+myr_rc myr_db_uri_kind(const char *uri, myr_db_kind *out, myr_err *err);
+const char *myr_db_uri_path(const char *uri);        /* of a sqlite: URI; borrowed */
+void myr_db_uri_show(const char *uri, myr_buf *out); /* appended, without its password: for messages and logs */
 
 #endif

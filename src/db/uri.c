@@ -1,0 +1,81 @@
+/* Which database a URI names, and how it is shown to people: never with its password. */
+#include "db/db.h"
+
+#include <string.h>
+
+static const struct {
+    const char *prefix;
+    myr_db_kind kind;
+} uri_kinds[] = {
+    {"sqlite:", MYR_DB_SQLITE}, {"postgresql://", MYR_DB_POSTGRES}, {"postgres://", MYR_DB_POSTGRES},
+    {"redis://", MYR_DB_REDIS}, {"valkey://", MYR_DB_REDIS},
+};
+
+myr_rc myr_db_uri_kind(const char *uri, myr_db_kind *out, myr_err *err)
+{
+    for (size_t i = 0; i < MYR_COUNT_OF(uri_kinds); i++) {
+        if (!myr_str_starts_with(myr_str_of(uri), uri_kinds[i].prefix)) continue;
+        *out = uri_kinds[i].kind;
+        return MYR_OK;
+    }
+    MYR_AUTO(myr_buf) shown = {0};
+    myr_db_uri_show(uri, &shown);
+    MYR_TRY(myr_buf_check(&shown, err));
+    if (strncmp(uri, "rediss://", 9) == 0) {
+        MYR_FAIL(err, UNSUPPORTED, "%s: Redis over TLS is not supported: put a TLS tunnel (stunnel) before it",
+                 shown.data);
+    }
+    MYR_FAIL(err, BAD_INPUT, "'%s' names no database: write sqlite:PATH, postgresql://HOST/DB or redis://HOST:PORT/DB",
+             shown.data != NULL ? shown.data : "");
+}
+
+const char *myr_db_uri_path(const char *uri)
+{
+    return uri + strlen("sqlite:");
+}
+
+/* Appends `password=…` of a query as `password=***`. */
+static void uri_show_query(myr_str query, myr_buf *out)
+{
+    myr_str part;
+    char before = '?';
+    while (myr_str_split(&query, '&', &part)) {
+        myr_buf_putc(out, before);
+        before = '&';
+        if (myr_str_starts_with(part, "password=") || myr_str_starts_with(part, "sslpassword=")) {
+            const char *equals = memchr(part.data, '=', part.size);
+            myr_buf_append(out, part.data, (size_t)(equals - part.data) + 1);
+            myr_buf_puts(out, "***");
+        } else {
+            myr_buf_append(out, part.data, part.size);
+        }
+    }
+}
+
+void myr_db_uri_show(const char *uri, myr_buf *out)
+{
+    const char *authority = strstr(uri, "://");
+    if (authority == NULL) {
+        myr_buf_puts(out, uri);
+        return;
+    }
+    authority += 3;
+    size_t size = strcspn(authority, "/?#");
+    const char *at = NULL; /* the last one: a password may hold an '@' that nobody encoded */
+    for (size_t i = 0; i < size; i++) {
+        if (authority[i] == '@') at = authority + i;
+    }
+    const char *colon = at == NULL ? NULL : memchr(authority, ':', (size_t)(at - authority));
+    if (colon != NULL) {
+        myr_buf_append(out, uri, (size_t)(colon - uri));
+        myr_buf_puts(out, ":***");
+        uri = at;
+    }
+    const char *query = strchr(uri, '?');
+    if (query == NULL) {
+        myr_buf_puts(out, uri);
+        return;
+    }
+    myr_buf_append(out, uri, (size_t)(query - uri));
+    uri_show_query(myr_str_of(query + 1), out);
+}
