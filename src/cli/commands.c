@@ -10,8 +10,9 @@ static myr_rc command_without_duckdb(int argc, char **argv, myr_err *err)
     (void)argv;
     MYR_FAIL(err, UNAVAILABLE, "this program was built without DuckDB: run scripts/setup and build it again");
 }
-#define myr_cmd_train     command_without_duckdb
-#define myr_cmd_batch_run command_without_duckdb
+#define myr_cmd_train         command_without_duckdb
+#define myr_cmd_batch_run     command_without_duckdb
+#define myr_cmd_features_load command_without_duckdb
 #endif
 
 const myr_command myr_commands[] = {
@@ -28,6 +29,8 @@ const myr_command myr_commands[] = {
     {"pack diff", "which models two packs have in common", myr_cmd_pack_diff},
     {"pack compact", "the champion's models in one file; --prune removes what nobody needs", myr_cmd_pack_compact},
     {"batch run", "score a table with the right model for each row", myr_cmd_batch_run},
+    {"features load", "fill a feature store: the latest row of features by key", myr_cmd_features_load},
+    {"features get", "what a feature store holds for keys, and since when", myr_cmd_features_get},
     {"predict", "score one row, without a server", myr_cmd_predict},
     {"serve", "answer over REST: scoring, discovery, metrics", myr_cmd_serve},
     {"advise", "batch or real time, and on what: questions, two trees, the way and why", myr_cmd_advise},

@@ -18,6 +18,8 @@ myr_rc myr_cmd_pack_verify(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_pack_diff(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_pack_compact(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_predict(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_features_load(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_features_get(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_serve(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_version(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_advise(int argc, char **argv, myr_err *err);

@@ -1,0 +1,414 @@
+/*
+ * A table of features as requests read it. Questions wait in a lane; a thread takes all that wait and asks for all
+ * their keys in one round trip. Rows are read from JSON into the question's own arena by the same thread, so that the
+ * loop that asked only copies numbers.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <yyjson.h>
+
+#include "online/feature.h"
+#include "online/lane.h"
+
+#define SOURCE_WAITING_MAX    4096
+#define SOURCE_JOB_BYTES_MAX  (64u << 20)  /* of one question: keys, rows, cells */
+#define SOURCE_JOB_BYTES_KEPT (256u << 10) /* by a slot between questions */
+#define SOURCE_CONNECTIONS    2
+
+typedef enum source_count {
+    SOURCE_FOUND,
+    SOURCE_MISSING,
+    SOURCE_STALE,
+    SOURCE_FAILED,
+    SOURCE_LATE,
+    SOURCE_BUSY
+} source_count;
+#define SOURCE_COUNTS 6
+
+struct myr_source {
+    myr_source_opts opts; /* its texts are copies, in the arena */
+    myr_arena *arena;
+    online_lane *lane;
+    myr_metric *counts[SOURCE_COUNTS];
+    myr_metric *round_trips, *duration;
+};
+
+/* A question; the payload of a slot. */
+struct myr_fetch {
+    lane_job job;
+    myr_source *source;
+    myr_arena *arena;
+    myr_str *keys;
+    size_t key_count;
+    myr_feature_row *rows;
+};
+
+/* What a thread keeps. */
+typedef struct source_thread {
+    myr_source *source;
+    myr_feature_store *store; /* NULL: not open (a file that is not there yet) */
+    myr_str *keys;            /* of all questions that are asked together */
+    struct {
+        myr_fetch *fetch;
+        size_t key_idx;
+    } * places;
+    size_t room;
+} source_thread;
+
+/* ---- rows ---- */
+
+static myr_rc source_read_cell(yyjson_val *val, myr_feature_cell *out)
+{
+    *out = (myr_feature_cell){.number = NAN};
+    if (val == NULL || yyjson_is_null(val)) return MYR_OK;
+    if (yyjson_is_num(val)) {
+        out->number = yyjson_get_num(val);
+    } else if (yyjson_is_bool(val)) {
+        out->number = yyjson_get_bool(val) ? 1 : 0;
+    } else if (yyjson_is_str(val)) {
+        out->text = myr_str_make(yyjson_get_str(val), yyjson_get_len(val));
+    } else {
+        return MYR_BAD_FORMAT;
+    }
+    return MYR_OK;
+}
+
+static myr_rc source_read_row(const myr_source *source, myr_fetch *fetch, size_t key_idx, int64_t written_ms,
+                              myr_str json, myr_err *err)
+{
+    yyjson_alc alc;
+    myr_arena_yyjson(fetch->arena, &alc);
+    myr_feature_cell *cells = myr_arena_calloc(fetch->arena, source->opts.feature_count + 1, sizeof *cells);
+    yyjson_doc *doc = cells == NULL
+                          ? NULL
+                          : yyjson_read_opts((char *)(uintptr_t)json.data, json.size, YYJSON_READ_NOFLAG, &alc, NULL);
+    if (cells == NULL || myr_arena_is_full(fetch->arena)) {
+        MYR_FAIL(err, TOO_LARGE, "the rows of '%s' for one request have more than %u bytes", source->opts.table,
+                 SOURCE_JOB_BYTES_MAX);
+    }
+    yyjson_val *root = doc != NULL ? yyjson_doc_get_root(doc) : NULL;
+    bool is_good = yyjson_is_obj(root);
+    for (uint32_t i = 0; is_good && i < source->opts.feature_count; i++)
+        is_good = source_read_cell(yyjson_obj_get(root, source->opts.features[i]), &cells[i]) == MYR_OK;
+    if (!is_good) {
+        MYR_FAIL(err, BAD_FORMAT,
+                 "the row of '%s' in '%s' is not a JSON object of numbers, texts and nulls: write it again",
+                 fetch->keys[key_idx].data, source->opts.table);
+    }
+    myr_feature_row *row = &fetch->rows[key_idx];
+    int64_t age_ms = myr_clock_unix_ms() - written_ms;
+    bool is_stale = source->opts.max_age_ms > 0 && age_ms > source->opts.max_age_ms;
+    *row = (myr_feature_row){is_stale ? MYR_FEATURE_STALE : MYR_FEATURE_FOUND, written_ms, cells};
+    return MYR_OK;
+}
+
+/* A damaged row is its question's error, not that of the others who were asked with it. */
+static myr_rc source_on_row(void *ctx, size_t key_idx, int64_t written_ms, myr_str json, myr_err *err)
+{
+    const source_thread *thread = ctx;
+    myr_fetch *fetch = thread->places[key_idx].fetch;
+    (void)err;
+    if (fetch->job.err.rc == MYR_OK) {
+        MYR_IGNORE(source_read_row(thread->source, fetch, thread->places[key_idx].key_idx, written_ms, json,
+                                   &fetch->job.err)); /* the question's */
+    }
+    return MYR_OK;
+}
+
+/* ---- the thread ---- */
+
+static void *source_thread_open(void *ctx)
+{
+    source_thread *thread = myr_calloc(1, sizeof *thread);
+    if (thread != NULL) thread->source = ctx;
+    return thread;
+}
+
+static void source_thread_close(void *state)
+{
+    source_thread *thread = state;
+    myr_feature_store_close(thread->store);
+    myr_free(thread->keys);
+    myr_free(thread->places);
+    myr_free(thread);
+}
+
+static myr_rc source_make_room(source_thread *thread, size_t count, myr_err *err)
+{
+    if (count <= thread->room) return MYR_OK;
+    void *keys = myr_realloc_array(thread->keys, count, sizeof *thread->keys);
+    if (keys != NULL) thread->keys = keys;
+    void *places = myr_realloc_array(thread->places, count, sizeof *thread->places);
+    if (places != NULL) thread->places = places;
+    if (keys == NULL || places == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %zu keys", count);
+    thread->room = count;
+    return MYR_OK;
+}
+
+static myr_rc source_ask(source_thread *thread, lane_job **jobs, size_t count, myr_err *err)
+{
+    size_t key_count = 0;
+    int64_t deadline_ns = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!jobs[i]->skips) key_count += ((myr_fetch *)jobs[i])->key_count;
+    }
+    MYR_TRY(source_make_room(thread, key_count, err));
+    key_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        myr_fetch *fetch = (myr_fetch *)jobs[i];
+        if (jobs[i]->skips) continue;
+        if (jobs[i]->deadline_ns > deadline_ns) deadline_ns = jobs[i]->deadline_ns;
+        for (size_t k = 0; k < fetch->key_count; k++) {
+            thread->keys[key_count] = fetch->keys[k];
+            thread->places[key_count].fetch = fetch;
+            thread->places[key_count++].key_idx = k;
+        }
+    }
+    if (key_count == 0) return MYR_OK;
+    const myr_source_opts *opts = &thread->source->opts;
+    if (thread->store == NULL) MYR_TRY(myr_feature_store_open(opts->uri, false, &thread->store, err));
+    return myr_feature_store_get(thread->store, opts->table, thread->keys, key_count, deadline_ns, source_on_row,
+                                 thread, err);
+}
+
+static void source_work(void *state, lane_job **jobs, size_t count)
+{
+    source_thread *thread = state;
+    myr_err err = {0};
+    int64_t start_ns = myr_clock_mono_ns();
+    if (source_ask(thread, jobs, count, &err) != MYR_OK) {
+        for (size_t i = 0; i < count; i++) {
+            if (!jobs[i]->skips) jobs[i]->err = err;
+        }
+    }
+    myr_metric_add(thread->source->round_trips, 1);
+    myr_metric_observe_ns(thread->source->duration, myr_clock_mono_ns() - start_ns);
+}
+
+/* ---- a question ---- */
+
+static myr_rc fetch_fill(myr_fetch *fetch, const myr_str *keys, size_t key_count, myr_err *err)
+{
+    if (fetch->arena == NULL) fetch->arena = myr_arena_new(SOURCE_JOB_BYTES_MAX);
+    if (fetch->arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %zu keys", key_count);
+    fetch->keys = myr_arena_calloc(fetch->arena, key_count + 1, sizeof *fetch->keys);
+    fetch->rows = myr_arena_calloc(fetch->arena, key_count + 1, sizeof *fetch->rows);
+    bool ok = fetch->keys != NULL && fetch->rows != NULL;
+    for (size_t i = 0; ok && i < key_count; i++) {
+        const char *copy = myr_arena_strndup(fetch->arena, keys[i].data, keys[i].size);
+        fetch->keys[i] = myr_str_make(copy, keys[i].size);
+        ok = copy != NULL;
+    }
+    if (!ok) MYR_FAIL(err, TOO_LARGE, "%zu keys need more than %u bytes", key_count, SOURCE_JOB_BYTES_MAX);
+    fetch->key_count = key_count;
+    return MYR_OK;
+}
+
+/* The slot is given back empty: large arenas are not kept. */
+static void fetch_let_go(myr_fetch *fetch)
+{
+    myr_lane_give(&fetch->job);
+}
+
+myr_rc myr_fetch_start(myr_source *source, const myr_str *keys, size_t key_count, int64_t deadline_ns,
+                       myr_online_done done, void *ctx, myr_fetch **out, myr_err *err)
+{
+    if (key_count > MYR_FEATURE_KEYS_MAX)
+        MYR_FAIL(err, TOO_LARGE, "%zu keys, the most of one question is %d", key_count, MYR_FEATURE_KEYS_MAX);
+    lane_job *job = NULL;
+    myr_rc rc = myr_lane_take(source->lane, &job, err);
+    if (rc != MYR_OK) {
+        myr_metric_add(source->counts[SOURCE_BUSY], 1);
+        return rc;
+    }
+    myr_fetch *fetch = (myr_fetch *)job;
+    fetch->source = source;
+    if (fetch->arena != NULL && myr_arena_used_bytes(fetch->arena) > SOURCE_JOB_BYTES_KEPT) {
+        myr_arena_free(fetch->arena);
+        fetch->arena = NULL;
+    } else if (fetch->arena != NULL) {
+        myr_arena_reset(fetch->arena);
+    }
+    rc = fetch_fill(fetch, keys, key_count, err);
+    if (rc != MYR_OK) {
+        fetch_let_go(fetch);
+        return rc;
+    }
+    *out = fetch;
+    myr_lane_submit(job, deadline_ns, done, ctx);
+    return MYR_OK;
+}
+
+static void fetch_count(const myr_fetch *fetch)
+{
+    int64_t counts[SOURCE_COUNTS] = {0};
+    for (size_t i = 0; i < fetch->key_count; i++) {
+        myr_feature_state state = fetch->rows[i].state;
+        counts[state == MYR_FEATURE_FOUND   ? SOURCE_FOUND
+               : state == MYR_FEATURE_STALE ? SOURCE_STALE
+                                            : SOURCE_MISSING]++;
+    }
+    for (int i = 0; i < SOURCE_COUNTS; i++) {
+        if (counts[i] > 0) myr_metric_add(fetch->source->counts[i], counts[i]);
+    }
+}
+
+myr_rc myr_fetch_rows(const myr_fetch *fetch, const myr_feature_row **out, myr_err *err)
+{
+    const myr_source *source = fetch->source;
+    int state = atomic_load(&fetch->job.state);
+    MYR_ASSERT(state == LANE_DONE || state == LANE_LATE);
+    if (state == LANE_LATE) {
+        myr_metric_add(source->counts[SOURCE_LATE], 1);
+        MYR_FAIL(err, TIMEOUT, "the features of '%s' were not there in time", source->opts.table);
+    }
+    if (fetch->job.err.rc != MYR_OK) {
+        myr_metric_add(source->counts[SOURCE_FAILED], 1);
+        if (err != NULL) *err = fetch->job.err;
+        return (myr_rc)fetch->job.err.rc;
+    }
+    fetch_count(fetch);
+    *out = fetch->rows;
+    return MYR_OK;
+}
+
+void myr_fetch_free(myr_fetch *fetch)
+{
+    if (fetch != NULL) fetch_let_go(fetch);
+}
+
+/* ---- life ---- */
+
+static void fetch_fini(lane_job *job)
+{
+    myr_arena_free(((myr_fetch *)job)->arena);
+}
+
+static const char *const *source_copy_names(myr_arena *arena, const char *const *names, uint32_t count)
+{
+    const char **copy = myr_arena_calloc(arena, count + 1, sizeof *copy);
+    for (uint32_t i = 0; copy != NULL && i < count; i++) {
+        copy[i] = myr_arena_strndup(arena, names[i], strlen(names[i]));
+        if (copy[i] == NULL) return NULL;
+    }
+    return copy;
+}
+
+static bool source_copy(myr_source *source, const myr_source_opts *opts)
+{
+    source->opts = *opts;
+    source->opts.uri = myr_arena_strndup(source->arena, opts->uri, strlen(opts->uri));
+    source->opts.table = myr_arena_strndup(source->arena, opts->table, strlen(opts->table));
+    source->opts.keys = source_copy_names(source->arena, opts->keys, opts->key_count);
+    source->opts.features = source_copy_names(source->arena, opts->features, opts->feature_count);
+    return source->opts.uri != NULL && source->opts.table != NULL && source->opts.keys != NULL &&
+           source->opts.features != NULL;
+}
+
+static void source_metrics(myr_source *source)
+{
+    static const char *const results[SOURCE_COUNTS] = {"found", "missing", "stale", "failed", "late", "busy"};
+    if (source->opts.metrics == NULL) return;
+    char labels[MYR_NAME_BYTES_MAX + 64];
+    for (int i = 0; i < SOURCE_COUNTS; i++) {
+        snprintf(labels, sizeof labels, "table=\"%.128s\",result=\"%s\"", source->opts.table, results[i]);
+        source->counts[i] = myr_metrics_series(source->opts.metrics, MYR_METRIC_COUNTER, "myriad_features_total",
+                                               "keys asked of the feature store (found, missing, stale) and questions "
+                                               "without an answer (failed, late, busy)",
+                                               labels);
+    }
+    snprintf(labels, sizeof labels, "table=\"%.128s\"", source->opts.table);
+    source->round_trips =
+        myr_metrics_series(source->opts.metrics, MYR_METRIC_COUNTER, "myriad_features_round_trips_total",
+                           "round trips to the feature store", labels);
+    source->duration = myr_metrics_series(source->opts.metrics, MYR_METRIC_HISTOGRAM, "myriad_features_seconds",
+                                          "duration of a round trip to the feature store", labels);
+}
+
+static myr_rc source_start(myr_source *source, const myr_source_opts *opts, myr_err *err)
+{
+    myr_db_kind kind;
+    MYR_TRY(myr_db_uri_kind(opts->uri, &kind, err));
+    if (!source_copy(source, opts)) MYR_FAIL(err, NO_MEMORY, "no memory for the source '%s'", opts->table);
+    source_metrics(source);
+    lane_opts lane = {.name = source->opts.table,
+                      .thread_count = opts->connections > 0   ? opts->connections
+                                      : kind == MYR_DB_SQLITE ? 1
+                                                              : SOURCE_CONNECTIONS,
+                      .job_max = opts->waiting_max > 0 ? opts->waiting_max : SOURCE_WAITING_MAX,
+                      .job_bytes = sizeof(myr_fetch),
+                      .open = source_thread_open,
+                      .close = source_thread_close,
+                      .work = source_work,
+                      .fini_job = fetch_fini,
+                      .ctx = source};
+    if (lane.thread_count > LANE_THREADS_MAX)
+        MYR_FAIL(err, BAD_INPUT, "'%s': %d connections, the most is %d", opts->table, opts->connections,
+                 LANE_THREADS_MAX);
+    return myr_lane_start(&lane, &source->lane, err);
+}
+
+myr_rc myr_source_open(const myr_source_opts *opts, myr_source **out, myr_err *err)
+{
+    MYR_ASSERT(opts->key_count > 0 && opts->key_count <= MYR_PARTITION_COLUMNS_MAX);
+    myr_source *source = myr_calloc(1, sizeof *source);
+    if (source == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the source '%s'", opts->table);
+    source->arena = myr_arena_new(0);
+    myr_rc rc = source->arena != NULL ? source_start(source, opts, err)
+                                      : MYR_ERROR(err, NO_MEMORY, "no memory for the source '%s'", opts->table);
+    if (rc != MYR_OK) {
+        myr_source_close(source);
+        return rc;
+    }
+    *out = source;
+    return MYR_OK;
+}
+
+void myr_source_close(myr_source *source)
+{
+    if (source == NULL) return;
+    myr_lane_stop(source->lane);
+    myr_arena_free(source->arena);
+    myr_free(source);
+}
+
+/* ---- is it what the service file says? ---- */
+
+static myr_rc source_compare(const myr_source_opts *opts, const myr_feature_table *table, myr_err *err)
+{
+    bool same = table->keys.column_count == opts->key_count;
+    MYR_AUTO(myr_buf) has = {0};
+    for (uint32_t i = 0; i < table->keys.column_count; i++) {
+        same = same && strcmp(table->keys.columns[i].name, opts->keys[i]) == 0;
+        myr_buf_printf(&has, "%s%s", i > 0 ? ", " : "", table->keys.columns[i].name);
+    }
+    MYR_TRY(myr_buf_check(&has, err));
+    if (!same)
+        MYR_FAIL(err, BAD_INPUT, "the feature table '%s' has the keys [%s]: write them so", opts->table, has.data);
+    for (uint32_t i = 0; i < opts->feature_count; i++) {
+        uint32_t at = 0;
+        while (at < table->feature_count && strcmp(table->features[at], opts->features[i]) != 0)
+            at++;
+        if (at < table->feature_count) continue;
+        const char *nearest = myr_nearest(opts->features[i], table->features);
+        MYR_FAIL(err, BAD_INPUT, "the feature table '%s' has no feature '%s'%s%s%s", opts->table, opts->features[i],
+                 nearest != NULL ? ": did you mean '" : "", nearest != NULL ? nearest : "",
+                 nearest != NULL ? "'?" : "");
+    }
+    return MYR_OK;
+}
+
+myr_rc myr_source_check(const myr_source *source, int64_t deadline_ns, myr_err *err)
+{
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory");
+    myr_feature_store *store = NULL;
+    myr_feature_table table;
+    MYR_TRY(myr_feature_store_open(source->opts.uri, false, &store, err));
+    myr_rc rc = myr_feature_store_describe(store, source->opts.table, arena, &table, deadline_ns, err);
+    myr_feature_store_close(store);
+    MYR_TRY(rc);
+    return source_compare(&source->opts, &table, err);
+}

@@ -1,0 +1,335 @@
+/* Tests of online's feature store: keys, questions, ages, limits, deadlines. */
+#include "testing.h"
+
+#include <math.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "online/online.h"
+
+#define FAR_NS (INT64_MAX / 2)
+
+static int64_t in_ms(int64_t ms)
+{
+    return myr_clock_mono_ns() + ms * 1000000;
+}
+
+/* What `done` tells a test that waits. */
+typedef struct waiter {
+    myr_mutex lock;
+    myr_cond changed;
+    int count;
+} waiter;
+
+static void waiter_init(waiter *w)
+{
+    w->count = 0;
+    myr_mutex_init(&w->lock);
+    myr_cond_init(&w->changed);
+}
+
+static void waiter_done(void *ctx)
+{
+    waiter *w = ctx;
+    myr_mutex_lock(&w->lock);
+    w->count++;
+    myr_cond_broadcast(&w->changed);
+    myr_mutex_unlock(&w->lock);
+}
+
+static void waiter_wait(waiter *w, int count)
+{
+    myr_mutex_lock(&w->lock);
+    while (w->count < count)
+        myr_cond_wait(&w->changed, &w->lock);
+    EXPECT_INT(w->count, count);
+    myr_mutex_unlock(&w->lock);
+}
+
+static const char *const keys_sb[] = {"store", "brand"};
+static const char *const features_pn[] = {"price", "name"};
+
+static void make_uri(char uri[TESTING_PATH_BYTES + 16])
+{
+    char dir[TESTING_PATH_BYTES];
+    testing_dir(dir);
+    snprintf(uri, TESTING_PATH_BYTES + 16, "sqlite:%.200s/f.db", dir);
+}
+
+static myr_feature_table table_sb(void)
+{
+    myr_feature_table table = {.features = features_pn, .feature_count = 2, .keys = {.column_count = 2}};
+    strcpy(table.keys.columns[0].name, "store");
+    strcpy(table.keys.columns[1].name, "brand");
+    return table;
+}
+
+static void put(const char *uri, const char *key, const char *json, int64_t written_ms)
+{
+    myr_err err = {0};
+    myr_feature_store *store = NULL;
+    myr_feature_table table = table_sb();
+    EXPECT_RC(myr_feature_store_open(uri, true, &store, &err), OK, &err);
+    EXPECT_RC(myr_feature_store_define(store, "prices", &table, FAR_NS, &err), OK, &err);
+    myr_feature_put row = {myr_str_of(key), myr_str_of(json)};
+    EXPECT_RC(myr_feature_store_put(store, "prices", &row, 1, written_ms, FAR_NS, &err), OK, &err);
+    myr_feature_store_close(store);
+}
+
+static myr_source *source_of(const char *uri, int64_t max_age_ms, size_t waiting_max)
+{
+    myr_err err = {0};
+    myr_source *source = NULL;
+    myr_source_opts opts = {.uri = uri,
+                            .table = "prices",
+                            .keys = keys_sb,
+                            .key_count = 2,
+                            .features = features_pn,
+                            .feature_count = 2,
+                            .max_age_ms = max_age_ms,
+                            .waiting_max = waiting_max};
+    EXPECT_RC(myr_source_open(&opts, &source, &err), OK, &err);
+    return source;
+}
+
+TEST(keys_are_canonical)
+{
+    myr_key_schema schema = {.column_count = 2, .columns = {{"store", MYR_KEY_INT64}, {"name", MYR_KEY_BYTES}}};
+    double stores[] = {2.0, NAN, 2.5};
+    myr_str names[] = {myr_str_of("a,b"), myr_str_of("c"), myr_str_of("d")};
+    myr_col cols[] = {{.name = "store", .type = MYR_COL_DOUBLE, .data.f64 = stores},
+                      {.name = "name", .type = MYR_COL_TEXT, .data.text = names}};
+    MYR_AUTO(myr_buf) text = {0};
+    myr_err err = {0};
+    bool is_null = true;
+    EXPECT_RC(myr_online_key(&schema, cols, 0, &text, &is_null, &err), OK, &err);
+    EXPECT(!is_null);
+    EXPECT_STR(text.data, "store=2,name=a%2Cb");
+    EXPECT_RC(myr_online_key(&schema, cols, 1, &text, &is_null, &err), OK, &err);
+    EXPECT(is_null);
+    EXPECT_STR(text.data, "store=2,name=a%2Cb"); /* untouched */
+    EXPECT_RC(myr_online_key(&schema, cols, 2, &text, &is_null, &err), BAD_INPUT, &err);
+    EXPECT_HAS(err.message, "2.5 is not an integer");
+}
+
+TEST(a_question_gives_rows_by_age)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    int64_t now_ms = myr_clock_unix_ms();
+    put(uri, "store=2,brand=1", "{\"price\":0.5,\"name\":\"x\",\"more\":[1]}", now_ms - 1000);
+    put(uri, "store=3,brand=1", "{\"price\":null}", now_ms - 100000);
+    myr_source *source = source_of(uri, 50000, 0);
+    myr_err err = {0};
+    EXPECT_RC(myr_source_check(source, FAR_NS, &err), OK, &err);
+    myr_str keys[] = {myr_str_of("store=3,brand=1"), myr_str_of("store=9,brand=9"), myr_str_of("store=2,brand=1"),
+                      myr_str_of("store=2,brand=1")};
+    waiter w;
+    waiter_init(&w);
+    myr_fetch *fetch = NULL;
+    const myr_feature_row *rows = NULL;
+    EXPECT_RC(myr_fetch_start(source, keys, 4, in_ms(10000), waiter_done, &w, &fetch, &err), OK, &err);
+    waiter_wait(&w, 1);
+    EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), OK, &err);
+    EXPECT_INT(rows[0].state, MYR_FEATURE_STALE);
+    EXPECT(isnan(rows[0].cells[0].number) && rows[0].cells[0].text.data == NULL);
+    EXPECT_INT(rows[1].state, MYR_FEATURE_MISSING);
+    EXPECT_INT(rows[1].written_ms, 0);
+    for (int i = 2; i < 4; i++) {
+        EXPECT_INT(rows[i].state, MYR_FEATURE_FOUND);
+        EXPECT_INT(rows[i].written_ms, now_ms - 1000);
+        EXPECT(rows[i].cells[0].number == 0.5);
+        EXPECT(myr_str_is(rows[i].cells[1].text, "x"));
+    }
+    myr_fetch_free(fetch);
+    EXPECT_RC(myr_fetch_start(source, keys, 0, in_ms(10000), waiter_done, &w, &fetch, &err), OK, &err);
+    waiter_wait(&w, 2);
+    EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), OK, &err);
+    myr_fetch_free(fetch);
+    myr_source_close(source);
+}
+
+TEST(a_damaged_row_is_its_questions_error_alone)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    put(uri, "store=2,brand=1", "{\"price\":0.5}", 1);
+    put(uri, "store=3,brand=1", "{\"price\":[0.5]}", 1);
+    put(uri, "store=4,brand=1", "nonsense", 1);
+    myr_source *source = source_of(uri, 0, 0);
+    myr_str keys[] = {myr_str_of("store=2,brand=1"), myr_str_of("store=3,brand=1"), myr_str_of("store=4,brand=1")};
+    myr_fetch *fetches[3];
+    myr_err err = {0};
+    waiter w;
+    waiter_init(&w);
+    for (int i = 0; i < 3; i++)
+        EXPECT_RC(myr_fetch_start(source, &keys[i], 1, in_ms(10000), waiter_done, &w, &fetches[i], &err), OK, &err);
+    waiter_wait(&w, 3);
+    const myr_feature_row *rows;
+    EXPECT_RC(myr_fetch_rows(fetches[0], &rows, &err), OK, &err);
+    EXPECT_RC(myr_fetch_rows(fetches[1], &rows, &err), BAD_FORMAT, &err);
+    EXPECT_HAS(err.message, "store=3,brand=1");
+    EXPECT_RC(myr_fetch_rows(fetches[2], &rows, &err), BAD_FORMAT, &err);
+    for (int i = 0; i < 3; i++)
+        myr_fetch_free(fetches[i]);
+    myr_source_close(source);
+}
+
+TEST(questions_are_bounded)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    put(uri, "store=2,brand=1", "{\"price\":0.5}", 1);
+    myr_source *source = source_of(uri, 0, 2);
+    myr_str key = myr_str_of("store=2,brand=1");
+    myr_fetch *a, *b, *c = NULL;
+    myr_err err = {0};
+    waiter w;
+    waiter_init(&w);
+    EXPECT_RC(myr_fetch_start(source, &key, 1, in_ms(10000), waiter_done, &w, &a, &err), OK, &err);
+    EXPECT_RC(myr_fetch_start(source, &key, 1, in_ms(10000), waiter_done, &w, &b, &err), OK, &err);
+    EXPECT_RC(myr_fetch_start(source, &key, 1, in_ms(10000), waiter_done, &w, &c, &err), BUSY, &err);
+    EXPECT_HAS(err.message, "prices: 2 requests wait");
+    waiter_wait(&w, 2);
+    myr_fetch_free(a);
+    myr_str *many = myr_calloc(MYR_FEATURE_KEYS_MAX + 1, sizeof *many);
+    for (int i = 0; i <= MYR_FEATURE_KEYS_MAX; i++)
+        many[i] = key;
+    EXPECT_RC(myr_fetch_start(source, many, MYR_FEATURE_KEYS_MAX + 1, FAR_NS, waiter_done, &w, &c, &err), TOO_LARGE,
+              &err);
+    EXPECT_RC(myr_fetch_start(source, many, MYR_FEATURE_KEYS_MAX, FAR_NS, waiter_done, &w, &c, &err), OK, &err);
+    waiter_wait(&w, 3);
+    const myr_feature_row *rows;
+    EXPECT_RC(myr_fetch_rows(c, &rows, &err), OK, &err);
+    EXPECT_INT(rows[MYR_FEATURE_KEYS_MAX - 1].state, MYR_FEATURE_FOUND);
+    myr_free(many);
+    myr_fetch_free(b);
+    myr_fetch_free(c);
+    myr_source_close(source);
+}
+
+TEST(a_source_says_what_its_table_has)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    myr_err err = {0};
+    myr_source *source = source_of(uri, 0, 0);
+    EXPECT_RC(myr_source_check(source, FAR_NS, &err), NOT_FOUND, &err);
+    put(uri, "store=2,brand=1", "{}", 1);
+    EXPECT_RC(myr_source_check(source, FAR_NS, &err), OK, &err);
+    myr_source_close(source);
+    const char *const swapped[] = {"brand", "store"};
+    const char *const wrong[] = {"prise"};
+    myr_source_opts opts = {
+        .uri = uri, .table = "prices", .keys = swapped, .key_count = 2, .features = wrong, .feature_count = 1};
+    EXPECT_RC(myr_source_open(&opts, &source, &err), OK, &err);
+    EXPECT_RC(myr_source_check(source, FAR_NS, &err), BAD_INPUT, &err);
+    EXPECT_HAS(err.message, "has the keys [store, brand]");
+    myr_source_close(source);
+    opts.keys = keys_sb;
+    EXPECT_RC(myr_source_open(&opts, &source, &err), OK, &err);
+    EXPECT_RC(myr_source_check(source, FAR_NS, &err), BAD_INPUT, &err);
+    EXPECT_HAS(err.message, "did you mean 'price'?");
+    myr_source_close(source);
+    opts.table = "nothing";
+    EXPECT_RC(myr_source_open(&opts, &source, &err), OK, &err);
+    EXPECT_RC(myr_source_check(source, FAR_NS, &err), NOT_FOUND, &err);
+    myr_source_close(source);
+}
+
+/* A server that takes connections and says nothing: the request is answered in time, the thread is not lost for ever.
+ */
+TEST(a_mute_database_is_late_not_stuck)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    EXPECT(bind(fd, (struct sockaddr *)&address, size) == 0 && listen(fd, 8) == 0);
+    EXPECT(getsockname(fd, (struct sockaddr *)&address, &size) == 0);
+    const char *const schemes[] = {"redis://:word@127.0.0.1:%d/0", "postgresql://u:word@127.0.0.1:%d/d"};
+    for (int i = 0; i < 2; i++) {
+        char uri[128];
+        snprintf(uri, sizeof uri, schemes[i], ntohs(address.sin_port));
+        myr_source *source = source_of(uri, 0, 0);
+        myr_str key = myr_str_of("store=2,brand=1");
+        myr_fetch *fetch = NULL;
+        const myr_feature_row *rows;
+        myr_err err = {0};
+        waiter w;
+        waiter_init(&w);
+        int64_t start_ns = myr_clock_mono_ns();
+        EXPECT_RC(myr_fetch_start(source, &key, 1, in_ms(30), waiter_done, &w, &fetch, &err), OK, &err);
+        waiter_wait(&w, 1);
+        EXPECT(myr_clock_mono_ns() - start_ns < 2000000000); /* 30 ms on a quiet machine */
+        EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), TIMEOUT, &err);
+        myr_fetch_free(fetch);
+        myr_source_close(source); /* waits for the attempt to connect, which has its own end */
+    }
+    close(fd);
+}
+
+/* Refused: the words come at once, and again without an attempt while the pause lasts. */
+TEST(a_refused_connection_is_said_at_once)
+{
+    const char *const uris[] = {"redis://127.0.0.1:1/0", "postgresql://127.0.0.1:1/d"};
+    for (int i = 0; i < 2; i++) {
+        myr_source *source = source_of(uris[i], 0, 0);
+        myr_str key = myr_str_of("store=2,brand=1");
+        const myr_feature_row *rows;
+        waiter w;
+        waiter_init(&w);
+        for (int round = 1; round <= 20; round++) {
+            myr_fetch *fetch = NULL;
+            myr_err err = {0};
+            EXPECT_RC(myr_fetch_start(source, &key, 1, in_ms(5000), waiter_done, &w, &fetch, &err), OK, &err);
+            waiter_wait(&w, round);
+            EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), UNAVAILABLE, &err);
+            EXPECT_HAS(err.message, "cannot connect");
+            if (round == 20) EXPECT_HAS(err.message, "again in");
+            myr_fetch_free(fetch);
+        }
+        myr_source_close(source);
+    }
+}
+
+TEST(each_failed_allocation_of_a_source_is_said)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    FAIL_EACH_ALLOC (nth) {
+        myr_source *source = NULL;
+        myr_err err = {0};
+        myr_source_opts opts = {.uri = uri,
+                                .table = "prices",
+                                .keys = keys_sb,
+                                .key_count = 2,
+                                .features = features_pn,
+                                .feature_count = 2};
+        myr_rc rc = myr_source_open(&opts, &source, &err);
+        EXPECT(rc == MYR_OK || (rc == MYR_NO_MEMORY && source == NULL));
+        if (rc == MYR_OK) {
+            myr_source_close(source);
+            break;
+        }
+    }
+}
+
+TEST(passwords_are_not_shown)
+{
+    static const char *const pairs[][2] = {
+        {"postgresql://u:pw@h:1/d", "postgresql://u:***@h:1/d"},
+        {"postgresql://u:p@w@h/d", "postgresql://u:***@h/d"},
+        {"postgresql://u@h/d?password=pw&sslmode=require", "postgresql://u@h/d?password=***&sslmode=require"},
+        {"redis://:pw@h/1", "redis://:***@h/1"},
+        {"redis://h/1", "redis://h/1"},
+        {"sqlite:a:b@c.db", "sqlite:a:b@c.db"},
+    };
+    for (size_t i = 0; i < MYR_COUNT_OF(pairs); i++) {
+        MYR_AUTO(myr_buf) out = {0};
+        myr_db_uri_show(pairs[i][0], &out);
+        EXPECT_STR(out.data, pairs[i][1]);
+    }
+}
+
+RUN()
