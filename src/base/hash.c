@@ -165,9 +165,8 @@ void myr_sha256_add(myr_sha256 *sha, const void *data, size_t size_bytes)
     if (size_bytes > 0) memcpy(sha->block, p, size_bytes);
 }
 
-void myr_sha256_hex(myr_sha256 *sha, char out_hex[MYR_SHA256_HEX_BYTES])
+void myr_sha256_bytes(myr_sha256 *sha, unsigned char out[MYR_SHA256_BYTES])
 {
-    static const char digits[] = "0123456789abcdef";
     static const unsigned char padding[64] = {0x80};
     uint64_t bits = sha->size_bytes * 8;
     size_t held = (size_t)(sha->size_bytes % 64);
@@ -177,10 +176,33 @@ void myr_sha256_hex(myr_sha256 *sha, char out_hex[MYR_SHA256_HEX_BYTES])
         length[i] = (unsigned char)(bits >> (56 - 8 * i));
     myr_sha256_add(sha, length, sizeof length);
     MYR_ASSERT(sha->size_bytes % 64 == 0);
-    for (int i = 0; i < MYR_SHA256_BYTES; i++) {
-        unsigned byte = sha->state[i / 4] >> (24 - 8 * (i % 4)) & 0xff;
-        out_hex[2 * i] = digits[byte >> 4];
-        out_hex[2 * i + 1] = digits[byte & 15];
+    for (int i = 0; i < MYR_SHA256_BYTES; i++)
+        out[i] = (unsigned char)(sha->state[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+void myr_sha256_hex(myr_sha256 *sha, char out_hex[MYR_SHA256_HEX_BYTES])
+{
+    unsigned char bytes[MYR_SHA256_BYTES];
+    myr_sha256_bytes(sha, bytes);
+    myr_hex(bytes, sizeof bytes, out_hex);
+}
+
+void myr_hex(const void *data, size_t size_bytes, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    const unsigned char *p = data;
+    for (size_t i = 0; i < size_bytes; i++) {
+        out[2 * i] = digits[p[i] >> 4];
+        out[2 * i + 1] = digits[p[i] & 15];
     }
-    out_hex[MYR_SHA256_HEX_BYTES - 1] = '\0';
+    out[2 * size_bytes] = '\0';
+}
+
+bool myr_secret_equal(const void *a, const void *b, size_t size_bytes)
+{
+    const volatile unsigned char *p = a, *q = b; /* volatile: each byte is looked at, whatever the compiler thinks */
+    unsigned differs = 0;
+    for (size_t i = 0; i < size_bytes; i++)
+        differs |= (unsigned)(p[i] ^ q[i]);
+    return differs == 0;
 }

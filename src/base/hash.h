@@ -2,6 +2,7 @@
 #ifndef MYR_BASE_HASH_H
 #define MYR_BASE_HASH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,12 @@ typedef struct myr_sha256 {
 } myr_sha256;
 void myr_sha256_init(myr_sha256 *sha);
 void myr_sha256_add(myr_sha256 *sha, const void *data, size_t size_bytes);
-void myr_sha256_hex(myr_sha256 *sha, char out_hex[MYR_SHA256_HEX_BYTES]); /* finishes; lower case */
+/* Each finishes: the bytes, or the same in lower case hexadecimal. */
+void myr_sha256_bytes(myr_sha256 *sha, unsigned char out[MYR_SHA256_BYTES]);
+void myr_sha256_hex(myr_sha256 *sha, char out_hex[MYR_SHA256_HEX_BYTES]);
+/* Lower case hexadecimal of some bytes; out has room for 2 * size_bytes + 1. */
+void myr_hex(const void *data, size_t size_bytes, char *out);
+/* Whether two secrets are the same, in a time that does not depend on where they differ. */
+bool myr_secret_equal(const void *a, const void *b, size_t size_bytes);
 
 #endif

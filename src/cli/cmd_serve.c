@@ -41,18 +41,30 @@ static void serve_wait_for_signal(void)
     }
 }
 
-static void serve_announce(const myr_server *server, const myr_serve_opts *opts, bool json)
+/* The address as a URL, with the port that it was given. */
+static void serve_put_url(myr_buf *out, const char *listen, int port)
 {
-    const char *colon = strrchr(opts->listen, ':');
-    int host_bytes = colon != NULL ? (int)(colon - opts->listen) : (int)strlen(opts->listen);
-    int port = myr_server_port(server);
+    const char *colon = strrchr(listen, ':');
+    int host_bytes = colon != NULL ? (int)(colon - listen) : (int)strlen(listen);
+    myr_buf_printf(out, "http://%.*s:%d", host_bytes, listen, port);
+}
+
+static myr_rc serve_announce(const myr_server *server, const myr_serve_opts *opts, bool json, myr_err *err)
+{
+    MYR_AUTO(myr_buf) out = {0};
+    int admin_port = myr_server_admin_port(server);
     size_t fleets = myr_server_fleet_count(server);
-    if (json) {
-        printf("{\"listening\":\"http://%.*s:%d\",\"fleets\":%zu}\n", host_bytes, opts->listen, port, fleets);
-    } else {
-        printf("listening on http://%.*s:%d, %zu fleets\n", host_bytes, opts->listen, port, fleets);
+    myr_buf_puts(&out, json ? "{\"listening\":\"" : "listening on ");
+    serve_put_url(&out, opts->listen, myr_server_port(server));
+    if (admin_port != 0) {
+        myr_buf_puts(&out, json ? "\",\"admin\":\"" : ", admin on ");
+        serve_put_url(&out, opts->admin_listen, admin_port);
     }
+    myr_buf_printf(&out, json ? "\",\"fleets\":%zu}\n" : ", %zu fleets\n", fleets);
+    MYR_TRY(myr_buf_check(&out, err));
+    fputs(out.data, stdout);
     (void)fflush(stdout); /* whoever started us waits for this line */
+    return MYR_OK;
 }
 
 static myr_rc serve_run(const char *root, const myr_serve_opts *opts, bool json, myr_err *err)
@@ -60,11 +72,11 @@ static myr_rc serve_run(const char *root, const myr_serve_opts *opts, bool json,
     serve_catch_signals();
     myr_server *server = NULL;
     MYR_TRY(myr_server_start(root, opts, &server, err));
-    serve_announce(server, opts, json);
-    serve_wait_for_signal();
+    myr_rc rc = serve_announce(server, opts, json, err);
+    if (rc == MYR_OK) serve_wait_for_signal();
     myr_server_stop(server); /* what is in flight is answered */
     myr_log(MYR_LOG_INFO, "cli", "stopped", "signal", serve_end_signal == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
-    return MYR_OK;
+    return rc;
 }
 
 /*

@@ -33,6 +33,9 @@ const myr_command myr_commands[] = {
     {"features get", "what a feature store holds for keys, and since when", myr_cmd_features_get},
     {"predict", "score one row, without a server", myr_cmd_predict},
     {"serve", "answer over REST: scoring, discovery, metrics", myr_cmd_serve},
+    {"token create", "a secret that opens a server: scopes, fleets, expiry, limits", myr_cmd_token_create},
+    {"token list", "the tokens there are, never their texts", myr_cmd_token_list},
+    {"token revoke", "let a token open nothing any more", myr_cmd_token_revoke},
     {"advise", "batch or real time, and on what: questions, two trees, the way and why", myr_cmd_advise},
     {"version", "this program, and the libraries it finds", myr_cmd_version},
 };

@@ -21,6 +21,9 @@ myr_rc myr_cmd_predict(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_features_load(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_features_get(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_serve(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_token_create(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_token_list(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_token_revoke(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_version(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_advise(int argc, char **argv, myr_err *err);
 

@@ -87,6 +87,7 @@ struct myr_http_server {
     struct MHD_Daemon *daemon;
     int listen_fd;
     int port;
+    bool is_loopback;
     myr_pool *pool;
     net_thread *threads; /* loops, then compute threads */
     int thread_count;
@@ -111,8 +112,8 @@ net_thread *myr_net_thread_here(myr_http_server *server, bool is_loop);
 bool myr_net_thread_is_current(const net_thread *thread);
 
 /* ---- listen.c ---- */
-/* A listening socket for "host:port" or "[v6]:port". */
-myr_rc myr_net_listen(const char *listen, int *out_fd, int *out_port, myr_err *err);
+/* A listening socket for "host:port" or "[v6]:port"; fd, port and is_loopback go into the server. */
+myr_rc myr_net_listen(myr_http_server *server, const char *listen, const char *only_loopback, myr_err *err);
 
 /* ---- conn.c: connections and their deadlines ---- */
 void myr_net_on_connection(void *ctx, struct MHD_Connection *mhd, void **slot,

@@ -76,7 +76,20 @@ static int listen_on(int fd, const struct addrinfo *info, int *out_port)
     return 0;
 }
 
-myr_rc myr_net_listen(const char *listen, int *out_fd, int *out_port, myr_err *err)
+/* 127.0.0.0/8 and ::1. An IPv4 address in IPv6 clothes is never bound: the socket is IPV6_V6ONLY. */
+static bool listen_is_loopback(const struct addrinfo *info)
+{
+    if (info->ai_family == AF_INET6) {
+        struct sockaddr_in6 v6;
+        memcpy(&v6, info->ai_addr, sizeof v6);
+        return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
+    }
+    struct sockaddr_in v4;
+    memcpy(&v4, info->ai_addr, sizeof v4);
+    return info->ai_family == AF_INET && ntohl(v4.sin_addr.s_addr) >> 24 == 127;
+}
+
+myr_rc myr_net_listen(myr_http_server *server, const char *listen, const char *only_loopback, myr_err *err)
 {
     char host[LISTEN_HOST_BYTES], port[8];
     MYR_TRY(listen_cut(listen, host, port, err));
@@ -85,11 +98,17 @@ myr_rc myr_net_listen(const char *listen, int *out_fd, int *out_port, myr_err *e
     struct addrinfo *info = NULL;
     int failed = getaddrinfo(host, port, &hints, &info);
     if (failed != 0) MYR_FAIL(err, BAD_USAGE, "listen address %s: %s", listen, gai_strerror(failed));
+    bool is_loopback = listen_is_loopback(info);
+    if (only_loopback != NULL && !is_loopback) {
+        freeaddrinfo(info);
+        MYR_FAIL(err, DENIED, "%s: other machines reach this address: %s", listen, only_loopback);
+    }
     MYR_AUTO(myr_fd) fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int error = fd < 0 ? errno : listen_on(fd, info, out_port);
+    int error = fd < 0 ? errno : listen_on(fd, info, &server->port);
     freeaddrinfo(info);
     if (error != 0) return listen_fail(listen, error, err);
-    *out_fd = fd;
+    server->is_loopback = is_loopback;
+    server->listen_fd = fd;
     fd = -1;
     return MYR_OK;
 }

@@ -15,7 +15,7 @@
 #define MYR_HTTP_SEGMENTS_MAX      16    /* parts of a path; one more is 404 */
 #define MYR_HTTP_URL_BYTES_MAX     8192  /* path and query as sent; longer is 414 */
 #define MYR_HTTP_HEADER_BYTES_MAX  12288 /* request line and headers; more is 431 */
-#define MYR_HTTP_REPLY_HEADERS_MAX 8     /* added by a handler to one answer */
+#define MYR_HTTP_REPLY_HEADERS_MAX 16    /* added by a handler to one answer */
 #define MYR_HTTP_DRAIN_BYTES_MAX                                                                                       \
     (16LL << 20)                    /* of a body past its limit, read and dropped so that the 413 can be read */
 #define MYR_STREAM_OUT_BYTES  65536 /* a step that has written so much returns, however much input is left */
@@ -27,18 +27,23 @@ typedef struct myr_http_server myr_http_server;
 typedef struct myr_req myr_req;
 
 typedef struct myr_http_opts {
-    const char *listen; /* "127.0.0.1:8080", "[::1]:0" */
-    int loop_count;     /* 0 = one per processor */
-    int compute_count;  /* 0 = one per processor */
-    int64_t queue_max;  /* requests waiting for a compute thread */
+    const char *listen;        /* "127.0.0.1:8080", "[::1]:0" */
+    const char *only_loopback; /* not NULL: why an address that other machines reach is refused (DENIED) */
+    int loop_count;            /* 0 = one per processor */
+    int compute_count;         /* 0 = one per processor */
+    int64_t queue_max;         /* requests waiting for a compute thread */
     int64_t body_bytes_max;
     int64_t request_bytes_max; /* arena cap per request: body + decoded + answer */
     int64_t connections_max;
     int64_t header_timeout_ms; /* from the first byte to the end of the headers … */
     int64_t body_timeout_ms;   /* … and to the end of the body */
     int64_t idle_timeout_ms;   /* keep-alive */
+    /*
+     * The headers are complete, the body is not there yet. It may answer (then the body is read and dropped, and
+     * `handler` is not called), or call myr_req_stream; never defer. NULL: every request reaches the handler.
+     */
+    void (*on_headers)(void *ctx, myr_req *req);
     void (*handler)(void *ctx, myr_req *req);
-    void (*on_headers)(void *ctx, myr_req *req); /* before the body; may call myr_req_stream. May be NULL */
     void *(*make_loop_state)(
         void *ctx); /* one per thread that may run a handler: scratch memory; NULL result fails the start */
     void (*free_loop_state)(void *state);
@@ -50,6 +55,7 @@ typedef struct myr_http_opts {
 /* Start listening. Port 0 picks one. IO: "127.0.0.1:8080: address in use: choose another --listen". */
 myr_rc myr_http_start(const myr_http_opts *opts, myr_http_server **out, myr_err *err);
 int myr_http_port(const myr_http_server *server);
+bool myr_http_is_loopback(const myr_http_server *server); /* only this machine reaches it */
 /* No new connections; what is in flight is answered (at most drain_ms), then everything is freed. */
 void myr_http_stop(myr_http_server *server, int64_t drain_ms);
 
@@ -89,7 +95,7 @@ void myr_req_add_header(myr_req *req, const char *name,
  * wanted, small, or no smaller). *out_body is the arena's.
  */
 bool myr_req_encode_reply(myr_req *req, const char *body, size_t body_bytes, const char **out_body, size_t *out_bytes);
-/* {"error":"…"} with the status of err->rc; BUSY and UNAVAILABLE carry Retry-After: 1. */
+/* {"error":"…"} with the status of err->rc; BUSY, UNAVAILABLE and TOO_MANY carry Retry-After: 1. */
 void myr_req_reply_error(myr_req *req, const myr_err *err);
 /* Run `again` for this request on a compute thread; it must reply. When the pool is full the answer is 503, here and
  * now. */

@@ -93,18 +93,30 @@ static void req_read_method(myr_req *req, const char *method)
     }
 }
 
-/* What libmicrohttpd lets through and we must not: a header of framing or routing that stands twice. */
+/* Headers of framing, routing and identity: standing twice, two readers could each believe another one. */
+static const struct {
+    const char *name;
+    size_t size;
+} req_once[] = {
+    {"Host", 4}, {"Authorization", 13}, {"X-Deadline-Ms", 13}, {"Content-Length", 14}, {"Idempotency-Key", 15}};
+
 typedef struct header_counts {
-    int lengths, hosts;
+    unsigned char of[MYR_COUNT_OF(req_once)];
+    const char *twice; /* the first that stands more than once */
 } header_counts;
 
-static enum MHD_Result req_count_header(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
+static enum MHD_Result req_count_header(void *ctx, enum MHD_ValueKind kind, const char *name, size_t name_bytes,
+                                        const char *value, size_t value_bytes)
 {
     header_counts *counts = ctx;
     (void)kind;
     (void)value;
-    if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) counts->lengths++;
-    if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0) counts->hosts++;
+    (void)value_bytes;
+    for (size_t i = 0; i < MYR_COUNT_OF(req_once); i++) {
+        if (name_bytes != req_once[i].size || strncasecmp(name, req_once[i].name, name_bytes) != 0) continue;
+        if (counts->of[i] != 0) counts->twice = req_once[i].name;
+        counts->of[i] = 1;
+    }
     return MHD_YES;
 }
 
@@ -136,14 +148,11 @@ static enum MHD_Result req_refuse_too_large(myr_req *req, bool close)
 static int req_check_headers(myr_req *req, const char **out_message)
 {
     header_counts counts = {0};
-    MHD_get_connection_values(req->mhd, MHD_HEADER_KIND, req_count_header, &counts);
+    MHD_get_connection_values_n(req->mhd, MHD_HEADER_KIND, req_count_header, &counts);
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(req->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    if (counts.lengths > 1) {
-        *out_message = "the header Content-Length stands more than once";
-        return 400;
-    }
-    if (counts.hosts > 1) {
-        *out_message = "the header Host stands more than once";
+    if (counts.twice != NULL) {
+        *out_message = myr_arena_printf(req->arena, "the header %s stands more than once", counts.twice);
+        if (*out_message == NULL) *out_message = "a header stands more than once";
         return 400;
     }
     if (req->target_bytes > MYR_HTTP_URL_BYTES_MAX) {
@@ -166,6 +175,31 @@ static bool req_make_room(myr_req *req, size_t room)
     req->body = body;
     req->body_room = room;
     return true;
+}
+
+/* What is declared of the body: make room for it, or refuse it unread. */
+static enum MHD_Result req_expect_body(myr_req *req)
+{
+    int64_t limit = req->server->opts.body_bytes_max;
+    const char *length_text = MHD_lookup_connection_value(req->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    bool asks = MHD_lookup_connection_value(req->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_EXPECT) != NULL;
+    uint64_t length = 0;
+    if (length_text == NULL || !myr_parse_uint64(myr_str_of(length_text), &length)) length = 0;
+    if (req->status != 0) { /* screened: its body is dropped, or not even asked for */
+        if (!asks && length <= (uint64_t)(limit + MYR_HTTP_DRAIN_BYTES_MAX)) return MHD_YES;
+        req->must_close = true;
+        return myr_net_send(req);
+    }
+    if (length == 0) return MHD_YES;
+    if (length <= (uint64_t)limit) {
+        if (!req_make_room(req, (size_t)length + 1)) req->is_too_large = true;
+        return MHD_YES;
+    }
+    req->is_too_large = true;
+    if (asks || length > (uint64_t)(limit + MYR_HTTP_DRAIN_BYTES_MAX)) {
+        return req_refuse_too_large(req, true); /* nothing of the body is read */
+    }
+    return MHD_YES;
 }
 
 /* The headers are complete. Refuse what is wrong with them, otherwise let the body come. */
@@ -194,25 +228,14 @@ static enum MHD_Result req_on_headers(myr_req *req, const char *url, const char 
         return MHD_YES;
     }
     myr_net_conn_wait(req->conn, server->opts.body_timeout_ms);
-    const char *length_text = MHD_lookup_connection_value(req->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    uint64_t length = 0;
-    if (length_text == NULL || !myr_parse_uint64(myr_str_of(length_text), &length) || length == 0) return MHD_YES;
-    if (length <= (uint64_t)server->opts.body_bytes_max) {
-        if (!req_make_room(req, (size_t)length + 1)) req->is_too_large = true;
-        return MHD_YES;
-    }
-    req->is_too_large = true;
-    bool asks = MHD_lookup_connection_value(req->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_EXPECT) != NULL;
-    if (asks || length > (uint64_t)(server->opts.body_bytes_max + MYR_HTTP_DRAIN_BYTES_MAX)) {
-        return req_refuse_too_large(req, true); /* nothing of the body is read */
-    }
-    return MHD_YES;
+    return req_expect_body(req);
 }
 
 /* Some of the body. Past the limit it is read and dropped, so that a client that writes all first can read its 413. */
 static enum MHD_Result req_on_data(myr_req *req, const char *data, size_t data_bytes)
 {
     size_t limit = (size_t)req->server->opts.body_bytes_max;
+    if (req->status != 0) req->is_too_large = true; /* screened: dropped in the same way */
     if (!req->is_too_large && data_bytes > limit - req->body_bytes) req->is_too_large = true;
     if (!req->is_too_large && req->body_bytes + data_bytes + 1 > req->body_room) {
         size_t room = req->body_room == 0 ? REQ_BODY_BYTES_FIRST : req->body_room * 2;
@@ -236,6 +259,7 @@ static enum MHD_Result req_run(myr_req *req)
 {
     myr_http_server *server = req->server;
     myr_net_conn_work(req->conn); /* what takes time now is ours */
+    if (req->status != 0) return myr_net_send(req);
     if (req->is_too_large) return req_refuse_too_large(req, false);
     if (req->body != NULL) req->body[req->body_bytes] = '\0';
     req->phase = NET_PHASE_HANDLER;

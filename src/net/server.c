@@ -162,7 +162,7 @@ static myr_rc server_start_daemon(myr_http_server *server, myr_err *err)
 
 static myr_rc server_start_parts(myr_http_server *server, const char *listen, myr_err *err)
 {
-    MYR_TRY(myr_net_listen(listen, &server->listen_fd, &server->port, err));
+    MYR_TRY(myr_net_listen(server, listen, server->opts.only_loopback, err));
     MYR_TRY(server_make_threads(server, err));
     MYR_TRY(myr_pool_start("compute", server->opts.compute_count, (size_t)server->deferred_max, &server->pool, err));
     MYR_TRY(myr_net_reaper_start(server, err));
@@ -196,6 +196,11 @@ myr_rc myr_http_start(const myr_http_opts *opts, myr_http_server **out, myr_err 
 int myr_http_port(const myr_http_server *server)
 {
     return server->port;
+}
+
+bool myr_http_is_loopback(const myr_http_server *server)
+{
+    return server->is_loopback;
 }
 
 /* Wait until a counter is 0 or the deadline is over. */

@@ -188,4 +188,36 @@ myr_rc myr_registry_run_end(myr_registry *registry, int64_t id, const char *stat
 myr_rc myr_registry_runs(myr_registry *registry, myr_arena *arena, myr_run_row **out, size_t *out_count,
                          myr_err *err); /* newest first */
 
+/* ---- tokens: who may ask a server what ---- */
+#define MYR_TOKENS_MAX             10000 /* not revoked; as many revoked ones are remembered */
+#define MYR_TOKEN_TARGETS_MAX      64
+#define MYR_TOKEN_TARGET_BYTES_MAX (MYR_NAME_BYTES_MAX + 1 + MYR_KEY_TEXT_BYTES_MAX)
+#define MYR_TOKEN_BYTES            32 /* of SHA-256 */
+enum { MYR_SCOPE_INFER = 1, MYR_SCOPE_READ = 2, MYR_SCOPE_ADMIN = 4, MYR_SCOPE_ALL = 7 };
+
+typedef struct myr_token_row {
+    int64_t id;                          /* given by add */
+    const char *name;                    /* of those that are not revoked, the only one */
+    unsigned char hash[MYR_TOKEN_BYTES]; /* SHA-256 of the text that its owner holds; the text is nowhere */
+    unsigned scopes;                     /* MYR_SCOPE_* */
+    const char *targets;                 /* `oj` or `oj@brand=1`, one per line; "": everything */
+    int64_t rate_per_s, concurrency;     /* most requests per second, and at once; 0 = as the server says */
+    int64_t created_ms, expires_ms;      /* 0 = never */
+    int64_t revoked_ms;                  /* 0 = not */
+} myr_token_row;
+/* The targets, to be split at '\n': none of none. */
+static inline myr_str myr_token_targets(const myr_token_row *row)
+{
+    return row->targets[0] != '\0' ? myr_str_of(row->targets) : myr_str_make(NULL, 0);
+}
+/* EXISTS: a token of that name is not revoked. TOO_LARGE: MYR_TOKENS_MAX are not. */
+myr_rc myr_registry_token_add(myr_registry *registry, const myr_token_row *row, int64_t *out_id, myr_err *err);
+/* Ordered by id. live_only: those that are not revoked (they may have expired). */
+myr_rc myr_registry_tokens(myr_registry *registry, myr_arena *arena, bool live_only, myr_token_row **out,
+                           size_t *out_count, myr_err *err);
+/* NOT_FOUND: none of that name that is not revoked already. */
+myr_rc myr_registry_token_revoke(myr_registry *registry, const char *name, myr_err *err);
+/* Whether there ever was one, revoked or not. */
+myr_rc myr_registry_token_ever(myr_registry *registry, bool *out, myr_err *err);
+
 #endif

@@ -77,6 +77,18 @@ static const char registry_version_4[] =
     "  instance_id TEXT NOT NULL, position INTEGER NOT NULL, document TEXT NOT NULL,"
     "  PRIMARY KEY(instance_id, position)) STRICT;";
 
+/*
+ * Tokens by the hash of their text. A revoked one keeps its row: that there ever was a token is what makes a server ask
+ * for one, so revoking the last must not open the door. targets: one per line, `oj` or `oj@brand=1`; "": everything.
+ */
+static const char registry_version_5[] =
+    "CREATE TABLE token("
+    "  token_id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, hash BLOB NOT NULL UNIQUE, scopes INTEGER NOT "
+    "NULL,"
+    "  targets TEXT NOT NULL, rate_per_s INTEGER NOT NULL, concurrency INTEGER NOT NULL, created_ms INTEGER NOT NULL,"
+    "  expires_ms INTEGER NOT NULL, revoked_ms INTEGER NOT NULL) STRICT;"
+    "CREATE UNIQUE INDEX token_by_name ON token(name) WHERE revoked_ms = 0;";
+
 const char *const myr_registry_migrations[] = {registry_version_1, registry_version_2, registry_version_3,
-                                               registry_version_4};
+                                               registry_version_4, registry_version_5};
 const int myr_registry_migration_count = MYR_COUNT_OF(myr_registry_migrations);

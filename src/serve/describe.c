@@ -179,8 +179,10 @@ myr_rc myr_serve_get_models(serve_call *call, myr_err *err)
     (void)err;
     myr_buf_puts(call->out, "{\"models\":[");
     for (size_t i = 0; i < call->snapshot->fleet_count; i++) {
-        if (i > 0) myr_buf_putc(call->out, ',');
-        myr_buf_json_string(call->out, myr_str_of(call->snapshot->fleets[i]->fleet->name));
+        const char *name = call->snapshot->fleets[i]->fleet->name;
+        if (!myr_serve_may_see(call->who, name)) continue;
+        myr_serve_comma(call->out);
+        myr_buf_json_string(call->out, myr_str_of(name));
     }
     myr_buf_puts(call->out, "]}");
     return MYR_OK;
@@ -268,7 +270,8 @@ myr_rc myr_serve_get_services(serve_call *call, myr_err *err)
     (void)err;
     myr_buf_puts(call->out, "{\"services\":[");
     for (size_t i = 0; i < call->snapshot->fleet_count; i++) {
-        if (i > 0) myr_buf_putc(call->out, ',');
+        if (!myr_serve_may_see(call->who, call->snapshot->fleets[i]->fleet->name)) continue;
+        myr_serve_comma(call->out);
         describe_service(call->out, call->snapshot->fleets[i]);
     }
     myr_buf_puts(call->out, "]}");

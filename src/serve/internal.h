@@ -17,7 +17,7 @@
 #include "serve/work.h"
 
 #define SERVE_PARAMS_MAX 2
-#define SERVE_CODES_MAX  16 /* different status codes that a route is counted by */
+#define SERVE_CODES_MAX  17 /* different status codes that a route is counted by */
 #define SERVE_JSON       "application/json"
 /* How many bytes of the body are JSON; binary tensors follow. 0 in a request: there is no JSON. */
 #define SERVE_JSON_LENGTH "Inference-Header-Content-Length"
@@ -25,6 +25,7 @@
 
 typedef struct serve_route serve_route;
 typedef struct serve_call serve_call;
+typedef struct serve_thread serve_thread;
 
 /* ---- snapshot.c: the opened fleets ---- */
 
@@ -55,8 +56,24 @@ static inline uint32_t serve_input_feature(uint64_t value)
     return (uint32_t)value;
 }
 
+/* A token as requests need it. Never changes; shared by the snapshots that hold it. */
+typedef struct serve_token {
+    struct serve_token *next_idle; /* reloader only: in no snapshot any more, but in flight */
+    int64_t refs;                  /* reloader only: snapshots that hold it */
+    _Atomic int64_t in_flight;     /* its requests; also keeps it alive. Raised only by who holds its snapshot */
+    _Atomic int64_t next_ns;       /* see auth.c */
+    int64_t id, expires_ms, rate_per_s, concurrency;
+    unsigned scopes;
+    unsigned char hash[MYR_TOKEN_BYTES];
+    char *name;
+    char *targets; /* as in the registry */
+} serve_token;
+
 typedef struct serve_snapshot {
     struct serve_snapshot *next_retired;
+    bool has_tokens;      /* there was one, ever */
+    serve_token **tokens; /* those that are not revoked, ordered by hash */
+    size_t token_count;
     size_t fleet_count;
     serve_fleet **fleets; /* ordered by name */
 } serve_snapshot;
@@ -78,6 +95,47 @@ void myr_serve_each_unloaded(myr_server *server, void (*use)(void *ctx, const ch
 /* NULL when there is none of that name. */
 serve_fleet *myr_serve_snapshot_find(const serve_snapshot *snapshot, myr_str name);
 
+/* ---- auth.c: who is asking, and what they may ---- */
+
+/* Zero: may nothing. From identify until forget. */
+typedef struct serve_principal {
+    serve_token *token; /* NULL: no token is asked for, so everything is allowed */
+    bool is_known;
+} serve_principal;
+
+typedef enum serve_auth { SERVE_AUTH_AUTO, SERVE_AUTH_REQUIRED, SERVE_AUTH_OFF } serve_auth;
+
+/* What a request is about; tokens for some fleets are checked by it. */
+typedef enum serve_on {
+    SERVE_ON_LIST,   /* nothing, or a list that its handler cuts down by myr_serve_may_see */
+    SERVE_ON_SERVER, /* the whole of it: only for tokens that reach everything */
+    SERVE_ON_MODEL,  /* name is `oj` or `oj@store=2,brand=1` */
+    SERVE_ON_SEGMENT /* name is a fleet, segment one of its segments */
+} serve_on;
+
+/*
+ * The principal of an Authorization header's (or a gRPC metadata's) whole text; data == NULL: there was none. The
+ * request counts against the token's limits until myr_serve_forget. Thread: any serve_thread's own, holding no
+ * snapshot. Errors: UNAUTHENTICATED; TOO_MANY.
+ */
+myr_rc myr_serve_identify(myr_server *server, serve_thread *thread, myr_str authorization, serve_principal *out,
+                          myr_err *err);
+void myr_serve_forget(const serve_principal *who); /* at the end of the request; one that was never filled is fine */
+/* scope: MYR_SCOPE_*. DENIED says what is missing. */
+myr_rc myr_serve_may(const serve_principal *who, unsigned scope, serve_on on, myr_str name, myr_str segment,
+                     myr_err *err);
+bool myr_serve_may_see(const serve_principal *who, const char *fleet); /* in lists */
+/* Rows that choose their models by key, of a fleet that myr_serve_may allowed: a token may have only some groups. */
+myr_rc myr_serve_may_rows(const serve_principal *who, const serve_fleet *served, const myr_score_rows *rows,
+                          myr_arena *arena, myr_err *err);
+bool myr_serve_asks_for_tokens(const myr_server *server, const serve_snapshot *snapshot);
+
+/* For the reloader: the tokens of the next snapshot. */
+myr_rc myr_serve_tokens_read(myr_server *server, myr_registry *registry, myr_arena *arena, const serve_snapshot *old,
+                             serve_snapshot *next, myr_err *err);
+bool myr_serve_tokens_equal(const serve_snapshot *a, const serve_snapshot *b);
+void myr_serve_token_free(serve_token *token);
+
 /* ---- server.c ---- */
 
 /* What one thread that answers requests owns. */
@@ -91,9 +149,18 @@ struct serve_thread {
     uint32_t stamp;
 };
 
+/* One address that is listened on: what net hands back with each of its requests. */
+typedef struct serve_listener {
+    myr_server *server;
+    myr_http_server *http;
+    bool is_admin;
+} serve_listener;
+
 struct myr_server {
     myr_serve_opts opts;
-    myr_http_server *http;
+    serve_auth auth;
+    bool has_admin;             /* serve.admin-listen is set: admin routes answer there alone */
+    serve_listener main, admin; /* http is NULL while it does not listen */
     serve_reloader *reloader;
     _Atomic(serve_snapshot *) current;
     serve_thread *threads; /* fixed before the reloader's thread starts */
@@ -120,6 +187,7 @@ struct serve_call {
     serve_thread *thread;
     const serve_snapshot *snapshot;
     const serve_route *route;
+    const serve_principal *who;
     myr_str params[SERVE_PARAMS_MAX]; /* the {…} of the pattern */
     yyjson_val *body;                 /* JSON routes; NULL when is_raw */
     myr_str binary;                   /* what follows the JSON of an infer request … */
@@ -130,9 +198,29 @@ struct serve_call {
     bool wants_compute;               /* set by a route: ask again where it may block; there is no answer yet */
 };
 
+/* The scope that a route asks for, and what it is about. The names are those of its parameters. */
+typedef enum serve_access {
+    SERVE_UNSET,
+    SERVE_OPEN,         /* anybody: health */
+    SERVE_READ,         /* on a list, or nothing of a fleet */
+    SERVE_READ_MODEL,   /* {fleet or model} */
+    SERVE_READ_SEGMENT, /* {fleet}, {segment} */
+    SERVE_READ_SERVER,
+    SERVE_INFER_MODEL, /* {fleet or model} */
+    SERVE_ADMIN_MODEL, /* {fleet} */
+    SERVE_ACCESS_COUNT
+} serve_access;
+typedef struct serve_access_rule {
+    const char *name; /* "infer", …; "open": none is needed */
+    unsigned scope;   /* MYR_SCOPE_*; 0: none */
+    serve_on on;
+} serve_access_rule;
+extern const serve_access_rule myr_serve_access_rules[SERVE_ACCESS_COUNT];
+
 struct serve_route {
     myr_method method;   /* GET answers HEAD too */
     const char *pattern; /* "/v2/models/{}/infer" */
+    serve_access access; /* who may; zero is a mistake that a test finds and nobody may */
     const char *name;    /* label in metrics */
     const char *summary; /* for people: docs/rest.md */
     myr_rc (*run)(serve_call *call, myr_err *err);
@@ -146,6 +234,12 @@ extern const size_t myr_serve_route_count;
  * (arena). */
 myr_rc myr_serve_route_find(myr_req *req, const serve_route **out_route, myr_str out_params[SERVE_PARAMS_MAX],
                             const char **out_allow, myr_err *err);
+
+/* A comma, unless the array that is being written is still empty. */
+static inline void myr_serve_comma(myr_buf *out)
+{
+    if (out->size > 0 && out->data[out->size - 1] != '[') myr_buf_putc(out, ',');
+}
 
 /* ---- json.c: a body as JSON ---- */
 #define SERVE_JSON_DEPTH_MAX 100

@@ -12,7 +12,7 @@
 
 /* Codes that are counted by themselves; the last place is for all others. */
 static const int metrics_codes[SERVE_CODES_MAX - 1] = {200, 400, 401, 403, 404, 405, 409, 413,
-                                                       414, 431, 499, 500, 501, 503, 504};
+                                                       414, 429, 431, 499, 500, 501, 503, 504};
 
 myr_rc myr_serve_metrics_start(myr_server *server, myr_err *err)
 {

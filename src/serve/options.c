@@ -33,6 +33,20 @@ static const myr_opt_row serve_rows[] = {
      "One log line per request."},
     {"serve.model-control", "false", MYR_OPT_BOOL, 0, 0, 0, offsetof(myr_serve_opts, model_control),
      "Answer V2's load and unload of fleets: whoever reaches the port may stop one."},
+    {"serve.admin-listen", "", MYR_OPT_TEXT, 0, 0, sizeof((myr_serve_opts *)0)->admin_listen,
+     offsetof(myr_serve_opts, admin_listen),
+     "A second address, for load and unload: they answer there alone. Empty: on serve.listen, if only this machine "
+     "reaches that."},
+    {"serve.auth", "auto", MYR_OPT_TEXT, 0, 0, sizeof((myr_serve_opts *)0)->auth, offsetof(myr_serve_opts, auth),
+     "Whether a token is asked for: auto (as soon as myriad token create made one), required, off."},
+    {"serve.metrics", "main", MYR_OPT_TEXT, 0, 0, sizeof((myr_serve_opts *)0)->metrics,
+     offsetof(myr_serve_opts, metrics), "Where /metrics answers: main (on both addresses) or admin."},
+    {"serve.insecure", "false", MYR_OPT_BOOL, 0, 0, 0, offsetof(myr_serve_opts, insecure),
+     "Listen where other machines reach it although there are no tokens or no TLS: whoever is on the way reads along."},
+    {"serve.token-rate", "0", MYR_OPT_INT, 0, 0, 1000000, offsetof(myr_serve_opts, token_rate),
+     "Most requests per second of a token that has no limit of its own; more are answered 429. 0: no limit."},
+    {"serve.token-concurrency", "0", MYR_OPT_INT, 0, 0, 1000000, offsetof(myr_serve_opts, token_concurrency),
+     "Most requests at once of such a token; more are answered 429. 0: no limit."},
 };
 
 const myr_opt_table myr_serve_opt_table = {serve_rows, MYR_COUNT_OF(serve_rows)};

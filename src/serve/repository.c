@@ -67,7 +67,8 @@ myr_rc myr_serve_get_all_stats(serve_call *call, myr_err *err)
     (void)err;
     myr_buf_puts(call->out, "{\"model_stats\":[");
     for (size_t i = 0; i < call->snapshot->fleet_count; i++) {
-        if (i > 0) myr_buf_putc(call->out, ',');
+        if (!myr_serve_may_see(call->who, call->snapshot->fleets[i]->fleet->name)) continue;
+        myr_serve_comma(call->out);
         stats_put_fleet(call->out, call->snapshot->fleets[i]);
     }
     myr_buf_puts(call->out, "]}");
@@ -152,8 +153,10 @@ static myr_rc repository_body(serve_call *call, yyjson_val **out, myr_err *err)
 
 static void index_put(void *ctx, const char *name)
 {
-    myr_buf *out = ctx;
-    if (out->data[out->size - 1] != '[') myr_buf_putc(out, ',');
+    serve_call *call = ctx;
+    myr_buf *out = call->out;
+    if (!myr_serve_may_see(call->who, name)) return;
+    myr_serve_comma(out);
     myr_buf_puts(out, "{\"name\":");
     myr_buf_json_string(out, myr_str_of(name));
     myr_buf_puts(out, ",\"state\":\"UNAVAILABLE\",\"reason\":\"unloaded\"}");
@@ -170,12 +173,14 @@ myr_rc myr_serve_post_index(serve_call *call, myr_err *err)
     myr_buf_putc(call->out, '[');
     for (size_t i = 0; i < call->snapshot->fleet_count; i++) {
         const myr_fleet *fleet = call->snapshot->fleets[i]->fleet;
-        myr_buf_puts(call->out, i > 0 ? ",{\"name\":" : "{\"name\":");
+        if (!myr_serve_may_see(call->who, fleet->name)) continue;
+        myr_serve_comma(call->out);
+        myr_buf_puts(call->out, "{\"name\":");
         myr_buf_json_string(call->out, myr_str_of(fleet->name));
         myr_buf_printf(call->out, ",\"version\":\"%lld\",\"state\":\"READY\",\"reason\":\"\"}",
                        (long long)fleet->release);
     }
-    if (!yyjson_is_true(ready)) myr_serve_each_unloaded(call->server, index_put, call->out);
+    if (!yyjson_is_true(ready)) myr_serve_each_unloaded(call->server, index_put, call);
     myr_buf_putc(call->out, ']');
     return MYR_OK;
 }

@@ -10,39 +10,44 @@
 
 /* What clients of Triton may ask for and we say no to. */
 #define NOT_SUPPORTED(pattern)                                                                                         \
-    {MYR_GET, pattern, "unsupported", "501", myr_serve_not_supported, NULL, SERVE_JSON},                               \
+    {MYR_GET, pattern, SERVE_READ, "unsupported", "501", myr_serve_not_supported, NULL, SERVE_JSON},                   \
     {                                                                                                                  \
-        MYR_POST, pattern, "unsupported", "501", myr_serve_not_supported, NULL, SERVE_JSON                             \
+        MYR_POST, pattern, SERVE_READ, "unsupported", "501", myr_serve_not_supported, NULL, SERVE_JSON                 \
     }
 
 const serve_route myr_serve_routes[] = {
-    {MYR_GET, "/v2", "server", "name, version and extensions", myr_serve_get_server, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/health/live", "live", "the process answers", myr_serve_get_live, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/health/ready", "ready", "requests are welcome", myr_serve_get_ready, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models", "models", "names of all fleets", myr_serve_get_models, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models/stats", "stats", "statistics of all fleets", myr_serve_get_all_stats, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models/{}", "metadata", "inputs and outputs of a fleet or of one model", myr_serve_get_model, NULL,
+    {MYR_GET, "/v2", SERVE_READ, "server", "name, version and extensions", myr_serve_get_server, NULL, SERVE_JSON},
+    {MYR_GET, "/v2/health/live", SERVE_OPEN, "live", "the process answers", myr_serve_get_live, NULL, SERVE_JSON},
+    {MYR_GET, "/v2/health/ready", SERVE_OPEN, "ready", "requests are welcome", myr_serve_get_ready, NULL, SERVE_JSON},
+    {MYR_GET, "/v2/models", SERVE_READ, "models", "names of all fleets", myr_serve_get_models, NULL, SERVE_JSON},
+    {MYR_GET, "/v2/models/stats", SERVE_READ, "stats", "statistics of all fleets", myr_serve_get_all_stats, NULL,
      SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/versions/{}", "metadata", "the same, of one release", myr_serve_get_model, NULL,
-     SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/ready", "model_ready", "whether it answers", myr_serve_get_model_ready, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/versions/{}/ready", "model_ready", "the same, of one release", myr_serve_get_model_ready,
+    {MYR_GET, "/v2/models/{}", SERVE_READ_MODEL, "metadata", "inputs and outputs of a fleet or of one model",
+     myr_serve_get_model, NULL, SERVE_JSON},
+    {MYR_GET, "/v2/models/{}/versions/{}", SERVE_READ_MODEL, "metadata", "the same, of one release",
+     myr_serve_get_model, NULL, SERVE_JSON},
+    {MYR_GET, "/v2/models/{}/ready", SERVE_READ_MODEL, "model_ready", "whether it answers", myr_serve_get_model_ready,
      NULL, SERVE_JSON},
-    {MYR_POST, "/v2/models/{}/infer", "infer", "score rows, V2 JSON", myr_serve_post_infer, myr_serve_infer_rows,
-     SERVE_JSON},
-    {MYR_POST, "/v2/models/{}/versions/{}/infer", "infer", "the same, of one release", myr_serve_post_infer,
+    {MYR_GET, "/v2/models/{}/versions/{}/ready", SERVE_READ_MODEL, "model_ready", "the same, of one release",
+     myr_serve_get_model_ready, NULL, SERVE_JSON},
+    {MYR_POST, "/v2/models/{}/infer", SERVE_INFER_MODEL, "infer", "score rows, V2 JSON", myr_serve_post_infer,
      myr_serve_infer_rows, SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/config", "config", "V2's configuration", myr_serve_get_config, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/versions/{}/config", "config", "the same, of one release", myr_serve_get_config, NULL,
+    {MYR_POST, "/v2/models/{}/versions/{}/infer", SERVE_INFER_MODEL, "infer", "the same, of one release",
+     myr_serve_post_infer, myr_serve_infer_rows, SERVE_JSON},
+    {MYR_GET, "/v2/models/{}/config", SERVE_READ_MODEL, "config", "V2's configuration", myr_serve_get_config, NULL,
      SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/stats", "stats", "V2's statistics of a fleet", myr_serve_get_stats, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/versions/{}/stats", "stats", "the same, of one release", myr_serve_get_stats, NULL,
+    {MYR_GET, "/v2/models/{}/versions/{}/config", SERVE_READ_MODEL, "config", "the same, of one release",
+     myr_serve_get_config, NULL, SERVE_JSON},
+    {MYR_GET, "/v2/models/{}/stats", SERVE_READ_MODEL, "stats", "V2's statistics of a fleet", myr_serve_get_stats, NULL,
      SERVE_JSON},
-    {MYR_POST, "/v2/repository/index", "repository", "fleets and their state", myr_serve_post_index, NULL, SERVE_JSON},
-    {MYR_POST, "/v2/repository/models/{}/load", "repository", "look at the registry, serve a fleet",
+    {MYR_GET, "/v2/models/{}/versions/{}/stats", SERVE_READ_MODEL, "stats", "the same, of one release",
+     myr_serve_get_stats, NULL, SERVE_JSON},
+    {MYR_POST, "/v2/repository/index", SERVE_READ, "repository", "fleets and their state", myr_serve_post_index, NULL,
+     SERVE_JSON},
+    {MYR_POST, "/v2/repository/models/{}/load", SERVE_ADMIN_MODEL, "repository", "look at the registry, serve a fleet",
      myr_serve_post_load, NULL, SERVE_JSON},
-    {MYR_POST, "/v2/repository/models/{}/unload", "repository", "no longer serve a fleet", myr_serve_post_unload, NULL,
-     SERVE_JSON},
+    {MYR_POST, "/v2/repository/models/{}/unload", SERVE_ADMIN_MODEL, "repository", "no longer serve a fleet",
+     myr_serve_post_unload, NULL, SERVE_JSON},
     NOT_SUPPORTED("/v2/repository/{}/index"),
     NOT_SUPPORTED("/v2/repository/{}/models/{}/load"),
     NOT_SUPPORTED("/v2/repository/{}/models/{}/unload"),
@@ -53,15 +58,29 @@ const serve_route myr_serve_routes[] = {
     NOT_SUPPORTED("/v2/models/{}/generate_stream"),
     NOT_SUPPORTED("/v2/systemsharedmemory/status"),
     NOT_SUPPORTED("/v2/cudasharedmemory/status"),
-    {MYR_POST, "/v1/fleets/{}/score", "score", "score rows, one status per row", myr_serve_post_score,
-     myr_serve_score_rows, SERVE_JSON},
-    {MYR_GET, "/v1/fleets/{}/models/{}", "segment", "which model answers for a segment", myr_serve_get_segment, NULL,
+    {MYR_POST, "/v1/fleets/{}/score", SERVE_INFER_MODEL, "score", "score rows, one status per row",
+     myr_serve_post_score, myr_serve_score_rows, SERVE_JSON},
+    {MYR_GET, "/v1/fleets/{}/models/{}", SERVE_READ_SEGMENT, "segment", "which model answers for a segment",
+     myr_serve_get_segment, NULL, SERVE_JSON},
+    {MYR_GET, "/v1/services", SERVE_READ, "services", "what is served and where", myr_serve_get_services, NULL,
      SERVE_JSON},
-    {MYR_GET, "/v1/services", "services", "what is served and where", myr_serve_get_services, NULL, SERVE_JSON},
-    {MYR_GET, "/v1/services/{}", "services", "the same, of one fleet", myr_serve_get_service, NULL, SERVE_JSON},
-    {MYR_GET, "/metrics", "metrics", "counters for Prometheus", myr_serve_get_metrics, NULL, PROMETHEUS},
+    {MYR_GET, "/v1/services/{}", SERVE_READ_MODEL, "services", "the same, of one fleet", myr_serve_get_service, NULL,
+     SERVE_JSON},
+    {MYR_GET, "/metrics", SERVE_READ_SERVER, "metrics", "counters for Prometheus", myr_serve_get_metrics, NULL,
+     PROMETHEUS},
 };
 const size_t myr_serve_route_count = MYR_COUNT_OF(myr_serve_routes);
+
+const serve_access_rule myr_serve_access_rules[SERVE_ACCESS_COUNT] = {
+    [SERVE_UNSET] = {"unset", MYR_SCOPE_ALL, SERVE_ON_SERVER},
+    [SERVE_OPEN] = {"open", 0, SERVE_ON_LIST},
+    [SERVE_READ] = {"read", MYR_SCOPE_READ, SERVE_ON_LIST},
+    [SERVE_READ_MODEL] = {"read", MYR_SCOPE_READ, SERVE_ON_MODEL},
+    [SERVE_READ_SEGMENT] = {"read", MYR_SCOPE_READ, SERVE_ON_SEGMENT},
+    [SERVE_READ_SERVER] = {"read", MYR_SCOPE_READ, SERVE_ON_SERVER},
+    [SERVE_INFER_MODEL] = {"infer", MYR_SCOPE_INFER, SERVE_ON_MODEL},
+    [SERVE_ADMIN_MODEL] = {"admin", MYR_SCOPE_ADMIN, SERVE_ON_MODEL},
+};
 
 static const char *const route_method_names[] = {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"};
 

@@ -13,7 +13,12 @@ typedef struct myr_serve_opts {
     int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms, drain_ms, reload_ms;
     int64_t inline_rows_max; /* requests with more rows are scored on a compute thread */
     bool access_log;
-    bool model_control; /* load and unload over REST */
+    bool model_control;                    /* load and unload over REST */
+    char admin_listen[128];                /* "": admin routes answer on `listen`, if that is loopback */
+    char auth[16];                         /* auto, required, off */
+    char metrics[16];                      /* main, admin: where /metrics answers */
+    bool insecure;                         /* other machines may be answered without tokens or in clear text */
+    int64_t token_rate, token_concurrency; /* of tokens that don't say; 0 = no limit */
 } myr_serve_opts;
 extern const myr_opt_table myr_serve_opt_table;
 
@@ -21,11 +26,13 @@ typedef struct myr_server myr_server;
 /*
  * Open every fleet that has a champion and listen. The registry is looked at every reload_ms: a moved alias or a new
  * fleet replaces the snapshot without a failed request; a pack that can't be opened keeps the old one, and is logged.
- * Thread: start, stop: main. Errors: BAD_USAGE (listen address, limits), IO (address in use), those of opening a
+ * Thread: start, stop: main. Errors: BAD_USAGE (listen address, limits), DENIED (others
+ * would reach it without tokens or TLS), IO (address in use), those of opening a
  * workspace.
  */
 myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, myr_server **out, myr_err *err);
 int myr_server_port(const myr_server *server);
+int myr_server_admin_port(const myr_server *server); /* 0: there is none */
 size_t myr_server_fleet_count(const myr_server *server);
 void myr_server_stop(myr_server *server); /* drains */
 

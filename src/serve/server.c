@@ -13,6 +13,7 @@
 /* What is known of a request between its passes, and for the log; in its arena. */
 typedef struct serve_note {
     const serve_route *route;
+    serve_principal who;
     myr_str params[SERVE_PARAMS_MAX];
     bool is_read;     /* and so the rest is there */
     yyjson_val *body; /* these as in serve_call */
@@ -57,8 +58,8 @@ static myr_rc server_reply(serve_call *call, myr_err *err)
 
 myr_rc myr_serve_call_work(serve_call *call, serve_work **out, myr_err *err)
 {
-    return myr_serve_work_new(call->server, call->thread, call->arena, myr_req_start_ns(call->req), call->may_block,
-                              out, err);
+    return myr_serve_work_new(call->server, call->thread, call->arena, call->who, myr_req_start_ns(call->req),
+                              call->may_block, out, err);
 }
 
 static myr_rc server_run(serve_call *call, myr_err *err)
@@ -128,6 +129,7 @@ static void server_answer(myr_server *server, myr_req *req, serve_note *note)
                        .arena = myr_req_arena(req),
                        .thread = thread,
                        .route = note->route,
+                       .who = &note->who,
                        .may_block = !myr_req_is_on_loop(req),
                        .out = &thread->out};
     memcpy(call.params, note->params, sizeof call.params);
@@ -152,16 +154,73 @@ static void server_answer(myr_server *server, myr_req *req, serve_note *note)
     if (call.out->failed || call.out->room > SERVE_OUT_BYTES_KEPT) myr_buf_fini(call.out);
 }
 
-/* The second pass, on a compute thread. */
+/* The second pass, on a compute thread. The note is this file's and in the request's arena: the face hands it back as
+ * const for the readers of logs. */
 static void server_again(void *ctx, myr_req *req)
 {
-    /* The note is this file's and in the request's arena: the face hands it back as const for the readers of logs. */
-    server_answer(ctx, req, (serve_note *)(uintptr_t)myr_req_note(req));
+    const serve_listener *listener = ctx;
+    server_answer(listener->server, req, (serve_note *)(uintptr_t)myr_req_note(req));
 }
 
-static void server_handle(void *ctx, myr_req *req)
+static bool server_is_admin_route(const myr_server *server, const serve_route *route)
 {
-    myr_server *server = ctx;
+    if (route->run == myr_serve_get_metrics) return strcmp(server->opts.metrics, "admin") == 0;
+    return (myr_serve_access_rules[route->access].scope & MYR_SCOPE_ADMIN) != 0;
+}
+
+/* Admin routes answer on the listener for them, or, when there is none, to this machine alone. */
+static myr_rc server_check_place(const serve_listener *listener, const serve_route *route, myr_err *err)
+{
+    const myr_server *server = listener->server;
+    if (listener->is_admin || !server_is_admin_route(server, route)) return MYR_OK;
+    if (server->has_admin) MYR_FAIL(err, DENIED, "%s answers on serve.admin-listen", route->pattern);
+    if (myr_http_is_loopback(listener->http)) return MYR_OK;
+    MYR_FAIL(err, DENIED, "%s does not answer other machines: set serve.admin-listen", route->pattern);
+}
+
+/* What is said about who may: in headers, for programs. The message is for people. */
+static void server_add_challenge(myr_req *req, const serve_route *route, myr_rc rc)
+{
+    const char *rule = myr_serve_access_rules[route->access].name;
+    const char *text = NULL;
+    if (rc == MYR_UNAUTHENTICATED && myr_req_header(req, "Authorization") == NULL) text = "Bearer realm=\"myriad\"";
+    if (rc == MYR_UNAUTHENTICATED && text == NULL) text = "Bearer realm=\"myriad\", error=\"invalid_token\"";
+    if (rc == MYR_DENIED) {
+        text = myr_arena_printf(myr_req_arena(req),
+                                "Bearer realm=\"myriad\", error=\"insufficient_scope\", scope=\"%s\"", rule);
+    }
+    if (text != NULL) myr_req_add_header(req, "WWW-Authenticate", text);
+}
+
+/* A secret in a URL stands in logs, histories and referers: it is refused even when it is right. */
+static myr_rc server_check_query(myr_req *req, myr_err *err)
+{
+    static const char *const names[] = {"access_token", "token", "api_key"};
+    myr_str value;
+    for (size_t i = 0; i < MYR_COUNT_OF(names); i++) {
+        if (!myr_req_query(req, names[i], &value)) continue;
+        MYR_FAIL(err, BAD_INPUT, "a token in the URL (%s=) ends up in logs: send Authorization: Bearer TOKEN",
+                 names[i]);
+    }
+    return MYR_OK;
+}
+
+static myr_rc server_authorize(const serve_listener *listener, myr_req *req, serve_note *note, myr_err *err)
+{
+    const serve_access_rule *rule = &myr_serve_access_rules[note->route->access];
+    const char *header = myr_req_header(req, "Authorization");
+    if (rule->scope == 0) return MYR_OK;
+    MYR_TRY(server_check_query(req, err));
+    MYR_TRY(myr_serve_identify(listener->server, myr_req_loop_state(req),
+                               header != NULL ? myr_str_of(header) : (myr_str){0}, &note->who, err));
+    MYR_TRY(myr_serve_may(&note->who, rule->scope, rule->on, note->params[0], note->params[1], err));
+    return server_check_place(listener, note->route, err);
+}
+
+/* Before the body: which route, who asks, may they. An answer here is the answer. */
+static void server_screen(void *ctx, myr_req *req)
+{
+    const serve_listener *listener = ctx;
     serve_note *note = myr_arena_calloc(myr_req_arena(req), 1, sizeof *note);
     myr_err err = {0};
     if (note == NULL) {
@@ -176,13 +235,22 @@ static void server_handle(void *ctx, myr_req *req)
         return;
     }
     myr_req_set_note(req, note);
-    server_answer(server, req, note);
+    myr_rc rc = server_authorize(listener, req, note, &err);
+    if (rc == MYR_OK) return;
+    server_add_challenge(req, note->route, rc);
+    myr_req_reply_error(req, &err);
+}
+
+static void server_handle(void *ctx, myr_req *req)
+{
+    server_again(ctx, req);
 }
 
 static void server_done(void *ctx, const myr_req *req)
 {
-    myr_server *server = ctx;
+    myr_server *server = ((const serve_listener *)ctx)->server;
     const serve_note *note = myr_req_note(req);
+    if (note != NULL) myr_serve_forget(&note->who);
     int64_t took_ns = myr_clock_mono_ns() - myr_req_start_ns(req);
     myr_serve_count_request(server, note != NULL ? note->route : NULL, myr_req_status(req), took_ns);
     if (!server->opts.access_log || !myr_log_is_on(MYR_LOG_INFO)) return;
@@ -198,7 +266,7 @@ static void server_done(void *ctx, const myr_req *req)
 
 static void *server_make_thread(void *ctx)
 {
-    myr_server *server = ctx;
+    myr_server *server = ((const serve_listener *)ctx)->server;
     serve_thread *thread = myr_calloc(1, sizeof *thread);
     if (thread == NULL) return NULL;
     thread->scratch = myr_score_scratch_new();
@@ -232,12 +300,46 @@ static void server_free_threads(myr_server *server)
 
 /* ---- start and stop ---- */
 
-static myr_rc server_listen(myr_server *server, myr_err *err)
+static myr_rc server_choice(const char *option, const char *value, const char *const *words, int *out, myr_err *err)
+{
+    for (int i = 0; words[i] != NULL; i++) {
+        if (strcmp(value, words[i]) != 0) continue;
+        *out = i;
+        return MYR_OK;
+    }
+    const char *nearest = myr_nearest(value, words);
+    MYR_FAIL(err, BAD_USAGE, "%s '%s' is not one of its words%s%s", option, value,
+             nearest != NULL ? ": did you mean " : ": see myriad serve --help", nearest != NULL ? nearest : "");
+}
+
+static myr_rc server_read_choices(myr_server *server, myr_err *err)
+{
+    static const char *const auths[] = {"auto", "required", "off", NULL};
+    static const char *const places[] = {"main", "admin", NULL};
+    int auth = 0, place = 0;
+    MYR_TRY(server_choice("serve.auth", server->opts.auth, auths, &auth, err));
+    MYR_TRY(server_choice("serve.metrics", server->opts.metrics, places, &place, err));
+    server->auth = (serve_auth)auth;
+    server->has_admin = server->opts.admin_listen[0] != '\0';
+    return MYR_OK;
+}
+
+/* Why other machines must not reach us; NULL: they may. */
+static const char *server_why_loopback(const myr_server *server)
+{
+    if (server->opts.insecure) return NULL;
+    if (!myr_serve_asks_for_tokens(server, atomic_load(&server->current)))
+        return "make a token first (myriad token create), or say --serve.insecure true";
+    return "there is no TLS, tokens would go in clear text: say --serve.insecure true if something in front does it";
+}
+
+static myr_rc server_listen(myr_server *server, serve_listener *listener, const char *address, myr_err *err)
 {
     const myr_serve_opts *opts = &server->opts;
-    myr_http_opts http = {.listen = opts->listen,
-                          .loop_count = (int)opts->loops,
-                          .compute_count = (int)opts->compute_threads,
+    myr_http_opts http = {.listen = address,
+                          .only_loopback = server_why_loopback(server),
+                          .loop_count = listener->is_admin ? 1 : (int)opts->loops,
+                          .compute_count = listener->is_admin ? 1 : (int)opts->compute_threads,
                           .queue_max = opts->queue_max,
                           .body_bytes_max = opts->body_bytes_max,
                           .request_bytes_max = opts->request_bytes_max,
@@ -245,12 +347,13 @@ static myr_rc server_listen(myr_server *server, myr_err *err)
                           .header_timeout_ms = opts->header_timeout_ms,
                           .body_timeout_ms = opts->body_timeout_ms,
                           .idle_timeout_ms = opts->idle_timeout_ms,
+                          .on_headers = server_screen,
                           .handler = server_handle,
                           .make_loop_state = server_make_thread,
                           .free_loop_state = server_free_thread,
                           .on_done = server_done,
-                          .ctx = server};
-    return myr_http_start(&http, &server->http, err);
+                          .ctx = listener};
+    return myr_http_start(&http, &listener->http, err);
 }
 
 static void server_free(myr_server *server)
@@ -267,13 +370,18 @@ myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, 
     myr_server *server = myr_calloc(1, sizeof *server);
     if (server == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the server");
     server->opts = *opts;
-    myr_rc rc = myr_serve_metrics_start(server, err);
+    server->main = (serve_listener){.server = server};
+    server->admin = (serve_listener){.server = server, .is_admin = true};
+    myr_rc rc = server_read_choices(server, err);
+    if (rc == MYR_OK) rc = myr_serve_metrics_start(server, err);
     if (rc == MYR_OK)
         rc = myr_serve_reloader_open(server, workspace_root, err); /* the first request finds all fleets */
-    if (rc == MYR_OK) rc = server_listen(server, err);
+    if (rc == MYR_OK && server->has_admin) rc = server_listen(server, &server->admin, opts->admin_listen, err);
+    if (rc == MYR_OK) rc = server_listen(server, &server->main, opts->listen, err);
     if (rc == MYR_OK) rc = myr_serve_reloader_start(server, err);
     if (rc != MYR_OK) {
-        myr_http_stop(server->http, 0);
+        myr_http_stop(server->main.http, 0);
+        myr_http_stop(server->admin.http, 0);
         server_free(server);
         return rc;
     }
@@ -283,7 +391,12 @@ myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, 
 
 int myr_server_port(const myr_server *server)
 {
-    return myr_http_port(server->http);
+    return myr_http_port(server->main.http);
+}
+
+int myr_server_admin_port(const myr_server *server)
+{
+    return server->has_admin ? myr_http_port(server->admin.http) : 0;
 }
 
 size_t myr_server_fleet_count(const myr_server *server)
@@ -295,6 +408,7 @@ void myr_server_stop(myr_server *server)
 {
     if (server == NULL) return;
     atomic_store(&server->is_stopping, true);
-    myr_http_stop(server->http, server->opts.drain_ms);
+    myr_http_stop(server->main.http, server->opts.drain_ms);
+    myr_http_stop(server->admin.http, server->opts.drain_ms);
     server_free(server);
 }

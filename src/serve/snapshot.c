@@ -31,6 +31,7 @@ struct serve_reloader {
     int64_t change_number;
     bool has_failures; /* look again although nothing changed */
     serve_snapshot *retired;
+    serve_token *idle_tokens; /* of freed snapshots, while their requests run */
     reload_failure *failures;
     size_t failure_count;
     char last_error[MYR_ERR_MESSAGE_BYTES]; /* of the registry as a whole: logged once */
@@ -143,11 +144,19 @@ static void snapshot_add(serve_snapshot *snapshot, serve_fleet *served)
     snapshot->fleets[snapshot->fleet_count++] = served;
 }
 
-static void snapshot_free(serve_snapshot *snapshot)
+static void snapshot_free(serve_reloader *reloader, serve_snapshot *snapshot)
 {
     if (snapshot == NULL) return;
     for (size_t i = 0; i < snapshot->fleet_count; i++)
         fleet_release(snapshot->fleets[i]);
+    for (size_t i = 0; i < snapshot->token_count; i++) {
+        serve_token *token = snapshot->tokens[i];
+        MYR_ASSERT(token->refs > 0);
+        if (--token->refs > 0) continue;
+        token->next_idle = reloader->idle_tokens;
+        reloader->idle_tokens = token;
+    }
+    myr_free(snapshot->tokens);
     myr_free(snapshot->fleets);
     myr_free(snapshot);
 }
@@ -180,6 +189,21 @@ static bool snapshot_is_held(const myr_server *server, const serve_snapshot *sna
     return false;
 }
 
+/* Nobody finds these any more, so their count only falls. */
+static void reload_free_tokens(serve_reloader *reloader)
+{
+    serve_token **link = &reloader->idle_tokens;
+    while (*link != NULL) {
+        serve_token *token = *link;
+        if (atomic_load_explicit(&token->in_flight, memory_order_acquire) > 0) {
+            link = &token->next_idle;
+        } else {
+            *link = token->next_idle;
+            myr_serve_token_free(token);
+        }
+    }
+}
+
 static void reload_free_retired(serve_reloader *reloader)
 {
     serve_snapshot **link = &reloader->retired;
@@ -189,9 +213,10 @@ static void reload_free_retired(serve_reloader *reloader)
             link = &snapshot->next_retired;
         } else {
             *link = snapshot->next_retired;
-            snapshot_free(snapshot);
+            snapshot_free(reloader, snapshot);
         }
     }
+    reload_free_tokens(reloader);
 }
 
 /* ---- looking at the registry ---- */
@@ -291,9 +316,14 @@ static myr_rc reload_make(serve_reloader *reloader, myr_arena *arena, serve_snap
     for (size_t i = 0; i < row_count; i++) {
         myr_rc rc = reload_fleet(reloader, &rows[i], old, next, err);
         if (rc != MYR_OK) {
-            snapshot_free(next);
+            snapshot_free(reloader, next);
             return rc;
         }
+    }
+    myr_rc rc = myr_serve_tokens_read(server, reloader->workspace->registry, arena, old, next, err);
+    if (rc != MYR_OK) {
+        snapshot_free(reloader, next);
+        return rc;
     }
     qsort(next->fleets, next->fleet_count, sizeof(serve_fleet *), snapshot_compare);
     *out = next;
@@ -302,7 +332,7 @@ static myr_rc reload_make(serve_reloader *reloader, myr_arena *arena, serve_snap
 
 static bool snapshot_equal(const serve_snapshot *a, const serve_snapshot *b)
 {
-    if (a == NULL || a->fleet_count != b->fleet_count) return false;
+    if (a == NULL || a->fleet_count != b->fleet_count || !myr_serve_tokens_equal(a, b)) return false;
     return a->fleet_count == 0 || memcmp(a->fleets, b->fleets, a->fleet_count * sizeof(serve_fleet *)) == 0;
 }
 
@@ -320,7 +350,7 @@ static myr_rc reload_look(serve_reloader *reloader, bool must, myr_err *err)
     MYR_TRY(reload_make(reloader, arena, &next, err));
     reloader->change_number = number; /* read before the fleets: what changed meanwhile is seen at the next look */
     if (snapshot_equal(old, next)) {
-        snapshot_free(next);
+        snapshot_free(reloader, next);
         return MYR_OK;
     }
     atomic_store(&server->current, next);
@@ -352,7 +382,8 @@ static void *reload_main(void *arg)
     myr_mutex_lock(&reloader->lock);
     while (!reloader->stop) {
         int64_t wait_ms = (next_look_ns - myr_clock_mono_ns()) / 1000000 + 1;
-        if (reloader->retired != NULL && wait_ms > RELOAD_RETIRED_LOOK_MS) wait_ms = RELOAD_RETIRED_LOOK_MS;
+        bool has_waiting = reloader->retired != NULL || reloader->idle_tokens != NULL;
+        if (has_waiting && wait_ms > RELOAD_RETIRED_LOOK_MS) wait_ms = RELOAD_RETIRED_LOOK_MS;
         if (wait_ms > 0 && reloader->asked == reloader->looked)
             MYR_IGNORE(myr_cond_wait_ms(&reloader->wake, &reloader->lock, wait_ms)); /* time, asked, or stop */
         if (reloader->stop) break;
@@ -464,8 +495,10 @@ void myr_serve_reloader_stop(myr_server *server)
     }
     reload_free_retired(reloader);
     MYR_ASSERT(reloader->retired == NULL); /* no request runs any more */
-    snapshot_free(atomic_load(&server->current));
+    snapshot_free(reloader, atomic_load(&server->current));
     atomic_store(&server->current, NULL);
+    reload_free_tokens(reloader);
+    MYR_ASSERT(reloader->idle_tokens == NULL);
     myr_workspace_close(reloader->workspace);
     myr_cond_fini(&reloader->wake);
     myr_cond_fini(&reloader->done);

@@ -10,14 +10,16 @@
 #define WORK_KEY_TEXT_BYTES 160
 #define WORK_TROUBLE_LOG_NS 10000000000 /* a model that can't be run is told at most so often */
 
-myr_rc myr_serve_work_new(struct myr_server *server, serve_thread *thread, myr_arena *arena, int64_t start_ns,
-                          bool may_block, serve_work **out, myr_err *err)
+myr_rc myr_serve_work_new(struct myr_server *server, serve_thread *thread, myr_arena *arena,
+                          const struct serve_principal *who, int64_t start_ns, bool may_block, serve_work **out,
+                          myr_err *err)
 {
     serve_work *work = myr_arena_calloc(arena, 1, sizeof *work);
     if (work == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for a request");
     work->server = server;
     work->thread = thread;
     work->arena = arena;
+    work->who = who;
     work->may_block = may_block;
     work->start_ns = work->mark_ns = start_ns;
     myr_serve_work_mark(work, SERVE_QUEUE);
@@ -187,6 +189,7 @@ myr_rc myr_serve_work_run(serve_work *work, myr_err *err)
 {
     MYR_ASSERT(work->rows.row_count >= 0 && work->rows.row_count <= SERVE_ROWS_MAX);
     myr_serve_work_mark(work, SERVE_DECODE);
+    MYR_TRY(myr_serve_may_rows(work->who, work->target.fleet, &work->rows, work->arena, err));
     if (work->output_count == 0) work->outputs[work->output_count++] = MYR_OUTPUT_VALUE;
     if (work->rows.row_count == 0 && !work->is_whole) return MYR_OK;
     MYR_TRY(work_make_rows(work, err));

@@ -47,8 +47,9 @@ typedef struct serve_work {
     struct myr_server *server;
     serve_thread *thread;
     myr_arena *arena;
-    bool may_block;   /* on a compute thread */
-    int64_t start_ns; /* monotonic: when the request was there */
+    const struct serve_principal *who; /* auth.c */
+    bool may_block;                    /* on a compute thread */
+    int64_t start_ns;                  /* monotonic: when the request was there */
 
     /* decoded */
     serve_target target;
@@ -74,8 +75,9 @@ typedef struct serve_work {
 
 /* Work for the request that this thread answers, holding a snapshot until it is encoded; its queueing ends. NO_MEMORY.
  */
-myr_rc myr_serve_work_new(struct myr_server *server, serve_thread *thread, myr_arena *arena, int64_t start_ns,
-                          bool may_block, serve_work **out, myr_err *err);
+myr_rc myr_serve_work_new(struct myr_server *server, serve_thread *thread, myr_arena *arena,
+                          const struct serve_principal *who, int64_t start_ns, bool may_block, serve_work **out,
+                          myr_err *err);
 /* A stage has ended now. Encoding ends with the last call. */
 void myr_serve_work_mark(serve_work *work, serve_stage stage);
 /*

@@ -73,6 +73,22 @@ TEST(sha256_vectors)
     }
 }
 
+TEST(secrets_are_equal_only_when_every_byte_is)
+{
+    unsigned char a[MYR_SHA256_BYTES], b[MYR_SHA256_BYTES];
+    char hex[2 * sizeof a + 1];
+    for (size_t i = 0; i < sizeof a; i++)
+        a[i] = b[i] = (unsigned char)(i * 17);
+    EXPECT(myr_secret_equal(a, b, sizeof a) && myr_secret_equal(a, b, 0));
+    for (size_t bit = 0; bit < 8 * sizeof a; bit++) {
+        b[bit / 8] ^= (unsigned char)(1u << bit % 8);
+        EXPECT(!myr_secret_equal(a, b, sizeof a));
+        b[bit / 8] = a[bit / 8];
+    }
+    myr_hex(a, 4, hex);
+    EXPECT_STR(hex, "00112233");
+}
+
 TEST(sha256_of_a_million_letters)
 {
     myr_sha256 sha;
