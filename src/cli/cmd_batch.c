@@ -94,7 +94,7 @@ static void batch_print(const batch_args *a, const myr_batch_report *r)
            myr_format_count(seconds > 0 ? (int64_t)((double)r->rows / seconds) : 0, rate, sizeof rate),
            (long long)r->models_used, a->fleet, (long long)r->release);
     printf("answered by");
-    for (int i = MYR_LEVEL_SEGMENT; i < MYR_LEVEL_COUNT; i++) {
+    for (int i = MYR_LEVEL_SEGMENT; i < MYR_LEVEL_STORED; i++) {
         printf(" %s %s,", myr_level_name(i), myr_format_count(r->level_rows[i], text, sizeof text));
     }
     printf(" none %s\n", myr_format_count(r->level_rows[MYR_LEVEL_NONE], text, sizeof text));

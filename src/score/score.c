@@ -12,15 +12,15 @@
 
 const char *myr_level_name(myr_level level)
 {
-    static const char *const names[] = {"none", "segment", "parent", "global"};
+    static const char *const names[] = {"none", "segment", "parent", "global", "stored"};
     _Static_assert(MYR_COUNT_OF(names) == MYR_LEVEL_COUNT, "a name per level");
     return (unsigned)level < MYR_LEVEL_COUNT ? names[level] : names[MYR_LEVEL_NONE];
 }
 
 const char *myr_row_status_name(myr_row_status status)
 {
-    static const char *const names[] = {"ok",        "no_model",    "bad_key",  "broken_model",
-                                        "bad_input", "unavailable", "no_output"};
+    static const char *const names[] = {"ok",        "no_model",    "bad_key",   "broken_model",
+                                        "bad_input", "unavailable", "no_output", "rejected"};
     _Static_assert(MYR_COUNT_OF(names) == MYR_ROW_STATUS_COUNT, "a name per status");
     MYR_ASSERT((unsigned)status < MYR_ROW_STATUS_COUNT); /* statuses are only ever made here */
     return names[status];
@@ -79,13 +79,6 @@ myr_rc myr_score_model_name(const myr_scorer *scorer, uint32_t model_idx, myr_bu
     out->failed = false;
     if (out->data != NULL) out->data[start] = '\0';
     return rc;
-}
-
-/* Without partition columns the one model is global: there are no segments. */
-static myr_level score_level(const myr_scorer *scorer, uint32_t key_columns)
-{
-    if (key_columns == 0) return MYR_LEVEL_GLOBAL;
-    return key_columns == scorer->info->keys.column_count ? MYR_LEVEL_SEGMENT : MYR_LEVEL_PARENT;
 }
 
 /* ---- what a call is asked ---- */
@@ -338,7 +331,7 @@ static void score_group_run(const score_call *call, const score_group *group)
     const myr_model *model = NULL;
     myr_rc rc = myr_pack_get_entry(pack, group->code, &entry, NULL);
     if (rc == MYR_OK) {
-        level = score_level(call->scorer, entry.key_columns);
+        level = myr_score_level_of(call->scorer, entry.key_columns);
         rc = myr_pack_model(pack, group->code, &model, NULL);
     }
     if (rc == MYR_OK && myr_model_is_external(model)) {

@@ -13,9 +13,10 @@ typedef enum myr_level {
     MYR_LEVEL_SEGMENT,
     MYR_LEVEL_PARENT,
     MYR_LEVEL_GLOBAL,
+    MYR_LEVEL_STORED, /* a prediction that was made before: given by the server, never by a scorer */
     MYR_LEVEL_COUNT
 } myr_level;
-const char *myr_level_name(myr_level level); /* "none", "segment", "parent", "global" */
+const char *myr_level_name(myr_level level); /* "none", "segment", "parent", "global", "stored" */
 
 typedef enum myr_row_status {
     MYR_ROW_OK,
@@ -25,9 +26,10 @@ typedef enum myr_row_status {
     MYR_ROW_BAD_INPUT,    /* a feature's cell is nothing that its model takes */
     MYR_ROW_UNAVAILABLE,  /* its model is not ours, and what runs it is not here or failed: myr_score_trouble */
     MYR_ROW_NO_OUTPUT,    /* its model can't give the output that is asked for, or not as wide as the call's */
+    MYR_ROW_REJECTED,     /* a rule for inputs or predictions says no: given by the server, never by a scorer */
     MYR_ROW_STATUS_COUNT
 } myr_row_status;
-/* "ok", "no_model", "bad_key", "broken_model", "bad_input", "unavailable", "no_output" */
+/* "ok", "no_model", "bad_key", "broken_model", "bad_input", "unavailable", "no_output", "rejected" */
 const char *myr_row_status_name(myr_row_status status);
 
 /* Rows to score. Everything is borrowed until myr_score returns. */
@@ -39,6 +41,8 @@ typedef struct myr_score_rows {
      * names there, the number that it reads as, else the row is bad_input. */
     const myr_col *features;
     uint32_t fixed_model; /* a model index for all rows, or MYR_PACK_NONE: choose by key */
+    uint32_t levels;      /* by key: bits 1 << myr_level that may answer; 0 = all */
+    uint32_t skip_models; /* by key: so many models that the chain finds are passed over: the next level's answer */
     /* Doubles from a row to the next in every DOUBLE column of features, of either sign; 0 = 1. Columns that lie side
      * by side in rows of a matrix are predicted where they lie, without a copy. Keys, texts and `valid` are not
      * strided. */

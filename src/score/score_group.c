@@ -122,7 +122,7 @@ static void score_group_assign(myr_score_scratch *scratch, const myr_scorer *sco
         if (!is_same) {
             uint32_t code = rows->fixed_model;
             if (code == MYR_PACK_NONE) {
-                code = myr_score_resolve_row(scorer, rows->keys, row_idx);
+                code = myr_score_resolve_row(scorer, rows, row_idx);
             }
             group = score_group_of(scratch, code);
         }

@@ -59,8 +59,15 @@ static inline double score_plain(double value)
     return isnan(value) ? (double)NAN : value;
 }
 
+/* The level of a model; without partition columns the one model is global: there are no segments. */
+static inline myr_level myr_score_level_of(const myr_scorer *scorer, uint32_t key_columns)
+{
+    if (key_columns == 0) return MYR_LEVEL_GLOBAL;
+    return key_columns == scorer->info->keys.column_count ? MYR_LEVEL_SEGMENT : MYR_LEVEL_PARENT;
+}
+
 /* score_resolve.c: the model of one row, or a code. */
-uint32_t myr_score_resolve_row(const myr_scorer *scorer, const myr_col *keys, int64_t row_idx);
+uint32_t myr_score_resolve_row(const myr_scorer *scorer, const myr_score_rows *rows, int64_t row_idx);
 /* Do two rows have the same cells in all key columns? Then they have the same model. */
 bool myr_score_keys_are_same(const myr_col *keys, uint32_t column_count, int64_t row_idx, int64_t other_idx);
 

@@ -20,24 +20,26 @@ static bool score_key_values(const myr_key_schema *schema, const myr_col *keys, 
     return true;
 }
 
-uint32_t myr_score_resolve_row(const myr_scorer *scorer, const myr_col *keys, int64_t row_idx)
+uint32_t myr_score_resolve_row(const myr_scorer *scorer, const myr_score_rows *rows, int64_t row_idx)
 {
     if (scorer->single != NULL) return 0;
+    uint32_t levels = rows->levels != 0 ? rows->levels : UINT32_MAX, skip = rows->skip_models;
     const myr_key_schema *schema = &scorer->info->keys;
     myr_key_value values[MYR_PARTITION_COLUMNS_MAX];
     char scratch[MYR_PARTITION_COLUMNS_MAX][MYR_KEY_SCRATCH_BYTES];
     uint32_t present = 0;
-    if (!score_key_values(schema, keys, row_idx, values, scratch, &present)) return SCORE_CODE_BAD_KEY;
+    if (!score_key_values(schema, rows->keys, row_idx, values, scratch, &present)) return SCORE_CODE_BAD_KEY;
     for (uint32_t i = 0; i < scorer->chain_count; i++) {
         uint32_t mask = scorer->chain[i];
         if ((mask & ~present) != 0) continue; /* a null: only the levels that do not look at it */
+        if ((levels & 1u << myr_score_level_of(scorer, (uint32_t)__builtin_popcount(mask))) == 0) continue;
         unsigned char key[MYR_KEY_BYTES_MAX];
         size_t key_bytes = myr_key_encode(schema, mask, values, key);
         if (key_bytes == 0) return SCORE_CODE_BAD_KEY;
         uint32_t model_idx = MYR_PACK_NONE;
         myr_rc rc = myr_pack_find(scorer->pack, key, key_bytes, myr_key_hash(key, key_bytes), &model_idx, NULL);
         if (rc != MYR_OK) return SCORE_CODE_DAMAGED;
-        if (model_idx != MYR_PACK_NONE) return model_idx;
+        if (model_idx != MYR_PACK_NONE && skip-- == 0) return model_idx;
     }
     return SCORE_CODE_NO_MODEL;
 }

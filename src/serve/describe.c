@@ -41,6 +41,16 @@ static myr_rc target_check_version(const serve_fleet *fleet, myr_str name, const
     return number == fleet->fleet->release ? MYR_OK : target_fail(name, version, err);
 }
 
+/* Whether a model lies in the groups of the service file. */
+static myr_rc target_is_served(const serve_fleet *fleet, uint32_t model_idx, bool *out, myr_err *err)
+{
+    myr_pack_entry entry;
+    if (fleet->bound == NULL) return MYR_OK;
+    MYR_TRY(myr_pack_get_entry(fleet->fleet->pack, model_idx, &entry, err));
+    *out = myr_serve_key_is_served(fleet->bound, entry.key, entry.key_bytes);
+    return MYR_OK;
+}
+
 /* The one name of a model, however it was asked for. Written where the answer goes, which stays warm, then copied. */
 static myr_rc target_name(serve_thread *thread, myr_arena *arena, const serve_fleet *fleet, uint32_t model_idx,
                           myr_str *out, myr_err *err)
@@ -73,6 +83,9 @@ myr_rc myr_serve_target_find(serve_thread *thread, myr_arena *arena, myr_str nam
             if (err != NULL) *err = why;
             return rc;
         }
+        bool is_served = true;
+        MYR_TRY(target_is_served(fleet, model_idx, &is_served, err));
+        if (!is_served) return target_fail(name, NULL, err);
         MYR_TRY(target_name(thread, arena, fleet, model_idx, &name, err));
     }
     *out = (serve_target){fleet, model_idx, name};

@@ -649,6 +649,20 @@ static myr_rc decode_fields(yyjson_val *body, yyjson_val *fields[4], myr_err *er
     return MYR_OK;
 }
 
+/* V2's timeout, in microseconds; 0 and absent: none. */
+static myr_rc decode_timeout(yyjson_val *parameters, serve_work *work, myr_err *err)
+{
+    yyjson_val *timeout = yyjson_obj_get(parameters, "timeout");
+    if (timeout == NULL) return MYR_OK;
+    if (!yyjson_is_uint(timeout)) {
+        MYR_FAIL(err, BAD_INPUT, "parameter 'timeout' is %s, not a whole number of microseconds",
+                 myr_serve_json_kind(timeout));
+    }
+    uint64_t limit_us = yyjson_get_uint(timeout);
+    if (limit_us > 0) myr_serve_work_limit(work, limit_us < INT64_MAX / 1000 ? (int64_t)limit_us * 1000 : INT64_MAX);
+    return MYR_OK;
+}
+
 myr_rc myr_serve_infer_decode(serve_call *call, serve_work *work, infer_form *out, myr_err *err)
 {
     infer_build build;
@@ -664,6 +678,7 @@ myr_rc myr_serve_infer_decode(serve_call *call, serve_work *work, infer_form *ou
     }
     MYR_TRY(decode_fields(call->body, fields, err));
     MYR_TRY(decode_flag(fields[1], "binary_data_output", &out->is_binary_default, err));
+    MYR_TRY(decode_timeout(fields[1], work, err));
     MYR_TRY(decode_outputs(fields[3], work, out, err));
     if (fields[0] != NULL) work->id = myr_str_make(yyjson_get_str(fields[0]), yyjson_get_len(fields[0]));
     return build_inputs(&build, fields[2], err);

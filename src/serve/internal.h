@@ -20,8 +20,10 @@
 #define SERVE_CODES_MAX  17 /* different status codes that a route is counted by */
 #define SERVE_JSON       "application/json"
 /* How many bytes of the body are JSON; binary tensors follow. 0 in a request: there is no JSON. */
-#define SERVE_JSON_LENGTH "Inference-Header-Content-Length"
-#define SERVE_BINARY      "application/octet-stream"
+#define SERVE_JSON_LENGTH  "Inference-Header-Content-Length"
+#define SERVE_BINARY       "application/octet-stream"
+#define SERVE_DEADLINE     "X-Deadline-Ms"   /* how long the client waits */
+#define SERVE_TIMING_ASKED "X-Server-Timing" /* any value: the answer says how long each stage took */
 
 typedef struct serve_route serve_route;
 typedef struct serve_call serve_call;
@@ -42,8 +44,11 @@ struct serve_fleet {
     myr_map *inputs;    /* input name -> SERVE_KEY | SERVE_FEATURE bits */
     const char **known; /* every input name, NULL-terminated: for "nearest"; borrowed from the fleet */
     uint32_t level_models[MYR_PARTITION_COLUMNS_MAX + 1];              /* models by number of key columns */
-    _Atomic(myr_metric *) rows[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT]; /* made on first use */
+    serve_bound *bound;                                                /* its plan; NULL: none */
+    _Atomic(myr_metric *) rows[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT]; /* made on first use … */
+    _Atomic(myr_metric *) stages[SERVE_STAGE_COUNT];                   /* … this too */
     serve_infer_stats stats;
+    _Atomic int64_t row_ns; /* how long a row takes, about; only with a plan */
 };
 
 /* The value of an input name: (partition column + 1) << 32 | (feature + 1); 0 in a half = it is not one. */
@@ -161,6 +166,7 @@ struct myr_server {
     serve_auth auth;
     bool has_admin;             /* serve.admin-listen is set: admin routes answer there alone */
     serve_listener main, admin; /* http is NULL while it does not listen */
+    serve_service *service;     /* the service file; NULL: none. Immutable */
     serve_reloader *reloader;
     _Atomic(serve_snapshot *) current;
     serve_thread *threads; /* fixed before the reloader's thread starts */
@@ -196,6 +202,8 @@ struct serve_call {
     myr_buf *out;                     /* the answer: JSON unless the route says otherwise */
     bool may_block;                   /* on a compute thread: models that are not ours may be run */
     bool wants_compute;               /* set by a route: ask again where it may block; there is no answer yet */
+    int64_t whole_ns;                 /* monotonic: when the request was all there */
+    serve_work *work;                 /* of a request that scores; NULL until it has one */
 };
 
 /* The scope that a route asks for, and what it is about. The names are those of its parameters. */
@@ -288,6 +296,8 @@ void myr_serve_count_request(myr_server *server, const serve_route *route, int s
 /* Rows by level and status. */
 typedef int64_t serve_row_counts[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT];
 void myr_serve_count_rows(myr_server *server, serve_fleet *fleet, serve_row_counts counts);
+/* How long each stage of a request took. */
+void myr_serve_count_stages(const serve_work *work);
 
 /* describe.c: every input with its datatype: the partition columns (unless the model is chosen), then the features. */
 void myr_serve_each_input(const serve_target *target, void (*put)(void *ctx, const char *name, const char *datatype),

@@ -99,6 +99,29 @@ void myr_serve_count_rows(myr_server *server, serve_fleet *fleet, serve_row_coun
     }
 }
 
+static myr_metric *metrics_stage(const serve_work *work, size_t stage)
+{
+    char labels[METRICS_LABELS_BYTES];
+    snprintf(labels, sizeof labels, "fleet=\"%s\",stage=\"%s\"", work->target.fleet->fleet->name,
+             myr_serve_stage_name((serve_stage)stage));
+    return myr_metrics_series(work->server->metrics, MYR_METRIC_HISTOGRAM, "myriad_stage_duration_seconds",
+                              "Stages of requests that were answered.", labels);
+}
+
+void myr_serve_count_stages(const serve_work *work)
+{
+    for (size_t stage = 0; stage < SERVE_STAGE_COUNT; stage++) {
+        if (work->stage_ns[stage] == 0) continue; /* it was not there */
+        _Atomic(myr_metric *) *slot = &work->target.fleet->stages[stage];
+        myr_metric *metric = atomic_load_explicit(slot, memory_order_acquire);
+        if (metric == NULL) {
+            metric = metrics_stage(work, stage);
+            atomic_store_explicit(slot, metric, memory_order_release);
+        }
+        myr_metric_observe_ns(metric, work->stage_ns[stage]);
+    }
+}
+
 myr_rc myr_serve_get_metrics(serve_call *call, myr_err *err)
 {
     (void)err;

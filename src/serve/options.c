@@ -1,5 +1,6 @@
 /* The option rows `serve.*`: one row gives the key in myriad.yaml, the environment variable, the flag and the help. */
 #include "serve/serve.h"
+#include "serve/service.h"
 
 static const myr_opt_row serve_rows[] = {
     {"serve.listen", "127.0.0.1:8080", MYR_OPT_ADDR, 0, 0, sizeof((myr_serve_opts *)0)->listen,
@@ -29,6 +30,12 @@ static const myr_opt_row serve_rows[] = {
      "How often the registry is looked at for new releases."},
     {"serve.inline-rows-max", "256", MYR_OPT_INT, 0, 0, 65536, offsetof(myr_serve_opts, inline_rows_max),
      "Requests with more rows are scored on a compute thread."},
+    {"serve.deadline", "100ms", MYR_OPT_DURATION, 0, 0, SERVE_DEADLINE_MS_MAX, offsetof(myr_serve_opts, deadline_ms),
+     "Time for a request, unless it says so itself (X-Deadline-Ms) or the service file does; later is 504. 0: none."},
+    {"serve.bulk-deadline", "10s", MYR_OPT_DURATION, 0, 0, SERVE_DEADLINE_MS_MAX,
+     offsetof(myr_serve_opts, bulk_deadline_ms), "The same for requests with more rows than serve.inline-rows-max."},
+    {"serve.service", "", MYR_OPT_TEXT, 0, 0, sizeof((myr_serve_opts *)0)->service, offsetof(myr_serve_opts, service),
+     "The service file (YAML): which fleets and groups are served, and the stages of their requests."},
     {"serve.access-log", "false", MYR_OPT_BOOL, 0, 0, 0, offsetof(myr_serve_opts, access_log),
      "One log line per request."},
     {"serve.model-control", "false", MYR_OPT_BOOL, 0, 0, 0, offsetof(myr_serve_opts, model_control),

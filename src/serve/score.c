@@ -63,6 +63,22 @@ static myr_rc score_decode(serve_call *call, serve_work *work, myr_err *err)
     return myr_fleet_decode_rows(work->target.fleet->fleet, objects, count, call->arena, &work->rows, err);
 }
 
+/* Its message and fields, into the object that was just closed. */
+static void score_put_note(myr_buf *out, const serve_row_note *note)
+{
+    if (out->failed || (note->message.data == NULL && note->fields.data == NULL)) return;
+    out->size--;
+    if (note->message.data != NULL) {
+        myr_buf_puts(out, ",\"message\":");
+        myr_buf_json_string(out, note->message);
+    }
+    if (note->fields.data != NULL) {
+        myr_buf_putc(out, ',');
+        myr_buf_append(out, note->fields.data, note->fields.size);
+    }
+    myr_buf_putc(out, '}');
+}
+
 static myr_rc score_encode(serve_call *call, const serve_work *work, myr_err *err)
 {
     myr_buf *out = call->out;
@@ -70,6 +86,7 @@ static myr_rc score_encode(serve_call *call, const serve_work *work, myr_err *er
     for (size_t i = 0; i < (size_t)work->rows.row_count; i++) {
         if (i > 0) myr_buf_putc(out, ',');
         MYR_TRY(myr_fleet_put_answer(work->target.fleet->fleet, &work->answers[0], i, call->arena, out, err));
+        if (work->notes != NULL) score_put_note(out, &work->notes[i]);
     }
     myr_buf_puts(out, "]}");
     return MYR_OK;

@@ -15,6 +15,7 @@ typedef struct serve_note {
     const serve_route *route;
     serve_principal who;
     myr_str params[SERVE_PARAMS_MAX];
+    int64_t whole_ns; /* as in serve_call */
     bool is_read;     /* and so the rest is there */
     yyjson_val *body; /* these as in serve_call */
     myr_str binary;
@@ -56,16 +57,54 @@ static myr_rc server_reply(serve_call *call, myr_err *err)
     return MYR_OK;
 }
 
+/* How long the client gives it; 0: it does not say. */
+static myr_rc server_read_limit(myr_req *req, int64_t *out_ns, myr_err *err)
+{
+    const char *text = myr_req_header(req, SERVE_DEADLINE);
+    uint64_t limit_ms = 0;
+    if (text == NULL) return MYR_OK;
+    if (!myr_parse_uint64(myr_str_of(text), &limit_ms) || limit_ms == 0) {
+        MYR_FAIL(err, BAD_INPUT, "the header " SERVE_DEADLINE " is '%.40s', not a number of milliseconds from 1", text);
+    }
+    *out_ns = (int64_t)(limit_ms < SERVE_DEADLINE_MS_MAX ? limit_ms : SERVE_DEADLINE_MS_MAX) * 1000000;
+    return MYR_OK;
+}
+
 myr_rc myr_serve_call_work(serve_call *call, serve_work **out, myr_err *err)
 {
-    return myr_serve_work_new(call->server, call->thread, call->arena, call->who, myr_req_start_ns(call->req),
-                              call->may_block, out, err);
+    int64_t limit_ns = 0;
+    MYR_TRY(server_read_limit(call->req, &limit_ns, err));
+    MYR_TRY(myr_serve_work_new(call->server, call->thread, call->arena, call->who, myr_req_start_ns(call->req),
+                               call->may_block, &call->work, err));
+    call->work->whole_ns = call->whole_ns;
+    if (limit_ns > 0) myr_serve_work_limit(call->work, limit_ns);
+    *out = call->work;
+    return MYR_OK;
+}
+
+/* "infer;dur=0.012": milliseconds of each stage, for those who asked. */
+static myr_rc server_add_timing(serve_call *call, myr_err *err)
+{
+    const serve_service *service = call->server->service;
+    if (call->work == NULL) return MYR_OK;
+    bool is_asked = service != NULL && service->server_timing;
+    if (!is_asked && myr_req_header(call->req, SERVE_TIMING_ASKED) == NULL) return MYR_OK;
+    const char *text = "";
+    for (size_t i = 0; i < SERVE_STAGE_COUNT && text != NULL; i++) {
+        if (call->work->stage_ns[i] == 0) continue;
+        text = myr_arena_printf(call->arena, "%s%s%s;dur=%.3f", text, text[0] != '\0' ? ", " : "",
+                                myr_serve_stage_name((serve_stage)i), (double)call->work->stage_ns[i] / 1e6);
+    }
+    if (text == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
+    myr_req_add_header(call->req, "Server-Timing", text);
+    return MYR_OK;
 }
 
 static myr_rc server_run(serve_call *call, myr_err *err)
 {
     MYR_TRY(call->route->run(call, err));
     if (call->wants_compute) return MYR_OK; /* its second pass answers */
+    MYR_TRY(server_add_timing(call, err));
     return server_reply(call, err);
 }
 
@@ -131,6 +170,7 @@ static void server_answer(myr_server *server, myr_req *req, serve_note *note)
                        .route = note->route,
                        .who = &note->who,
                        .may_block = !myr_req_is_on_loop(req),
+                       .whole_ns = note->whole_ns,
                        .out = &thread->out};
     memcpy(call.params, note->params, sizeof call.params);
     myr_buf_clear(call.out);
@@ -154,12 +194,17 @@ static void server_answer(myr_server *server, myr_req *req, serve_note *note)
     if (call.out->failed || call.out->room > SERVE_OUT_BYTES_KEPT) myr_buf_fini(call.out);
 }
 
-/* The second pass, on a compute thread. The note is this file's and in the request's arena: the face hands it back as
- * const for the readers of logs. */
+/* This file's and in the request's arena: the face hands it back as const for the readers of logs. */
+static serve_note *server_note(const myr_req *req)
+{
+    return (serve_note *)(uintptr_t)myr_req_note(req);
+}
+
+/* The second pass, on a compute thread. */
 static void server_again(void *ctx, myr_req *req)
 {
     const serve_listener *listener = ctx;
-    server_answer(listener->server, req, (serve_note *)(uintptr_t)myr_req_note(req));
+    server_answer(listener->server, req, server_note(req));
 }
 
 static bool server_is_admin_route(const myr_server *server, const serve_route *route)
@@ -241,8 +286,10 @@ static void server_screen(void *ctx, myr_req *req)
     myr_req_reply_error(req, &err);
 }
 
+/* The request is all there: its time runs. */
 static void server_handle(void *ctx, myr_req *req)
 {
+    server_note(req)->whole_ns = myr_clock_mono_ns();
     server_again(ctx, req);
 }
 
@@ -361,6 +408,7 @@ static void server_free(myr_server *server)
     myr_serve_reloader_stop(server);
     server_free_threads(server);
     myr_serve_metrics_stop(server);
+    myr_service_free(server->service);
     myr_free(server);
 }
 
@@ -374,6 +422,7 @@ myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, 
     server->admin = (serve_listener){.server = server, .is_admin = true};
     myr_rc rc = server_read_choices(server, err);
     if (rc == MYR_OK) rc = myr_serve_metrics_start(server, err);
+    if (rc == MYR_OK && opts->service[0] != '\0') rc = myr_service_load(opts->service, &server->service, err);
     if (rc == MYR_OK)
         rc = myr_serve_reloader_open(server, workspace_root, err); /* the first request finds all fleets */
     if (rc == MYR_OK && server->has_admin) rc = server_listen(server, &server->admin, opts->admin_listen, err);

@@ -51,6 +51,7 @@ struct serve_reloader {
 static void fleet_free(serve_fleet *served)
 {
     if (served == NULL) return;
+    myr_serve_plan_unbind(served->bound);
     myr_fleet_close(served->fleet);
     myr_map_free(served->inputs);
     myr_free(served->known);
@@ -85,11 +86,19 @@ static myr_rc fleet_name_inputs(serve_fleet *served, myr_err *err)
     return MYR_OK;
 }
 
-static myr_rc fleet_open(serve_reloader *reloader, const char *name, int64_t release, serve_fleet **out, myr_err *err)
+/* *out_plan_is_bad: the service file does not fit the fleet. */
+static myr_rc fleet_open(serve_reloader *reloader, const char *name, int64_t release, serve_fleet **out,
+                         bool *out_plan_is_bad, myr_err *err)
 {
     serve_fleet *served = myr_calloc(1, sizeof *served);
     if (served == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for fleet %s", name);
+    const serve_service *service = reloader->server->service;
+    const serve_plan *plan = myr_service_plan(service, name);
     myr_rc rc = myr_fleet_open(reloader->workspace, name, release, &served->fleet, err);
+    if (rc == MYR_OK && plan != NULL) {
+        rc = myr_serve_plan_bind(service, plan, served->fleet, &served->bound, err);
+        *out_plan_is_bad = rc == MYR_BAD_INPUT;
+    }
     if (rc == MYR_OK) rc = fleet_name_inputs(served, err);
     if (rc == MYR_OK) rc = myr_pack_count_levels(served->fleet->pack, served->level_models, err);
     if (rc != MYR_OK) {
@@ -276,10 +285,12 @@ static bool reload_is_unloaded(serve_reloader *reloader, const char *name)
 static myr_rc reload_fleet(serve_reloader *reloader, const myr_fleet_row *row, const serve_snapshot *old,
                            serve_snapshot *next, myr_err *err)
 {
+    const serve_service *service = reloader->server->service;
     serve_fleet *before = old != NULL ? myr_serve_snapshot_find(old, myr_str_of(row->name)) : NULL;
     int64_t release = 0;
     myr_err failed = {0};
     if (reload_is_unloaded(reloader, row->name)) return MYR_OK;
+    if (service != NULL && service->has_fleets && myr_service_plan(service, row->name) == NULL) return MYR_OK;
     myr_rc rc = myr_registry_alias_get(reloader->workspace->registry, row->id, "champion", &release, &failed);
     if (rc == MYR_NOT_FOUND) return MYR_OK; /* nothing to serve yet */
     if (rc != MYR_OK) {
@@ -291,11 +302,16 @@ static myr_rc reload_fleet(serve_reloader *reloader, const myr_fleet_row *row, c
         return MYR_OK;
     }
     serve_fleet *served = NULL;
-    rc = fleet_open(reloader, row->name, release, &served, &failed);
+    bool plan_is_bad = false;
+    rc = fleet_open(reloader, row->name, release, &served, &plan_is_bad, &failed);
     if (rc == MYR_OK) {
         reload_note_open(row->name, release, old == NULL);
         snapshot_add(next, served);
         return MYR_OK;
+    }
+    if (plan_is_bad && old == NULL) { /* nobody is served yet: say it to whoever wrote the file */
+        if (err != NULL) *err = failed;
+        return rc;
     }
     reload_note_failure(reloader, row->name, release, before != NULL, &failed);
     if (before != NULL) snapshot_add(next, before);
@@ -456,6 +472,17 @@ void myr_serve_each_unloaded(myr_server *server, void (*use)(void *ctx, const ch
 
 /* ---- start and stop ---- */
 
+/* Fleets of the service file that have no champion yet are served when they get one. */
+static void reload_note_absent(const myr_server *server)
+{
+    const serve_snapshot *snapshot = atomic_load(&server->current);
+    for (uint32_t i = 0; server->service != NULL && i < server->service->plan_count; i++) {
+        const char *name = server->service->plans[i].fleet;
+        if (myr_serve_snapshot_find(snapshot, myr_str_of(name)) != NULL) continue;
+        myr_log(MYR_LOG_WARN, "serve", "fleet of the service file has no champion yet", "fleet", name, NULL);
+    }
+}
+
 myr_rc myr_serve_reloader_open(myr_server *server, const char *workspace_root, myr_err *err)
 {
     serve_reloader *reloader = myr_calloc(1, sizeof *reloader);
@@ -470,7 +497,9 @@ myr_rc myr_serve_reloader_open(myr_server *server, const char *workspace_root, m
     if (reloader->failures == NULL || reloader->unloaded == NULL)
         MYR_FAIL(err, NO_MEMORY, "out of memory for the server");
     MYR_TRY(myr_workspace_open(workspace_root, &reloader->workspace, err));
-    return reload_look(reloader, true, err);
+    MYR_TRY(reload_look(reloader, true, err));
+    reload_note_absent(server);
+    return MYR_OK;
 }
 
 myr_rc myr_serve_reloader_start(myr_server *server, myr_err *err)

@@ -4,11 +4,21 @@
  */
 #include "serve/internal.h"
 
+#include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#define WORK_KEY_TEXT_BYTES 160
 #define WORK_TROUBLE_LOG_NS 10000000000 /* a model that can't be run is told at most so often */
+#define WORK_GUESS_WEIGHT   8           /* of what was, against what is */
+#define WORK_NS_PER_MS      1000000
+
+const char *myr_serve_stage_name(serve_stage stage)
+{
+    static const char *const names[] = {"queue", "decode", "infer", "validate", "encode"};
+    _Static_assert(MYR_COUNT_OF(names) == SERVE_STAGE_COUNT, "a name per stage");
+    return names[stage];
+}
 
 myr_rc myr_serve_work_new(struct myr_server *server, serve_thread *thread, myr_arena *arena,
                           const struct serve_principal *who, int64_t start_ns, bool may_block, serve_work **out,
@@ -21,7 +31,7 @@ myr_rc myr_serve_work_new(struct myr_server *server, serve_thread *thread, myr_a
     work->arena = arena;
     work->who = who;
     work->may_block = may_block;
-    work->start_ns = work->mark_ns = start_ns;
+    work->start_ns = work->whole_ns = work->mark_ns = start_ns;
     myr_serve_work_mark(work, SERVE_QUEUE);
     *out = work;
     return MYR_OK;
@@ -39,6 +49,63 @@ void myr_serve_work_end(serve_work *work, bool is_ok)
     if (work->wants_compute) return; /* it comes again */
     myr_serve_work_mark(work, SERVE_ENCODE);
     myr_serve_count_infer(work, is_ok);
+    if (is_ok) myr_serve_count_stages(work);
+}
+
+/* ---- the deadline ---- */
+
+void myr_serve_work_limit(serve_work *work, int64_t limit_ns)
+{
+    int64_t most_ns = (int64_t)SERVE_DEADLINE_MS_MAX * WORK_NS_PER_MS;
+    if (limit_ns > most_ns) limit_ns = most_ns;
+    if (work->limit_ns == 0 || limit_ns < work->limit_ns) work->limit_ns = limit_ns;
+}
+
+/* The client's own, the fleet's, the server's; one for requests of many rows. */
+static void work_set_deadline(serve_work *work)
+{
+    const myr_serve_opts *opts = &work->server->opts;
+    int64_t limit_ms = work->rows.row_count > opts->inline_rows_max ? opts->bulk_deadline_ms : opts->deadline_ms;
+    if (work->bound != NULL && work->bound->plan->deadline_ms > 0) limit_ms = work->bound->plan->deadline_ms;
+    int64_t limit_ns = work->limit_ns > 0 ? work->limit_ns : limit_ms * WORK_NS_PER_MS;
+    work->deadline_ns = limit_ns > 0 ? work->whole_ns + limit_ns : INT64_MAX;
+}
+
+/* mark_ns is now: a stage has just ended. */
+static myr_rc work_check_time(const serve_work *work, const char *when, myr_err *err)
+{
+    if (work->mark_ns <= work->deadline_ns) return MYR_OK;
+    MYR_FAIL(err, TIMEOUT, "the deadline of %lld ms passed %s",
+             (long long)((work->deadline_ns - work->whole_ns) / WORK_NS_PER_MS), when);
+}
+
+/* ---- notes ---- */
+
+myr_rc myr_serve_work_note(serve_work *work, size_t row_idx, myr_err *err, const char *fmt, ...)
+{
+    char text[MYR_ERR_MESSAGE_BYTES];
+    size_t row_count = (size_t)work->rows.row_count;
+    if (work->notes == NULL) work->notes = myr_arena_calloc(work->arena, row_count, sizeof *work->notes);
+    if (work->notes == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for %zu messages", row_count);
+    if (work->notes[row_idx].message.data != NULL) return MYR_OK;
+    va_list args;
+    va_start(args, fmt);
+    int size = vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    MYR_ASSERT(size >= 0);
+    if ((size_t)size >= sizeof text) size = (int)sizeof text - 1;
+    const char *copy = myr_arena_strndup(work->arena, text, (size_t)size);
+    if (copy == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for a message");
+    work->notes[row_idx].message = myr_str_make(copy, (size_t)size);
+    return MYR_OK;
+}
+
+myr_rc myr_serve_work_mark_row(serve_work *work, size_t row_idx, uint8_t mark, myr_err *err)
+{
+    if (work->marks == NULL) work->marks = myr_arena_calloc(work->arena, (size_t)work->rows.row_count, 1);
+    if (work->marks == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for marks of rows");
+    work->marks[row_idx] |= mark;
+    return MYR_OK;
 }
 
 /* ---- errors ---- */
@@ -48,23 +115,22 @@ static myr_rc work_no_memory(const serve_work *work, myr_err *err)
     MYR_FAIL(err, NO_MEMORY, "out of memory for %lld predictions", (long long)work->rows.row_count);
 }
 
-/* "store=2,brand=1" of a row, as it was sent; for messages. */
-static void work_key_text(const serve_work *work, size_t row_idx, char out[WORK_KEY_TEXT_BYTES])
+void myr_serve_work_key_text(const serve_work *work, size_t row_idx, char out[SERVE_KEY_TEXT_BYTES])
 {
     const myr_pack_info *info = work->target.fleet->fleet->info;
     size_t used = 0;
     out[0] = '\0';
-    for (uint32_t i = 0; i < info->keys.column_count && used < WORK_KEY_TEXT_BYTES; i++) {
+    for (uint32_t i = 0; i < info->keys.column_count && used < SERVE_KEY_TEXT_BYTES; i++) {
         const myr_col *col = &work->rows.keys[i];
         int n;
         const char *comma = i > 0 ? "," : "";
         if (myr_col_is_null(col, (int64_t)row_idx)) {
-            n = snprintf(out + used, WORK_KEY_TEXT_BYTES - used, "%s%s=null", comma, col->name);
+            n = snprintf(out + used, SERVE_KEY_TEXT_BYTES - used, "%s%s=null", comma, col->name);
         } else if (col->type == MYR_COL_INT64) {
-            n = snprintf(out + used, WORK_KEY_TEXT_BYTES - used, "%s%s=%lld", comma, col->name,
+            n = snprintf(out + used, SERVE_KEY_TEXT_BYTES - used, "%s%s=%lld", comma, col->name,
                          (long long)col->data.i64[row_idx]);
         } else {
-            n = snprintf(out + used, WORK_KEY_TEXT_BYTES - used, "%s%s=" MYR_STR_FMT, comma, col->name,
+            n = snprintf(out + used, SERVE_KEY_TEXT_BYTES - used, "%s%s=" MYR_STR_FMT, comma, col->name,
                          MYR_STR_ARG(col->data.text[row_idx]));
         }
         MYR_ASSERT(n >= 0);
@@ -76,10 +142,14 @@ myr_rc myr_serve_work_row_error(const serve_work *work, size_t row_idx, myr_err 
 {
     uint8_t status = work->statuses[row_idx];
     const myr_fleet *fleet = work->target.fleet->fleet;
-    const myr_err *trouble = myr_score_trouble(work->thread->scratch);
+    const myr_err *trouble = &work->trouble;
     if (trouble->rc != MYR_OK && (status == MYR_ROW_UNAVAILABLE || status == MYR_ROW_BROKEN_MODEL)) {
         if (err != NULL) *err = *trouble;
         return myr_err_prefix(err, (myr_rc)trouble->rc, "row %zu: ", row_idx);
+    }
+    if (status == MYR_ROW_REJECTED) {
+        MYR_ASSERT(work->notes != NULL);
+        MYR_FAIL(err, BAD_INPUT, "row %zu: " MYR_STR_FMT, row_idx, MYR_STR_ARG(work->notes[row_idx].message));
     }
     if (status == MYR_ROW_BAD_INPUT) {
         MYR_FAIL(err, BAD_INPUT, "row %zu: a feature is nothing that its model takes: a text or a missing value",
@@ -88,14 +158,17 @@ myr_rc myr_serve_work_row_error(const serve_work *work, size_t row_idx, myr_err 
     if (status == MYR_ROW_NO_OUTPUT) {
         MYR_FAIL(err, UNSUPPORTED, "row %zu: its model does not give this output, or not as wide as others", row_idx);
     }
-    char key[WORK_KEY_TEXT_BYTES];
+    char key[SERVE_KEY_TEXT_BYTES];
     if (work->target.model_idx != MYR_PACK_NONE) { /* its model is chosen: only damage is left */
         MYR_FAIL(err, INTERNAL, "row %zu: model '" MYR_STR_FMT "' is damaged in the pack of release %lld", row_idx,
                  MYR_STR_ARG(work->target.name), (long long)fleet->release);
     }
-    work_key_text(work, row_idx, key);
+    myr_serve_work_key_text(work, row_idx, key);
     if (status == MYR_ROW_BAD_KEY) {
         MYR_FAIL(err, BAD_INPUT, "row %zu (%s): a key value is not of its column's type, or too long", row_idx, key);
+    }
+    if (status == MYR_ROW_NO_MODEL && work->notes != NULL && work->notes[row_idx].message.data != NULL) {
+        MYR_FAIL(err, NOT_FOUND, "row %zu (%s): " MYR_STR_FMT, row_idx, key, MYR_STR_ARG(work->notes[row_idx].message));
     }
     if (status == MYR_ROW_NO_MODEL) {
         MYR_FAIL(err, NOT_FOUND, "row %zu (%s): fleet '%s' has no model for this key, nor a parent or global one",
@@ -107,11 +180,12 @@ myr_rc myr_serve_work_row_error(const serve_work *work, size_t row_idx, myr_err 
 
 /* ---- infer ---- */
 
-/* Are there rows for a runner, which would block this thread? Its trouble is logged here. */
+/* After a call of the scorer: its trouble is kept, and logged; are there rows for a runner, which would block? */
 static bool work_needs_compute(serve_work *work)
 {
     const myr_err *trouble = myr_score_trouble(work->thread->scratch);
-    int64_t now_ns = myr_clock_mono_ns(), last_ns = atomic_load(&work->server->trouble_ns);
+    int64_t now_ns = work->mark_ns, last_ns = atomic_load(&work->server->trouble_ns);
+    if (trouble->rc != MYR_OK && work->trouble.rc == MYR_OK) work->trouble = *trouble;
     if (trouble->rc != MYR_OK && (last_ns == 0 || now_ns - last_ns > WORK_TROUBLE_LOG_NS)) {
         atomic_store(&work->server->trouble_ns, now_ns);
         myr_log_err(MYR_LOG_WARN, "serve", "models not run", trouble);
@@ -134,10 +208,10 @@ static myr_rc work_make_answers(serve_work *work, myr_output output, myr_answers
 {
     size_t row_count = (size_t)work->rows.row_count, width = 0;
     const myr_fleet *fleet = work->target.fleet->fleet;
-    work->rows.leaf_width = 0;
     if (output == MYR_OUTPUT_LEAF && work->any_leaves && work->rows.fixed_model == MYR_PACK_NONE) {
-        MYR_TRY(
-            myr_fleet_leaf_width(fleet, work->thread->scratch, &work->rows, work->arena, &work->rows.leaf_width, err));
+        if (work->rows.leaf_width == 0)
+            MYR_TRY(myr_fleet_leaf_width(fleet, work->thread->scratch, &work->rows, work->arena, &work->rows.leaf_width,
+                                         err));
         width = work->rows.leaf_width;
     } else {
         MYR_TRY(myr_scorer_check_output(fleet->scorer, work->rows.fixed_model, output, &width, err));
@@ -156,48 +230,142 @@ static myr_rc work_make_answers(serve_work *work, myr_output output, myr_answers
     return MYR_OK;
 }
 
-static myr_rc work_infer(serve_work *work, uint32_t output_idx, myr_err *err)
+static myr_rc work_infer_output(serve_work *work, uint32_t output_idx, uint8_t *statuses, myr_err *err)
 {
     myr_answers *answers = &work->answers[output_idx];
-    work->rows.no_runner = !work->may_block;
+    work->rows.no_runner = !work->may_block || work->spares_runner;
     MYR_TRY(work_make_answers(work, work->outputs[output_idx], answers, err));
     if (work->rows.row_count == 0) return MYR_OK;
-    myr_score_out out = {answers->values, work->model_idxs, work->levels, work->statuses};
+    myr_score_out out = {answers->values, work->model_idxs, work->levels, statuses};
     work->rows.output = work->outputs[output_idx];
     MYR_TRY(myr_score(work->target.fleet->fleet->scorer, work->thread->scratch, &work->rows, &out, err));
     work->wants_compute = work_needs_compute(work);
     return MYR_OK;
 }
 
+/* A row is ok if all its outputs are. */
+static void work_merge(uint8_t *statuses, const uint8_t *more, size_t row_count)
+{
+    for (size_t i = 0; i < row_count; i++) {
+        if (statuses[i] == MYR_ROW_OK) statuses[i] = more[i];
+    }
+}
+
+myr_rc myr_serve_work_infer(serve_work *work, myr_err *err)
+{
+    size_t row_count = (size_t)work->rows.row_count;
+    MYR_TRY(work_make_rows(work, err));
+    for (uint32_t i = 0; i < work->output_count && !work->wants_compute; i++) {
+        uint8_t *statuses = i == 0 ? work->statuses : myr_arena_calloc(work->arena, row_count + 1, 1);
+        if (statuses == NULL) return work_no_memory(work, err);
+        MYR_TRY(work_infer_output(work, i, statuses, err));
+        if (i > 0) work_merge(work->statuses, statuses, row_count);
+    }
+    return MYR_OK;
+}
+
+/* ---- all of them ---- */
+
+/* Rows that have no answer, whatever was predicted for them. */
+static void work_settle_row(serve_work *work, size_t row_idx)
+{
+    uint8_t mark = work->marks[row_idx];
+    if ((mark & (SERVE_ROW_OUTSIDE | SERVE_ROW_REJECTED)) == 0) return;
+    bool is_outside = (mark & SERVE_ROW_OUTSIDE) != 0;
+    work->statuses[row_idx] = is_outside ? MYR_ROW_NO_MODEL : MYR_ROW_REJECTED;
+    for (uint32_t i = 0; i < work->output_count; i++) {
+        for (uint32_t k = 0; k < work->answers[i].width; k++)
+            work->answers[i].values[k][row_idx] = (double)NAN;
+    }
+    if (!is_outside) return; /* whose prediction was refused is worth knowing */
+    work->model_idxs[row_idx] = MYR_PACK_NONE;
+    work->levels[row_idx] = MYR_LEVEL_NONE;
+}
+
 /* Count rows for the metrics; where a row has no status of its own, the first that was not answered is the error. */
-static myr_rc work_check(serve_work *work, bool count_them, myr_err *err)
+static myr_rc work_finish(serve_work *work, myr_err *err)
 {
     serve_row_counts counts = {0};
     size_t row_count = (size_t)work->rows.row_count, bad = row_count;
     for (size_t row = row_count; row-- > 0;) {
+        if (work->marks != NULL) work_settle_row(work, row);
         MYR_ASSERT(work->levels[row] < MYR_LEVEL_COUNT && work->statuses[row] < MYR_ROW_STATUS_COUNT);
         counts[work->levels[row]][work->statuses[row]]++;
         if (work->statuses[row] != MYR_ROW_OK) bad = row;
     }
-    if (count_them) myr_serve_count_rows(work->server, work->target.fleet, counts);
+    myr_serve_count_rows(work->server, work->target.fleet, counts);
     return bad < row_count && work->is_whole ? myr_serve_work_row_error(work, bad, err) : MYR_OK;
 }
 
-/* ---- all of them ---- */
+/* How long these rows take, as far as those before them tell. A guess that is not used is made smaller, so that one
+ * slow request does not stop all that follow. */
+static bool work_would_overrun(serve_work *work)
+{
+    _Atomic int64_t *row_ns = &work->target.fleet->row_ns;
+    int64_t guess_ns = atomic_load_explicit(row_ns, memory_order_relaxed);
+    bool is_late = guess_ns * work->rows.row_count > work->deadline_ns - work->mark_ns;
+    if (is_late) atomic_store_explicit(row_ns, guess_ns - guess_ns / WORK_GUESS_WEIGHT, memory_order_relaxed);
+    return is_late;
+}
+
+static void work_note_speed(const serve_work *work, int64_t took_ns)
+{
+    _Atomic int64_t *row_ns = &work->target.fleet->row_ns;
+    int64_t guess_ns = atomic_load_explicit(row_ns, memory_order_relaxed);
+    int64_t now_ns = took_ns / (work->rows.row_count > 0 ? work->rows.row_count : 1);
+    atomic_store_explicit(row_ns, guess_ns + (now_ns - guess_ns) / WORK_GUESS_WEIGHT, memory_order_relaxed);
+}
+
+/* Where a late model is not waited for, rows of one that can't be asked go to the next level. */
+static myr_rc work_fall_unavailable(serve_work *work, myr_err *err)
+{
+    for (size_t i = 0; i < (size_t)work->rows.row_count; i++) {
+        if (work->statuses[i] != MYR_ROW_UNAVAILABLE) continue;
+        MYR_TRY(myr_serve_work_note(work, i, err, "its model %s",
+                                    work->spares_runner ? "would have been too late" : "can't be run now"));
+        MYR_TRY(myr_serve_work_mark_row(work, i, SERVE_ROW_FALLS, err));
+    }
+    return MYR_OK;
+}
+
+/* With a plan. */
+static myr_rc work_check_before(serve_work *work, myr_err *err)
+{
+    work->rows.levels = work->bound->plan->levels;
+    MYR_TRY(myr_serve_check_groups(work, err));
+    MYR_TRY(myr_serve_check_inputs(work, err));
+    myr_serve_work_mark(work, SERVE_VALIDATE);
+    work->spares_runner = work->bound->plan->late_infer == SERVE_NEXT && work_would_overrun(work);
+    return MYR_OK;
+}
+
+static myr_rc work_check_after(serve_work *work, myr_err *err)
+{
+    bool may_fall = work->bound->plan->late_infer == SERVE_NEXT && work->rows.fixed_model == MYR_PACK_NONE;
+    if (!work->spares_runner) work_note_speed(work, work->stage_ns[SERVE_INFER]);
+    if (may_fall) MYR_TRY(work_fall_unavailable(work, err));
+    MYR_TRY(myr_serve_check_outputs(work, err));
+    myr_serve_work_mark(work, SERVE_VALIDATE);
+    MYR_TRY(myr_serve_fall_back(work, err));
+    myr_serve_work_mark(work, SERVE_INFER);
+    return MYR_OK;
+}
 
 myr_rc myr_serve_work_run(serve_work *work, myr_err *err)
 {
     MYR_ASSERT(work->rows.row_count >= 0 && work->rows.row_count <= SERVE_ROWS_MAX);
     myr_serve_work_mark(work, SERVE_DECODE);
+    work->bound = work->target.fleet->bound;
+    work_set_deadline(work);
+    MYR_TRY(work_check_time(work, "before its model could run", err));
     MYR_TRY(myr_serve_may_rows(work->who, work->target.fleet, &work->rows, work->arena, err));
     if (work->output_count == 0) work->outputs[work->output_count++] = MYR_OUTPUT_VALUE;
     if (work->rows.row_count == 0 && !work->is_whole) return MYR_OK;
-    MYR_TRY(work_make_rows(work, err));
-    for (uint32_t i = 0; i < work->output_count; i++) {
-        MYR_TRY(work_infer(work, i, err));
-        if (work->wants_compute) return MYR_OK;
-        MYR_TRY(work_check(work, i == 0, err));
-    }
+    if (work->bound != NULL) MYR_TRY(work_check_before(work, err));
+    MYR_TRY(myr_serve_work_infer(work, err));
     myr_serve_work_mark(work, SERVE_INFER);
-    return MYR_OK;
+    if (work->wants_compute) return MYR_OK;
+    if (work->bound != NULL) MYR_TRY(work_check_after(work, err));
+    MYR_TRY(work_check_time(work, "while its model ran", err));
+    return work_finish(work, err);
 }

@@ -14,7 +14,7 @@
 #ifndef MYR_SERVE_WORK_H
 #define MYR_SERVE_WORK_H
 
-#include "fleet/fleet.h"
+#include "serve/plan.h"
 
 #define SERVE_ROWS_MAX 65536 /* of one request */
 
@@ -29,12 +29,21 @@ typedef struct serve_target {
 } serve_target;
 
 typedef enum serve_stage {
-    SERVE_QUEUE, /* from the request being there to its decoding */
+    SERVE_QUEUE, /* from complete headers to decoding */
     SERVE_DECODE,
-    SERVE_INFER, /* resolve and predict */
+    SERVE_INFER,    /* resolve and predict; again for rows that fall back */
+    SERVE_VALIDATE, /* inputs before, predictions after */
     SERVE_ENCODE,
     SERVE_STAGE_COUNT
 } serve_stage;
+const char *myr_serve_stage_name(serve_stage stage); /* "queue", "decode", … */
+
+/* What validation has found of a row; without any of these it goes its usual way. */
+enum {
+    SERVE_ROW_OUTSIDE = 1,  /* its key is not in the groups that are served */
+    SERVE_ROW_REJECTED = 2, /* a rule refuses it */
+    SERVE_ROW_FALLS = 4     /* the next level is to answer it */
+};
 
 /* What a stage says of one row besides its status. */
 typedef struct serve_row_note {
@@ -49,7 +58,9 @@ typedef struct serve_work {
     myr_arena *arena;
     const struct serve_principal *who; /* auth.c */
     bool may_block;                    /* on a compute thread */
-    int64_t start_ns;                  /* monotonic: when the request was there */
+    int64_t start_ns;                  /* monotonic: when its headers were there … */
+    int64_t whole_ns;                  /* … and all of it: its deadline runs from here */
+    int64_t limit_ns; /* how long it may take, if the client says so; else 0: see myr_serve_work_limit */
 
     /* decoded */
     serve_target target;
@@ -60,6 +71,14 @@ typedef struct serve_work {
     bool is_whole;                        /* the protocol has no status per row: one bad row is the request's error */
     bool any_leaves; /* LEAF by key is as wide as the widest model of these rows, NaN behind narrower ones; otherwise
                         UNSUPPORTED, since V2 has one shape */
+
+    /* the stages' */
+    const serve_bound *bound; /* what the service file says of the fleet; NULL: nothing */
+    int64_t deadline_ns;      /* monotonic; INT64_MAX: none */
+    uint8_t *marks;           /* SERVE_ROW_…, row_count; NULL: no row has one */
+    bool spares_runner;       /* models that are not ours would be late: not asked */
+    bool owns_features;       /* rows.features and their doubles are this work's, to write into */
+    myr_err trouble;          /* why the first rows are unavailable or broken_model */
 
     /* answered: row_count each, NULL without rows */
     bool wants_compute; /* nothing was answered: run again, from decoding on, where may_block is true */
@@ -78,17 +97,38 @@ typedef struct serve_work {
 myr_rc myr_serve_work_new(struct myr_server *server, serve_thread *thread, myr_arena *arena,
                           const struct serve_principal *who, int64_t start_ns, bool may_block, serve_work **out,
                           myr_err *err);
-/* A stage has ended now. Encoding ends with the last call. */
+/* The client's own limit, from whole_ns; the smallest counts, more than an hour is an hour. In place of the default. */
+void myr_serve_work_limit(serve_work *work, int64_t limit_ns);
+/* A stage has ended now. Encoding ends with myr_serve_work_end. */
 void myr_serve_work_mark(serve_work *work, serve_stage stage);
 /*
  * Run the stages over decoded rows. A row that can't be answered is a status, unless is_whole: then the first such row
- * is the error, which names it. Rows are counted in the metrics. Errors besides: NO_MEMORY, UNSUPPORTED (an output).
+ * is the error, which names it. Rows are counted in the metrics. Errors besides: TIMEOUT (the deadline), NO_MEMORY,
+ * UNSUPPORTED (an output).
  */
 myr_rc myr_serve_work_run(serve_work *work, myr_err *err);
-/* The request was answered, or failed with these words not yet sent: V2's statistics of its fleet. */
+/* The request was encoded, or failed: V2's statistics of its fleet, a histogram per stage. */
 void myr_serve_work_end(serve_work *work, bool is_ok);
 /* The error that a row's status means where there is no status per row: NOT_FOUND, BAD_INPUT, … with row and key. */
 myr_rc myr_serve_work_row_error(const serve_work *work, size_t row_idx, myr_err *err);
+
+/* work.c, for the stages: "store=2,brand=1" of a row, as it was sent. */
+#define SERVE_KEY_TEXT_BYTES 160
+void myr_serve_work_key_text(const serve_work *work, size_t row_idx, char out[SERVE_KEY_TEXT_BYTES]);
+/* A message for a row, unless it has one. NO_MEMORY. */
+myr_rc myr_serve_work_note(serve_work *work, size_t row_idx, myr_err *err, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* Mark a row. NO_MEMORY. */
+myr_rc myr_serve_work_mark_row(serve_work *work, size_t row_idx, uint8_t mark, myr_err *err);
+/* Predict rows as they are: answers, statuses, trouble. */
+myr_rc myr_serve_work_infer(serve_work *work, myr_err *err);
+
+/* validate.c. Mark, clamp or leave each row; only with a plan. */
+myr_rc myr_serve_check_groups(serve_work *work, myr_err *err);
+myr_rc myr_serve_check_inputs(serve_work *work, myr_err *err);
+myr_rc myr_serve_check_outputs(serve_work *work, myr_err *err);
+/* fallback.c: rows that fall get the answer of the next level that has one and passes; else they are rejected. */
+myr_rc myr_serve_fall_back(serve_work *work, myr_err *err);
 
 /* A fleet of the snapshot that the thread holds, by its name alone; NOT_FOUND in Triton's words. */
 myr_rc myr_serve_fleet_find(const serve_thread *thread, myr_str name, serve_fleet **out, myr_err *err);

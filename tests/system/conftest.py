@@ -10,6 +10,8 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# A sanitized server on a busy machine may be slow, and that is not what most tests are about.
+PATIENT = {"MYRIAD_SERVE_DEADLINE": "60s", "MYRIAD_SERVE_BULK_DEADLINE": "5m"}
 BUILD = ROOT / os.environ.get("MYR_BUILD_DIR", "build-dev")
 
 
@@ -42,7 +44,8 @@ class Program:
     def serving(self, *args, env=None):
         """A server on a free port: gives its base URL; SIGTERM at the end must give exit code 0."""
         server = subprocess.Popen([self.path, "serve", "--listen", "127.0.0.1:0", *map(str, args)], cwd=self.cwd, text=True,
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **(env or {})})
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  env={**PATIENT, **os.environ, **(env or {})})
         line = server.stdout.readline()
         match = re.search(r"http://[^ ,\"]+", line)
         if not match:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import requests
 
-from conftest import linear
+from conftest import PATIENT, linear
 
 MODELS = {"": 1000.0, "brand=1": 100.0, "store=2,brand=1": 10.0, "store=2,brand=9007199254740993": 20.0}
 
@@ -46,7 +46,7 @@ def oj(workspace):
 def server(program, *args):
     """Like Program.serving, and gives the process too."""
     process = subprocess.Popen([program.path, "serve", "--listen", "127.0.0.1:0", *args], cwd=program.cwd, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ})
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**PATIENT, **os.environ})
     try:
         url = re.search(r"http://[^ ,\"]+", process.stdout.readline())[0]
         yield url, process

@@ -1,0 +1,159 @@
+/*
+ * A plan bound to an opened fleet: names of the service file become columns, segments become keys. Done once when a
+ * fleet is opened, so that a request looks nothing up.
+ */
+#include "serve/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The place of a feature; BAD_INPUT with file, line and the nearest one. */
+static myr_rc bind_feature(const serve_service *service, const serve_bound *bound, const myr_spec_node *node,
+                           const char *name, uint32_t *out, myr_err *err)
+{
+    const myr_pack_info *info = bound->fleet->info;
+    for (uint32_t i = 0; i < info->feature_count; i++) {
+        if (strcmp(info->features[i], name) != 0) continue;
+        *out = i;
+        return MYR_OK;
+    }
+    const char **known = myr_arena_calloc(bound->arena, (size_t)info->feature_count + 1, sizeof *known);
+    if (known == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for a fleet's plan");
+    for (uint32_t i = 0; i < info->feature_count; i++)
+        known[i] = info->features[i];
+    const char *nearest = myr_nearest(name, known);
+    return myr_spec_fail(service->spec, node, err, "fleet '%s' has no feature '%.60s'%s%s%s", bound->fleet->name, name,
+                         nearest != NULL ? ": did you mean '" : "", nearest != NULL ? nearest : "",
+                         nearest != NULL ? "'?" : "");
+}
+
+static myr_rc bind_names(const serve_service *service, const serve_bound *bound, const myr_spec_node *node,
+                         const char *const *names, uint32_t count, uint32_t **out, myr_err *err)
+{
+    uint32_t *features = myr_arena_calloc(bound->arena, (size_t)count + 1, sizeof *features);
+    if (features == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for a fleet's plan");
+    for (uint32_t i = 0; i < count; i++)
+        MYR_TRY(bind_feature(service, bound, node, names[i], &features[i], err));
+    *out = features;
+    return MYR_OK;
+}
+
+static myr_rc bind_checks(const serve_service *service, serve_bound *bound, myr_err *err)
+{
+    const serve_validate *validate = &bound->plan->validate;
+    bound->check_features = myr_arena_calloc(bound->arena, (size_t)validate->check_count + 1, sizeof(uint32_t));
+    bound->order_features = myr_arena_calloc(bound->arena, (size_t)validate->order_count + 1, sizeof(uint32_t *));
+    if (bound->check_features == NULL || bound->order_features == NULL) {
+        MYR_FAIL(err, NO_MEMORY, "out of memory for a fleet's plan");
+    }
+    for (uint32_t i = 0; i < validate->check_count; i++) {
+        const serve_check *check = &validate->checks[i];
+        MYR_TRY(bind_feature(service, bound, check->node, check->name, &bound->check_features[i], err));
+    }
+    for (uint32_t i = 0; i < validate->order_count; i++) {
+        const serve_order *order = &validate->orders[i];
+        MYR_TRY(bind_names(service, bound, order->node, order->names, order->count, &bound->order_features[i], err));
+    }
+    if (!validate->output.is_monotone || bound->fleet->info->output_count > 1) return MYR_OK;
+    return myr_spec_fail(service->spec, bound->plan->node, err,
+                         "fleet '%s' has one output: 'output: {monotone: …}' is for several", bound->fleet->name);
+}
+
+static myr_rc bind_group(const serve_service *service, const serve_bound *bound, uint32_t group_idx, serve_group *out,
+                         myr_err *err)
+{
+    const serve_plan *plan = bound->plan;
+    myr_segment segment;
+    myr_err why = {0};
+    unsigned char key[MYR_KEY_BYTES_MAX];
+    MYR_TRY(myr_segment_parse(myr_str_of(plan->groups[group_idx]), &segment, err));
+    if (myr_key_from_segment(&bound->fleet->info->keys, &segment, key, &out->key_bytes, &why) != MYR_OK) {
+        return myr_spec_fail(service->spec, plan->groups_node, err, "group '%.60s' of fleet '%s': %.120s",
+                             plan->groups[group_idx], bound->fleet->name, why.message);
+    }
+    unsigned char *copy = myr_arena_alloc(bound->arena, out->key_bytes);
+    if (copy == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for a fleet's plan");
+    memcpy(copy, key, out->key_bytes);
+    out->key = copy;
+    out->mask = key[0]; /* which columns it has: see pack/key.h */
+    return MYR_OK;
+}
+
+static myr_rc bind_groups(const serve_service *service, serve_bound *bound, myr_err *err)
+{
+    bound->groups = myr_arena_calloc(bound->arena, (size_t)bound->plan->group_count + 1, sizeof *bound->groups);
+    if (bound->groups == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for a fleet's plan");
+    for (uint32_t i = 0; i < bound->plan->group_count; i++)
+        MYR_TRY(bind_group(service, bound, i, &bound->groups[i], err));
+    return MYR_OK;
+}
+
+myr_rc myr_serve_plan_bind(const serve_service *service, const serve_plan *plan, const myr_fleet *fleet,
+                           serve_bound **out, myr_err *err)
+{
+    myr_arena *arena = myr_arena_new(0);
+    serve_bound *bound = arena != NULL ? myr_arena_calloc(arena, 1, sizeof *bound) : NULL;
+    if (bound == NULL) {
+        myr_arena_free(arena);
+        MYR_FAIL(err, NO_MEMORY, "out of memory for a fleet's plan");
+    }
+    bound->arena = arena;
+    bound->plan = plan;
+    bound->fleet = fleet;
+    myr_rc rc = bind_checks(service, bound, err);
+    if (rc == MYR_OK) rc = bind_groups(service, bound, err);
+    if (rc != MYR_OK) {
+        myr_arena_free(arena);
+        return rc;
+    }
+    *out = bound;
+    return MYR_OK;
+}
+
+void myr_serve_plan_unbind(serve_bound *bound)
+{
+    if (bound != NULL) myr_arena_free(bound->arena);
+}
+
+/* ---- groups ---- */
+
+bool myr_serve_key_is_served(const serve_bound *bound, const unsigned char *key, size_t key_bytes)
+{
+    const myr_key_schema *schema = &bound->fleet->info->keys;
+    if (bound->plan->group_count == 0) return true;
+    myr_key_value values[MYR_PARTITION_COLUMNS_MAX];
+    uint32_t present = 0;
+    const unsigned char *at = key + 1; /* canonical: see pack/key.h */
+    for (uint32_t i = 0; i < schema->column_count; i++) {
+        values[i] = (myr_key_value){.is_null = (key[0] & 1u << i) == 0};
+        if (values[i].is_null) continue;
+        present |= 1u << i;
+        if (schema->columns[i].type == MYR_KEY_INT64) {
+            memcpy(&values[i].i64, at, sizeof(int64_t));
+            at += sizeof(int64_t);
+        } else {
+            uint16_t size;
+            memcpy(&size, at, sizeof size);
+            values[i].text = myr_str_make((const char *)at + sizeof size, size);
+            at += sizeof size + size;
+        }
+    }
+    MYR_ASSERT(at == key + key_bytes);
+    return myr_serve_values_are_served(bound, values, present);
+}
+
+bool myr_serve_values_are_served(const serve_bound *bound, const myr_key_value *values, uint32_t present)
+{
+    const myr_key_schema *schema = &bound->fleet->info->keys;
+    unsigned char key[MYR_KEY_BYTES_MAX];
+    size_t key_bytes = 0;
+    uint32_t mask = 0;
+    for (uint32_t i = 0; i < bound->plan->group_count; i++) {
+        const serve_group *group = &bound->groups[i];
+        if ((group->mask & ~present) != 0) continue;
+        if (group->mask != mask) key_bytes = myr_key_encode(schema, group->mask, values, key);
+        mask = group->mask;
+        if (key_bytes == group->key_bytes && memcmp(key, group->key, key_bytes) == 0) return true;
+    }
+    return false;
+}

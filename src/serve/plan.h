@@ -1,0 +1,34 @@
+/* A plan of the service file, bound to an opened fleet. Not for other directories. */
+#ifndef MYR_SERVE_PLAN_H
+#define MYR_SERVE_PLAN_H
+
+#include "serve/service.h"
+
+/* A segment whose keys are served. */
+typedef struct serve_group {
+    uint32_t mask; /* partition columns that it has */
+    const unsigned char *key;
+    size_t key_bytes;
+} serve_group;
+
+/* Immutable; freed with its fleet. */
+typedef struct serve_bound {
+    const serve_plan *plan; /* the service's, which outlives it */
+    const myr_fleet *fleet;
+    myr_arena *arena;
+    uint32_t *check_features;  /* per check of the plan: its feature */
+    uint32_t **order_features; /* per order: its features */
+    serve_group *groups;
+} serve_bound;
+
+/* BAD_INPUT with the file's line: a name or a segment that the fleet has not. */
+myr_rc myr_serve_plan_bind(const serve_service *service, const serve_plan *plan, const myr_fleet *fleet,
+                           serve_bound **out, myr_err *err);
+void myr_serve_plan_unbind(serve_bound *bound); /* NULL accepted */
+
+/* Whether a key lies in one of the groups; without groups each does. present: columns that are not null. */
+bool myr_serve_values_are_served(const serve_bound *bound, const myr_key_value *values, uint32_t present);
+/* The same of a model's key, in canonical bytes. */
+bool myr_serve_key_is_served(const serve_bound *bound, const unsigned char *key, size_t key_bytes);
+
+#endif

@@ -1,0 +1,109 @@
+/*
+ * The service file: what `myriad serve --service FILE.yaml` reads. One plan per fleet says how its requests go through
+ * the stages; everything in it is optional. Not for other directories.
+ *
+ * Read once, immutable, shared by all threads; names are bound to the columns of a fleet when that is opened.
+ */
+#ifndef MYR_SERVE_SERVICE_H
+#define MYR_SERVE_SERVICE_H
+
+#include "fleet/fleet.h"
+#include "spec/spec.h"
+
+#define SERVE_DEADLINE_MS_MAX 3600000
+#define SERVE_GROUPS_MAX      1024 /* of one fleet */
+#define SERVE_CHECKS_MAX      4096 /* inputs of one fleet */
+#define SERVE_SET_MAX         4096 /* values of one set */
+#define SERVE_ORDER_MAX       64   /* columns of one `monotone` list */
+
+/* What happens to a row that breaks a rule. */
+typedef enum serve_violation { SERVE_REJECT, SERVE_CLAMP, SERVE_FALLBACK } serve_violation;
+
+/* Rules for the cells of one feature. */
+typedef struct serve_check {
+    const char *name;
+    const myr_spec_node *node; /* for messages */
+    double min, max;           /* -inf, inf: no bound */
+    bool is_required;          /* null and NaN are not allowed */
+    bool is_finite;            /* inf is not */
+    bool is_whole;             /* no fraction */
+    const char *const *texts;  /* the set of values that are allowed; of a number: as numbers */
+    const double *numbers;     /* NULL where one of the set is no number */
+    uint32_t set_count;        /* 0: no set */
+    serve_violation then;
+} serve_check;
+
+/* Features of a row that may not fall from one to the next. */
+typedef struct serve_order {
+    const char *const *names;
+    const myr_spec_node *node;
+    uint32_t count;
+} serve_order;
+
+/* Rules for the predictions. */
+typedef struct serve_output_check {
+    bool is_there;
+    double min, max;
+    bool is_finite;
+    bool is_monotone; /* several outputs: none is below the one before it */
+    serve_violation then;
+} serve_output_check;
+
+typedef struct serve_validate {
+    serve_check *checks;
+    uint32_t check_count;
+    serve_order *orders;
+    uint32_t order_count;
+    serve_violation then; /* of the orders, and where a rule does not say */
+    serve_output_check output;
+} serve_validate;
+
+/* What a stage does when its time is over, or would be. */
+typedef enum serve_degrade {
+    SERVE_FAIL,     /* 504 */
+    SERVE_DEFAULTS, /* fetch: go on with the request's own values and the defaults */
+    SERVE_NEXT,     /* infer: only models that are ours; a row of another takes the next level */
+    SERVE_STORED,   /* infer: the stored prediction, marked stale */
+    SERVE_SKIP,     /* rules: go on without; store: after the answer */
+} serve_degrade;
+
+/* What the file says of one fleet. */
+typedef struct serve_plan {
+    const char *fleet;
+    const myr_spec_node *node;
+    const char *const *groups; /* segments in text */
+    const myr_spec_node *groups_node;
+    uint32_t group_count;
+    int64_t deadline_ms; /* 0: the server's */
+    uint32_t levels;     /* bits 1 << myr_level that may answer; 0 = all */
+    bool from_stored;    /* … and after them a stored prediction */
+    serve_degrade late_infer;
+    serve_validate validate;
+} serve_plan;
+
+typedef struct serve_service {
+    myr_spec *spec;
+    char name[MYR_NAME_BYTES_MAX + 1];
+    const char *region;        /* NULL: not said */
+    const char *default_fleet; /* NULL: none */
+    bool server_timing;        /* on every answer */
+    bool has_fleets;           /* only those of plans are served; else every fleet with a champion */
+    serve_plan *plans;
+    uint32_t plan_count;
+    myr_arena *arena;
+} serve_service;
+
+/* Errors: those of spec, with file, line and column. */
+myr_rc myr_service_load(const char *path, serve_service **out, myr_err *err);
+myr_rc myr_service_parse(const char *name, const char *text, size_t size_bytes, serve_service **out, myr_err *err);
+void myr_service_free(serve_service *service); /* NULL accepted */
+/* NULL: the file says nothing of it. */
+const serve_plan *myr_service_plan(const serve_service *service, const char *fleet);
+
+/* service_validate.c: the map `validate`. */
+myr_rc myr_service_validate(const serve_service *service, const myr_spec_node *map, serve_validate *out, myr_err *err);
+/* service.c: one word of several, by its place in `words`; *out as it was when the key is absent. */
+myr_rc myr_service_word(const serve_service *service, const myr_spec_node *map, const char *key,
+                        const char *const *words, uint32_t *out, myr_err *err);
+
+#endif
