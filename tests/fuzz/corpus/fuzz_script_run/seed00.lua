@@ -1,0 +1,1 @@
+function run(row, p) return row.price end

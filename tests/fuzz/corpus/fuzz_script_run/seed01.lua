@@ -1,0 +1,1 @@
+function run(row, p) if row.kind == "red" then refuse("no stock", "sold") end end

@@ -1,0 +1,1 @@
+function run(row, p) return (("a"):rep(40)):find(("a*"):rep(40) .. "b") end

@@ -1,0 +1,1 @@
+function run(row, p) for k, v in pairs(row) do p.fields[k] = v end choose_model("store=2") end

@@ -1,0 +1,1 @@
+function run(row, p) p.fields.s = ("%5.2f|%d"):format(row.price, row.store); p.fields.g = ("a,b"):gsub("(%w)", "<%1>") end

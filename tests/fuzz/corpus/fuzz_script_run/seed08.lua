@@ -1,0 +1,1 @@
+function run(row, p) local t = {3, 1, 2} table.sort(t, function(a, b) return a > b end) p.value = t[1] + select("#", table.unpack(t)) end

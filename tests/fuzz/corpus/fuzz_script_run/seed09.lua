@@ -1,0 +1,1 @@
+function run(row, p) local it = ("k=v"):gmatch("(%w+)=(%w+)") local a, b = it() p.fields.a = a .. b choose_level("global") end

@@ -1,0 +1,1 @@
+function run(...) return run(1, ...) end

@@ -1,0 +1,1 @@
+function run() return 1 < 2 and -0.0 or 0/0 end
