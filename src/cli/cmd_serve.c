@@ -42,11 +42,11 @@ static void serve_wait_for_signal(void)
 }
 
 /* The address as a URL, with the port that it was given. */
-static void serve_put_url(myr_buf *out, const char *listen, int port)
+static void serve_put_url(myr_buf *out, const myr_serve_opts *opts, const char *listen, int port)
 {
     const char *colon = strrchr(listen, ':');
     int host_bytes = colon != NULL ? (int)(colon - listen) : (int)strlen(listen);
-    myr_buf_printf(out, "http://%.*s:%d", host_bytes, listen, port);
+    myr_buf_printf(out, "%s://%.*s:%d", opts->tls_cert[0] != '\0' ? "https" : "http", host_bytes, listen, port);
 }
 
 static myr_rc serve_announce(const myr_server *server, const myr_serve_opts *opts, bool json, myr_err *err)
@@ -55,10 +55,10 @@ static myr_rc serve_announce(const myr_server *server, const myr_serve_opts *opt
     int admin_port = myr_server_admin_port(server);
     size_t fleets = myr_server_fleet_count(server);
     myr_buf_puts(&out, json ? "{\"listening\":\"" : "listening on ");
-    serve_put_url(&out, opts->listen, myr_server_port(server));
+    serve_put_url(&out, opts, opts->listen, myr_server_port(server));
     if (admin_port != 0) {
         myr_buf_puts(&out, json ? "\",\"admin\":\"" : ", admin on ");
-        serve_put_url(&out, opts->admin_listen, admin_port);
+        serve_put_url(&out, opts, opts->admin_listen, admin_port);
     }
     myr_buf_printf(&out, json ? "\",\"fleets\":%zu}\n" : ", %zu fleets\n", fleets);
     MYR_TRY(myr_buf_check(&out, err));

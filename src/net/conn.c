@@ -45,18 +45,22 @@ void myr_net_conn_work(net_conn *conn)
     conn_set(conn, NET_NEVER_NS, NET_NEVER_NS);
 }
 
-static void conn_add(myr_http_server *server, net_conn *conn)
+/* Into the list, counted by its address. False: that has as many as it may; it is in the list all the same. */
+static bool conn_add(myr_http_server *server, net_conn *conn, const unsigned char peer[NET_PEER_KEY_BYTES])
 {
     myr_mutex_lock(&server->conns_lock);
+    bool is_counted = myr_net_peer_add(server, peer, &conn->peer);
     conn->next = server->conns;
     if (server->conns != NULL) server->conns->prev = conn;
     server->conns = conn;
     myr_mutex_unlock(&server->conns_lock);
+    return is_counted;
 }
 
 static void conn_remove(myr_http_server *server, net_conn *conn)
 {
     myr_mutex_lock(&server->conns_lock);
+    if (conn->peer != NULL) myr_net_peer_remove(server, conn->peer);
     if (conn->prev != NULL) {
         MYR_ASSERT(conn->prev->next == conn);
         conn->prev->next = conn->next;
@@ -68,27 +72,48 @@ static void conn_remove(myr_http_server *server, net_conn *conn)
     myr_mutex_unlock(&server->conns_lock);
 }
 
+/* Our certificate and our questions for the session that libmicrohttpd has made; its handshake has not begun. */
+static bool conn_begin_tls(myr_http_server *server, struct MHD_Connection *mhd, net_conn *conn)
+{
+    if (server->opts.tls == NULL) return true;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    if (info == NULL || info->tls_session == NULL) return false;
+    conn->session = info->tls_session;
+    return myr_net_tls_begin(server->opts.tls, conn->session, "http/1.1", &conn->tls_hold);
+}
+
+static void conn_open(myr_http_server *server, struct MHD_Connection *mhd, void **slot)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    MYR_ASSERT(info != NULL);
+    int fd = info->connect_fd;
+    unsigned char peer[NET_PEER_KEY_BYTES];
+    info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    myr_net_peer_key(info != NULL ? info->client_addr : NULL, peer);
+    net_conn *conn = myr_calloc(1, sizeof *conn);
+    if (conn == NULL) { /* no deadline, no connection */
+        shutdown(fd, SHUT_RDWR);
+        return;
+    }
+    conn->fd = fd;
+    myr_net_conn_wait(conn, server->opts.header_timeout_ms);
+    bool is_counted = conn_add(server, conn, peer);
+    *slot = conn;
+    if (!is_counted || !conn_begin_tls(server, mhd, conn)) shutdown(fd, SHUT_RDWR);
+}
+
 void myr_net_on_connection(void *ctx, struct MHD_Connection *mhd, void **slot, enum MHD_ConnectionNotificationCode what)
 {
     myr_http_server *server = ctx;
-    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
-        if (*slot == NULL) return;
-        conn_remove(server, *slot);
-        myr_free(*slot);
+    net_conn *conn = *slot;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        conn_open(server, mhd, slot);
+    } else if (conn != NULL) {
+        conn_remove(server, conn);
+        if (server->opts.tls != NULL) myr_net_tls_end(server->opts.tls, conn->tls_hold);
+        myr_free(conn);
         *slot = NULL;
-        return;
     }
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-    MYR_ASSERT(info != NULL);
-    net_conn *conn = myr_calloc(1, sizeof *conn);
-    if (conn == NULL) { /* no deadline, no connection */
-        shutdown(info->connect_fd, SHUT_RDWR);
-        return;
-    }
-    conn->fd = info->connect_fd;
-    myr_net_conn_wait(conn, server->opts.header_timeout_ms);
-    conn_add(server, conn);
-    *slot = conn;
 }
 
 /*

@@ -14,7 +14,11 @@
 
 #include "net/net.h"
 
-#define NET_NEVER_NS INT64_MAX
+#define NET_NEVER_NS       INT64_MAX
+#define NET_PEER_KEY_BYTES 9
+#define NET_PEER_LISTS     4096
+
+typedef struct net_peer net_peer;
 
 /* What one thread that runs handlers owns. Loops also keep requests for their next use. */
 typedef struct net_thread {
@@ -29,8 +33,12 @@ typedef struct net_thread {
 typedef struct net_conn {
     struct net_conn *prev, *next;
     int fd;
-    bool had_request;          /* loop only */
-    struct net_stream *stream; /* under conns_lock; written by the loop only */
+    net_peer *peer;                     /* under conns_lock; NULL: refused */
+    void *tls_hold;                     /* what TLS holds for it; NULL in clear text */
+    struct gnutls_session_int *session; /* libmicrohttpd's; NULL in clear text */
+    bool has_record;                    /* a record waits for the socket: see myr_net_conn_write */
+    bool had_request;                   /* loop only */
+    struct net_stream *stream;          /* under conns_lock; written by the loop only */
     _Atomic int64_t deadline_ns;
     _Atomic int64_t listens_ns; /* since when we wait for bytes of the client, or NET_NEVER_NS */
     int64_t looked_ns;          /* reaper only */
@@ -99,8 +107,9 @@ struct myr_http_server {
     _Atomic bool is_draining; /* answers close their connection */
     _Atomic bool is_hurrying; /* the drain time is over: no more work begins */
     myr_mutex conns_lock;
-    net_conn *conns;                /* under conns_lock */
-    int reaper_epoll, reaper_event; /* what wakes the reaper: streams that may send again, and myr_net_reaper_hurry */
+    net_conn *conns;                 /* under conns_lock */
+    net_peer *peers[NET_PEER_LISTS]; /* under conns_lock */
+    int reaper_epoll, reaper_event;  /* what wakes the reaper: streams that may send again, and myr_net_reaper_hurry */
     _Atomic bool reaper_stop;
     bool has_reaper;
     int64_t reaper_period_ms;
@@ -148,6 +157,23 @@ void myr_net_stream_end(myr_req *req); /* completed: free it. Loop only */
 bool myr_net_stream_look(struct net_stream *stream, bool is_late);
 /* Reaper only: its socket takes bytes again, or is gone. */
 void myr_net_stream_writable(struct net_stream *stream, uint32_t events);
+
+/* ---- peers.c: under conns_lock ---- */
+void myr_net_peer_key(const struct sockaddr *address, unsigned char out[NET_PEER_KEY_BYTES]);
+/* One more connection of this address. False: it has as many as it may, or memory is short. */
+bool myr_net_peer_add(myr_http_server *server, const unsigned char key[NET_PEER_KEY_BYTES], net_peer **out);
+void myr_net_peer_remove(myr_http_server *server, net_peer *peer);
+
+/* ---- tls.c ---- */
+#define NET_TLS_PRIORITIES "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE"
+/* The first reading, for libmicrohttpd's start; before the first refresh. */
+void myr_net_tls_first(const myr_tls *tls, const char **out_cert, const char **out_key);
+/* Give a session what it shows and asks, before its handshake; protocol: its ALPN name. hold: until myr_net_tls_end. */
+bool myr_net_tls_begin(myr_tls *tls, struct gnutls_session_int *session, const char *protocol, void **out_hold);
+void myr_net_tls_end(myr_tls *tls, void *hold); /* the session is over; NULL is fine */
+/* As send() on the connection's socket, through TLS if there is some: -1 and errno. Owner of the stream only. */
+ssize_t myr_net_conn_write(net_conn *conn, const void *data, size_t size);
+void myr_net_conn_bye(net_conn *conn); /* no more is written */
 
 /* ---- target.c: the path ---- */
 /* Cut and decode url. BAD_INPUT names the part; NOT_FOUND: too many parts; NO_MEMORY. */

@@ -26,18 +26,32 @@
 typedef struct myr_http_server myr_http_server;
 typedef struct myr_req myr_req;
 
+/*
+ * TLS for listeners: certificate chain and key in PEM (the key's file is nobody else's: 0600), and the authority whose
+ * clients alone are let in, or NULL. TLS 1.2 and 1.3. Thread: open, refresh and close one at a time; shared by any
+ * number of listeners, which end before it. Errors: NOT_FOUND, DENIED (the key is open to others), BAD_FORMAT.
+ */
+typedef struct myr_tls myr_tls;
+myr_rc myr_tls_open(const char *cert_path, const char *key_path, const char *ca_path, myr_tls **out, myr_err *err);
+/* Read the files again if they changed: for connections from now on. On failure these keep what there was. */
+myr_rc myr_tls_refresh(myr_tls *tls, bool *out_changed, myr_err *err);
+bool myr_tls_asks_clients(const myr_tls *tls); /* only clients with a certificate of the authority are let in */
+void myr_tls_close(myr_tls *tls);              /* NULL accepted */
+
 typedef struct myr_http_opts {
     const char *listen;        /* "127.0.0.1:8080", "[::1]:0" */
     const char *only_loopback; /* not NULL: why an address that other machines reach is refused (DENIED) */
+    myr_tls *tls;              /* NULL: in clear text. Borrowed */
     int loop_count;            /* 0 = one per processor */
     int compute_count;         /* 0 = one per processor */
     int64_t queue_max;         /* requests waiting for a compute thread */
     int64_t body_bytes_max;
     int64_t request_bytes_max; /* arena cap per request: body + decoded + answer */
     int64_t connections_max;
-    int64_t header_timeout_ms; /* from the first byte to the end of the headers … */
-    int64_t body_timeout_ms;   /* … and to the end of the body */
-    int64_t idle_timeout_ms;   /* keep-alive */
+    int64_t address_connections_max; /* of one address (IPv6: one /64); 0 = no limit */
+    int64_t header_timeout_ms;       /* from the first byte to the end of the headers … */
+    int64_t body_timeout_ms;         /* … and to the end of the body */
+    int64_t idle_timeout_ms;         /* keep-alive */
     /*
      * The headers are complete, the body is not there yet. It may answer (then the body is read and dropped, and
      * `handler` is not called), or call myr_req_stream; never defer. NULL: every request reaches the handler.
@@ -76,8 +90,10 @@ bool myr_req_is_encoded(myr_req *req); /* Content-Encoding says that the body is
  * NO_MEMORY.
  */
 myr_rc myr_req_decode_body(myr_req *req, myr_err *err);
-myr_arena *myr_req_arena(myr_req *req);       /* reset after the answer */
-void *myr_req_loop_state(myr_req *req);       /* of the thread that runs now */
+myr_arena *myr_req_arena(myr_req *req);                                          /* reset after the answer */
+void *myr_req_loop_state(myr_req *req);                                          /* of the thread that runs now */
+#define MYR_HTTP_CLIENT_BYTES 46                                                 /* an IPv6 address as text, with NUL */
+const char *myr_req_client(const myr_req *req, char out[MYR_HTTP_CLIENT_BYTES]); /* its address; gives back out */
 int64_t myr_req_start_ns(const myr_req *req); /* monotonic, when the headers were complete */
 int myr_req_status(const myr_req *req);       /* for on_done */
 int64_t myr_req_reply_bytes(const myr_req *req);

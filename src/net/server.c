@@ -145,17 +145,29 @@ static myr_rc server_start_daemon(myr_http_server *server, myr_err *err)
     int64_t conns_max = server->opts.connections_max < 1000000 ? server->opts.connections_max : 1000000;
     unsigned limit = (unsigned)conns_max;
     if (limit < (unsigned)server->opts.loop_count) limit = (unsigned)server->opts.loop_count; /* split between them */
-    server->daemon =
-        MHD_start_daemon(flags, 0, server_on_accept, server, myr_net_on_access, server, MHD_OPTION_EXTERNAL_LOGGER,
-                         server_on_log, NULL, /* first: it gets the messages about the others */
-                         MHD_OPTION_LISTEN_SOCKET, server->listen_fd, MHD_OPTION_THREAD_POOL_SIZE,
-                         server->opts.loop_count > 1 ? (unsigned)server->opts.loop_count : 0u,
-                         MHD_OPTION_CONNECTION_LIMIT, limit, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                         (size_t)SERVER_CONN_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, 0u, /* the reaper's work */
-                         MHD_OPTION_LISTENING_ADDRESS_REUSE, 0u, MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1,
-                         MHD_OPTION_UNESCAPE_CALLBACK, server_keep_escaped, NULL, MHD_OPTION_URI_LOG_CALLBACK,
-                         myr_net_on_request_line, server, MHD_OPTION_NOTIFY_COMPLETED, myr_net_on_completed, server,
-                         MHD_OPTION_NOTIFY_CONNECTION, myr_net_on_connection, server, MHD_OPTION_END);
+    const char *cert = NULL, *key = NULL;
+    if (server->opts.tls != NULL) {
+        flags |= MHD_USE_TLS;
+        myr_net_tls_first(server->opts.tls, &cert, &key);
+    }
+    /* Of TLS or, in clear text, nothing: an array ends with its first END. */
+    const struct MHD_OptionItem tls[] = {
+        {server->opts.tls != NULL ? MHD_OPTION_HTTPS_MEM_CERT : MHD_OPTION_END, 0, (void *)(uintptr_t)cert},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)key},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)NET_TLS_PRIORITIES},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    server->daemon = MHD_start_daemon(
+        flags, 0, server_on_accept, server, myr_net_on_access, server, MHD_OPTION_EXTERNAL_LOGGER, server_on_log,
+        NULL, /* first: it gets the messages about the others */
+        MHD_OPTION_LISTEN_SOCKET, server->listen_fd, MHD_OPTION_THREAD_POOL_SIZE,
+        server->opts.loop_count > 1 ? (unsigned)server->opts.loop_count : 0u, MHD_OPTION_CONNECTION_LIMIT, limit,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)SERVER_CONN_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
+        0u, /* the reaper's work */
+        MHD_OPTION_LISTENING_ADDRESS_REUSE, 0u, MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, MHD_OPTION_UNESCAPE_CALLBACK,
+        server_keep_escaped, NULL, MHD_OPTION_URI_LOG_CALLBACK, myr_net_on_request_line, server,
+        MHD_OPTION_NOTIFY_COMPLETED, myr_net_on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, myr_net_on_connection,
+        server, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (server->daemon == NULL) MYR_FAIL(err, IO, "the HTTP server does not start: too many threads or open files?");
     return MYR_OK;
 }

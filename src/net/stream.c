@@ -169,8 +169,8 @@ static void stream_close_frame(net_stream *stream)
 static bool stream_send(net_stream *stream)
 {
     while (stream->out_sent < stream->out.size && !stream->is_broken) {
-        ssize_t sent = send(stream->req->conn->fd, stream->out.data + stream->out_sent,
-                            stream->out.size - stream->out_sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t sent = myr_net_conn_write(stream->req->conn, stream->out.data + stream->out_sent,
+                                          stream->out.size - stream->out_sent);
         if (sent < 0 && errno == EINTR) continue;
         if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
         if (sent < 0) {
@@ -358,7 +358,7 @@ static void stream_set_idle(net_stream *stream)
 static void stream_linger(net_stream *stream)
 {
     myr_req *req = stream->req;
-    shutdown(req->conn->fd, SHUT_WR);
+    myr_net_conn_bye(req->conn);
     myr_net_conn_send(req->conn, MYR_STREAM_LINGER_MS);
     atomic_store(&stream->state, STREAM_OVER);
 }

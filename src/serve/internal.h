@@ -164,6 +164,7 @@ typedef struct serve_listener {
 struct myr_server {
     myr_serve_opts opts;
     serve_auth auth;
+    myr_tls *tls;               /* NULL: in clear text. Refreshed by the reloader */
     bool has_admin;             /* serve.admin-listen is set: admin routes answer there alone */
     serve_listener main, admin; /* http is NULL while it does not listen */
     serve_service *service;     /* the service file; NULL: none. Immutable */

@@ -44,6 +44,19 @@ static const myr_opt_row serve_rows[] = {
      offsetof(myr_serve_opts, admin_listen),
      "A second address, for load and unload: they answer there alone. Empty: on serve.listen, if only this machine "
      "reaches that."},
+    {"serve.tls-cert", "", MYR_OPT_TEXT, 0, 0, sizeof((myr_serve_opts *)0)->tls_cert,
+     offsetof(myr_serve_opts, tls_cert),
+     "The server's certificate and those above it, a file in PEM: all addresses speak TLS 1.2 or 1.3. The files are "
+     "read "
+     "again when they change (serve.reload)."},
+    {"serve.tls-key", "", MYR_OPT_TEXT, 0, 0, sizeof((myr_serve_opts *)0)->tls_key, offsetof(myr_serve_opts, tls_key),
+     "Its private key, a file in PEM that only its owner may read (mode 0600)."},
+    {"serve.tls-client-ca", "", MYR_OPT_TEXT, 0, 0, sizeof((myr_serve_opts *)0)->tls_client_ca,
+     offsetof(myr_serve_opts, tls_client_ca),
+     "Certificates of authorities, a file in PEM: only clients with a certificate of one of them are let in."},
+    {"serve.address-connections-max", "0", MYR_OPT_INT, 0, 0, 1000000,
+     offsetof(myr_serve_opts, address_connections_max),
+     "Open connections of one address (IPv6: of one /64); more are closed. 0: no limit, as behind a proxy."},
     {"serve.auth", "auto", MYR_OPT_TEXT, 0, 0, sizeof((myr_serve_opts *)0)->auth, offsetof(myr_serve_opts, auth),
      "Whether a token is asked for: auto (as soon as myriad token create made one), required, off."},
     {"serve.metrics", "main", MYR_OPT_TEXT, 0, 0, sizeof((myr_serve_opts *)0)->metrics,

@@ -15,8 +15,10 @@ typedef struct myr_serve_opts {
     int64_t deadline_ms, bulk_deadline_ms; /* 0 = none */
     char service[MYR_PATH_BYTES_MAX];      /* the service file; "" = none */
     bool access_log;
-    bool model_control;                    /* load and unload over REST */
-    char admin_listen[128];                /* "": admin routes answer on `listen`, if that is loopback */
+    bool model_control;     /* load and unload over REST */
+    char admin_listen[128]; /* "": admin routes answer on `listen`, if that is loopback */
+    char tls_cert[MYR_PATH_BYTES_MAX], tls_key[MYR_PATH_BYTES_MAX], tls_client_ca[MYR_PATH_BYTES_MAX];
+    int64_t address_connections_max;
     char auth[16];                         /* auto, required, off */
     char metrics[16];                      /* main, admin: where /metrics answers */
     bool insecure;                         /* other machines may be answered without tokens or in clear text */

@@ -371,19 +371,36 @@ static myr_rc server_read_choices(myr_server *server, myr_err *err)
     return MYR_OK;
 }
 
+static myr_rc server_open_tls(myr_server *server, myr_err *err)
+{
+    const myr_serve_opts *opts = &server->opts;
+    bool has_cert = opts->tls_cert[0] != '\0', has_key = opts->tls_key[0] != '\0';
+    const char *ca = opts->tls_client_ca[0] != '\0' ? opts->tls_client_ca : NULL;
+    if (has_cert != has_key) {
+        MYR_FAIL(err, BAD_USAGE, "%s is set without %s: TLS needs both", has_cert ? "serve.tls-cert" : "serve.tls-key",
+                 has_cert ? "serve.tls-key" : "serve.tls-cert");
+    }
+    if (!has_cert && ca != NULL) MYR_FAIL(err, BAD_USAGE, "serve.tls-client-ca needs serve.tls-cert and serve.tls-key");
+    return has_cert ? myr_tls_open(opts->tls_cert, opts->tls_key, ca, &server->tls, err) : MYR_OK;
+}
+
 /* Why other machines must not reach us; NULL: they may. */
 static const char *server_why_loopback(const myr_server *server)
 {
+    bool knows_clients = server->tls != NULL && myr_tls_asks_clients(server->tls);
     if (server->opts.insecure) return NULL;
-    if (!myr_serve_asks_for_tokens(server, atomic_load(&server->current)))
+    if (!knows_clients && !myr_serve_asks_for_tokens(server, atomic_load(&server->current)))
         return "make a token first (myriad token create), or say --serve.insecure true";
-    return "there is no TLS, tokens would go in clear text: say --serve.insecure true if something in front does it";
+    if (server->tls != NULL) return NULL;
+    return "there is no TLS (serve.tls-cert, serve.tls-key): say --serve.insecure true if something in front does it";
 }
 
 static myr_rc server_listen(myr_server *server, serve_listener *listener, const char *address, myr_err *err)
 {
     const myr_serve_opts *opts = &server->opts;
     myr_http_opts http = {.listen = address,
+                          .tls = server->tls,
+                          .address_connections_max = opts->address_connections_max,
                           .only_loopback = server_why_loopback(server),
                           .loop_count = listener->is_admin ? 1 : (int)opts->loops,
                           .compute_count = listener->is_admin ? 1 : (int)opts->compute_threads,
@@ -406,6 +423,7 @@ static myr_rc server_listen(myr_server *server, serve_listener *listener, const 
 static void server_free(myr_server *server)
 {
     myr_serve_reloader_stop(server);
+    myr_tls_close(server->tls);
     server_free_threads(server);
     myr_serve_metrics_stop(server);
     myr_service_free(server->service);
@@ -421,6 +439,7 @@ myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, 
     server->main = (serve_listener){.server = server};
     server->admin = (serve_listener){.server = server, .is_admin = true};
     myr_rc rc = server_read_choices(server, err);
+    if (rc == MYR_OK) rc = server_open_tls(server, err);
     if (rc == MYR_OK) rc = myr_serve_metrics_start(server, err);
     if (rc == MYR_OK && opts->service[0] != '\0') rc = myr_service_load(opts->service, &server->service, err);
     if (rc == MYR_OK)

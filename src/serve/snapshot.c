@@ -35,6 +35,7 @@ struct serve_reloader {
     reload_failure *failures;
     size_t failure_count;
     char last_error[MYR_ERR_MESSAGE_BYTES]; /* of the registry as a whole: logged once */
+    char last_tls_error[MYR_ERR_MESSAGE_BYTES];
     myr_mutex lock;
     myr_cond wake;
     bool stop;              /* under lock, as what follows */
@@ -391,6 +392,19 @@ static void reload_try(serve_reloader *reloader, bool must)
     if (err.rc == MYR_OK) reloader->last_error[0] = '\0';
 }
 
+/* Certificates are looked at with the registry. What can't be read leaves the old ones, and is logged once. */
+static void reload_tls(serve_reloader *reloader)
+{
+    myr_tls *tls = reloader->server->tls;
+    bool changed = false;
+    myr_err err = {0};
+    if (tls == NULL) return;
+    if (myr_tls_refresh(tls, &changed, &err) != MYR_OK && strcmp(err.message, reloader->last_tls_error) != 0)
+        myr_log_err(MYR_LOG_ERROR, "serve", "certificate not read: the earlier one goes on", &err);
+    memcpy(reloader->last_tls_error, err.message, sizeof reloader->last_tls_error);
+    if (changed) myr_log(MYR_LOG_INFO, "serve", "certificate read again", NULL);
+}
+
 static void *reload_main(void *arg)
 {
     serve_reloader *reloader = arg;
@@ -408,6 +422,7 @@ static void *reload_main(void *arg)
         myr_mutex_unlock(&reloader->lock);
         if (must || myr_clock_mono_ns() >= next_look_ns) {
             reload_try(reloader, must);
+            reload_tls(reloader);
             next_look_ns = myr_clock_mono_ns() + reloader->server->opts.reload_ms * 1000000;
         }
         reload_free_retired(reloader);

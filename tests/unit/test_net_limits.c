@@ -310,4 +310,55 @@ TEST(connections_past_the_limit_wait_until_one_leaves)
     echo_stop(&e);
 }
 
+/* From another loopback address than 127.0.0.1. */
+static client client_open_from(int port, uint32_t last_byte)
+{
+    client c = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    struct sockaddr_in from = {.sin_family = AF_INET}, to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + last_byte - 1);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT(bind(c.fd, (struct sockaddr *)&from, sizeof from) == 0);
+    EXPECT(connect(c.fd, (struct sockaddr *)&to, sizeof to) == 0);
+    return c;
+}
+
+static bool client_is_answered(client *c)
+{
+    client_puts(c, "GET /x HTTP/1.1\r\nHost: x\r\n\r\n");
+    answer a = client_read(c);
+    answer_fini(&a);
+    return a.status == 200;
+}
+
+TEST(an_address_has_as_many_connections_as_it_may)
+{
+    echo e = {0};
+    myr_http_opts opts = echo_opts(&e);
+    opts.address_connections_max = 3;
+    echo_start(&e, &opts);
+    client clients[3];
+    for (int i = 0; i < 3; i++) {
+        clients[i] = client_open_from(e.port, 2);
+        EXPECT(client_is_answered(&clients[i]));
+    }
+    client more = client_open_from(e.port, 2), other = client_open_from(e.port, 3);
+    EXPECT(!client_is_answered(&more));
+    EXPECT(client_is_answered(&other));
+    client_close(&more);
+    client_close(&clients[0]);
+    bool answered = false;
+    for (int i = 0; i < 200 && !answered; i++) { /* the place is free once the server has seen the end */
+        more = client_open_from(e.port, 2);
+        answered = client_is_answered(&more);
+        if (!answered) client_close(&more);
+        usleep(20000);
+    }
+    EXPECT(answered);
+    client_close(&more);
+    client_close(&other);
+    for (int i = 1; i < 3; i++)
+        client_close(&clients[i]);
+    echo_stop(&e);
+}
+
 RUN()
