@@ -81,7 +81,12 @@ const char *myr_req_method_name(const myr_req *req);
 uint32_t myr_req_segments(const myr_req *req, const myr_str **out_segments);
 const char *myr_req_path(const myr_req *req);                     /* as sent, without query */
 bool myr_req_query(myr_req *req, const char *name, myr_str *out); /* decoded; first of that name */
-const char *myr_req_header(myr_req *req, const char *name);       /* NULL if absent */
+/* Every part of the query in its order, decoded; `use` ends the walk with its error. BAD_INPUT: a bad escape, not
+ * UTF-8.
+ */
+myr_rc myr_req_each_query(myr_req *req, myr_rc (*use)(void *ctx, myr_str name, myr_str value, myr_err *err), void *ctx,
+                          myr_err *err);
+const char *myr_req_header(myr_req *req, const char *name); /* NULL if absent */
 myr_str myr_req_body(const myr_req *req);
 bool myr_req_is_encoded(myr_req *req); /* Content-Encoding says that the body is not there as it is meant, yet */
 /*

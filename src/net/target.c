@@ -104,3 +104,46 @@ bool myr_req_query(myr_req *req, const char *name, myr_str *out)
     if (search.is_found) *out = search.value;
     return search.is_found;
 }
+
+typedef struct target_walk {
+    myr_req *req;
+    myr_rc (*use)(void *ctx, myr_str name, myr_str value, myr_err *err);
+    void *ctx;
+    myr_rc rc;
+    myr_err *err;
+} target_walk;
+
+static myr_rc target_decode(myr_req *req, const char *raw, size_t raw_bytes, myr_str *out, myr_err *err)
+{
+    size_t size = 0;
+    char *text = myr_arena_alloc(req->arena, raw_bytes + 1);
+    if (text == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the query");
+    if (raw_bytes > 0 && !myr_net_percent_decode(myr_str_make(raw, raw_bytes), text, &size)) {
+        MYR_FAIL(err, BAD_INPUT, "the query has a bad escape: %.*s", raw_bytes > 100 ? 100 : (int)raw_bytes, raw);
+    }
+    text[size] = '\0';
+    *out = myr_str_make(text, size);
+    if (!myr_utf8_is_valid(*out)) MYR_FAIL(err, BAD_INPUT, "the query is not UTF-8 once decoded");
+    return MYR_OK;
+}
+
+static enum MHD_Result target_use(void *ctx, enum MHD_ValueKind kind, const char *key, size_t key_bytes,
+                                  const char *value, size_t value_bytes)
+{
+    target_walk *walk = ctx;
+    myr_str name, text;
+    (void)kind;
+    walk->rc = target_decode(walk->req, key, key_bytes, &name, walk->err);
+    if (walk->rc == MYR_OK)
+        walk->rc = target_decode(walk->req, value, value != NULL ? value_bytes : 0, &text, walk->err);
+    if (walk->rc == MYR_OK) walk->rc = walk->use(walk->ctx, name, text, walk->err);
+    return walk->rc == MYR_OK ? MHD_YES : MHD_NO;
+}
+
+myr_rc myr_req_each_query(myr_req *req, myr_rc (*use)(void *ctx, myr_str name, myr_str value, myr_err *err), void *ctx,
+                          myr_err *err)
+{
+    target_walk walk = {.req = req, .use = use, .ctx = ctx, .err = err};
+    MHD_get_connection_values_n(req->mhd, MHD_GET_ARGUMENT_KIND, target_use, &walk);
+    return walk.rc;
+}

@@ -1,4 +1,4 @@
-/* Answers about the server itself: health, metadata of V2, discovery, which model answers for a segment. */
+/* Answers about the server itself: health, metadata of V2, fleets, which model answers for a segment. */
 #include "serve/internal.h"
 
 #include <string.h>
@@ -228,7 +228,7 @@ myr_rc myr_serve_get_model_ready(serve_call *call, myr_err *err)
     return MYR_OK;
 }
 
-/* ---- discovery ---- */
+/* ---- a fleet ---- */
 
 /* "levels": the fallback chain from the most special to the global model, with how many models each has. */
 static void describe_levels(myr_buf *out, const serve_fleet *served)
@@ -252,7 +252,22 @@ static void describe_levels(myr_buf *out, const serve_fleet *served)
     myr_buf_putc(out, ']');
 }
 
-static void describe_service(myr_buf *out, const serve_fleet *served)
+/* The groups that are served; null: all of the fleet. */
+static void describe_groups(myr_buf *out, const serve_bound *bound)
+{
+    if (bound == NULL || bound->plan->group_count == 0) {
+        myr_buf_puts(out, "null");
+        return;
+    }
+    myr_buf_putc(out, '[');
+    for (uint32_t i = 0; i < bound->plan->group_count; i++) {
+        myr_serve_comma(out);
+        myr_buf_json_string(out, myr_str_of(bound->plan->groups[i]));
+    }
+    myr_buf_putc(out, ']');
+}
+
+void myr_serve_put_fleet(myr_buf *out, const serve_fleet *served, const char *more, bool with_signature)
 {
     const myr_fleet *fleet = served->fleet;
     const serve_target target = {(serve_fleet *)(uintptr_t)served, MYR_PACK_NONE, {0}};
@@ -263,9 +278,14 @@ static void describe_service(myr_buf *out, const serve_fleet *served)
         if (i > 0) myr_buf_putc(out, ',');
         myr_buf_json_string(out, myr_str_of(fleet->info->keys.columns[i].name));
     }
-    myr_buf_puts(out, "],\"signature\":{");
-    describe_signature(out, &target);
-    myr_buf_puts(out, "},");
+    myr_buf_puts(out, "],\"groups\":");
+    describe_groups(out, served->bound);
+    myr_buf_putc(out, ',');
+    if (with_signature) {
+        myr_buf_puts(out, "\"signature\":{");
+        describe_signature(out, &target);
+        myr_buf_puts(out, "},");
+    }
     describe_levels(out, served);
     myr_buf_printf(out,
                    ",\"uris\":{\"metadata\":\"/v2/models/%s\",\"infer\":\"/v2/models/%s/infer\","
@@ -275,30 +295,16 @@ static void describe_service(myr_buf *out, const serve_fleet *served)
     myr_buf_json_string(out, myr_str_of(fleet->row.target));
     myr_buf_puts(out, ",\"target_transform\":");
     myr_buf_json_string(out, myr_str_of(fleet->row.target_transform));
-    myr_buf_puts(out, "}}");
+    myr_buf_putc(out, '}');
+    myr_buf_puts(out, more);
+    myr_buf_putc(out, '}');
 }
 
-myr_rc myr_serve_get_services(serve_call *call, myr_err *err)
+myr_rc myr_serve_get_fleet(serve_call *call, myr_err *err)
 {
-    (void)err;
-    myr_buf_puts(call->out, "{\"services\":[");
-    for (size_t i = 0; i < call->snapshot->fleet_count; i++) {
-        if (!myr_serve_may_see(call->who, call->snapshot->fleets[i]->fleet->name)) continue;
-        myr_serve_comma(call->out);
-        describe_service(call->out, call->snapshot->fleets[i]);
-    }
-    myr_buf_puts(call->out, "]}");
-    return MYR_OK;
-}
-
-myr_rc myr_serve_get_service(serve_call *call, myr_err *err)
-{
-    serve_fleet *served = myr_serve_snapshot_find(call->snapshot, call->params[0]);
-    if (served == NULL) {
-        MYR_FAIL(err, NOT_FOUND, "no service '" MYR_STR_FMT "' is served: GET /v1/services lists them",
-                 MYR_STR_ARG(call->params[0]));
-    }
-    describe_service(call->out, served);
+    serve_fleet *served;
+    MYR_TRY(myr_serve_fleet_find(call->thread, call->params[0], &served, err));
+    myr_serve_put_fleet(call->out, served, "", true);
     return MYR_OK;
 }
 
@@ -322,8 +328,8 @@ static bool segment_of_mask(const myr_key_schema *keys, const myr_segment *segme
 }
 
 /* Go down the fallback chain as scoring does. */
-static myr_rc segment_find(const myr_fleet *fleet, const myr_segment *segment, uint32_t *out_idx, myr_level *out_level,
-                           myr_err *err)
+myr_rc myr_serve_segment_find(const myr_fleet *fleet, const myr_segment *segment, uint32_t *out_idx,
+                              myr_level *out_level, myr_err *err)
 {
     const myr_key_schema *keys = &fleet->info->keys;
     uint32_t masks[MYR_PARTITION_COLUMNS_MAX + 1];
@@ -353,7 +359,7 @@ myr_rc myr_serve_get_segment(serve_call *call, myr_err *err)
     MYR_TRY(myr_segment_parse(call->params[1], &segment, err));
     uint32_t model_idx = MYR_PACK_NONE;
     myr_level level;
-    MYR_TRY(segment_find(fleet, &segment, &model_idx, &level, err));
+    MYR_TRY(myr_serve_segment_find(fleet, &segment, &model_idx, &level, err));
     if (level == MYR_LEVEL_NONE) {
         MYR_FAIL(err, NOT_FOUND, "fleet %s has no model for '" MYR_STR_FMT "' on its fallback chain", fleet->name,
                  MYR_STR_ARG(call->params[1]));

@@ -74,10 +74,14 @@ typedef struct serve_token {
     char *targets; /* as in the registry */
 } serve_token;
 
+typedef struct serve_directory serve_directory;
+
 typedef struct serve_snapshot {
     struct serve_snapshot *next_retired;
-    bool has_tokens;      /* there was one, ever */
-    serve_token **tokens; /* those that are not revoked, ordered by hash */
+    serve_directory *directory; /* NULL: not made yet */
+    int64_t fleets_number;      /* another one: fleets are others */
+    bool has_tokens;            /* there was one, ever */
+    serve_token **tokens;       /* those that are not revoked, ordered by hash */
     size_t token_count;
     size_t fleet_count;
     serve_fleet **fleets; /* ordered by name */
@@ -89,6 +93,8 @@ typedef struct serve_reloader serve_reloader;
 myr_rc myr_serve_reloader_open(myr_server *server, const char *workspace_root, myr_err *err);
 /* From now a thread looks for changes. All serve_threads are there. */
 myr_rc myr_serve_reloader_start(myr_server *server, myr_err *err);
+/* Tell other servers that this one drains; at most a second. */
+void myr_serve_reloader_leave(myr_server *server);
 void myr_serve_reloader_stop(myr_server *server); /* no request runs any more; NULL-safe */
 /*
  * Serve a fleet again, or no longer, and look at the registry; waits until that is done. Errors: TIMEOUT, UNAVAILABLE
@@ -205,6 +211,7 @@ struct serve_call {
     bool wants_compute;               /* set by a route: ask again where it may block; there is no answer yet */
     int64_t whole_ns;                 /* monotonic: when the request was all there */
     serve_work *work;                 /* of a request that scores; NULL until it has one */
+    bool is_unchanged;                /* set by a route: 304, the client has this answer already */
 };
 
 /* The scope that a route asks for, and what it is about. The names are those of its parameters. */
@@ -265,10 +272,18 @@ myr_rc myr_serve_get_ready(serve_call *call, myr_err *err);
 myr_rc myr_serve_get_models(serve_call *call, myr_err *err);
 myr_rc myr_serve_get_model(serve_call *call, myr_err *err);
 myr_rc myr_serve_get_model_ready(serve_call *call, myr_err *err);
-myr_rc myr_serve_get_services(serve_call *call, myr_err *err);
-myr_rc myr_serve_get_service(serve_call *call, myr_err *err);
 myr_rc myr_serve_get_segment(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_fleet(serve_call *call, myr_err *err);
+/* A fleet as it is described: {"name":…,"release":…,…}. `more`: members to add, `,"a":1`. */
+void myr_serve_put_fleet(myr_buf *out, const serve_fleet *served, const char *more, bool with_signature);
+/* Which model answers for a segment, down the fallback chain; level NONE: none. BAD_INPUT names a bad column or value.
+ */
+myr_rc myr_serve_segment_find(const myr_fleet *fleet, const myr_segment *segment, uint32_t *out_idx,
+                              myr_level *out_level, myr_err *err);
 myr_rc myr_serve_get_metrics(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_services(serve_call *call, myr_err *err); /* discover.c */
+myr_rc myr_serve_get_service(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_resolve(serve_call *call, myr_err *err);
 myr_rc myr_serve_post_infer(serve_call *call, myr_err *err); /* infer.c */
 int64_t myr_serve_infer_rows(yyjson_val *body);
 myr_rc myr_serve_post_score(serve_call *call, myr_err *err); /* score.c */

@@ -64,8 +64,12 @@ const serve_route myr_serve_routes[] = {
      myr_serve_get_segment, NULL, SERVE_JSON},
     {MYR_GET, "/v1/services", SERVE_READ, "services", "what is served and where", myr_serve_get_services, NULL,
      SERVE_JSON},
-    {MYR_GET, "/v1/services/{}", SERVE_READ_MODEL, "services", "the same, of one fleet", myr_serve_get_service, NULL,
+    {MYR_GET, "/v1/fleets/{}", SERVE_READ_MODEL, "fleet", "release, signature and levels of a fleet",
+     myr_serve_get_fleet, NULL, SERVE_JSON},
+    {MYR_GET, "/v1/services/{}", SERVE_READ, "services", "the same, of one service", myr_serve_get_service, NULL,
      SERVE_JSON},
+    {MYR_GET, "/v1/resolve", SERVE_READ, "resolve", "which model answers for a segment, and where",
+     myr_serve_get_resolve, NULL, SERVE_JSON},
     {MYR_GET, "/metrics", SERVE_READ_SERVER, "metrics", "counters for Prometheus", myr_serve_get_metrics, NULL,
      PROMETHEUS},
 };

@@ -14,6 +14,8 @@ typedef struct myr_serve_opts {
     int64_t inline_rows_max;               /* requests with more rows are scored on a compute thread */
     int64_t deadline_ms, bulk_deadline_ms; /* 0 = none */
     char service[MYR_PATH_BYTES_MAX];      /* the service file; "" = none */
+    char name[MYR_NAME_BYTES_MAX + 1], region[MYR_NAME_BYTES_MAX + 1], advertise[256];
+    int64_t lease_ms;
     bool access_log;
     bool model_control;     /* load and unload over REST */
     char admin_listen[128]; /* "": admin routes answer on `listen`, if that is loopback */

@@ -39,6 +39,10 @@ static myr_rc server_reply(serve_call *call, myr_err *err)
 {
     MYR_TRY(myr_buf_check(call->out, err));
     const char *type = call->route->content_type, *body;
+    if (call->is_unchanged) {
+        myr_req_reply(call->req, 304, NULL, "", 0);
+        return MYR_OK;
+    }
     size_t size = call->out->size;
     /* As Triton does: only what was POSTed. Some clients ask for compressed descriptions and can't read them. */
     if (call->route->count_rows == NULL || !myr_req_encode_reply(call->req, call->out->data, size, &body, &size)) {
@@ -476,6 +480,7 @@ void myr_server_stop(myr_server *server)
 {
     if (server == NULL) return;
     atomic_store(&server->is_stopping, true);
+    myr_serve_reloader_leave(server);
     myr_http_stop(server->main.http, server->opts.drain_ms);
     myr_http_stop(server->admin.http, server->opts.drain_ms);
     server_free(server);

@@ -6,7 +6,7 @@
  * current. Either the reloader, which has already made the new one current, sees `held`, or the thread sees the new
  * one: no lock and no counter that threads share.
  */
-#include "serve/internal.h"
+#include "serve/beat.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,9 @@
 #define RELOAD_RETIRED_LOOK_MS 20    /* between looks while a retired snapshot is in use */
 #define RELOAD_ASK_TIMEOUT_MS  30000 /* a load that takes longer goes on without its client */
 #define RELOAD_UNLOADED_MAX    1024
+#define RELOAD_BEATS           4    /* per lease */
+#define RELOAD_ALONE_MS        5000 /* between looks at the load, without a lease */
+#define RELOAD_LEAVE_MS        1000 /* most that stopping waits until others are told */
 #define RELOAD_FAILURES_MAX    1024 /* fleets whose failure is remembered, so that it is logged once */
 
 typedef struct reload_failure {
@@ -32,6 +35,9 @@ struct serve_reloader {
     bool has_failures; /* look again although nothing changed */
     serve_snapshot *retired;
     serve_token *idle_tokens; /* of freed snapshots, while their requests run */
+    serve_beat beat;          /* the reloader's thread too */
+    int64_t next_beat_ns;
+    char beat_error[MYR_ERR_MESSAGE_BYTES]; /* logged once */
     reload_failure *failures;
     size_t failure_count;
     char last_error[MYR_ERR_MESSAGE_BYTES]; /* of the registry as a whole: logged once */
@@ -39,6 +45,8 @@ struct serve_reloader {
     myr_mutex lock;
     myr_cond wake;
     bool stop;              /* under lock, as what follows */
+    bool is_leaving;        /* others are to be told that this server drains … */
+    bool has_left;          /* … and were */
     uint64_t asked, looked; /* looks that were asked for; those that are done */
     myr_cond done;          /* looked has risen, or stop */
     reload_name *unloaded;
@@ -167,8 +175,30 @@ static void snapshot_free(serve_reloader *reloader, serve_snapshot *snapshot)
         reloader->idle_tokens = token;
     }
     myr_free(snapshot->tokens);
+    myr_serve_directory_release(snapshot->directory);
     myr_free(snapshot->fleets);
     myr_free(snapshot);
+}
+
+/* The same fleets and tokens, for another directory. */
+static serve_snapshot *snapshot_copy(serve_reloader *reloader, const serve_snapshot *old)
+{
+    serve_snapshot *snapshot = snapshot_new(old->fleet_count);
+    if (snapshot == NULL) return NULL;
+    for (size_t i = 0; i < old->fleet_count; i++)
+        snapshot_add(snapshot, old->fleets[i]);
+    snapshot->tokens = myr_calloc(old->token_count + 1, sizeof(serve_token *));
+    if (snapshot->tokens == NULL) {
+        snapshot_free(reloader, snapshot);
+        return NULL;
+    }
+    for (; snapshot->token_count < old->token_count; snapshot->token_count++) {
+        snapshot->tokens[snapshot->token_count] = old->tokens[snapshot->token_count];
+        snapshot->tokens[snapshot->token_count]->refs++;
+    }
+    snapshot->has_tokens = old->has_tokens;
+    snapshot->fleets_number = old->fleets_number;
+    return snapshot;
 }
 
 /* ---- holding ---- */
@@ -353,43 +383,120 @@ static bool snapshot_equal(const serve_snapshot *a, const serve_snapshot *b)
     return a->fleet_count == 0 || memcmp(a->fleets, b->fleets, a->fleet_count * sizeof(serve_fleet *)) == 0;
 }
 
-/* Look once; a change makes a new current snapshot. must: look although the registry did not change. */
-static myr_rc reload_look(serve_reloader *reloader, bool must, myr_err *err)
+/* Make a snapshot the current one. */
+static void reload_publish(serve_reloader *reloader, serve_snapshot *next)
 {
     myr_server *server = reloader->server;
-    int64_t number;
-    MYR_TRY(myr_registry_change_number(reloader->workspace->registry, &number, err));
     serve_snapshot *old = atomic_load(&server->current);
-    if (!must && old != NULL && number == reloader->change_number && !reloader->has_failures) return MYR_OK;
-    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
-    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
-    serve_snapshot *next;
-    MYR_TRY(reload_make(reloader, arena, &next, err));
-    reloader->change_number = number; /* read before the fleets: what changed meanwhile is seen at the next look */
-    if (snapshot_equal(old, next)) {
-        snapshot_free(reloader, next);
-        return MYR_OK;
-    }
     atomic_store(&server->current, next);
     atomic_store(&server->fleet_count, next->fleet_count);
-    myr_metric_set(server->fleets_gauge, (int64_t)next->fleet_count);
-    myr_metric_add(server->reloads, 1);
+    if (old == NULL || old->fleets_number != next->fleets_number) {
+        myr_metric_set(server->fleets_gauge, (int64_t)next->fleet_count);
+        myr_metric_add(server->reloads, 1);
+    }
     if (old != NULL) {
         old->next_retired = reloader->retired;
         reloader->retired = old;
     }
+}
+
+/* The fleets of the registry as a new snapshot, if they are others than before; *out NULL: they are the same. */
+static myr_rc reload_look_fleets(serve_reloader *reloader, serve_snapshot **out, myr_err *err)
+{
+    serve_snapshot *old = atomic_load(&reloader->server->current), *next;
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+    MYR_TRY(reload_make(reloader, arena, &next, err));
+    if (snapshot_equal(old, next)) {
+        snapshot_free(reloader, next);
+        next = NULL;
+    } else if (old != NULL) {
+        next->fleets_number = old->fleets_number + 1;
+        next->directory = old->directory;
+        if (next->directory != NULL) next->directory->refs++;
+    }
+    *out = next;
     return MYR_OK;
+}
+
+/* Look once; a change makes a new current snapshot. must: look although the registry did not change. */
+static myr_rc reload_look(serve_reloader *reloader, bool must, bool *out_changed, myr_err *err)
+{
+    int64_t number;
+    serve_snapshot *old = atomic_load(&reloader->server->current), *next;
+    MYR_TRY(myr_registry_change_number(reloader->workspace->registry, &number, err));
+    *out_changed = number != reloader->change_number;
+    if (!must && old != NULL && !*out_changed && !reloader->has_failures) return MYR_OK;
+    MYR_TRY(reload_look_fleets(reloader, &next, err));
+    reloader->change_number = number; /* read before the fleets: what changed meanwhile is seen at the next look */
+    if (next == NULL) return MYR_OK;
+    *out_changed = true;
+    reload_publish(reloader, next);
+    return MYR_OK;
+}
+
+/* Read who answers what, and publish it if it is told otherwise than before. */
+static myr_rc reload_look_servers(serve_reloader *reloader, bool with_tags, myr_err *err)
+{
+    myr_server *server = reloader->server;
+    serve_snapshot *old = atomic_load(&server->current);
+    serve_directory *directory;
+    myr_instance_row self;
+    MYR_TRY(myr_serve_beat_prepare(server, &reloader->beat, reloader->workspace->registry, old, with_tags, err));
+    myr_serve_beat_row(server, &reloader->beat, &self);
+    MYR_TRY(myr_serve_directory_read(reloader->workspace->registry, old->directory, &self, reloader->beat.fleets,
+                                     &directory, err));
+    serve_snapshot *next = myr_serve_directory_equal(directory, old->directory) ? NULL : snapshot_copy(reloader, old);
+    if (next == NULL) {
+        bool is_equal = myr_serve_directory_equal(directory, old->directory);
+        myr_serve_directory_release(directory);
+        return is_equal ? MYR_OK : MYR_ERROR(err, NO_MEMORY, "out of memory for the servers");
+    }
+    next->directory = directory;
+    reload_publish(reloader, next);
+    return MYR_OK;
+}
+
+/* Read what others tell; tell them, if it is time or this server serves otherwise. Failures are logged once; serving
+ * goes on without. */
+static void reload_beat(serve_reloader *reloader, bool is_time)
+{
+    myr_server *server = reloader->server;
+    myr_err err = {0};
+    myr_rc rc = reload_look_servers(reloader, true, &err);
+    if (rc == MYR_OK && (is_time || !reloader->beat.is_registered))
+        rc = myr_serve_beat_write(server, &reloader->beat, reloader->workspace->registry, &err);
+    int64_t every_ms = server->opts.lease_ms > 0 ? server->opts.lease_ms / RELOAD_BEATS + 1 : RELOAD_ALONE_MS;
+    if (is_time) reloader->next_beat_ns = myr_clock_mono_ns() + every_ms * 1000000;
+    if (rc != MYR_OK && strcmp(err.message, reloader->beat_error) != 0) {
+        myr_log_err(MYR_LOG_WARN, "serve", "not told to other servers", &err);
+        memcpy(reloader->beat_error, err.message, sizeof reloader->beat_error);
+    }
+    if (rc == MYR_OK) reloader->beat_error[0] = '\0';
 }
 
 /* One look of the thread, logged when it fails in a new way. */
 static void reload_try(serve_reloader *reloader, bool must)
 {
     myr_err err = {0};
-    if (reload_look(reloader, must, &err) != MYR_OK && strcmp(err.message, reloader->last_error) != 0) {
+    bool changed = false;
+    if (reload_look(reloader, must, &changed, &err) != MYR_OK && strcmp(err.message, reloader->last_error) != 0) {
         myr_log_err(MYR_LOG_ERROR, "serve", "registry not read", &err);
         memcpy(reloader->last_error, err.message, sizeof reloader->last_error);
     }
     if (err.rc == MYR_OK) reloader->last_error[0] = '\0';
+    if (changed) reload_beat(reloader, false); /* others may be there, or this one serves otherwise */
+}
+
+/* Milliseconds until the thread has something to do. */
+static int64_t reload_wait_ms(const serve_reloader *reloader, int64_t next_look_ns)
+{
+    int64_t now_ns = myr_clock_mono_ns();
+    int64_t wait_ms = (next_look_ns - now_ns) / 1000000 + 1, beat_ms = (reloader->next_beat_ns - now_ns) / 1000000 + 1;
+    if (beat_ms < wait_ms) wait_ms = beat_ms;
+    bool has_waiting = reloader->retired != NULL || reloader->idle_tokens != NULL;
+    if (has_waiting && wait_ms > RELOAD_RETIRED_LOOK_MS) wait_ms = RELOAD_RETIRED_LOOK_MS;
+    return wait_ms;
 }
 
 /* Certificates are looked at with the registry. What can't be read leaves the old ones, and is logged once. */
@@ -411,24 +518,25 @@ static void *reload_main(void *arg)
     int64_t next_look_ns = myr_clock_mono_ns() + reloader->server->opts.reload_ms * 1000000;
     myr_mutex_lock(&reloader->lock);
     while (!reloader->stop) {
-        int64_t wait_ms = (next_look_ns - myr_clock_mono_ns()) / 1000000 + 1;
-        bool has_waiting = reloader->retired != NULL || reloader->idle_tokens != NULL;
-        if (has_waiting && wait_ms > RELOAD_RETIRED_LOOK_MS) wait_ms = RELOAD_RETIRED_LOOK_MS;
-        if (wait_ms > 0 && reloader->asked == reloader->looked)
+        int64_t wait_ms = reload_wait_ms(reloader, next_look_ns);
+        if (wait_ms > 0 && reloader->asked == reloader->looked && reloader->is_leaving == reloader->has_left)
             MYR_IGNORE(myr_cond_wait_ms(&reloader->wake, &reloader->lock, wait_ms)); /* time, asked, or stop */
         if (reloader->stop) break;
         uint64_t asked = reloader->asked;
-        bool must = asked != reloader->looked;
+        bool must = asked != reloader->looked, leaves = reloader->is_leaving && !reloader->has_left;
         myr_mutex_unlock(&reloader->lock);
         if (must || myr_clock_mono_ns() >= next_look_ns) {
             reload_try(reloader, must);
             reload_tls(reloader);
             next_look_ns = myr_clock_mono_ns() + reloader->server->opts.reload_ms * 1000000;
         }
+        if (leaves) reloader->beat.is_draining = true;
+        if (leaves || myr_clock_mono_ns() >= reloader->next_beat_ns) reload_beat(reloader, true);
         reload_free_retired(reloader);
         myr_mutex_lock(&reloader->lock);
         reloader->looked = asked;
-        if (must) myr_cond_broadcast(&reloader->done);
+        reloader->has_left = reloader->has_left || leaves;
+        if (must || leaves) myr_cond_broadcast(&reloader->done);
     }
     myr_mutex_unlock(&reloader->lock);
     return NULL;
@@ -512,7 +620,8 @@ myr_rc myr_serve_reloader_open(myr_server *server, const char *workspace_root, m
     if (reloader->failures == NULL || reloader->unloaded == NULL)
         MYR_FAIL(err, NO_MEMORY, "out of memory for the server");
     MYR_TRY(myr_workspace_open(workspace_root, &reloader->workspace, err));
-    MYR_TRY(reload_look(reloader, true, err));
+    bool changed;
+    MYR_TRY(reload_look(reloader, true, &changed, err));
     reload_note_absent(server);
     return MYR_OK;
 }
@@ -521,9 +630,25 @@ myr_rc myr_serve_reloader_start(myr_server *server, myr_err *err)
 {
     serve_reloader *reloader = server->reloader;
     MYR_ASSERT(reloader != NULL && !reloader->has_thread && server->threads != NULL);
+    MYR_TRY(myr_serve_beat_start(server, &reloader->beat, err));
+    MYR_TRY(reload_look_servers(reloader, false, err)); /* the thread tells others, at once */
+    reloader->next_beat_ns = myr_clock_mono_ns();
     MYR_TRY(myr_thread_start(&reloader->thread, "serve-reload", reload_main, reloader, err));
     reloader->has_thread = true;
     return MYR_OK;
+}
+
+void myr_serve_reloader_leave(myr_server *server)
+{
+    serve_reloader *reloader = server->reloader;
+    int64_t until_ns = myr_clock_mono_ns() + RELOAD_LEAVE_MS * 1000000LL;
+    if (reloader == NULL || !reloader->has_thread) return;
+    myr_mutex_lock(&reloader->lock);
+    reloader->is_leaving = true;
+    myr_cond_signal(&reloader->wake);
+    while (!reloader->has_left && myr_clock_mono_ns() < until_ns)
+        MYR_IGNORE(myr_cond_wait_ms(&reloader->done, &reloader->lock, 50));
+    myr_mutex_unlock(&reloader->lock);
 }
 
 void myr_serve_reloader_stop(myr_server *server)
@@ -539,10 +664,12 @@ void myr_serve_reloader_stop(myr_server *server)
     }
     reload_free_retired(reloader);
     MYR_ASSERT(reloader->retired == NULL); /* no request runs any more */
+    if (reloader->has_thread) myr_serve_beat_leave(server, &reloader->beat, reloader->workspace->registry);
     snapshot_free(reloader, atomic_load(&server->current));
     atomic_store(&server->current, NULL);
     reload_free_tokens(reloader);
     MYR_ASSERT(reloader->idle_tokens == NULL);
+    myr_serve_beat_fini(&reloader->beat);
     myr_workspace_close(reloader->workspace);
     myr_cond_fini(&reloader->wake);
     myr_cond_fini(&reloader->done);

@@ -245,10 +245,14 @@ def test_a_model_with_several_outputs(workspace):
 def test_discovery(oj):
     with oj.serving() as url:
         (service,) = requests.get(f"{url}/v1/services").json()["services"]
-        assert service["name"] == "oj" and service["model_count"] == 4 and service["release"] == 1
-        assert requests.get(url + service["uris"]["metadata"]).json()["name"] == "oj"
-        assert [level["model_count"] for level in service["levels"]] == [2, 1, 1]
-        assert requests.get(f"{url}/v1/services/oj").json() == service
+        (fleet,) = service["fleets"]
+        assert service["name"] == "myriad" and service["model_count"] == 4 and service["health"] == "ready"
+        assert fleet["name"] == "oj" and fleet["model_count"] == 4 and fleet["release"] == 1
+        assert requests.get(url + fleet["uris"]["metadata"]).json()["name"] == "oj"
+        assert [level["model_count"] for level in fleet["levels"]] == [2, 1, 1]
+        assert requests.get(f"{url}/v1/services/myriad").json() == service
+        described = requests.get(f"{url}/v1/fleets/oj").json()
+        assert described == {key: value for key, value in fleet.items() if key != "tags"}
 
 
 def test_a_port_in_use_is_said(oj):

@@ -41,13 +41,13 @@ TEST(each_route_answers)
         {"POST", "/v2/models/oj@brand=1/versions/1/infer", INFER_ONE, 200, "\"data\":[101]"},
         {"POST", "/v1/fleets/oj/score", "{\"rows\":[{\"store\":2,\"brand\":1,\"price\":0.5,\"deal\":1}]}", 200,
          "\"prediction\":11"},
-        {"GET", "/v1/services", NULL, 200, "{\"services\":[{\"name\":\"city\""},
-        {"GET", "/v1/services/oj", NULL, 200, "{\"name\":\"oj\",\"release\":1,\"model_count\":4,"},
-        {"GET", "/v1/services/oj", NULL, 200,
+        {"GET", "/v1/services", NULL, 200, "{\"services\":[{\"name\":\"myriad\",\"health\":\"ready\""},
+        {"GET", "/v1/fleets/oj", NULL, 200, "{\"name\":\"oj\",\"release\":1,\"model_count\":4,"},
+        {"GET", "/v1/fleets/oj", NULL, 200,
          "{\"level\":\"segment\",\"columns\":[\"store\",\"brand\"],\"model_count\":2},"
          "{\"level\":\"parent\",\"columns\":[\"brand\"],\"model_count\":1},"
          "{\"level\":\"global\",\"columns\":[],\"model_count\":1}"},
-        {"GET", "/v1/services/oj", NULL, 200, "\"infer\":\"/v2/models/oj/infer\",\"score\":\"/v1/fleets/oj/score\""},
+        {"GET", "/v1/fleets/oj", NULL, 200, "\"infer\":\"/v2/models/oj/infer\",\"score\":\"/v1/fleets/oj/score\""},
         {"GET", "/v1/fleets/oj/models/store=2,brand=1", NULL, 200,
          "\"model\":\"oj@store=2,brand=1\",\"model_version\":1,"
          "\"level\":\"segment\",\"release\":1"},

@@ -525,4 +525,46 @@ TEST(tokens_change_while_requests_run)
     world_stop(&w);
 }
 
+/* Who resolves says the fleet in the query, where the route table does not look; lists tell what a token reaches. */
+TEST(discovery_tells_what_a_token_reaches)
+{
+    static const struct {
+        const char *token, *path;
+        int status;
+        const char *part, *absent;
+    } cases[] = {
+        {"city", "/v1/services", 200, "\"fleets\":[{\"name\":\"city\"", "oj"},
+        {"city", "/v1/services/myriad", 200, "\"fleets\":[{\"name\":\"city\"", "oj"},
+        {"city", "/v1/services?fleet=oj", 200, "{\"services\":[],\"next\":null}", "oj"},
+        {"city", "/v1/services/oj", 404, "no service 'oj' is known: GET", "a fleet has this name"},
+        {"city", "/v1/resolve?fleet=city&name=Oslo", 200, "\"model\":\"city@name=Oslo\"", "oj"},
+        {"city", "/v1/resolve?fleet=oj&brand=1", 403, "does not reach 'oj'", "endpoints"},
+        {"city", "/v1/fleets/oj", 403, "does not reach 'oj'", "signature"},
+        {"group", "/v1/resolve?fleet=oj&brand=1", 200, "\"model\":\"oj@brand=1\"", "error"},
+        {"group", "/v1/resolve?fleet=oj&store=2&brand=1", 200, "\"authentication\":[\"token\"]", "error"},
+        {"group", "/v1/resolve?fleet=oj&brand=2", 403, "does not reach", "endpoints"},
+        {"group", "/v1/resolve?fleet=oj&segment=brand%3D2", 403, "does not reach", "endpoints"},
+        {"group", "/v1/resolve?fleet=oj", 403, "does not reach", "endpoints"},
+        {"infer", "/v1/resolve?fleet=oj&brand=1", 403, "has not the scope read", "endpoints"},
+    };
+    world w;
+    world_make(&w);
+    token_make(w.dir, "city", MYR_SCOPE_READ, "city", NULL);
+    token_make(w.dir, "group", MYR_SCOPE_READ, "oj@brand=1", NULL);
+    token_make(w.dir, "infer", MYR_SCOPE_INFER, "", NULL);
+    world_serve(&w);
+    for (size_t i = 0; i < MYR_COUNT_OF(cases); i++) {
+        char header[64];
+        snprintf(header, sizeof header, "Authorization: Bearer secret-%s\r\n", cases[i].token);
+        answer a = ask_with(w.port, "GET", cases[i].path, header, "");
+        if (a.status != cases[i].status) print_error("case %zu: %d %s\n", i, a.status, a.body);
+        EXPECT_INT(a.status, cases[i].status);
+        EXPECT_HAS(a.body, cases[i].part);
+        EXPECT(strstr(a.body, cases[i].absent) == NULL || (a.status == 403 && strcmp(cases[i].absent, "oj") == 0));
+        answer_fini(&a);
+    }
+    EXPECT_INT(status_with(w.port, "GET", "/v1/services", "", ""), 401);
+    world_stop(&w);
+}
+
 RUN()

@@ -77,7 +77,7 @@ TEST(rows_and_metadata)
          "{\"name\":\"price\",\"datatype\":\"FP64\",\"shape\":[-1]},"
          "{\"name\":\"colour\",\"datatype\":\"BYTES\",\"shape\":[-1]}]"},
         {"GET", "/v2/models/paint@store=1", NULL, 200, "{\"name\":\"colour\",\"datatype\":\"BYTES\""},
-        {"GET", "/v1/services/paint", NULL, 200, "{\"name\":\"colour\",\"datatype\":\"BYTES\""},
+        {"GET", "/v1/fleets/paint", NULL, 200, "{\"name\":\"colour\",\"datatype\":\"BYTES\""},
     };
     world w;
     paint_start(&w);
