@@ -90,12 +90,16 @@ struct myr_req {
     uint32_t header_count;
 };
 
+/* A socket that listens, and whether only this machine reaches it. */
+typedef struct net_socket {
+    int fd, port;
+    bool is_loopback;
+} net_socket;
+
 struct myr_http_server {
     myr_http_opts opts; /* counts resolved; listen is not kept */
     struct MHD_Daemon *daemon;
-    int listen_fd;
-    int port;
-    bool is_loopback;
+    net_socket listener;
     myr_pool *pool;
     net_thread *threads; /* loops, then compute threads */
     int thread_count;
@@ -121,8 +125,8 @@ net_thread *myr_net_thread_here(myr_http_server *server, bool is_loop);
 bool myr_net_thread_is_current(const net_thread *thread);
 
 /* ---- listen.c ---- */
-/* A listening socket for "host:port" or "[v6]:port"; fd, port and is_loopback go into the server. */
-myr_rc myr_net_listen(myr_http_server *server, const char *listen, const char *only_loopback, myr_err *err);
+/* A listening socket for "host:port" or "[v6]:port". only_loopback: as in myr_http_opts. The fd is the caller's. */
+myr_rc myr_net_listen(const char *listen, const char *only_loopback, net_socket *out, myr_err *err);
 
 /* ---- conn.c: connections and their deadlines ---- */
 void myr_net_on_connection(void *ctx, struct MHD_Connection *mhd, void **slot,

@@ -89,7 +89,7 @@ static bool listen_is_loopback(const struct addrinfo *info)
     return info->ai_family == AF_INET && ntohl(v4.sin_addr.s_addr) >> 24 == 127;
 }
 
-myr_rc myr_net_listen(myr_http_server *server, const char *listen, const char *only_loopback, myr_err *err)
+myr_rc myr_net_listen(const char *listen, const char *only_loopback, net_socket *out, myr_err *err)
 {
     char host[LISTEN_HOST_BYTES], port[8];
     MYR_TRY(listen_cut(listen, host, port, err));
@@ -104,11 +104,11 @@ myr_rc myr_net_listen(myr_http_server *server, const char *listen, const char *o
         MYR_FAIL(err, DENIED, "%s: other machines reach this address: %s", listen, only_loopback);
     }
     MYR_AUTO(myr_fd) fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int error = fd < 0 ? errno : listen_on(fd, info, &server->port);
+    int error = fd < 0 ? errno : listen_on(fd, info, &out->port);
     freeaddrinfo(info);
     if (error != 0) return listen_fail(listen, error, err);
-    server->is_loopback = is_loopback;
-    server->listen_fd = fd;
+    out->is_loopback = is_loopback;
+    out->fd = fd;
     fd = -1;
     return MYR_OK;
 }

@@ -1,5 +1,6 @@
 /*
- * The face of net: an HTTP/1.1 listener (libmicrohttpd) that knows no models. Requests arrive whole; the handler
+ * The face of net: an HTTP/1.1 listener (libmicrohttpd) that knows no models, and a gRPC listener (rpc.h, which is
+ * included here). Requests arrive whole; the handler
  * answers at once on the loop that owns the connection, or defers: then the request goes to a bounded pool of compute
  * threads and the connection sleeps. Or a request is a stream: its body is answered while it comes.
  *
@@ -154,5 +155,7 @@ void myr_stream_end(myr_req *req);         /* the answer is complete, whatever t
 myr_arena *myr_stream_arena(myr_req *req); /* reset before each step; capped as a request's */
 /* On a loop: run step again on a compute thread; return false at once. False: the pool is full. */
 bool myr_stream_defer(myr_req *req);
+
+#include "net/rpc.h"
 
 #endif

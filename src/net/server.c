@@ -92,7 +92,7 @@ static void server_free(myr_http_server *server)
         }
         if (thread->state != NULL && server->opts.free_loop_state != NULL) server->opts.free_loop_state(thread->state);
     }
-    if (server->listen_fd >= 0) close(server->listen_fd);
+    if (server->listener.fd >= 0) close(server->listener.fd);
     myr_free(server->threads);
     myr_mutex_fini(&server->conns_lock);
     myr_free(server);
@@ -160,7 +160,7 @@ static myr_rc server_start_daemon(myr_http_server *server, myr_err *err)
     server->daemon = MHD_start_daemon(
         flags, 0, server_on_accept, server, myr_net_on_access, server, MHD_OPTION_EXTERNAL_LOGGER, server_on_log,
         NULL, /* first: it gets the messages about the others */
-        MHD_OPTION_LISTEN_SOCKET, server->listen_fd, MHD_OPTION_THREAD_POOL_SIZE,
+        MHD_OPTION_LISTEN_SOCKET, server->listener.fd, MHD_OPTION_THREAD_POOL_SIZE,
         server->opts.loop_count > 1 ? (unsigned)server->opts.loop_count : 0u, MHD_OPTION_CONNECTION_LIMIT, limit,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)SERVER_CONN_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
         0u, /* the reaper's work */
@@ -174,7 +174,7 @@ static myr_rc server_start_daemon(myr_http_server *server, myr_err *err)
 
 static myr_rc server_start_parts(myr_http_server *server, const char *listen, myr_err *err)
 {
-    MYR_TRY(myr_net_listen(server, listen, server->opts.only_loopback, err));
+    MYR_TRY(myr_net_listen(listen, server->opts.only_loopback, &server->listener, err));
     MYR_TRY(server_make_threads(server, err));
     MYR_TRY(myr_pool_start("compute", server->opts.compute_count, (size_t)server->deferred_max, &server->pool, err));
     MYR_TRY(myr_net_reaper_start(server, err));
@@ -194,7 +194,7 @@ myr_rc myr_http_start(const myr_http_opts *opts, myr_http_server **out, myr_err 
     if (server->opts.compute_count > MYR_HTTP_COMPUTES_MAX) server->opts.compute_count = MYR_HTTP_COMPUTES_MAX;
     server->thread_count = server->opts.loop_count + server->opts.compute_count;
     server->deferred_max = server->opts.queue_max + server->opts.compute_count;
-    server->listen_fd = server->reaper_epoll = server->reaper_event = -1;
+    server->listener.fd = server->reaper_epoll = server->reaper_event = -1;
     myr_mutex_init(&server->conns_lock);
     myr_rc rc = server_start_parts(server, opts->listen, err);
     if (rc != MYR_OK) {
@@ -207,12 +207,12 @@ myr_rc myr_http_start(const myr_http_opts *opts, myr_http_server **out, myr_err 
 
 int myr_http_port(const myr_http_server *server)
 {
-    return server->port;
+    return server->listener.port;
 }
 
 bool myr_http_is_loopback(const myr_http_server *server)
 {
-    return server->is_loopback;
+    return server->listener.is_loopback;
 }
 
 /* Wait until a counter is 0 or the deadline is over. */
@@ -243,6 +243,6 @@ void myr_http_stop(myr_http_server *server, int64_t drain_ms)
     }
     MHD_stop_daemon(server->daemon); /* closes the listening socket */
     server->daemon = NULL;
-    server->listen_fd = -1;
+    server->listener.fd = -1;
     server_free(server);
 }

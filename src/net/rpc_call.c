@@ -1,0 +1,722 @@
+/*
+ * The life of a call, event by event: headers, bytes that become messages, each message handed over and answered, the
+ * end. A call and its two arenas are taken from the loop's spares and put back, so a warm call allocates nothing.
+ *
+ * Of a stream one message is in work at a time: what comes meanwhile waits in the backlog, which the stream's window
+ * bounds, since its bytes are given back to the client only when they become a message.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "net/rpc_inside.h"
+
+#define CALL_SPARES_MAX      256          /* per loop */
+#define CALL_SPARE_BYTES_MAX (256u << 10) /* an arena or backlog that held more is not kept */
+#define CALL_FIRST_ROOM      ((size_t)4096)
+#define CALL_HEAD_BYTES_MAX  (64u << 10)
+#define CALL_STOPPING        "the server is stopping: ask another one or again later"
+#define CALL_LATE            "the deadline has passed"
+
+/* ---- taking and putting back ---- */
+
+void myr_rpc_free(myr_rpc *rpc)
+{
+    if (rpc == NULL) return;
+    myr_arena_free(rpc->head_arena);
+    myr_arena_free(rpc->arena);
+    myr_buf_fini(&rpc->backlog);
+    myr_free(rpc);
+}
+
+static myr_rpc *call_new(rpc_loop *loop)
+{
+    myr_rpc *rpc = myr_calloc(1, sizeof *rpc);
+    if (rpc == NULL) return NULL;
+    rpc->head_arena = myr_arena_new(CALL_HEAD_BYTES_MAX);
+    rpc->arena = myr_arena_new((size_t)loop->thread.server->opts.request_bytes_max);
+    if (rpc->head_arena != NULL && rpc->arena != NULL) return rpc;
+    myr_rpc_free(rpc);
+    return NULL;
+}
+
+static void call_link(rpc_loop *loop, myr_rpc *rpc)
+{
+    rpc->next = loop->calls;
+    if (loop->calls != NULL) loop->calls->prev = rpc;
+    loop->calls = rpc;
+}
+
+static void call_unlink(rpc_loop *loop, myr_rpc *rpc)
+{
+    if (rpc->prev != NULL) {
+        rpc->prev->next = rpc->next;
+    } else {
+        MYR_ASSERT(loop->calls == rpc);
+        loop->calls = rpc->next;
+    }
+    if (rpc->next != NULL) rpc->next->prev = rpc->prev;
+    rpc->prev = rpc->next = NULL;
+}
+
+/* As new, but for the memory that it keeps; the arrays at its end are counted by what is cleared. */
+static void call_reset(myr_rpc *rpc)
+{
+    size_t from = offsetof(myr_rpc, server), to = offsetof(myr_rpc, metadata);
+    memset((char *)rpc + from, 0, to - from);
+}
+
+myr_rpc *myr_rpc_take(rpc_conn *conn, int32_t stream_id)
+{
+    rpc_loop *loop = conn->loop;
+    myr_rpc *rpc = loop->spares;
+    if (rpc != NULL) {
+        loop->spares = rpc->next_spare;
+        loop->spare_count--;
+        call_reset(rpc);
+    } else {
+        rpc = call_new(loop);
+        if (rpc == NULL) return NULL;
+    }
+    rpc->server = loop->thread.server;
+    rpc->loop = loop;
+    rpc->runs = &loop->thread;
+    rpc->conn = conn;
+    rpc->stream_id = stream_id;
+    rpc->method_idx = MYR_RPC_NO_METHOD;
+    rpc->deadline_ns = rpc->slow_ns = rpc->alarm_ns = RPC_NEVER_NS;
+    rpc->status = -1;
+    call_link(loop, rpc);
+    conn->call_count++;
+    myr_rpc_conn_rest(conn);
+    return rpc;
+}
+
+static void call_put(myr_rpc *rpc)
+{
+    rpc_loop *loop = rpc->loop;
+    if (rpc->is_counted) atomic_fetch_sub(&rpc->server->in_flight, 1);
+    if (loop->spare_count >= CALL_SPARES_MAX || myr_arena_used_bytes(rpc->arena) > CALL_SPARE_BYTES_MAX ||
+        rpc->backlog.room > CALL_SPARE_BYTES_MAX) {
+        myr_rpc_free(rpc);
+        return;
+    }
+    myr_arena_reset(rpc->arena);
+    myr_arena_reset(rpc->head_arena);
+    myr_buf_clear(&rpc->backlog);
+    rpc->next_spare = loop->spares;
+    loop->spares = rpc;
+    loop->spare_count++;
+}
+
+static void call_drop_ready(myr_rpc *rpc)
+{
+    for (myr_rpc **link = &rpc->loop->ready; rpc->is_ready; link = &(*link)->next_ready) {
+        MYR_ASSERT(*link != NULL);
+        if (*link != rpc) continue;
+        *link = rpc->next_ready;
+        rpc->is_ready = false;
+        break;
+    }
+}
+
+/* The room of a message that is not whole no longer counts. */
+static void call_release(myr_rpc *rpc)
+{
+    MYR_ASSERT(rpc->conn->held_bytes >= rpc->message_room);
+    rpc->conn->held_bytes -= rpc->message_room;
+    rpc->message_room = 0;
+}
+
+/* The call no longer belongs to its connection. */
+static void call_leave(myr_rpc *rpc)
+{
+    rpc_conn *conn = rpc->conn;
+    call_drop_ready(rpc);
+    call_release(rpc);
+    MYR_ASSERT(conn->call_count > 0);
+    conn->call_count--;
+    myr_rpc_conn_rest(conn);
+    call_unlink(rpc->loop, rpc);
+    rpc->conn = NULL;
+}
+
+static void call_done(myr_rpc *rpc)
+{
+    if (rpc->is_counted && rpc->server->opts.on_done != NULL) {
+        if (rpc->status < 0) rpc->status = myr_rc_grpc(MYR_CANCELLED);
+        rpc->server->opts.on_done(rpc->server->opts.ctx, rpc);
+    }
+    call_put(rpc);
+}
+
+/* A deferred call that nobody waits for: it comes back through the mailbox, and is put away then. */
+static void call_abandon(myr_rpc *rpc)
+{
+    atomic_store(&rpc->is_cancelled, true);
+    call_leave(rpc);
+}
+
+void myr_rpc_on_close(myr_rpc *rpc)
+{
+    if (rpc->phase == RPC_DEFERRED) {
+        call_abandon(rpc);
+        return;
+    }
+    call_leave(rpc);
+    call_done(rpc);
+}
+
+/* ---- alarms ---- */
+
+void myr_rpc_expect(myr_rpc *rpc, int64_t slow_ns)
+{
+    rpc->slow_ns = slow_ns;
+    rpc->alarm_ns = rpc->phase != RPC_END && rpc->deadline_ns < slow_ns ? rpc->deadline_ns : slow_ns;
+    if (rpc->alarm_ns < rpc->loop->wake_ns) rpc->loop->wake_ns = rpc->alarm_ns;
+}
+
+static void call_expect_body(myr_rpc *rpc)
+{
+    myr_rpc_expect(rpc, rpc->loop->now_ns + rpc->server->opts.body_timeout_ms * 1000000);
+}
+
+/* ---- headers ---- */
+
+static bool head_is(myr_str text, const char *wanted)
+{
+    return myr_str_is(text, wanted);
+}
+
+static bool head_copy(myr_rpc *rpc, myr_str text, myr_str *out)
+{
+    char *copy = myr_arena_strndup(rpc->head_arena, text.data, text.size);
+    if (copy == NULL) return false;
+    *out = myr_str_make(copy, text.size);
+    return true;
+}
+
+/* Fields that the protocol itself uses. False: it is none of them. */
+static bool head_known(myr_rpc *rpc, myr_str name, myr_str value)
+{
+    if (head_is(name, ":method")) {
+        rpc->is_post = head_is(value, "POST");
+    } else if (head_is(name, ":path")) {
+        if (!head_copy(rpc, value, &rpc->path)) rpc->header_bytes = SIZE_MAX / 2;
+    } else if (head_is(name, "content-type")) {
+        rpc->is_grpc = myr_rpc_is_content_type(value);
+    } else if (head_is(name, "grpc-timeout")) {
+        int64_t timeout_ns = 0;
+        rpc->has_bad_timeout = !myr_rpc_timeout_parse(value, &timeout_ns);
+        rpc->deadline_ns = timeout_ns; /* from the end of the headers: call_on_headers */
+    } else if (head_is(name, "grpc-encoding")) {
+        rpc->coding = myr_net_coding_of(value);
+        rpc->has_bad_coding = rpc->coding == NET_CODING_NONE && !head_is(value, "identity");
+    } else if (head_is(name, "grpc-accept-encoding")) {
+        if (myr_rpc_list_has(value, myr_str_of("gzip"))) rpc->accepts |= 1u << NET_CODING_GZIP;
+        if (myr_rpc_list_has(value, myr_str_of("deflate"))) rpc->accepts |= 1u << NET_CODING_ZLIB;
+    } else {
+        return name.size > 0 && (name.data[0] == ':' || head_is(name, "te"));
+    }
+    return true;
+}
+
+void myr_rpc_on_header(myr_rpc *rpc, myr_str name, myr_str value)
+{
+    rpc->header_bytes += name.size + value.size + 32;
+    if (rpc->header_bytes > MYR_RPC_HEADER_BYTES_MAX || head_known(rpc, name, value)) return;
+    rpc_field field;
+    if (rpc->metadata_count == MYR_RPC_METADATA_MAX || !head_copy(rpc, name, &field.name) ||
+        !head_copy(rpc, value, &field.value)) {
+        rpc->header_bytes = SIZE_MAX / 2; /* more than the limit, for ever */
+        return;
+    }
+    rpc->metadata[rpc->metadata_count++] = field;
+}
+
+static void head_find_method(myr_rpc *rpc)
+{
+    const myr_rpc_opts *opts = &rpc->server->opts;
+    for (uint32_t i = 0; i < opts->method_count; i++) {
+        if (!head_is(rpc->path, opts->methods[i].path)) continue;
+        rpc->method_idx = i;
+        rpc->kind = opts->methods[i].kind;
+        return;
+    }
+}
+
+/* What is wrong with a call before any message; true: it is answered. */
+static bool head_refuse(myr_rpc *rpc)
+{
+    char text[MYR_ERR_MESSAGE_BYTES];
+    if (rpc->header_bytes > MYR_RPC_HEADER_BYTES_MAX) {
+        myr_rpc_end(rpc, MYR_TOO_LARGE, "the header is larger than 16 KiB, or has more than 64 fields");
+    } else if (!rpc->is_post) {
+        myr_rpc_refuse(rpc, "405");
+    } else if (!rpc->is_grpc) {
+        myr_rpc_refuse(rpc, "415");
+    } else if (rpc->method_idx == MYR_RPC_NO_METHOD) {
+        snprintf(text, sizeof text, "unknown method " MYR_STR_FMT, MYR_STR_ARG(rpc->path));
+        myr_rpc_end(rpc, MYR_UNSUPPORTED, text);
+    } else if (rpc->has_bad_coding) {
+        myr_rpc_end(rpc, MYR_UNSUPPORTED, "grpc-encoding is not known: send identity, gzip or deflate");
+    } else if (rpc->has_bad_timeout) {
+        myr_rpc_end(rpc, MYR_BAD_INPUT, "grpc-timeout is not 1 to 8 digits and one of H, M, S, m, u, n");
+    } else if (rpc->kind != MYR_RPC_UNARY && atomic_load(&rpc->server->is_draining)) {
+        myr_rpc_end(rpc, MYR_UNAVAILABLE, CALL_STOPPING);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+void myr_rpc_on_headers(myr_rpc *rpc)
+{
+    MYR_ASSERT(rpc->phase == RPC_HEAD);
+    rpc->phase = RPC_READ;
+    rpc->call_start_ns = rpc->start_ns = rpc->loop->now_ns;
+    rpc->is_counted = true;
+    atomic_fetch_add(&rpc->server->in_flight, 1);
+    if (rpc->deadline_ns != RPC_NEVER_NS &&
+        __builtin_add_overflow(rpc->deadline_ns, rpc->call_start_ns, &rpc->deadline_ns)) {
+        rpc->deadline_ns = RPC_NEVER_NS;
+    }
+    rpc->may_compress = rpc->coding != NET_CODING_NONE && (rpc->accepts & 1u << rpc->coding) != 0;
+    head_find_method(rpc);
+    call_expect_body(rpc);
+    MYR_IGNORE(head_refuse(rpc)); /* then nothing more is read */
+}
+
+/* ---- messages ---- */
+
+static void call_deliver(myr_rpc *rpc);
+
+/* The five bytes before a message. False: the call is over. */
+static bool message_begin(myr_rpc *rpc)
+{
+    const unsigned char *p = rpc->prefix;
+    size_t size = (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4];
+    const char *wrong = NULL;
+    myr_rc rc = MYR_INTERNAL;
+    char text[128];
+    if (rpc->has_message) {
+        rc = MYR_UNSUPPORTED;
+        wrong = "this method takes one message";
+    } else if (p[0] > 1) {
+        wrong = "the flag before a message is neither 0 nor 1";
+    } else if (p[0] == 1 && rpc->coding == NET_CODING_NONE) {
+        wrong = "a message is compressed, but grpc-encoding does not say how";
+    } else if ((int64_t)size > rpc->server->opts.message_bytes_max) {
+        rc = MYR_TOO_LARGE;
+        snprintf(text, sizeof text, "the message has %zu bytes, the limit is %lld (serve.body-bytes-max)", size,
+                 (long long)rpc->server->opts.message_bytes_max);
+        wrong = text;
+    }
+    if (wrong != NULL) {
+        myr_rpc_end(rpc, rc, wrong);
+        return false;
+    }
+    rpc->is_compressed = p[0] == 1;
+    rpc->is_expanded = false;
+    rpc->message_size = size;
+    rpc->message_bytes = 0;
+    rpc->message = NULL;
+    return true;
+}
+
+/* Room for `more` bytes of the message; it grows as they come. */
+static bool message_make_room(myr_rpc *rpc, size_t more)
+{
+    size_t wanted = rpc->message_bytes + more, room = rpc->message_room;
+    if (wanted <= room) return true;
+    if (room == 0) room = CALL_FIRST_ROOM;
+    while (room < wanted)
+        room *= 2;
+    if (room > rpc->message_size) room = rpc->message_size;
+    size_t added = room - rpc->message_room;
+    if (rpc->conn->held_bytes + added > (size_t)rpc->server->opts.request_bytes_max) return false;
+    unsigned char *grown = rpc->message == NULL ? myr_arena_alloc(rpc->arena, room)
+                                                : myr_arena_realloc(rpc->arena, rpc->message, rpc->message_room, room);
+    if (grown == NULL) return false;
+    rpc->conn->held_bytes += added;
+    rpc->message = grown;
+    rpc->message_room = room;
+    return true;
+}
+
+/* Take bytes until they end or a message is whole; gives how many. */
+static size_t message_take(myr_rpc *rpc, const unsigned char *data, size_t size)
+{
+    size_t used = 0;
+    if (rpc->prefix_bytes < RPC_PREFIX_BYTES) {
+        while (used < size && rpc->prefix_bytes < RPC_PREFIX_BYTES)
+            rpc->prefix[rpc->prefix_bytes++] = data[used++];
+        if (rpc->prefix_bytes < RPC_PREFIX_BYTES || !message_begin(rpc)) return used;
+    }
+    size_t part = rpc->message_size - rpc->message_bytes;
+    if (part > size - used) part = size - used;
+    if (part > 0) {
+        if (!message_make_room(rpc, part)) {
+            myr_rpc_end(rpc, MYR_TOO_LARGE, "too much memory for the unfinished messages of one connection");
+            return used;
+        }
+        memcpy(rpc->message + rpc->message_bytes, data + used, part);
+        rpc->message_bytes += part;
+    }
+    if (rpc->message_bytes == rpc->message_size) {
+        rpc->has_message = true;
+        rpc->prefix_bytes = 0;
+        call_release(rpc);
+    }
+    return used + part;
+}
+
+/* Bytes of the client in order; of a stream up to the end of one message. Gives how many were used. */
+static size_t call_feed(myr_rpc *rpc, const unsigned char *data, size_t size)
+{
+    size_t used = 0;
+    bool is_stream = rpc->kind == MYR_RPC_STREAM;
+    while (used < size && rpc->phase == RPC_READ && !(is_stream && rpc->has_message))
+        used += message_take(rpc, data + used, size - used);
+    return used;
+}
+
+static void call_consume_stream(myr_rpc *rpc, size_t size)
+{
+    if (size == 0 || rpc->conn == NULL) return;
+    MYR_IGNORE(nghttp2_session_consume_stream(rpc->conn->session, rpc->stream_id, size)); /* no memory: it stalls */
+    myr_rpc_conn_touch(rpc->conn);
+}
+
+void myr_rpc_on_bytes(myr_rpc *rpc, const unsigned char *data, size_t size)
+{
+    MYR_IGNORE(nghttp2_session_consume_connection(rpc->conn->session, size)); /* others are not kept waiting */
+    size_t used = size;
+    if (rpc->kind == MYR_RPC_STREAM && rpc->phase != RPC_END) {
+        used = rpc->backlog.size > 0 ? 0 : call_feed(rpc, data, size);
+        if (rpc->phase == RPC_END) used = size;
+        if (used < size) myr_buf_append(&rpc->backlog, data + used, size - used);
+        if (rpc->backlog.failed && rpc->phase == RPC_READ) myr_rpc_end(rpc, MYR_NO_MEMORY, "out of memory");
+    } else if (rpc->phase == RPC_READ) {
+        MYR_IGNORE(call_feed(rpc, data, size)); /* all of it, or the call is over */
+    }
+    call_consume_stream(rpc, used);
+    if (rpc->kind == MYR_RPC_STREAM && rpc->phase == RPC_READ && rpc->has_message) call_deliver(rpc);
+}
+
+/* The client says no more, and its last message was answered or there is none. */
+static void call_at_end(myr_rpc *rpc)
+{
+    MYR_ASSERT(rpc->phase == RPC_READ && rpc->has_ended);
+    if (rpc->prefix_bytes > 0) {
+        myr_rpc_end(rpc, MYR_INTERNAL, "the call ends within a message");
+    } else if (rpc->kind == MYR_RPC_STREAM) {
+        myr_rpc_finish(rpc);
+    } else if (!rpc->has_message) {
+        myr_rpc_end(rpc, MYR_UNSUPPORTED, "this method takes one message, there is none");
+    } else {
+        call_deliver(rpc);
+    }
+}
+
+void myr_rpc_on_end(myr_rpc *rpc)
+{
+    rpc->has_ended = true;
+    if (rpc->phase == RPC_READ && rpc->backlog.size == 0) call_at_end(rpc);
+}
+
+/* ---- handing over ---- */
+
+static void call_hand_over(void *ctx, myr_rpc *rpc)
+{
+    rpc->server->opts.handler(ctx, rpc);
+}
+
+static void call_deliver(myr_rpc *rpc)
+{
+    myr_rpc_server *server = rpc->server;
+    rpc->start_ns = myr_clock_mono_ns();
+    if (rpc->deadline_ns <= rpc->start_ns) {
+        myr_rpc_end(rpc, MYR_TIMEOUT, CALL_LATE);
+        return;
+    }
+    rpc->phase = RPC_RUN;
+    rpc->has_reply = rpc->has_failed = rpc->waits = false;
+    rpc->note = NULL;
+    if (rpc->is_compressed && !rpc->is_expanded) {
+        myr_rpc_defer(rpc, call_hand_over);
+    } else {
+        server->opts.handler(server->opts.ctx, rpc);
+    }
+    if (rpc->phase == RPC_RUN) myr_rpc_send(rpc); /* else it may be running elsewhere already */
+}
+
+/* A stream's next message, out of what has come already. */
+static void call_read_on(myr_rpc *rpc)
+{
+    size_t left = rpc->backlog.size - rpc->backlog_used;
+    rpc->phase = RPC_READ;
+    rpc->has_message = false;
+    myr_arena_reset(rpc->arena);
+    rpc->message = NULL;
+    rpc->reply_size = rpc->reply_sent = 0;
+    /* a client may be silent between messages: the connection's pings tell whether it is there */
+    myr_rpc_expect(rpc, RPC_NEVER_NS);
+    size_t used = left > 0 ? call_feed(rpc, (unsigned char *)rpc->backlog.data + rpc->backlog_used, left) : 0;
+    if (rpc->phase == RPC_END) return;
+    rpc->backlog_used += used;
+    if (rpc->backlog_used == rpc->backlog.size) {
+        myr_buf_clear(&rpc->backlog);
+        rpc->backlog_used = 0;
+    }
+    call_consume_stream(rpc, used);
+    if (rpc->has_message) {
+        call_deliver(rpc);
+    } else if (rpc->has_ended) {
+        call_at_end(rpc);
+    } else if (rpc->prefix_bytes > 0) {
+        call_expect_body(rpc);
+    } else if (atomic_load(&rpc->server->is_draining)) {
+        myr_rpc_end(rpc, MYR_UNAVAILABLE, CALL_STOPPING);
+    }
+}
+
+void myr_rpc_go_on(myr_rpc *rpc)
+{
+    MYR_ASSERT(rpc->conn != NULL && rpc->kind != MYR_RPC_UNARY);
+    if (rpc->kind == MYR_RPC_STREAM) {
+        call_read_on(rpc);
+        return;
+    }
+    rpc->phase = RPC_WATCH;
+    rpc->reply_size = rpc->reply_sent = 0;
+    if (!rpc->is_kept) { /* the question stays, answers go */
+        rpc->message =
+            (unsigned char *)myr_arena_strndup(rpc->head_arena, myr_rpc_message(rpc).data, rpc->message_bytes);
+        rpc->is_kept = true;
+        if (rpc->message == NULL) {
+            myr_rpc_end(rpc, MYR_NO_MEMORY, "out of memory for what is watched");
+            return;
+        }
+    }
+    myr_arena_reset(rpc->arena);
+    if (atomic_load(&rpc->server->is_draining)) {
+        myr_rpc_end(rpc, MYR_UNAVAILABLE, CALL_STOPPING);
+        return;
+    }
+    myr_rpc_expect(rpc, rpc->loop->now_ns + rpc->server->opts.watch_ms * 1000000);
+}
+
+/* ---- what ends a call from outside ---- */
+
+static void call_expire(myr_rpc *rpc)
+{
+    if (rpc->phase != RPC_DEFERRED) {
+        myr_rpc_end(rpc, MYR_TIMEOUT, CALL_LATE);
+        return;
+    }
+    rpc_conn *conn = rpc->conn;
+    MYR_IGNORE(nghttp2_session_set_stream_user_data(conn->session, rpc->stream_id, NULL)); /* it is there */
+    myr_rpc_end_stream(conn, rpc->stream_id, rpc->has_headers, MYR_TIMEOUT, CALL_LATE);
+    rpc->is_late = true;
+    call_abandon(rpc);
+}
+
+void myr_rpc_on_alarm(myr_rpc *rpc, int64_t now_ns)
+{
+    if (rpc->phase != RPC_END && rpc->deadline_ns <= now_ns) {
+        call_expire(rpc);
+    } else if (rpc->phase == RPC_WATCH) {
+        rpc->has_message = true;
+        call_deliver(rpc);
+    } else if (rpc->phase == RPC_READ) {
+        myr_rpc_end(rpc, MYR_TIMEOUT, "the message did not arrive in time (serve.body-timeout)");
+    } else if (rpc->phase == RPC_SEND || rpc->phase == RPC_END) { /* the answer is not taken */
+        myr_rpc_expect(rpc, RPC_NEVER_NS);
+        MYR_IGNORE(nghttp2_submit_rst_stream(rpc->conn->session, NGHTTP2_FLAG_NONE, rpc->stream_id, NGHTTP2_CANCEL));
+        myr_rpc_conn_touch(rpc->conn);
+    } else {
+        myr_rpc_expect(rpc, RPC_NEVER_NS);
+    }
+}
+
+void myr_rpc_on_drain(myr_rpc *rpc)
+{
+    bool is_idle = rpc->phase == RPC_READ && rpc->kind == MYR_RPC_STREAM && rpc->prefix_bytes == 0;
+    if (rpc->phase == RPC_WATCH) { /* a last look: that we stop is news */
+        rpc->has_message = true;
+        call_deliver(rpc);
+    } else if (is_idle) {
+        myr_rpc_end(rpc, MYR_UNAVAILABLE, CALL_STOPPING);
+    }
+}
+
+/* ---- deferral ---- */
+
+static void call_fail_busy(myr_rpc *rpc, const char *text)
+{
+    myr_err err = {0};
+    MYR_IGNORE(MYR_ERROR(&err, BUSY, "%s", text)); /* only the words are wanted */
+    myr_rpc_fail(rpc, &err);
+}
+
+static myr_rc call_expand(myr_rpc *rpc, myr_err *err)
+{
+    char *text;
+    size_t size;
+    myr_str message = myr_str_make((const char *)rpc->message, rpc->message_bytes);
+    MYR_TRY(myr_net_expand(rpc->arena, rpc->coding, "the message", message, (size_t)rpc->server->opts.message_bytes_max,
+                           &text, &size, err));
+    rpc->message = (unsigned char *)text;
+    rpc->message_bytes = size;
+    rpc->is_expanded = true;
+    return MYR_OK;
+}
+
+/* On a compute thread. */
+static void call_compute(void *arg)
+{
+    myr_rpc *rpc = arg;
+    myr_rpc_server *server = rpc->server;
+    myr_err err = {0};
+    rpc->runs = myr_rpc_compute_here(server);
+    if (atomic_load(&server->is_hurrying) || atomic_load(&rpc->is_cancelled)) {
+        call_fail_busy(rpc, CALL_STOPPING);
+    } else if (rpc->deadline_ns <= myr_clock_mono_ns()) {
+        MYR_IGNORE(MYR_ERROR(&err, TIMEOUT, CALL_LATE)); /* its turn came too late: nothing is run */
+        myr_rpc_fail(rpc, &err);
+    } else if (rpc->is_compressed && !rpc->is_expanded && call_expand(rpc, &err) != MYR_OK) {
+        myr_rpc_fail(rpc, &err);
+    } else {
+        rpc->again(server->opts.ctx, rpc);
+    }
+    MYR_ASSERT(rpc->has_reply || rpc->has_failed || rpc->waits);
+    myr_rpc_loop_post(rpc->loop, rpc);
+    atomic_fetch_sub(&server->deferred_count, 1);
+}
+
+void myr_rpc_defer(myr_rpc *rpc, void (*again)(void *ctx, myr_rpc *rpc))
+{
+    myr_rpc_server *server = rpc->server;
+    MYR_ASSERT(myr_rpc_is_on_loop(rpc) && rpc->phase == RPC_RUN && !rpc->has_reply && !rpc->has_failed);
+    int64_t before = atomic_fetch_add(&server->deferred_count, 1); /* before is_hurrying is read: see myr_rpc_stop */
+    bool is_hurrying = atomic_load(&server->is_hurrying);
+    if (is_hurrying || before >= server->deferred_max) {
+        atomic_fetch_sub(&server->deferred_count, 1);
+        call_fail_busy(rpc,
+                       is_hurrying ? CALL_STOPPING : "too many calls wait for a compute thread: try again in a second");
+        return;
+    }
+    rpc->again = again;
+    rpc->phase = RPC_DEFERRED;
+    myr_rpc_expect(rpc, RPC_NEVER_NS);                                      /* its deadline alone */
+    if (myr_pool_submit(server->pool, call_compute, rpc, NULL) != MYR_OK) { /* can't be: the pool holds deferred_max */
+        rpc->phase = RPC_RUN;
+        atomic_fetch_sub(&server->deferred_count, 1);
+        call_fail_busy(rpc, "too many calls wait for a compute thread: try again in a second");
+    }
+}
+
+void myr_rpc_on_return(myr_rpc *rpc)
+{
+    rpc->runs = &rpc->loop->thread;
+    if (rpc->conn != NULL) {
+        rpc->phase = RPC_RUN;
+        myr_rpc_send(rpc);
+        return;
+    }
+    rpc->status = myr_rc_grpc(rpc->is_late ? MYR_TIMEOUT : MYR_CANCELLED);
+    call_done(rpc);
+}
+
+/* ---- what a handler reads ---- */
+
+uint32_t myr_rpc_method_idx(const myr_rpc *rpc)
+{
+    return rpc->method_idx;
+}
+
+myr_str myr_rpc_path(const myr_rpc *rpc)
+{
+    return rpc->path;
+}
+
+myr_str myr_rpc_message(const myr_rpc *rpc)
+{
+    return myr_str_make(rpc->message != NULL ? (const char *)rpc->message : "", rpc->message_bytes);
+}
+
+bool myr_rpc_metadata(const myr_rpc *rpc, const char *name, myr_str *out)
+{
+    for (uint32_t i = 0; i < rpc->metadata_count; i++) {
+        if (!myr_str_is(rpc->metadata[i].name, name)) continue;
+        *out = rpc->metadata[i].value;
+        return true;
+    }
+    return false;
+}
+
+myr_arena *myr_rpc_arena(myr_rpc *rpc)
+{
+    return rpc->arena;
+}
+
+void *myr_rpc_loop_state(const myr_rpc *rpc)
+{
+    MYR_ASSERT(myr_rpc_thread_is_current(rpc->runs));
+    return rpc->runs->state;
+}
+
+int64_t myr_rpc_start_ns(const myr_rpc *rpc)
+{
+    return rpc->start_ns;
+}
+
+int64_t myr_rpc_call_start_ns(const myr_rpc *rpc)
+{
+    return rpc->call_start_ns;
+}
+
+int64_t myr_rpc_deadline_ns(const myr_rpc *rpc)
+{
+    return rpc->deadline_ns;
+}
+
+bool myr_rpc_is_on_loop(const myr_rpc *rpc)
+{
+    return myr_rpc_thread_is_current(&rpc->loop->thread);
+}
+
+bool myr_rpc_is_cancelled(const myr_rpc *rpc)
+{
+    return atomic_load(&rpc->is_cancelled);
+}
+
+void myr_rpc_set_note(myr_rpc *rpc, void *note)
+{
+    rpc->note = note;
+}
+
+void *myr_rpc_note(const myr_rpc *rpc)
+{
+    return rpc->note;
+}
+
+void myr_rpc_set_memory(myr_rpc *rpc, int64_t value)
+{
+    rpc->memory = value;
+}
+
+int64_t myr_rpc_memory(const myr_rpc *rpc)
+{
+    return rpc->memory;
+}
+
+int myr_rpc_status(const myr_rpc *rpc)
+{
+    return rpc->status;
+}
+
+int64_t myr_rpc_reply_bytes(const myr_rpc *rpc)
+{
+    return rpc->reply_bytes;
+}

@@ -1,0 +1,25 @@
+/*
+ * What the bytes of a connection of ours go through. Today a socket; a TLS session will stand here, which is why nobody
+ * else calls recv or send. Thread: the connection's loop.
+ */
+#ifndef MYR_NET_WIRE_H
+#define MYR_NET_WIRE_H
+
+#include <stddef.h>
+
+typedef struct net_wire {
+    int fd; /* owned; -1: closed */
+} net_wire;
+
+typedef enum net_wire_result {
+    NET_WIRE_OK,
+    NET_WIRE_AGAIN,
+    NET_WIRE_END
+} net_wire_result; /* END: peer left, or broken */
+
+net_wire_result myr_net_wire_read(net_wire *wire, void *data, size_t room, size_t *out_bytes);
+net_wire_result myr_net_wire_write(net_wire *wire, const void *data, size_t size, size_t *out_bytes);
+void myr_net_wire_shut(net_wire *wire); /* we have said all; the peer's bytes still come */
+void myr_net_wire_close(net_wire *wire);
+
+#endif
