@@ -158,6 +158,7 @@ typedef struct myr_answers {
     double *const *values;      /* [width][row_count] */
     const uint32_t *model_idxs; /* the rest is one per row: as in myr_score_out */
     const uint8_t *levels, *statuses;
+    const char *const *words; /* in place of a status's name, where not NULL; NULL: none */
 } myr_answers;
 /*
  * Decode an array of `count` JSON objects into key and feature columns, in `arena`; texts point into the JSON. Numbers,

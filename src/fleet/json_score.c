@@ -27,7 +27,7 @@ static myr_rc answers_make(size_t row_count, myr_output output, size_t width, my
     }
     if (!is_whole) return answers_no_memory(arena, row_count, err);
     *out = (myr_score_out){values, model_idxs, levels, statuses};
-    *answers = (myr_answers){output, (uint32_t)width, values, model_idxs, levels, statuses};
+    *answers = (myr_answers){output, (uint32_t)width, values, model_idxs, levels, statuses, NULL};
     return MYR_OK;
 }
 
@@ -129,7 +129,8 @@ myr_rc myr_fleet_put_answer(const myr_fleet *fleet, const myr_answers *answers, 
     myr_buf_puts(out, ",\"level\":\"");
     myr_buf_puts(out, myr_level_name((myr_level)answers->levels[row_idx]));
     myr_buf_puts(out, "\",\"status\":\"");
-    myr_buf_puts(out, myr_row_status_name((myr_row_status)answers->statuses[row_idx]));
+    const char *word = answers->words != NULL ? answers->words[row_idx] : NULL;
+    myr_buf_puts(out, word != NULL ? word : myr_row_status_name((myr_row_status)answers->statuses[row_idx]));
     myr_buf_puts(out, "\"}");
     return MYR_OK;
 }

@@ -19,8 +19,8 @@ const char *myr_level_name(myr_level level)
 
 const char *myr_row_status_name(myr_row_status status)
 {
-    static const char *const names[] = {"ok",        "no_model",    "bad_key",   "broken_model",
-                                        "bad_input", "unavailable", "no_output", "rejected"};
+    static const char *const names[] = {"ok",          "no_model",  "bad_key",  "broken_model", "bad_input",
+                                        "unavailable", "no_output", "rejected", "failed"};
     _Static_assert(MYR_COUNT_OF(names) == MYR_ROW_STATUS_COUNT, "a name per status");
     MYR_ASSERT((unsigned)status < MYR_ROW_STATUS_COUNT); /* statuses are only ever made here */
     return names[status];

@@ -27,9 +27,10 @@ typedef enum myr_row_status {
     MYR_ROW_UNAVAILABLE,  /* its model is not ours, and what runs it is not here or failed: myr_score_trouble */
     MYR_ROW_NO_OUTPUT,    /* its model can't give the output that is asked for, or not as wide as the call's */
     MYR_ROW_REJECTED,     /* a rule for inputs or predictions says no: given by the server, never by a scorer */
+    MYR_ROW_FAILED,       /* what follows the model failed (a score script): given by the server, never by a scorer */
     MYR_ROW_STATUS_COUNT
 } myr_row_status;
-/* "ok", "no_model", "bad_key", "broken_model", "bad_input", "unavailable", "no_output", "rejected" */
+/* "ok", "no_model", "bad_key", "broken_model", "bad_input", "unavailable", "no_output", "rejected", "failed" */
 const char *myr_row_status_name(myr_row_status status);
 
 /* Rows to score. Everything is borrowed until myr_score returns. */

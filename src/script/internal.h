@@ -33,6 +33,7 @@ struct myr_script {
     char *fleet;
     int64_t release;
     uint32_t key_count, feature_count, value_count;
+    myr_key_type key_types[MYR_PARTITION_COLUMNS_MAX];
     const char **columns; /* names: keys, then features; NULL-terminated for "nearest" */
     myr_map *column_idxs; /* name -> index in columns; a key comes before a feature of the same name */
     _Atomic(myr_script_state *) idle[MYR_SCRIPT_STATES_MAX];

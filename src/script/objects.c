@@ -53,14 +53,31 @@ static const char *objects_keep(lua_State *lua, int idx, size_t most, const char
 
 /* ---- row ---- */
 
+/* A partition column as its type says, however the row has it: 2, 2.0 and "2" are the integer 2 of an INT64 column. */
+static void row_push_key(lua_State *lua, const myr_col *col, myr_key_type type, int64_t row_idx)
+{
+    char scratch[MYR_KEY_SCRATCH_BYTES];
+    myr_key_value value;
+    if (myr_key_value_from_col(type, col, row_idx, scratch, &value, NULL) != MYR_OK || value.is_null) {
+        lua_pushnil(lua);
+    } else if (type == MYR_KEY_INT64) {
+        lua_pushinteger(lua, value.i64);
+    } else {
+        lua_pushlstring(lua, value.text.data, value.text.size);
+    }
+}
+
 static void row_push_cell(lua_State *lua, uint32_t column_idx)
 {
     const myr_script_state *state = script_state(lua);
     const myr_script_row *row = state->row;
     uint32_t key_count = state->script->key_count;
-    bool is_key = column_idx < key_count;
-    const myr_col *col = is_key ? &row->keys[column_idx] : &row->features[column_idx - key_count];
-    int64_t stride = is_key || row->feature_stride == 0 ? 1 : row->feature_stride;
+    if (column_idx < key_count) {
+        row_push_key(lua, &row->keys[column_idx], state->script->key_types[column_idx], row->row_idx);
+        return;
+    }
+    const myr_col *col = &row->features[column_idx - key_count];
+    int64_t stride = row->feature_stride == 0 ? 1 : row->feature_stride;
     if (myr_col_is_null(col, row->row_idx)) {
         lua_pushnil(lua);
         return;

@@ -23,6 +23,8 @@ static myr_rc script_take_columns(myr_script *script, const myr_pack_info *info,
     if (script->fleet == NULL || script->columns == NULL || script->column_idxs == NULL) {
         MYR_FAIL(err, NO_MEMORY, "no memory for a score script");
     }
+    for (uint32_t i = 0; i < script->key_count; i++)
+        script->key_types[i] = info->keys.columns[i].type;
     for (uint32_t i = 0; i < count; i++) {
         const char *name = i < script->key_count ? info->keys.columns[i].name : info->features[i - script->key_count];
         script->columns[i] = myr_strdup(name);

@@ -47,7 +47,7 @@ static myr_rc target_is_served(const serve_fleet *fleet, uint32_t model_idx, boo
     myr_pack_entry entry;
     if (fleet->bound == NULL) return MYR_OK;
     MYR_TRY(myr_pack_get_entry(fleet->fleet->pack, model_idx, &entry, err));
-    *out = myr_serve_key_is_served(fleet->bound, entry.key, entry.key_bytes);
+    *out = myr_serve_key_is_served(fleet->bound, entry.key);
     return MYR_OK;
 }
 

@@ -13,24 +13,19 @@ typedef struct fallback_rows {
     serve_work work;
 } fallback_rows;
 
-static myr_rc fallback_no_memory(const fallback_rows *rows, myr_err *err)
-{
-    MYR_FAIL(err, NO_MEMORY, "out of memory for %zu rows that fall back", rows->count);
-}
-
 /* Copy the cells of some rows, side by side. */
-static bool fallback_gather(const fallback_rows *rows, const myr_col *from, int64_t stride, myr_col *to)
+static bool fallback_gather(const serve_work *work, const size_t *idxs, size_t count, const myr_col *from,
+                            int64_t stride, myr_col *to)
 {
-    myr_arena *arena = rows->work.arena;
     size_t width = from->type == MYR_COL_TEXT ? sizeof(myr_str) : sizeof(double);
-    char *cells = myr_arena_alloc(arena, rows->count * width);
-    uint8_t *valid = from->valid != NULL ? myr_arena_alloc(arena, rows->count) : NULL;
+    char *cells = myr_arena_alloc(work->arena, count * width);
+    uint8_t *valid = from->valid != NULL ? myr_arena_alloc(work->arena, count) : NULL;
     const char *base = (const char *)from->data.f64; /* of whatever type: all members of the union are pointers */
     if (cells == NULL || (from->valid != NULL && valid == NULL)) return false;
     int64_t step = from->type == MYR_COL_DOUBLE ? stride : 1;
-    for (size_t i = 0; i < rows->count; i++) {
-        memcpy(cells + i * width, base + (int64_t)rows->idxs[i] * step * (int64_t)width, width);
-        if (valid != NULL) valid[i] = from->valid[rows->idxs[i]];
+    for (size_t i = 0; i < count; i++) {
+        memcpy(cells + i * width, base + (int64_t)idxs[i] * step * (int64_t)width, width);
+        if (valid != NULL) valid[i] = from->valid[idxs[i]];
     }
     *to = *from;
     to->valid = valid;
@@ -38,48 +33,49 @@ static bool fallback_gather(const fallback_rows *rows, const myr_col *from, int6
     return true;
 }
 
-static myr_rc fallback_gather_all(const serve_work *work, fallback_rows *rows, myr_err *err)
+myr_rc myr_serve_work_pick(const serve_work *work, const size_t *idxs, size_t count, serve_work *out, myr_err *err)
 {
     const myr_pack_info *info = work->bound->fleet->info;
     int64_t stride = work->rows.feature_stride != 0 ? work->rows.feature_stride : 1;
     myr_col *keys = myr_arena_alloc(work->arena, ((size_t)info->keys.column_count + 1) * sizeof *keys);
     myr_col *features = myr_arena_alloc(work->arena, ((size_t)info->feature_count + 1) * sizeof *features);
-    if (keys == NULL || features == NULL) return fallback_no_memory(rows, err);
-    for (uint32_t i = 0; i < info->keys.column_count; i++) {
-        if (!fallback_gather(rows, &work->rows.keys[i], 1, &keys[i])) return fallback_no_memory(rows, err);
-    }
-    for (uint32_t i = 0; i < info->feature_count; i++) {
-        if (!fallback_gather(rows, &work->rows.features[i], stride, &features[i])) return fallback_no_memory(rows, err);
-    }
-    rows->work.rows.row_count = (int64_t)rows->count;
-    rows->work.rows.keys = keys;
-    rows->work.rows.features = features;
-    rows->work.rows.feature_stride = 0;
+    bool is_whole = keys != NULL && features != NULL;
+    for (uint32_t i = 0; is_whole && i < info->keys.column_count; i++)
+        is_whole = fallback_gather(work, idxs, count, &work->rows.keys[i], 1, &keys[i]);
+    for (uint32_t i = 0; is_whole && i < info->feature_count; i++)
+        is_whole = fallback_gather(work, idxs, count, &work->rows.features[i], stride, &features[i]);
+    if (!is_whole) MYR_FAIL(err, NO_MEMORY, "out of memory for %zu rows that are scored again", count);
+    *out = *work;
+    out->rows.row_count = (int64_t)count;
+    out->rows.keys = keys;
+    out->rows.features = features;
+    out->rows.feature_stride = 0;
+    out->marks = NULL;
+    out->notes = NULL;
+    out->any_leaves = false; /* as wide as the columns that are there */
     return MYR_OK;
 }
 
 static myr_rc fallback_begin(const serve_work *work, fallback_rows *rows, myr_err *err)
 {
-    *rows = (fallback_rows){.work = *work};
+    *rows = (fallback_rows){0};
     rows->idxs = myr_arena_alloc(work->arena, (size_t)work->rows.row_count * sizeof *rows->idxs);
-    if (rows->idxs == NULL) return fallback_no_memory(rows, err);
+    if (rows->idxs == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for rows that fall back");
     for (size_t i = 0; i < (size_t)work->rows.row_count; i++) {
         bool falls = (work->marks[i] & SERVE_ROW_FALLS) != 0 && (work->marks[i] & ~SERVE_ROW_FALLS) == 0;
         if (falls) rows->idxs[rows->count++] = i;
     }
-    return rows->count > 0 ? fallback_gather_all(work, rows, err) : MYR_OK;
+    return rows->count > 0 ? myr_serve_work_pick(work, rows->idxs, rows->count, &rows->work, err) : MYR_OK;
 }
 
-/* The answer of the next level takes the place of what was there. */
-static void fallback_put(serve_work *work, const fallback_rows *rows, size_t i)
+void myr_serve_work_put(serve_work *work, size_t row_idx, const serve_work *picked, size_t i)
 {
-    size_t row = rows->idxs[i];
-    work->model_idxs[row] = rows->work.model_idxs[i];
-    work->levels[row] = rows->work.levels[i];
-    work->statuses[row] = rows->work.statuses[i];
+    work->model_idxs[row_idx] = picked->model_idxs[i];
+    work->levels[row_idx] = picked->levels[i];
+    work->statuses[row_idx] = picked->statuses[i];
     for (uint32_t k = 0; k < work->output_count; k++) {
         for (uint32_t w = 0; w < work->answers[k].width; w++)
-            work->answers[k].values[w][row] = rows->work.answers[k].values[w][i];
+            work->answers[k].values[w][row_idx] = picked->answers[k].values[w][i];
     }
 }
 
@@ -95,7 +91,7 @@ static myr_rc fallback_settle(serve_work *work, const fallback_rows *rows, size_
     if (level->statuses[i] == MYR_ROW_NO_MODEL || (level->marks != NULL && level->marks[i] != 0)) {
         return myr_serve_work_mark_row(work, row, SERVE_ROW_REJECTED, err);
     }
-    fallback_put(work, rows, i);
+    myr_serve_work_put(work, row, level, i); /* in the place of what was there */
     return MYR_OK;
 }
 
@@ -107,9 +103,6 @@ static myr_rc fallback_level(serve_work *work, uint32_t skip, bool *out_again, m
     *out_again = false;
     if (rows.count == 0) return MYR_OK;
     rows.work.rows.skip_models = skip;
-    rows.work.marks = NULL;
-    rows.work.notes = NULL;
-    rows.work.any_leaves = false; /* as wide as the columns that are there */
     MYR_TRY(myr_serve_work_infer(&rows.work, err));
     MYR_TRY(myr_serve_check_outputs(&rows.work, err));
     work->trouble = rows.work.trouble;

@@ -48,7 +48,8 @@ struct serve_fleet {
     _Atomic(myr_metric *) rows[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT]; /* made on first use … */
     _Atomic(myr_metric *) stages[SERVE_STAGE_COUNT];                   /* … this too */
     serve_infer_stats stats;
-    _Atomic int64_t row_ns; /* how long a row takes, about; only with a plan */
+    _Atomic int64_t row_ns;   /* how long a row takes, about; only with a plan */
+    _Atomic int64_t rules_ns; /* the same, for its score script */
 };
 
 /* The value of an input name: (partition column + 1) << 32 | (feature + 1); 0 in a half = it is not one. */
@@ -155,6 +156,7 @@ struct serve_thread {
     _Atomic(serve_snapshot *) held; /* the snapshot in use: never freed meanwhile */
     myr_score_scratch *scratch;
     myr_buf out;             /* the answer as it is written */
+    myr_buf text;            /* what a stage writes for one row */
     struct json_slot *slots; /* for finding repeated keys; see json.c */
     size_t slot_count;
     uint32_t stamp;

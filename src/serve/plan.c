@@ -88,6 +88,18 @@ static myr_rc bind_groups(const serve_service *service, serve_bound *bound, myr_
     return MYR_OK;
 }
 
+/* The fleet's score script. A state for each thread that answers, so that none has to wait for init(). */
+static myr_rc bind_rules(const serve_service *service, serve_bound *bound, myr_err *err)
+{
+    const serve_plan *plan = bound->plan;
+    myr_script_opts opts = {.states = 2 * (uint32_t)myr_cpu_count()};
+    myr_err why = {0};
+    if (plan->rules == NULL) return MYR_OK;
+    if (opts.states > MYR_SCRIPT_STATES_MAX) opts.states = MYR_SCRIPT_STATES_MAX;
+    if (myr_script_load(plan->rules, bound->fleet->info, &opts, &bound->script, &why) == MYR_OK) return MYR_OK;
+    return myr_spec_fail(service->spec, plan->rules_node, err, "%s", why.message);
+}
+
 myr_rc myr_serve_plan_bind(const serve_service *service, const serve_plan *plan, const myr_fleet *fleet,
                            serve_bound **out, myr_err *err)
 {
@@ -102,6 +114,7 @@ myr_rc myr_serve_plan_bind(const serve_service *service, const serve_plan *plan,
     bound->fleet = fleet;
     myr_rc rc = bind_checks(service, bound, err);
     if (rc == MYR_OK) rc = bind_groups(service, bound, err);
+    if (rc == MYR_OK) rc = bind_rules(service, bound, err);
     if (rc != MYR_OK) {
         myr_arena_free(arena);
         return rc;
@@ -112,16 +125,21 @@ myr_rc myr_serve_plan_bind(const serve_service *service, const serve_plan *plan,
 
 void myr_serve_plan_unbind(serve_bound *bound)
 {
-    if (bound != NULL) myr_arena_free(bound->arena);
+    if (bound == NULL) return;
+    myr_script_free(bound->script);
+    myr_arena_free(bound->arena);
+}
+
+bool myr_serve_plan_is_current(const serve_bound *bound)
+{
+    return bound->script == NULL || myr_script_is_current(bound->script);
 }
 
 /* ---- groups ---- */
 
-bool myr_serve_key_is_served(const serve_bound *bound, const unsigned char *key, size_t key_bytes)
+uint32_t myr_serve_key_values(const myr_key_schema *schema, const unsigned char *key,
+                              myr_key_value values[MYR_PARTITION_COLUMNS_MAX])
 {
-    const myr_key_schema *schema = &bound->fleet->info->keys;
-    if (bound->plan->group_count == 0) return true;
-    myr_key_value values[MYR_PARTITION_COLUMNS_MAX];
     uint32_t present = 0;
     const unsigned char *at = key + 1; /* canonical: see pack/key.h */
     for (uint32_t i = 0; i < schema->column_count; i++) {
@@ -138,7 +156,14 @@ bool myr_serve_key_is_served(const serve_bound *bound, const unsigned char *key,
             at += sizeof size + size;
         }
     }
-    MYR_ASSERT(at == key + key_bytes);
+    return present;
+}
+
+bool myr_serve_key_is_served(const serve_bound *bound, const unsigned char *key)
+{
+    myr_key_value values[MYR_PARTITION_COLUMNS_MAX];
+    if (bound->plan->group_count == 0) return true;
+    uint32_t present = myr_serve_key_values(&bound->fleet->info->keys, key, values);
     return myr_serve_values_are_served(bound, values, present);
 }
 

@@ -2,6 +2,7 @@
 #ifndef MYR_SERVE_PLAN_H
 #define MYR_SERVE_PLAN_H
 
+#include "script/script.h"
 #include "serve/service.h"
 
 /* A segment whose keys are served. */
@@ -19,16 +20,22 @@ typedef struct serve_bound {
     uint32_t *check_features;  /* per check of the plan: its feature */
     uint32_t **order_features; /* per order: its features */
     serve_group *groups;
+    myr_script *script; /* NULL: no rules */
 } serve_bound;
 
-/* BAD_INPUT with the file's line: a name or a segment that the fleet has not. */
+/* BAD_INPUT with the file's line: a name or a segment that the fleet has not, a score script that does not load. */
 myr_rc myr_serve_plan_bind(const serve_service *service, const serve_plan *plan, const myr_fleet *fleet,
                            serve_bound **out, myr_err *err);
 void myr_serve_plan_unbind(serve_bound *bound); /* NULL accepted */
+/* Are the files that were read at binding as they were? */
+bool myr_serve_plan_is_current(const serve_bound *bound);
 
 /* Whether a key lies in one of the groups; without groups each does. present: columns that are not null. */
 bool myr_serve_values_are_served(const serve_bound *bound, const myr_key_value *values, uint32_t present);
 /* The same of a model's key, in canonical bytes. */
-bool myr_serve_key_is_served(const serve_bound *bound, const unsigned char *key, size_t key_bytes);
+bool myr_serve_key_is_served(const serve_bound *bound, const unsigned char *key);
+/* The values of a key in canonical bytes, texts borrowed from it; gives the columns that it has. */
+uint32_t myr_serve_key_values(const myr_key_schema *schema, const unsigned char *key,
+                              myr_key_value values[MYR_PARTITION_COLUMNS_MAX]);
 
 #endif

@@ -344,6 +344,7 @@ static void server_free_threads(myr_server *server)
         server->threads = thread->next;
         myr_score_scratch_free(thread->scratch);
         myr_buf_fini(&thread->out);
+        myr_buf_fini(&thread->text);
         myr_free(thread->slots);
         myr_free(thread);
     }

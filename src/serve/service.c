@@ -121,7 +121,8 @@ static myr_rc plan_fallback(const serve_service *service, serve_plan *plan, myr_
 
 static myr_rc plan_degrade(const serve_service *service, serve_plan *plan, myr_err *err)
 {
-    static const char *const known[] = {"infer", NULL};
+    static const char *const known[] = {"infer", "rules", NULL};
+    static const char *const rules[] = {"fail", "skip", NULL};
     static const char *const infer[] = {"fail", "next_level", "stored", NULL};
     static const serve_degrade infer_means[] = {SERVE_FAIL, SERVE_NEXT, SERVE_STORED};
     const myr_spec_node *map = myr_spec_find(plan->node, "degrade");
@@ -130,17 +131,38 @@ static myr_rc plan_degrade(const serve_service *service, serve_plan *plan, myr_e
     MYR_TRY(myr_spec_check_keys(service->spec, map, known, err));
     MYR_TRY(myr_service_word(service, map, "infer", infer, &word, err));
     plan->late_infer = infer_means[word];
+    word = 0;
+    MYR_TRY(myr_service_word(service, map, "rules", rules, &word, err));
+    plan->late_rules = word == 0 ? SERVE_FAIL : SERVE_SKIP;
     return MYR_OK;
+}
+
+/* A score script, beside the service file unless its path is absolute. */
+static myr_rc plan_rules(const serve_service *service, serve_plan *plan, myr_err *err)
+{
+    const char *text = NULL;
+    char dir[MYR_PATH_BYTES_MAX], path[MYR_PATH_BYTES_MAX];
+    MYR_TRY(myr_spec_text(service->spec, plan->node, "rules", false, &text, err));
+    if (text == NULL) return MYR_OK;
+    plan->rules_node = myr_spec_find(plan->node, "rules");
+    myr_path_dir(myr_spec_name(service->spec), dir, sizeof dir);
+    if (text[0] == '/') dir[0] = '\0';
+    if (myr_path_join(path, sizeof path, dir, text, NULL) != MYR_OK) {
+        return myr_spec_fail(service->spec, plan->rules_node, err, "'rules' is a path that is too long");
+    }
+    plan->rules = myr_arena_strndup(service->arena, path, strlen(path));
+    return plan->rules == NULL ? service_no_memory(service, err) : MYR_OK;
 }
 
 static myr_rc plan_read(const serve_service *service, serve_plan *plan, myr_err *err)
 {
-    static const char *const known[] = {"groups", "deadline", "fallback", "degrade", "validate", NULL};
+    static const char *const known[] = {"groups", "deadline", "fallback", "degrade", "validate", "rules", NULL};
     MYR_TRY(myr_spec_check_keys(service->spec, plan->node, known, err));
     MYR_TRY(plan_groups(service, plan, err));
     MYR_TRY(service_duration(service, plan->node, "deadline", SERVE_DEADLINE_MS_MAX, &plan->deadline_ms, err));
     MYR_TRY(plan_fallback(service, plan, err));
     MYR_TRY(plan_degrade(service, plan, err));
+    MYR_TRY(plan_rules(service, plan, err));
     const myr_spec_node *validate = myr_spec_find(plan->node, "validate");
     return validate == NULL ? MYR_OK : myr_service_validate(service, validate, &plan->validate, err);
 }

@@ -77,8 +77,10 @@ typedef struct serve_plan {
     int64_t deadline_ms; /* 0: the server's */
     uint32_t levels;     /* bits 1 << myr_level that may answer; 0 = all */
     bool from_stored;    /* … and after them a stored prediction */
-    serve_degrade late_infer;
+    serve_degrade late_infer, late_rules;
     serve_validate validate;
+    const char *rules; /* path of a score script; NULL: none */
+    const myr_spec_node *rules_node;
 } serve_plan;
 
 typedef struct serve_service {

@@ -22,6 +22,7 @@
 typedef struct reload_failure {
     char name[MYR_NAME_BYTES_MAX + 1];
     int64_t release;
+    uint64_t said; /* hash of the message */
 } reload_failure;
 
 typedef struct reload_name {
@@ -261,7 +262,7 @@ static void reload_free_retired(serve_reloader *reloader)
 
 /* ---- looking at the registry ---- */
 
-/* Log a fleet that can't be opened once per release. */
+/* Log a fleet that can't be opened once per release and reason. */
 static void reload_note_failure(serve_reloader *reloader, const char *name, int64_t release, bool keeps,
                                 const myr_err *failed)
 {
@@ -271,18 +272,20 @@ static void reload_note_failure(serve_reloader *reloader, const char *name, int6
     for (size_t i = 0; i < reloader->failure_count && slot == NULL; i++) {
         if (strcmp(reloader->failures[i].name, name) == 0) slot = &reloader->failures[i];
     }
-    if (slot != NULL && slot->release == release) return;
+    uint64_t said = myr_hash64(failed->message, strlen(failed->message), 0);
+    if (slot != NULL && slot->release == release && slot->said == said) return;
     if (slot == NULL && reloader->failure_count < RELOAD_FAILURES_MAX)
         slot = &reloader->failures[reloader->failure_count++];
     if (slot != NULL) {
         memset(slot->name, 0, sizeof slot->name);
         memcpy(slot->name, name, strnlen(name, sizeof slot->name - 1));
         slot->release = release;
+        slot->said = said;
     }
     char number[24];
     snprintf(number, sizeof number, "%lld", (long long)release);
     myr_log(MYR_LOG_ERROR, "serve", "fleet not opened", "fleet", name, "release", number, "now",
-            keeps ? "the earlier release goes on serving" : "not served", "error", failed->message, NULL);
+            keeps ? "what was served goes on" : "not served", "error", failed->message, NULL);
 }
 
 /* A fleet that is opened while serving is worth a line; those of the start are announced together. */
@@ -328,7 +331,8 @@ static myr_rc reload_fleet(serve_reloader *reloader, const myr_fleet_row *row, c
         if (err != NULL) *err = failed;
         return rc;
     }
-    if (before != NULL && before->fleet->release == release) {
+    bool is_current = before != NULL && (before->bound == NULL || myr_serve_plan_is_current(before->bound));
+    if (before != NULL && before->fleet->release == release && is_current) {
         snapshot_add(next, before);
         return MYR_OK;
     }
@@ -419,6 +423,16 @@ static myr_rc reload_look_fleets(serve_reloader *reloader, serve_snapshot **out,
     return MYR_OK;
 }
 
+/* Has a file changed that a fleet of the service file reads? */
+static bool reload_files_changed(const serve_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->fleet_count; i++) {
+        const serve_bound *bound = snapshot->fleets[i]->bound;
+        if (bound != NULL && !myr_serve_plan_is_current(bound)) return true;
+    }
+    return false;
+}
+
 /* Look once; a change makes a new current snapshot. must: look although the registry did not change. */
 static myr_rc reload_look(serve_reloader *reloader, bool must, bool *out_changed, myr_err *err)
 {
@@ -426,7 +440,8 @@ static myr_rc reload_look(serve_reloader *reloader, bool must, bool *out_changed
     serve_snapshot *old = atomic_load(&reloader->server->current), *next;
     MYR_TRY(myr_registry_change_number(reloader->workspace->registry, &number, err));
     *out_changed = number != reloader->change_number;
-    if (!must && old != NULL && !*out_changed && !reloader->has_failures) return MYR_OK;
+    bool is_same = old != NULL && !*out_changed && !reloader->has_failures;
+    if (!must && is_same && !reload_files_changed(old)) return MYR_OK;
     MYR_TRY(reload_look_fleets(reloader, &next, err));
     reloader->change_number = number; /* read before the fleets: what changed meanwhile is seen at the next look */
     if (next == NULL) return MYR_OK;

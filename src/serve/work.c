@@ -15,7 +15,7 @@
 
 const char *myr_serve_stage_name(serve_stage stage)
 {
-    static const char *const names[] = {"queue", "decode", "infer", "validate", "encode"};
+    static const char *const names[] = {"queue", "decode", "infer", "validate", "rules", "encode"};
     _Static_assert(MYR_COUNT_OF(names) == SERVE_STAGE_COUNT, "a name per stage");
     return names[stage];
 }
@@ -151,6 +151,10 @@ myr_rc myr_serve_work_row_error(const serve_work *work, size_t row_idx, myr_err 
         MYR_ASSERT(work->notes != NULL);
         MYR_FAIL(err, BAD_INPUT, "row %zu: " MYR_STR_FMT, row_idx, MYR_STR_ARG(work->notes[row_idx].message));
     }
+    if (status == MYR_ROW_FAILED) {
+        MYR_ASSERT(work->notes != NULL);
+        MYR_FAIL(err, SCRIPT, "row %zu: " MYR_STR_FMT, row_idx, MYR_STR_ARG(work->notes[row_idx].message));
+    }
     if (status == MYR_ROW_BAD_INPUT) {
         MYR_FAIL(err, BAD_INPUT, "row %zu: a feature is nothing that its model takes: a text or a missing value",
                  row_idx);
@@ -270,9 +274,9 @@ myr_rc myr_serve_work_infer(serve_work *work, myr_err *err)
 static void work_settle_row(serve_work *work, size_t row_idx)
 {
     uint8_t mark = work->marks[row_idx];
-    if ((mark & (SERVE_ROW_OUTSIDE | SERVE_ROW_REJECTED)) == 0) return;
-    bool is_outside = (mark & SERVE_ROW_OUTSIDE) != 0;
-    work->statuses[row_idx] = is_outside ? MYR_ROW_NO_MODEL : MYR_ROW_REJECTED;
+    if ((mark & (SERVE_ROW_OUTSIDE | SERVE_ROW_REJECTED | SERVE_ROW_FAILED)) == 0) return;
+    bool is_outside = (mark & SERVE_ROW_OUTSIDE) != 0, has_failed = (mark & SERVE_ROW_FAILED) != 0;
+    work->statuses[row_idx] = is_outside ? MYR_ROW_NO_MODEL : has_failed ? MYR_ROW_FAILED : MYR_ROW_REJECTED;
     for (uint32_t i = 0; i < work->output_count; i++) {
         for (uint32_t k = 0; k < work->answers[i].width; k++)
             work->answers[i].values[k][row_idx] = (double)NAN;
@@ -334,6 +338,7 @@ static myr_rc work_check_before(serve_work *work, myr_err *err)
     work->rows.levels = work->bound->plan->levels;
     MYR_TRY(myr_serve_check_groups(work, err));
     MYR_TRY(myr_serve_check_inputs(work, err));
+    if (work->bound->script != NULL) myr_serve_rules_begin(work);
     myr_serve_work_mark(work, SERVE_VALIDATE);
     work->spares_runner = work->bound->plan->late_infer == SERVE_NEXT && work_would_overrun(work);
     return MYR_OK;
@@ -348,6 +353,9 @@ static myr_rc work_check_after(serve_work *work, myr_err *err)
     myr_serve_work_mark(work, SERVE_VALIDATE);
     MYR_TRY(myr_serve_fall_back(work, err));
     myr_serve_work_mark(work, SERVE_INFER);
+    if (work->bound->script == NULL) return MYR_OK;
+    MYR_TRY(myr_serve_apply_rules(work, err));
+    myr_serve_work_mark(work, SERVE_RULES);
     return MYR_OK;
 }
 
@@ -366,6 +374,7 @@ myr_rc myr_serve_work_run(serve_work *work, myr_err *err)
     myr_serve_work_mark(work, SERVE_INFER);
     if (work->wants_compute) return MYR_OK;
     if (work->bound != NULL) MYR_TRY(work_check_after(work, err));
+    if (work->wants_compute) return MYR_OK;
     MYR_TRY(work_check_time(work, "while its model ran", err));
     return work_finish(work, err);
 }

@@ -33,16 +33,18 @@ typedef enum serve_stage {
     SERVE_DECODE,
     SERVE_INFER,    /* resolve and predict; again for rows that fall back */
     SERVE_VALIDATE, /* inputs before, predictions after */
+    SERVE_RULES,    /* the fleet's score script */
     SERVE_ENCODE,
     SERVE_STAGE_COUNT
 } serve_stage;
 const char *myr_serve_stage_name(serve_stage stage); /* "queue", "decode", … */
 
-/* What validation has found of a row; without any of these it goes its usual way. */
+/* What validation and rules have found of a row; without any of these it goes its usual way. */
 enum {
     SERVE_ROW_OUTSIDE = 1,  /* its key is not in the groups that are served */
     SERVE_ROW_REJECTED = 2, /* a rule refuses it */
-    SERVE_ROW_FALLS = 4     /* the next level is to answer it */
+    SERVE_ROW_FALLS = 4,    /* the next level is to answer it */
+    SERVE_ROW_FAILED = 8    /* the score script failed on it */
 };
 
 /* What a stage says of one row besides its status. */
@@ -77,6 +79,7 @@ typedef struct serve_work {
     int64_t deadline_ns;      /* monotonic; INT64_MAX: none */
     uint8_t *marks;           /* SERVE_ROW_…, row_count; NULL: no row has one */
     bool spares_runner;       /* models that are not ours would be late: not asked */
+    bool adds_value;          /* the last output is not asked for: rules look at it */
     bool owns_features;       /* rows.features and their doubles are this work's, to write into */
     myr_err trouble;          /* why the first rows are unavailable or broken_model */
 
@@ -86,6 +89,7 @@ typedef struct serve_work {
     uint32_t *model_idxs;
     uint8_t *levels, *statuses;
     serve_row_note *notes; /* NULL: no row has one */
+    const char **words;    /* NULL: none; see myr_answers */
 
     /* measured */
     int64_t mark_ns; /* when the stage that runs began */
@@ -129,6 +133,14 @@ myr_rc myr_serve_check_inputs(serve_work *work, myr_err *err);
 myr_rc myr_serve_check_outputs(serve_work *work, myr_err *err);
 /* fallback.c: rows that fall get the answer of the next level that has one and passes; else they are rejected. */
 myr_rc myr_serve_fall_back(serve_work *work, myr_err *err);
+
+/* fallback.c: some rows (their idxs, ascending) as a work of their own, without marks and notes; and row i of it put
+ * back in the place of row row_idx: its answer, not its notes. */
+myr_rc myr_serve_work_pick(const serve_work *work, const size_t *idxs, size_t count, serve_work *out, myr_err *err);
+void myr_serve_work_put(serve_work *work, size_t row_idx, const serve_work *picked, size_t i);
+/* rules.c: the fleet's score script over each row that is ok. With a script alone. */
+void myr_serve_rules_begin(serve_work *work);
+myr_rc myr_serve_apply_rules(serve_work *work, myr_err *err);
 
 /* A fleet of the snapshot that the thread holds, by its name alone; NOT_FOUND in Triton's words. */
 myr_rc myr_serve_fleet_find(const serve_thread *thread, myr_str name, serve_fleet **out, myr_err *err);

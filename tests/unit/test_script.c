@@ -18,6 +18,27 @@ TEST(a_row_has_cells_by_name)
     script_fails("function run(row) return row[1] end", MYR_SCRIPT, "row is indexed by a number");
 }
 
+TEST(keys_have_the_type_of_their_column)
+{
+    static const double number[] = {2};
+    static const myr_str text[] = {{"2", 1}};
+    const myr_col cols[] = {{"store", MYR_COL_DOUBLE, NULL, {.f64 = number}},
+                            {"store", MYR_COL_TEXT, NULL, {.text = text}}};
+    for (size_t i = 0; i < MYR_COUNT_OF(cols); i++) {
+        script_bench b;
+        script_bench_init(&b);
+        EXPECT_RC(script_bench_load(
+                      &b, "function run(row) return math.type(row.store) == 'integer' and row.store or 0 end", NULL, 1),
+                  OK, &b.err);
+        b.keys[0] = cols[i];
+        EXPECT_RC(script_bench_run(&b), OK, &b.err);
+        EXPECT(b.cells[0][0] == 2);
+        b.keys[1] = (myr_col){"brand", MYR_COL_DOUBLE, NULL, {.f64 = number}};
+        EXPECT_RC(script_bench_run(&b), OK, &b.err);
+        script_bench_fini(&b);
+    }
+}
+
 TEST(a_row_can_be_walked)
 {
     static const char text[] = "function run(row, prediction)\n"

@@ -21,14 +21,15 @@ static myr_rc parse(const char *text, serve_service **out, myr_err *err)
 
 TEST(a_file_is_read)
 {
-    static const char text[] = "region: eu-west\ndefault: oj\nserver_timing: true\nfleets:\n"
-                               "  oj:\n    groups: [brand=1, 'store=2,brand=3']\n    deadline: 250ms\n"
-                               "    fallback: [segment, global, stored]\n    degrade: {infer: next_level}\n"
-                               "    validate:\n      on_violation: fallback\n"
-                               "      inputs:\n        price: {min: 0, max: 10, required: true, on_violation: clamp}\n"
-                               "        deal: {in: [0, 1], integer: true, finite: true}\n"
-                               "      monotone: [price, deal]\n      output: {min: -1, max: 1e6, finite: true}\n"
-                               "  city:\n";
+    static const char text[] =
+        "region: eu-west\ndefault: oj\nserver_timing: true\nfleets:\n"
+        "  oj:\n    groups: [brand=1, 'store=2,brand=3']\n    deadline: 250ms\n"
+        "    fallback: [segment, global, stored]\n    degrade: {infer: next_level, rules: skip}\n"
+        "    rules: r/a.lua\n    validate:\n      on_violation: fallback\n"
+        "      inputs:\n        price: {min: 0, max: 10, required: true, on_violation: clamp}\n"
+        "        deal: {in: [0, 1], integer: true, finite: true}\n"
+        "      monotone: [price, deal]\n      output: {min: -1, max: 1e6, finite: true}\n"
+        "  city:\n";
     serve_service *service = NULL;
     myr_err err = {0};
     EXPECT_RC(parse(text, &service, &err), OK, &err);
@@ -39,7 +40,8 @@ TEST(a_file_is_read)
     EXPECT_INT(plan->group_count, 2);
     EXPECT_INT(plan->deadline_ms, 250);
     EXPECT_INT(plan->levels, 1u << MYR_LEVEL_SEGMENT | 1u << MYR_LEVEL_GLOBAL);
-    EXPECT(plan->from_stored && plan->late_infer == SERVE_NEXT);
+    EXPECT(plan->from_stored && plan->late_infer == SERVE_NEXT && plan->late_rules == SERVE_SKIP);
+    EXPECT_STR(plan->rules, "./r/a.lua");
     EXPECT_INT(plan->validate.check_count, 2);
     EXPECT_INT(plan->validate.checks[0].then, SERVE_CLAMP);
     EXPECT_INT(plan->validate.checks[1].then, SERVE_FALLBACK);
@@ -69,6 +71,8 @@ TEST(what_a_file_may_not_say)
         {"fleets: {oj: {fallback: [stored]}}\n", "needs a level with models before stored"},
         {"fleets: {oj: {fallback: [nearest]}}\n", "its levels are segment, parent, global and stored"},
         {"fleets: {oj: {degrade: {infer: skip}}}\n", "it must be fail, next_level or stored"},
+        {"fleets: {oj: {degrade: {rules: stored}}}\n", "it must be fail or skip"},
+        {"fleets: {oj: {rules: [a.lua]}}\n", "'rules'"},
         {"fleets: {oj: {validate: {on_violation: drop}}}\n", "it must be reject, clamp or fallback"},
         {"fleets: {oj: {validate: {inputs: {price: {min: 2, max: 1}}}}}\n", "'min' is 2, above 'max', which is 1"},
         {"fleets: {oj: {validate: {inputs: {price: {minimum: 2}}}}}\n", "unknown key 'minimum'"},
