@@ -49,6 +49,7 @@ typedef enum net_phase {
     NET_PHASE_BODY,     /* headers checked, the body comes */
     NET_PHASE_HANDLER,  /* the handler runs on the loop */
     NET_PHASE_DEFERRED, /* asleep: a compute thread has it, or had it */
+    NET_PHASE_PARKED,   /* asleep: somebody will wake it */
     NET_PHASE_STREAM,   /* the body is answered as it comes: stream.c */
     NET_PHASE_SENT      /* the answer was handed to libmicrohttpd */
 } net_phase;

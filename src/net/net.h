@@ -123,6 +123,15 @@ void myr_req_reply_error(myr_req *req, const myr_err *err);
  * now. */
 void myr_req_defer(myr_req *req, void (*again)(void *ctx, myr_req *req));
 bool myr_req_is_on_loop(const myr_req *req); /* for assertions */
+/*
+ * On a loop: the request sleeps without a thread until myr_req_wake; then `again` runs for it on the same loop, and may
+ * park it once more. False: too many sleep already, or the server is stopping: nothing has happened. The handler
+ * returns after it; until then it may still use the request.
+ */
+bool myr_req_park(myr_req *req, void (*again)(void *ctx, myr_req *req));
+void myr_req_wake(myr_req *req); /* once for each park; any thread, which may not use the request afterwards */
+/* Whether this request can be parked: it came whole, and runs on its loop. */
+bool myr_req_can_park(const myr_req *req);
 
 /*
  * ---- streams: the answer begins before the request has ended ----

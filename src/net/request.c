@@ -254,6 +254,14 @@ static enum MHD_Result req_on_data(myr_req *req, const char *data, size_t data_b
     return MHD_YES;
 }
 
+/* A handler answers, defers or parks. A deferred request may be running elsewhere already: not ours to touch. */
+static enum MHD_Result req_after(myr_req *req)
+{
+    if (req->phase == NET_PHASE_DEFERRED || req->phase == NET_PHASE_PARKED) return MHD_YES;
+    MYR_ASSERT(req->status != 0);
+    return myr_net_send(req);
+}
+
 /* The request is whole: let the handler answer or defer. */
 static enum MHD_Result req_run(myr_req *req)
 {
@@ -264,9 +272,7 @@ static enum MHD_Result req_run(myr_req *req)
     if (req->body != NULL) req->body[req->body_bytes] = '\0';
     req->phase = NET_PHASE_HANDLER;
     server->opts.handler(server->opts.ctx, req);
-    if (req->phase == NET_PHASE_DEFERRED) return MHD_YES; /* may be running elsewhere already: not ours to touch */
-    MYR_ASSERT(req->status != 0);                         /* a handler answers or defers */
-    return myr_net_send(req);
+    return req_after(req);
 }
 
 enum MHD_Result myr_net_on_access(void *ctx, struct MHD_Connection *mhd, const char *url, const char *method,
@@ -290,6 +296,10 @@ enum MHD_Result myr_net_on_access(void *ctx, struct MHD_Connection *mhd, const c
         MYR_ASSERT(req->status != 0);
         req->runs = req->loop;
         return myr_net_send(req);
+    case NET_PHASE_PARKED: /* woken */
+        req->phase = NET_PHASE_HANDLER;
+        req->again(req->server->opts.ctx, req);
+        return req_after(req);
     case NET_PHASE_STREAM:
         return myr_net_stream_access(req, data, data_bytes);
     case NET_PHASE_HANDLER:
@@ -379,4 +389,29 @@ void myr_req_defer(myr_req *req, void (*again)(void *ctx, myr_req *req))
         MHD_resume_connection(mhd);
         atomic_fetch_sub(&server->deferred_count, 1);
     }
+}
+
+/* ---- sleep without a thread ---- */
+
+bool myr_req_can_park(const myr_req *req)
+{
+    return req->phase == NET_PHASE_HANDLER && req->stream == NULL && myr_net_thread_is_current(req->loop);
+}
+
+bool myr_req_park(myr_req *req, void (*again)(void *ctx, myr_req *req))
+{
+    bool is_hurrying;
+    MYR_ASSERT(myr_req_can_park(req) && req->status == 0);
+    if (!myr_net_fall_asleep(req->server, &is_hurrying)) return false;
+    req->again = again;
+    req->phase = NET_PHASE_PARKED;
+    MHD_suspend_connection(req->mhd);
+    return true;
+}
+
+void myr_req_wake(myr_req *req)
+{
+    myr_http_server *server = req->server;
+    MHD_resume_connection(req->mhd); /* from here its loop owns it */
+    atomic_fetch_sub(&server->deferred_count, 1);
 }

@@ -67,22 +67,25 @@ static void infer_encode(serve_call *call, const serve_work *work, const infer_f
     }
 }
 
-static myr_rc infer_run(serve_call *call, serve_work *work, myr_err *err)
+/* Target and rows, once; a request that slept has them. */
+static myr_rc infer_begin(serve_call *call, myr_err *err)
 {
-    infer_form form;
-    MYR_TRY(myr_serve_infer_decode(call, work, &form, err));
-    MYR_TRY(myr_serve_work_run(work, err));
-    call->wants_compute = work->wants_compute;
-    if (!work->wants_compute) infer_encode(call, work, &form);
-    return MYR_OK;
+    serve_work *work;
+    infer_form *form = myr_arena_alloc(call->arena, sizeof *form);
+    if (form == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for a request");
+    MYR_TRY(myr_serve_call_work(call, &work, err));
+    MYR_TRY(myr_serve_call_target(call, &work->target, err));
+    work->form = form;
+    myr_serve_call_may_sleep(call);
+    return myr_serve_infer_decode(call, work, form, err);
 }
 
 myr_rc myr_serve_post_infer(serve_call *call, myr_err *err)
 {
-    serve_work *work;
-    MYR_TRY(myr_serve_call_work(call, &work, err));
-    MYR_TRY(myr_serve_call_target(call, &work->target, err));
-    myr_rc rc = infer_run(call, work, err);
-    myr_serve_work_end(work, rc == MYR_OK);
-    return rc;
+    if (call->work == NULL) MYR_TRY(infer_begin(call, err));
+    serve_work *work = call->work;
+    MYR_TRY(myr_serve_work_run(work, err));
+    call->wants_compute = work->wants_compute;
+    if (!work->wants_compute && !work->waits) infer_encode(call, work, work->form);
+    return MYR_OK;
 }

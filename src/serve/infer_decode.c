@@ -465,6 +465,39 @@ myr_rc myr_serve_build_add(infer_build *build, const infer_tensor *tensor, myr_e
     return MYR_OK;
 }
 
+/* A feature that the service fetches may be left out: all its cells are null. */
+static myr_rc build_fetched(infer_build *build, uint32_t feature_idx, myr_err *err)
+{
+    void *memory;
+    size_t row_count = build->row_count > 0 ? (size_t)build->row_count : 0;
+    myr_col *col = &build->features[feature_idx];
+    col->name = build->info->features[feature_idx];
+    if (myr_pack_takes_text(build->info, feature_idx)) {
+        MYR_TRY(myr_serve_infer_memory(build, row_count, sizeof(myr_str), &memory, err));
+        col->type = MYR_COL_TEXT;
+        col->data.text = memory;
+        MYR_TRY(myr_serve_infer_memory(build, row_count, 1, &memory, err));
+        col->valid = memory;
+        return MYR_OK;
+    }
+    MYR_TRY(myr_serve_infer_memory(build, row_count, sizeof(double), &memory, err));
+    double *cells = memory;
+    for (size_t row = 0; row < row_count; row++)
+        cells[row] = (double)NAN;
+    col->type = MYR_COL_DOUBLE;
+    col->data.f64 = cells;
+    return MYR_OK;
+}
+
+static myr_rc build_fill(infer_build *build, myr_err *err)
+{
+    const serve_bound *bound = build->work->target.fleet->bound;
+    for (uint32_t i = 0; bound != NULL && bound->plan->source_count > 0 && i < build->info->feature_count; i++) {
+        if (build->features[i].data.f64 == NULL && bound->is_fetched[i] != 0) MYR_TRY(build_fetched(build, i, err));
+    }
+    return MYR_OK;
+}
+
 static myr_rc build_check_all(const infer_build *build, myr_err *err)
 {
     const char *first = NULL;
@@ -502,6 +535,7 @@ myr_rc myr_serve_build_end(infer_build *build, myr_err *err)
         MYR_FAIL(err, BAD_INPUT, "%zu bytes of binary data belong to no input: see binary_data_size",
                  build->binary.size);
     }
+    MYR_TRY(build_fill(build, err));
     MYR_TRY(build_check_all(build, err));
     if (build->row_count < 0) MYR_FAIL(err, BAD_INPUT, "'inputs' is empty: nothing says how many rows there are");
     build->work->rows = (myr_score_rows){.row_count = build->row_count,

@@ -85,7 +85,8 @@ typedef struct serve_snapshot {
     serve_token **tokens;       /* those that are not revoked, ordered by hash */
     size_t token_count;
     size_t fleet_count;
-    serve_fleet **fleets; /* ordered by name */
+    serve_fleet **fleets;   /* ordered by name */
+    _Atomic int64_t parked; /* requests that sleep and go on with it */
 } serve_snapshot;
 
 typedef struct serve_reloader serve_reloader;
@@ -160,6 +161,8 @@ struct serve_thread {
     struct json_slot *slots; /* for finding repeated keys; see json.c */
     size_t slot_count;
     uint32_t stamp;
+    myr_mutex wait_lock; /* see wait.c */
+    myr_cond wait_over;
 };
 
 /* One address that is listened on: what net hands back with each of its requests. */
@@ -191,6 +194,13 @@ struct myr_server {
 /* Hold the current snapshot on this thread until dropped. No lock: see server.c. */
 const serve_snapshot *myr_serve_hold(myr_server *server, serve_thread *thread);
 void myr_serve_drop(serve_thread *thread);
+/*
+ * A request that falls asleep keeps the snapshot that its thread holds: pin it, and let go of it on the thread. Woken,
+ * the thread holds it again. Unpin when the request has ended, before the drop.
+ */
+serve_snapshot *myr_serve_pin(serve_thread *thread);
+void myr_serve_hold_pinned(serve_thread *thread, serve_snapshot *snapshot);
+void myr_serve_unpin(serve_snapshot *snapshot);
 
 /* ---- route.c ---- */
 
@@ -303,6 +313,13 @@ myr_rc myr_serve_not_supported(serve_call *call, myr_err *err);
 void myr_serve_count_infer(const serve_work *work, bool is_ok);
 /* server.c: the work of a REST request. */
 myr_rc myr_serve_call_work(serve_call *call, serve_work **out, myr_err *err);
+/*
+ * server.c: this route can be run again for a request that slept: call->work is then set, and decoded. Before
+ * myr_serve_work_run, which may leave work->waits.
+ */
+void myr_serve_call_may_sleep(serve_call *call);
+/* work.c: log trouble of models or stores, but not each time. */
+void myr_serve_note_trouble(myr_server *server, const char *what, const myr_err *trouble);
 /* describe.c: what the path names, as `{}` or `{}/versions/{}`. */
 myr_rc myr_serve_call_target(serve_call *call, serve_target *out, myr_err *err);
 

@@ -79,6 +79,51 @@ static myr_rc bind_group(const serve_service *service, const serve_bound *bound,
     return MYR_OK;
 }
 
+/* The place of a partition column; BAD_INPUT with file and line. */
+static myr_rc bind_key(const serve_service *service, const serve_bound *bound, const myr_spec_node *node,
+                       const char *name, uint32_t *out, myr_err *err)
+{
+    const myr_key_schema *schema = &bound->fleet->info->keys;
+    const char *known[MYR_PARTITION_COLUMNS_MAX + 1] = {NULL};
+    for (uint32_t i = 0; i < schema->column_count; i++) {
+        known[i] = schema->columns[i].name;
+        if (strcmp(known[i], name) != 0) continue;
+        *out = i;
+        return MYR_OK;
+    }
+    const char *nearest = myr_nearest(name, known);
+    return myr_spec_fail(service->spec, node, err, "fleet '%s' has no partition column '%.60s'%s%s%s",
+                         bound->fleet->name, name, nearest != NULL ? ": did you mean '" : "",
+                         nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
+}
+
+static myr_rc bind_source(const serve_service *service, serve_bound *bound, const serve_source *source,
+                          serve_bound_source *out, myr_err *err)
+{
+    out->source = source;
+    out->keys = myr_arena_calloc(bound->arena, source->key_count, sizeof *out->keys);
+    if (out->keys == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for a fleet's plan");
+    for (uint32_t i = 0; i < source->key_count; i++)
+        MYR_TRY(bind_key(service, bound, source->node, source->keys[i], &out->keys[i], err));
+    MYR_TRY(bind_names(service, bound, source->node, source->features, source->feature_count, &out->features, err));
+    for (uint32_t i = 0; i < source->feature_count; i++)
+        bound->is_fetched[out->features[i]] = 1;
+    return MYR_OK;
+}
+
+static myr_rc bind_sources(const serve_service *service, serve_bound *bound, myr_err *err)
+{
+    const serve_plan *plan = bound->plan;
+    bound->sources = myr_arena_calloc(bound->arena, (size_t)plan->source_count + 1, sizeof *bound->sources);
+    bound->is_fetched = myr_arena_calloc(bound->arena, (size_t)bound->fleet->info->feature_count + 1, 1);
+    if (bound->sources == NULL || bound->is_fetched == NULL) {
+        MYR_FAIL(err, NO_MEMORY, "out of memory for a fleet's plan");
+    }
+    for (uint32_t i = 0; i < plan->source_count; i++)
+        MYR_TRY(bind_source(service, bound, &plan->sources[i], &bound->sources[i], err));
+    return MYR_OK;
+}
+
 static myr_rc bind_groups(const serve_service *service, serve_bound *bound, myr_err *err)
 {
     bound->groups = myr_arena_calloc(bound->arena, (size_t)bound->plan->group_count + 1, sizeof *bound->groups);
@@ -115,6 +160,7 @@ myr_rc myr_serve_plan_bind(const serve_service *service, const serve_plan *plan,
     myr_rc rc = bind_checks(service, bound, err);
     if (rc == MYR_OK) rc = bind_groups(service, bound, err);
     if (rc == MYR_OK) rc = bind_rules(service, bound, err);
+    if (rc == MYR_OK) rc = bind_sources(service, bound, err);
     if (rc != MYR_OK) {
         myr_arena_free(arena);
         return rc;
@@ -137,26 +183,23 @@ bool myr_serve_plan_is_current(const serve_bound *bound)
 
 /* ---- groups ---- */
 
-uint32_t myr_serve_key_values(const myr_key_schema *schema, const unsigned char *key,
-                              myr_key_value values[MYR_PARTITION_COLUMNS_MAX])
+uint32_t myr_serve_key_values(const myr_key_schema *schema, const unsigned char *key, myr_key_value *out)
 {
-    uint32_t present = 0;
     const unsigned char *at = key + 1; /* canonical: see pack/key.h */
     for (uint32_t i = 0; i < schema->column_count; i++) {
-        values[i] = (myr_key_value){.is_null = (key[0] & 1u << i) == 0};
-        if (values[i].is_null) continue;
-        present |= 1u << i;
+        out[i] = (myr_key_value){.is_null = (key[0] & 1u << i) == 0};
+        if (out[i].is_null) continue;
         if (schema->columns[i].type == MYR_KEY_INT64) {
-            memcpy(&values[i].i64, at, sizeof(int64_t));
+            memcpy(&out[i].i64, at, sizeof(int64_t));
             at += sizeof(int64_t);
         } else {
             uint16_t size;
             memcpy(&size, at, sizeof size);
-            values[i].text = myr_str_make((const char *)at + sizeof size, size);
+            out[i].text = myr_str_make((const char *)at + sizeof size, size);
             at += sizeof size + size;
         }
     }
-    return present;
+    return key[0]; /* its mask */
 }
 
 bool myr_serve_key_is_served(const serve_bound *bound, const unsigned char *key)

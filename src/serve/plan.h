@@ -12,6 +12,13 @@ typedef struct serve_group {
     size_t key_bytes;
 } serve_group;
 
+/* A source, whose names are the fleet's columns. */
+typedef struct serve_bound_source {
+    const serve_source *source;
+    uint32_t *keys;     /* per key of its table: the partition column */
+    uint32_t *features; /* per feature of it: the feature */
+} serve_bound_source;
+
 /* Immutable; freed with its fleet. */
 typedef struct serve_bound {
     const serve_plan *plan; /* the service's, which outlives it */
@@ -20,7 +27,9 @@ typedef struct serve_bound {
     uint32_t *check_features;  /* per check of the plan: its feature */
     uint32_t **order_features; /* per order: its features */
     serve_group *groups;
-    myr_script *script; /* NULL: no rules */
+    myr_script *script;          /* NULL: no rules */
+    serve_bound_source *sources; /* per source of the plan */
+    uint8_t *is_fetched;         /* per feature: a request may leave it out */
 } serve_bound;
 
 /* BAD_INPUT with the file's line: a name or a segment that the fleet has not, a score script that does not load. */
@@ -30,12 +39,12 @@ void myr_serve_plan_unbind(serve_bound *bound); /* NULL accepted */
 /* Are the files that were read at binding as they were? */
 bool myr_serve_plan_is_current(const serve_bound *bound);
 
+/* The values of canonical key bytes, null where the key has no such column, texts borrowed; gives the columns it has.
+ */
+uint32_t myr_serve_key_values(const myr_key_schema *schema, const unsigned char *key, myr_key_value *out);
 /* Whether a key lies in one of the groups; without groups each does. present: columns that are not null. */
 bool myr_serve_values_are_served(const serve_bound *bound, const myr_key_value *values, uint32_t present);
 /* The same of a model's key, in canonical bytes. */
 bool myr_serve_key_is_served(const serve_bound *bound, const unsigned char *key);
-/* The values of a key in canonical bytes, texts borrowed from it; gives the columns that it has. */
-uint32_t myr_serve_key_values(const myr_key_schema *schema, const unsigned char *key,
-                              myr_key_value values[MYR_PARTITION_COLUMNS_MAX]);
 
 #endif

@@ -92,15 +92,7 @@ static myr_rc score_encode(serve_call *call, const serve_work *work, myr_err *er
     return MYR_OK;
 }
 
-static myr_rc score_run(serve_call *call, serve_work *work, myr_err *err)
-{
-    MYR_TRY(score_decode(call, work, err));
-    MYR_TRY(myr_serve_work_run(work, err));
-    call->wants_compute = work->wants_compute;
-    return work->wants_compute ? MYR_OK : score_encode(call, work, err);
-}
-
-myr_rc myr_serve_post_score(serve_call *call, myr_err *err)
+static myr_rc score_begin(serve_call *call, myr_err *err)
 {
     serve_work *work;
     MYR_TRY(myr_serve_call_work(call, &work, err));
@@ -109,7 +101,15 @@ myr_rc myr_serve_post_score(serve_call *call, myr_err *err)
     MYR_TRY(myr_serve_fleet_find(call->thread, call->params[0], &work->target.fleet, err));
     work->target.model_idx = MYR_PACK_NONE;
     work->target.name = myr_str_of(work->target.fleet->fleet->name);
-    myr_rc rc = score_run(call, work, err);
-    myr_serve_work_end(work, rc == MYR_OK);
-    return rc;
+    myr_serve_call_may_sleep(call);
+    return score_decode(call, work, err);
+}
+
+myr_rc myr_serve_post_score(serve_call *call, myr_err *err)
+{
+    if (call->work == NULL) MYR_TRY(score_begin(call, err));
+    serve_work *work = call->work;
+    MYR_TRY(myr_serve_work_run(work, err));
+    call->wants_compute = work->wants_compute;
+    return work->wants_compute || work->waits ? MYR_OK : score_encode(call, work, err);
 }

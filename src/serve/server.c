@@ -16,6 +16,8 @@ typedef struct serve_note {
     serve_principal who;
     myr_str params[SERVE_PARAMS_MAX];
     int64_t whole_ns; /* as in serve_call */
+    serve_work *work; /* of a request that sleeps, with the snapshot that it pins */
+    serve_snapshot *pinned;
     bool is_read;     /* and so the rest is there */
     yyjson_val *body; /* these as in serve_call */
     myr_str binary;
@@ -104,15 +106,37 @@ static myr_rc server_add_timing(serve_call *call, myr_err *err)
     return MYR_OK;
 }
 
-static myr_rc server_run(serve_call *call, myr_err *err)
+static void server_again(void *ctx, myr_req *req);
+
+static bool server_park(void *req)
 {
-    MYR_TRY(call->route->run(call, err));
-    if (call->wants_compute) return MYR_OK; /* its second pass answers */
+    return myr_req_park(req, server_again);
+}
+
+static void server_wake(void *req)
+{
+    myr_req_wake(req);
+}
+
+void myr_serve_call_may_sleep(serve_call *call)
+{
+    if (!myr_req_can_park(call->req)) return;
+    call->work->sleep.park = server_park;
+    call->work->sleep.wake = server_wake;
+    call->work->sleep.ctx = call->req;
+}
+
+/* Run the route; true: it will be run again, so there is no answer yet. */
+static myr_rc server_run(serve_call *call, bool *out_again, myr_err *err)
+{
+    myr_rc rc = call->route->run(call, err);
+    *out_again = rc == MYR_OK && (call->wants_compute || (call->work != NULL && call->work->waits));
+    if (*out_again) return MYR_OK;
+    if (call->work != NULL && call->work->target.fleet != NULL) myr_serve_work_end(call->work, rc == MYR_OK);
+    MYR_TRY(rc);
     MYR_TRY(server_add_timing(call, err));
     return server_reply(call, err);
 }
-
-static void server_again(void *ctx, myr_req *req);
 
 /* Which bytes of a body are JSON; what follows them goes into the note. */
 static myr_rc server_split(serve_call *call, serve_note *note, myr_str body, myr_str *out_json, myr_err *err)
@@ -164,6 +188,40 @@ static myr_rc server_read(serve_call *call, serve_note *note, bool *out_deferred
     return MYR_OK;
 }
 
+/* The snapshot that this request began with, or the current one. */
+static void server_hold(serve_call *call, serve_note *note)
+{
+    call->work = note->work;
+    if (note->work == NULL) {
+        call->snapshot = myr_serve_hold(call->server, call->thread);
+        return;
+    }
+    myr_serve_hold_pinned(call->thread, note->pinned);
+    call->snapshot = note->pinned;
+}
+
+/* A request that sleeps keeps its snapshot; one that does not needs it no longer. */
+static void server_drop(serve_call *call, serve_note *note)
+{
+    bool waits = call->work != NULL && call->work->waits;
+    if (waits && note->pinned == NULL) note->pinned = myr_serve_pin(call->thread);
+    note->work = waits ? call->work : NULL;
+    if (!waits && note->pinned != NULL) {
+        myr_serve_unpin(note->pinned);
+        note->pinned = NULL;
+    }
+    myr_serve_drop(call->thread);
+}
+
+/* Hold, run, let go. */
+static myr_rc server_work(serve_call *call, serve_note *note, bool *out_again, myr_err *err)
+{
+    server_hold(call, note);
+    myr_rc rc = server_run(call, out_again, err);
+    server_drop(call, note);
+    return rc;
+}
+
 static void server_answer(myr_server *server, myr_req *req, serve_note *note)
 {
     serve_thread *thread = myr_req_loop_state(req);
@@ -179,20 +237,16 @@ static void server_answer(myr_server *server, myr_req *req, serve_note *note)
     memcpy(call.params, note->params, sizeof call.params);
     myr_buf_clear(call.out);
     myr_err err = {0};
-    bool deferred = false;
+    bool deferred = false, again = false;
     myr_rc rc = MYR_OK;
-    if (note->route->count_rows != NULL) {
+    if (note->route->count_rows != NULL && note->work == NULL) {
         rc = server_read(&call, note, &deferred, &err);
         if (rc == MYR_OK && deferred) {
             myr_req_defer(req, server_again);
             return;
         }
     }
-    if (rc == MYR_OK) {
-        call.snapshot = myr_serve_hold(server, thread);
-        rc = server_run(&call, &err);
-        myr_serve_drop(thread);
-    }
+    if (rc == MYR_OK) rc = server_work(&call, note, &again, &err);
     if (rc != MYR_OK) server_reply_error(&call, &err);
     if (call.wants_compute) myr_req_defer(req, server_again); /* last: another thread may have it at once */
     if (call.out->failed || call.out->room > SERVE_OUT_BYTES_KEPT) myr_buf_fini(call.out);
@@ -302,6 +356,10 @@ static void server_done(void *ctx, const myr_req *req)
     myr_server *server = ((const serve_listener *)ctx)->server;
     const serve_note *note = myr_req_note(req);
     if (note != NULL) myr_serve_forget(&note->who);
+    if (note != NULL && note->work != NULL) { /* it left while it slept */
+        myr_serve_work_drop(note->work);
+        myr_serve_unpin(note->pinned);
+    }
     int64_t took_ns = myr_clock_mono_ns() - myr_req_start_ns(req);
     myr_serve_count_request(server, note != NULL ? note->route : NULL, myr_req_status(req), took_ns);
     if (!server->opts.access_log || !myr_log_is_on(MYR_LOG_INFO)) return;
@@ -320,6 +378,8 @@ static void *server_make_thread(void *ctx)
     myr_server *server = ((const serve_listener *)ctx)->server;
     serve_thread *thread = myr_calloc(1, sizeof *thread);
     if (thread == NULL) return NULL;
+    myr_mutex_init(&thread->wait_lock);
+    myr_cond_init(&thread->wait_over);
     thread->scratch = myr_score_scratch_new();
     if (thread->scratch == NULL) {
         myr_free(thread);
@@ -346,6 +406,8 @@ static void server_free_threads(myr_server *server)
         myr_buf_fini(&thread->out);
         myr_buf_fini(&thread->text);
         myr_free(thread->slots);
+        myr_cond_fini(&thread->wait_over);
+        myr_mutex_fini(&thread->wait_lock);
         myr_free(thread);
     }
 }
@@ -430,8 +492,8 @@ static void server_free(myr_server *server)
     myr_serve_reloader_stop(server);
     myr_tls_close(server->tls);
     server_free_threads(server);
+    myr_service_free(server->service); /* its stores count in the metrics */
     myr_serve_metrics_stop(server);
-    myr_service_free(server->service);
     myr_free(server);
 }
 
@@ -447,6 +509,9 @@ myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, 
     if (rc == MYR_OK) rc = server_open_tls(server, err);
     if (rc == MYR_OK) rc = myr_serve_metrics_start(server, err);
     if (rc == MYR_OK && opts->service[0] != '\0') rc = myr_service_load(opts->service, &server->service, err);
+    if (rc == MYR_OK && server->service != NULL) {
+        rc = myr_service_open(server->service, workspace_root, server->metrics, err);
+    }
     if (rc == MYR_OK)
         rc = myr_serve_reloader_open(server, workspace_root, err); /* the first request finds all fleets */
     if (rc == MYR_OK && server->has_admin) rc = server_listen(server, &server->admin, opts->admin_listen, err);

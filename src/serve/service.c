@@ -39,8 +39,8 @@ myr_rc myr_service_word(const serve_service *service, const myr_spec_node *map, 
                          service_list(words, list, sizeof list));
 }
 
-static myr_rc service_duration(const serve_service *service, const myr_spec_node *map, const char *key, int64_t max_ms,
-                               int64_t *out_ms, myr_err *err)
+myr_rc myr_service_duration(const serve_service *service, const myr_spec_node *map, const char *key, int64_t max_ms,
+                            int64_t *out_ms, myr_err *err)
 {
     const char *text = NULL;
     int64_t value = 0;
@@ -121,14 +121,18 @@ static myr_rc plan_fallback(const serve_service *service, serve_plan *plan, myr_
 
 static myr_rc plan_degrade(const serve_service *service, serve_plan *plan, myr_err *err)
 {
-    static const char *const known[] = {"infer", "rules", NULL};
+    static const char *const known[] = {"fetch", "infer", "rules", NULL};
+    static const char *const fetch[] = {"defaults", "fail", NULL};
     static const char *const rules[] = {"fail", "skip", NULL};
     static const char *const infer[] = {"fail", "next_level", "stored", NULL};
     static const serve_degrade infer_means[] = {SERVE_FAIL, SERVE_NEXT, SERVE_STORED};
     const myr_spec_node *map = myr_spec_find(plan->node, "degrade");
-    uint32_t word = 0;
+    uint32_t word = 0, fetch_word = 0;
+    plan->late_fetch = SERVE_DEFAULTS;
     if (map == NULL) return MYR_OK;
     MYR_TRY(myr_spec_check_keys(service->spec, map, known, err));
+    MYR_TRY(myr_service_word(service, map, "fetch", fetch, &fetch_word, err));
+    if (fetch_word == 1) plan->late_fetch = SERVE_FAIL;
     MYR_TRY(myr_service_word(service, map, "infer", infer, &word, err));
     plan->late_infer = infer_means[word];
     word = 0;
@@ -156,10 +160,13 @@ static myr_rc plan_rules(const serve_service *service, serve_plan *plan, myr_err
 
 static myr_rc plan_read(const serve_service *service, serve_plan *plan, myr_err *err)
 {
-    static const char *const known[] = {"groups", "deadline", "fallback", "degrade", "validate", "rules", NULL};
+    static const char *const known[] = {"groups",  "deadline", "fetch", "fallback",
+                                        "degrade", "validate", "rules", NULL};
     MYR_TRY(myr_spec_check_keys(service->spec, plan->node, known, err));
+    const myr_spec_node *fetch = myr_spec_find(plan->node, "fetch");
+    if (fetch != NULL) MYR_TRY(myr_service_fetch(service, fetch, plan, err));
     MYR_TRY(plan_groups(service, plan, err));
-    MYR_TRY(service_duration(service, plan->node, "deadline", SERVE_DEADLINE_MS_MAX, &plan->deadline_ms, err));
+    MYR_TRY(myr_service_duration(service, plan->node, "deadline", SERVE_DEADLINE_MS_MAX, &plan->deadline_ms, err));
     MYR_TRY(plan_fallback(service, plan, err));
     MYR_TRY(plan_degrade(service, plan, err));
     MYR_TRY(plan_rules(service, plan, err));
@@ -275,6 +282,10 @@ myr_rc myr_service_parse(const char *name, const char *text, size_t size_bytes, 
 void myr_service_free(serve_service *service)
 {
     if (service == NULL) return;
+    for (uint32_t i = 0; i < service->plan_count; i++) {
+        for (uint32_t k = 0; k < service->plans[i].source_count; k++)
+            myr_source_close(service->plans[i].sources[k].source);
+    }
     myr_spec_free(service->spec);
     myr_arena_free(service->arena);
     myr_free(service);

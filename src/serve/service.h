@@ -8,13 +8,16 @@
 #define MYR_SERVE_SERVICE_H
 
 #include "fleet/fleet.h"
+#include "online/online.h"
 #include "spec/spec.h"
 
 #define SERVE_DEADLINE_MS_MAX 3600000
 #define SERVE_GROUPS_MAX      1024 /* of one fleet */
 #define SERVE_CHECKS_MAX      4096 /* inputs of one fleet */
 #define SERVE_SET_MAX         4096 /* values of one set */
-#define SERVE_ORDER_MAX       64   /* columns of one `monotone` list */
+#define SERVE_SOURCES_MAX     16   /* of one fleet */
+#define SERVE_AGE_MS_MAX      (366LL * 86400 * 1000)
+#define SERVE_ORDER_MAX       64 /* columns of one `monotone` list */
 
 /* What happens to a row that breaks a rule. */
 typedef enum serve_violation { SERVE_REJECT, SERVE_CLAMP, SERVE_FALLBACK } serve_violation;
@@ -67,6 +70,26 @@ typedef enum serve_degrade {
     SERVE_SKIP,     /* rules: go on without; store: after the answer */
 } serve_degrade;
 
+/* What becomes of a row whose key a source does not have. */
+typedef enum serve_miss { SERVE_MISS_DEFAULT, SERVE_MISS_REJECT, SERVE_MISS_FALLBACK } serve_miss;
+
+/* One table that features are fetched from. */
+typedef struct serve_source {
+    const myr_spec_node *node;
+    const char *uri; /* as written; a relative path of SQLite's is the workspace's */
+    const char *table;
+    const char *const *keys;
+    uint32_t key_count;
+    const char *const *features;
+    uint32_t feature_count;
+    myr_feature_cell *defaults; /* per feature */
+    int64_t max_age_ms;         /* 0: no age is too much */
+    int64_t within_ms;          /* 0: as long as the request has */
+    serve_miss on_miss;
+    bool uses_stale;
+    myr_source *source; /* opened when the server starts, closed when it ended */
+} serve_source;
+
 /* What the file says of one fleet. */
 typedef struct serve_plan {
     const char *fleet;
@@ -77,7 +100,9 @@ typedef struct serve_plan {
     int64_t deadline_ms; /* 0: the server's */
     uint32_t levels;     /* bits 1 << myr_level that may answer; 0 = all */
     bool from_stored;    /* … and after them a stored prediction */
-    serve_degrade late_infer, late_rules;
+    serve_source *sources;
+    uint32_t source_count;
+    serve_degrade late_fetch, late_infer, late_rules;
     serve_validate validate;
     const char *rules; /* path of a score script; NULL: none */
     const myr_spec_node *rules_node;
@@ -104,6 +129,17 @@ const serve_plan *myr_service_plan(const serve_service *service, const char *fle
 
 /* service_validate.c: the map `validate`. */
 myr_rc myr_service_validate(const serve_service *service, const myr_spec_node *map, serve_validate *out, myr_err *err);
+/* service_fetch.c: the list `fetch`. */
+myr_rc myr_service_fetch(const serve_service *service, const myr_spec_node *node, serve_plan *plan, myr_err *err);
+/* service_open.c: connect what the plans name. The paths of SQLite are the workspace's. Errors: those of online, with
+ * the file's line; a store that is not reached now is only logged. */
+myr_rc myr_service_open(serve_service *service, const char *workspace_root, myr_metrics *metrics, myr_err *err);
+/* service_open.c: a URI with the path made whole. */
+myr_rc myr_service_uri(const serve_service *service, const char *uri, const char *workspace_root, const char **out,
+                       myr_err *err);
+/* service.c: a time as in 20ms; *out_ms as it was when the key is absent. */
+myr_rc myr_service_duration(const serve_service *service, const myr_spec_node *map, const char *key, int64_t max_ms,
+                            int64_t *out_ms, myr_err *err);
 /* service.c: one word of several, by its place in `words`; *out as it was when the key is absent. */
 myr_rc myr_service_word(const serve_service *service, const myr_spec_node *map, const char *key,
                         const char *const *words, uint32_t *out, myr_err *err);

@@ -222,12 +222,32 @@ void myr_serve_drop(serve_thread *thread)
     atomic_store_explicit(&thread->held, NULL, memory_order_release);
 }
 
+serve_snapshot *myr_serve_pin(serve_thread *thread)
+{
+    serve_snapshot *snapshot = atomic_load_explicit(&thread->held, memory_order_relaxed);
+    MYR_ASSERT(snapshot != NULL);
+    atomic_fetch_add(&snapshot->parked, 1);
+    return snapshot;
+}
+
+void myr_serve_hold_pinned(serve_thread *thread, serve_snapshot *snapshot)
+{
+    MYR_ASSERT(atomic_load_explicit(&thread->held, memory_order_relaxed) == NULL && atomic_load(&snapshot->parked) > 0);
+    atomic_store(&thread->held, snapshot);
+}
+
+void myr_serve_unpin(serve_snapshot *snapshot)
+{
+    atomic_fetch_sub(&snapshot->parked, 1);
+}
+
+/* Threads first: whoever falls asleep pins it before it lets go. */
 static bool snapshot_is_held(const myr_server *server, const serve_snapshot *snapshot)
 {
     for (const serve_thread *thread = server->threads; thread != NULL; thread = thread->next) {
         if (atomic_load(&thread->held) == snapshot) return true;
     }
-    return false;
+    return atomic_load(&snapshot->parked) > 0;
 }
 
 /* Nobody finds these any more, so their count only falls. */

@@ -84,25 +84,42 @@ static const char *validate_number(double number, char out[VALIDATE_VALUE_BYTES]
     return validate_text(&(validate_cell){.number = number}, out);
 }
 
-/*
- * Columns of this request's own, to write into: what was decoded may be the client's bytes. All at once, since columns
- * that lie in one matrix share a stride.
- */
-static myr_rc validate_own(serve_work *work, myr_err *err)
+/* Of what was decoded; the doubles of a matrix share a stride, so all columns are copied at once. */
+static bool validate_copy(const serve_work *work, myr_col *col)
+{
+    size_t row_count = (size_t)work->rows.row_count;
+    int64_t stride = work->rows.feature_stride != 0 ? work->rows.feature_stride : 1;
+    if (col->type == MYR_COL_TEXT) {
+        myr_str *texts = myr_arena_alloc(work->arena, row_count * sizeof *texts);
+        uint8_t *valid = myr_arena_alloc(work->arena, row_count);
+        if (texts == NULL || valid == NULL) return false;
+        memcpy(texts, col->data.text, row_count * sizeof *texts);
+        for (size_t row = 0; row < row_count; row++)
+            valid[row] = col->valid != NULL ? col->valid[row] : 1;
+        col->data.text = texts;
+        col->valid = valid;
+        return true;
+    }
+    double *cells = myr_arena_alloc(work->arena, row_count * sizeof *cells);
+    if (cells == NULL) return false;
+    for (size_t row = 0; row < row_count; row++) {
+        bool is_null = myr_col_is_null(col, (int64_t)row);
+        cells[row] = is_null ? (double)NAN : col->data.f64[(int64_t)row * stride];
+    }
+    col->data.f64 = cells;
+    col->valid = NULL;
+    return true;
+}
+
+myr_rc myr_serve_own_features(serve_work *work, myr_err *err)
 {
     uint32_t count = work->bound->fleet->info->feature_count;
-    int64_t row_count = work->rows.row_count, stride = work->rows.feature_stride != 0 ? work->rows.feature_stride : 1;
     if (work->owns_features) return MYR_OK;
     myr_col *cols = myr_arena_alloc(work->arena, count * sizeof *cols);
     if (cols == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for %u columns", count);
     for (uint32_t j = 0; j < count; j++) {
         cols[j] = work->rows.features[j];
-        if (cols[j].type != MYR_COL_DOUBLE) continue;
-        double *cells = myr_arena_alloc(work->arena, (size_t)row_count * sizeof *cells);
-        if (cells == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for %u columns", count);
-        for (int64_t row = 0; row < row_count; row++)
-            cells[row] = cols[j].data.f64[row * stride];
-        cols[j].data.f64 = cells;
+        if (!validate_copy(work, &cols[j])) MYR_FAIL(err, NO_MEMORY, "out of memory for %u columns", count);
     }
     work->rows.features = cols;
     work->rows.feature_stride = 0;
@@ -155,8 +172,9 @@ static myr_rc validate_bound(serve_work *work, const serve_check *check, uint32_
                                     side, validate_number(bound, limit)));
         return validate_refuse(work, row_idx, check->then, err);
     }
-    MYR_TRY(validate_own(work, err));
-    ((double *)(uintptr_t)work->rows.features[feature_idx].data.f64)[row_idx] = bound; /* its own: see validate_own */
+    MYR_TRY(myr_serve_own_features(work, err));
+    ((double *)(uintptr_t)work->rows.features[feature_idx].data.f64)[row_idx] =
+        bound; /* its own: see myr_serve_own_features */
     return myr_serve_work_note(work, row_idx, err, "'%.60s' is %s, %s %s, and was taken as that", check->name,
                                validate_text(cell, text), side, validate_number(bound, limit));
 }

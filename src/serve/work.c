@@ -15,7 +15,7 @@
 
 const char *myr_serve_stage_name(serve_stage stage)
 {
-    static const char *const names[] = {"queue", "decode", "infer", "validate", "rules", "encode"};
+    static const char *const names[] = {"queue", "decode", "fetch", "infer", "validate", "rules", "encode"};
     _Static_assert(MYR_COUNT_OF(names) == SERVE_STAGE_COUNT, "a name per stage");
     return names[stage];
 }
@@ -46,10 +46,18 @@ void myr_serve_work_mark(serve_work *work, serve_stage stage)
 
 void myr_serve_work_end(serve_work *work, bool is_ok)
 {
-    if (work->wants_compute) return; /* it comes again */
+    if (work->wants_compute || work->waits || work->is_ended) return; /* it comes again */
+    work->is_ended = true;
     myr_serve_work_mark(work, SERVE_ENCODE);
     myr_serve_count_infer(work, is_ok);
     if (is_ok) myr_serve_count_stages(work);
+    myr_serve_work_drop(work);
+}
+
+void myr_serve_work_drop(serve_work *work)
+{
+    MYR_ASSERT(atomic_load(&work->sleep.pending) == 0);
+    myr_serve_fetch_free(work);
 }
 
 /* ---- the deadline ---- */
@@ -182,18 +190,22 @@ myr_rc myr_serve_work_row_error(const serve_work *work, size_t row_idx, myr_err 
              fleet->name, (long long)fleet->release);
 }
 
+void myr_serve_note_trouble(myr_server *server, const char *what, const myr_err *trouble)
+{
+    int64_t now_ns = myr_clock_mono_ns(), last_ns = atomic_load(&server->trouble_ns);
+    if (last_ns != 0 && now_ns - last_ns <= WORK_TROUBLE_LOG_NS) return;
+    atomic_store(&server->trouble_ns, now_ns);
+    myr_log_err(MYR_LOG_WARN, "serve", what, trouble);
+}
+
 /* ---- infer ---- */
 
 /* After a call of the scorer: its trouble is kept, and logged; are there rows for a runner, which would block? */
 static bool work_needs_compute(serve_work *work)
 {
     const myr_err *trouble = myr_score_trouble(work->thread->scratch);
-    int64_t now_ns = work->mark_ns, last_ns = atomic_load(&work->server->trouble_ns);
     if (trouble->rc != MYR_OK && work->trouble.rc == MYR_OK) work->trouble = *trouble;
-    if (trouble->rc != MYR_OK && (last_ns == 0 || now_ns - last_ns > WORK_TROUBLE_LOG_NS)) {
-        atomic_store(&work->server->trouble_ns, now_ns);
-        myr_log_err(MYR_LOG_WARN, "serve", "models not run", trouble);
-    }
+    if (trouble->rc != MYR_OK) myr_serve_note_trouble(work->server, "models not run", trouble);
     return !work->may_block && myr_score_needs_runner(work->thread->scratch);
 }
 
@@ -332,9 +344,23 @@ static myr_rc work_fall_unavailable(serve_work *work, myr_err *err)
     return MYR_OK;
 }
 
-/* With a plan. */
+/* Decoded: is there time, and may this client ask for these rows? */
+static myr_rc work_begin(serve_work *work, myr_err *err)
+{
+    MYR_ASSERT(work->rows.row_count >= 0 && work->rows.row_count <= SERVE_ROWS_MAX);
+    myr_serve_work_mark(work, SERVE_DECODE);
+    work->bound = work->target.fleet->bound;
+    work_set_deadline(work);
+    MYR_TRY(work_check_time(work, "before its model could run", err));
+    MYR_TRY(myr_serve_may_rows(work->who, work->target.fleet, &work->rows, work->arena, err));
+    if (work->output_count == 0) work->outputs[work->output_count++] = MYR_OUTPUT_VALUE;
+    return MYR_OK;
+}
+
+/* What the service file asks of rows before their models see them. */
 static myr_rc work_check_before(serve_work *work, myr_err *err)
 {
+    if (work->bound == NULL) return MYR_OK;
     work->rows.levels = work->bound->plan->levels;
     MYR_TRY(myr_serve_check_groups(work, err));
     MYR_TRY(myr_serve_check_inputs(work, err));
@@ -344,8 +370,17 @@ static myr_rc work_check_before(serve_work *work, myr_err *err)
     return MYR_OK;
 }
 
+static myr_rc work_infer(serve_work *work, myr_err *err)
+{
+    MYR_TRY(myr_serve_work_infer(work, err));
+    myr_serve_work_mark(work, SERVE_INFER);
+    return MYR_OK;
+}
+
+/* … and of predictions. */
 static myr_rc work_check_after(serve_work *work, myr_err *err)
 {
+    if (work->bound == NULL) return MYR_OK;
     bool may_fall = work->bound->plan->late_infer == SERVE_NEXT && work->rows.fixed_model == MYR_PACK_NONE;
     if (!work->spares_runner) work_note_speed(work, work->stage_ns[SERVE_INFER]);
     if (may_fall) MYR_TRY(work_fall_unavailable(work, err));
@@ -353,28 +388,38 @@ static myr_rc work_check_after(serve_work *work, myr_err *err)
     myr_serve_work_mark(work, SERVE_VALIDATE);
     MYR_TRY(myr_serve_fall_back(work, err));
     myr_serve_work_mark(work, SERVE_INFER);
-    if (work->bound->script == NULL) return MYR_OK;
+    return MYR_OK;
+}
+
+static myr_rc work_rules(serve_work *work, myr_err *err)
+{
+    if (work->bound == NULL || work->bound->script == NULL) return MYR_OK;
     MYR_TRY(myr_serve_apply_rules(work, err));
     myr_serve_work_mark(work, SERVE_RULES);
     return MYR_OK;
 }
 
-myr_rc myr_serve_work_run(serve_work *work, myr_err *err)
+static myr_rc work_settle(serve_work *work, myr_err *err)
 {
-    MYR_ASSERT(work->rows.row_count >= 0 && work->rows.row_count <= SERVE_ROWS_MAX);
-    myr_serve_work_mark(work, SERVE_DECODE);
-    work->bound = work->target.fleet->bound;
-    work_set_deadline(work);
-    MYR_TRY(work_check_time(work, "before its model could run", err));
-    MYR_TRY(myr_serve_may_rows(work->who, work->target.fleet, &work->rows, work->arena, err));
-    if (work->output_count == 0) work->outputs[work->output_count++] = MYR_OUTPUT_VALUE;
-    if (work->rows.row_count == 0 && !work->is_whole) return MYR_OK;
-    if (work->bound != NULL) MYR_TRY(work_check_before(work, err));
-    MYR_TRY(myr_serve_work_infer(work, err));
-    myr_serve_work_mark(work, SERVE_INFER);
-    if (work->wants_compute) return MYR_OK;
-    if (work->bound != NULL) MYR_TRY(work_check_after(work, err));
-    if (work->wants_compute) return MYR_OK;
     MYR_TRY(work_check_time(work, "while its model ran", err));
     return work_finish(work, err);
+}
+
+/* Each begins where the one before it ended, maybe after a sleep. */
+static myr_rc (*const work_steps[])(serve_work *work, myr_err *err) = {
+    work_begin, myr_serve_fetch_start, myr_serve_fetch_take, work_check_before,
+    work_infer, work_check_after,      work_rules,           work_settle,
+};
+
+myr_rc myr_serve_work_run(serve_work *work, myr_err *err)
+{
+    work->waits = false;
+    while (work->step < MYR_COUNT_OF(work_steps)) {
+        MYR_TRY(work_steps[work->step](work, err));
+        if (work->wants_compute) return MYR_OK;
+        work->step++;
+        if (work->waits) return MYR_OK;
+        if (work->rows.row_count == 0 && !work->is_whole) break; /* nothing to say */
+    }
+    return MYR_OK;
 }

@@ -31,6 +31,7 @@ typedef struct serve_target {
 typedef enum serve_stage {
     SERVE_QUEUE, /* from complete headers to decoding */
     SERVE_DECODE,
+    SERVE_FETCH,    /* features by key */
     SERVE_INFER,    /* resolve and predict; again for rows that fall back */
     SERVE_VALIDATE, /* inputs before, predictions after */
     SERVE_RULES,    /* the fleet's score script */
@@ -53,6 +54,16 @@ typedef struct serve_row_note {
     myr_str fields;  /* members to add to its answer, as JSON: "a":1,"b":"x"; data NULL: none */
 } serve_row_note;
 
+typedef struct serve_question serve_question; /* fetch.c */
+
+/* How a request sleeps on a loop: see wait.c. */
+typedef struct serve_sleep {
+    bool (*park)(void *ctx); /* from now on wake is waited for; false: not now. NULL: this protocol can't */
+    void (*wake)(void *ctx); /* any thread, once per park: run the work again on its loop */
+    void *ctx;
+    _Atomic int pending;
+} serve_sleep;
+
 typedef struct serve_work {
     /* of whoever asks */
     struct myr_server *server;
@@ -64,26 +75,33 @@ typedef struct serve_work {
     int64_t whole_ns;                  /* … and all of it: its deadline runs from here */
     int64_t limit_ns; /* how long it may take, if the client says so; else 0: see myr_serve_work_limit */
 
+    serve_sleep sleep;
+
     /* decoded */
     serve_target target;
     myr_score_rows rows;                  /* at most SERVE_ROWS_MAX; output and no_runner are the stages' */
     myr_output outputs[MYR_OUTPUT_COUNT]; /* what is asked for, each once, in the request's order */
     uint32_t output_count;                /* 0: the value */
     myr_str id;                           /* the client's; data NULL: absent */
+    void *form;                           /* the encoder's own */
     bool is_whole;                        /* the protocol has no status per row: one bad row is the request's error */
     bool any_leaves; /* LEAF by key is as wide as the widest model of these rows, NaN behind narrower ones; otherwise
                         UNSUPPORTED, since V2 has one shape */
 
     /* the stages' */
-    const serve_bound *bound; /* what the service file says of the fleet; NULL: nothing */
-    int64_t deadline_ns;      /* monotonic; INT64_MAX: none */
-    uint8_t *marks;           /* SERVE_ROW_…, row_count; NULL: no row has one */
-    bool spares_runner;       /* models that are not ours would be late: not asked */
-    bool adds_value;          /* the last output is not asked for: rules look at it */
-    bool owns_features;       /* rows.features and their doubles are this work's, to write into */
-    myr_err trouble;          /* why the first rows are unavailable or broken_model */
+    bool is_ended;
+    uint32_t step;             /* of myr_serve_work_run: which is next */
+    serve_question *questions; /* asked for features, per source; NULL: nothing is */
+    const serve_bound *bound;  /* what the service file says of the fleet; NULL: nothing */
+    int64_t deadline_ns;       /* monotonic; INT64_MAX: none */
+    uint8_t *marks;            /* SERVE_ROW_…, row_count; NULL: no row has one */
+    bool spares_runner;        /* models that are not ours would be late: not asked */
+    bool adds_value;           /* the last output is not asked for: rules look at it */
+    bool owns_features;        /* rows.features and their doubles are this work's, to write into */
+    myr_err trouble;           /* why the first rows are unavailable or broken_model */
 
     /* answered: row_count each, NULL without rows */
+    bool waits;         /* parked: when it is woken, call run again, with the snapshot that it held */
     bool wants_compute; /* nothing was answered: run again, from decoding on, where may_block is true */
     myr_answers answers[MYR_OUTPUT_COUNT]; /* one per output, their model_idxs, levels, statuses are these: */
     uint32_t *model_idxs;
@@ -111,8 +129,11 @@ void myr_serve_work_mark(serve_work *work, serve_stage stage);
  * UNSUPPORTED (an output).
  */
 myr_rc myr_serve_work_run(serve_work *work, myr_err *err);
-/* The request was encoded, or failed: V2's statistics of its fleet, a histogram per stage. */
+/* The request was encoded, or failed: V2's statistics of its fleet, a histogram per stage; what it held is let go.
+ * Once; nothing happens while it waits or wants_compute. */
 void myr_serve_work_end(serve_work *work, bool is_ok);
+/* The client is gone: what it held is let go. Nothing is pending any more. */
+void myr_serve_work_drop(serve_work *work);
 /* The error that a row's status means where there is no status per row: NOT_FOUND, BAD_INPUT, … with row and key. */
 myr_rc myr_serve_work_row_error(const serve_work *work, size_t row_idx, myr_err *err);
 
@@ -127,6 +148,22 @@ myr_rc myr_serve_work_mark_row(serve_work *work, size_t row_idx, uint8_t mark, m
 /* Predict rows as they are: answers, statuses, trouble. */
 myr_rc myr_serve_work_infer(serve_work *work, myr_err *err);
 
+/* wait.c. */
+bool myr_serve_wait_can(const serve_work *work); /* else it wants_compute */
+/* BUSY: too many sleep. After OK: for each thing that is started _more before it and _done after it (from any thread),
+ * then _end: all is done, or work->waits. Nothing may fail in between. */
+myr_rc myr_serve_wait_begin(serve_work *work, myr_err *err);
+void myr_serve_wait_more(serve_work *work);
+void myr_serve_wait_done(void *work); /* a myr_online_done */
+void myr_serve_wait_end(serve_work *work);
+
+/* fetch.c */
+myr_rc myr_serve_fetch_start(serve_work *work, myr_err *err);
+myr_rc myr_serve_fetch_take(serve_work *work, myr_err *err);
+void myr_serve_fetch_free(serve_work *work);
+
+/* validate.c: columns of this work's own, to write into. */
+myr_rc myr_serve_own_features(serve_work *work, myr_err *err);
 /* validate.c. Mark, clamp or leave each row; only with a plan. */
 myr_rc myr_serve_check_groups(serve_work *work, myr_err *err);
 myr_rc myr_serve_check_inputs(serve_work *work, myr_err *err);
