@@ -20,6 +20,9 @@ static myr_rc db_rc(int code, int system_errno)
         return MYR_EXISTS;
     case SQLITE_IOERR_NOMEM:
         return MYR_NO_MEMORY;
+    case SQLITE_IOERR_FSYNC: /* whatever the errno, also ENOSPC: what was written before it may be lost */
+    case SQLITE_IOERR_DIR_FSYNC:
+        return MYR_IO;
     case SQLITE_IOERR_SHMOPEN: /* the shared-memory file could not be given its size; the errno is lost by then */
     case SQLITE_IOERR_SHMSIZE:
         return MYR_NO_SPACE;
@@ -82,8 +85,8 @@ myr_rc myr_db_fail(const myr_db *db, int code, const char *file, int line, myr_e
     if (is_refused) words = "it was opened to be read only";
     myr_rc rc = db_rc(code, sqlite3_system_errno(db->handle));
     if (rc == MYR_BUSY) {
-        return myr_err_set(err, rc, file, line, "%s: another process has been writing for %d s (%s): try again",
-                           db->path, MYR_DB_BUSY_MS / 1000, words);
+        return myr_err_set(err, rc, file, line, "%s: another process has been writing for %d ms (%s): try again",
+                           db->path, db->busy_ms, words);
     }
     if (rc == MYR_DENIED && db->why_read_only != MYR_OK) rc = db->why_read_only;
     if (rc == MYR_NO_SPACE) {
@@ -136,6 +139,19 @@ void myr_db_rollback(myr_db *db)
     myr_db_reset_statements(db); /* a read that was left half-way would hold the rollback up */
     MYR_IGNORE(
         sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL)); /* if it fails, closing or the next open rolls back */
+}
+
+void myr_db_own_checkpoints(myr_db *db)
+{
+    MYR_IGNORE(sqlite3_wal_autocheckpoint(db->handle, 0) != SQLITE_OK); /* fails for a misuse alone */
+    MYR_IGNORE(sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL) != SQLITE_OK);
+}
+
+myr_rc myr_db_checkpoint(myr_db *db, bool all, myr_err *err)
+{
+    int mode = all ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
+    int code = sqlite3_wal_checkpoint_v2(db->handle, "main", mode, NULL, NULL);
+    return code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY ? MYR_OK : DB_FAIL(db, code, err);
 }
 
 int64_t myr_db_last_id(myr_db *db)

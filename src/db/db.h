@@ -34,6 +34,14 @@ myr_rc myr_db_commit(myr_db *db, myr_err *err);
 void myr_db_rollback(myr_db *db);
 bool myr_db_in_transaction(const myr_db *db); /* false again after an error that made SQLite roll back */
 
+/*
+ * For one that commits often: the log is brought into the file by myr_db_checkpoint alone, never by a commit or by
+ * closing. Then a failed sync is one call's error, and whoever saw one can leave the file alone.
+ */
+void myr_db_own_checkpoints(myr_db *db);
+/* all: wait for readers and empty the log. Else what can be done beside readers and a writer. BUSY is no failure. */
+myr_rc myr_db_checkpoint(myr_db *db, bool all, myr_err *err);
+
 /* Statements are cached by their text (few different ones); prepare gives one that is reset and unbound. */
 myr_rc myr_db_prepare(myr_db *db, const char *sql, myr_stmt **out, myr_err *err);
 void myr_stmt_bind_int64(myr_stmt *stmt, int position, int64_t value); /* positions from 1 */

@@ -18,6 +18,7 @@ typedef struct db_stamp {
 struct myr_db {
     sqlite3 *handle;
     char *path;
+    int busy_ms;
     myr_rc why_read_only; /* OK: it can be written; else DENIED or NO_SPACE */
     bool is_immutable;    /* read as a file that does not change: see open.c */
     db_stamp stamp;       /* of an immutable one, when it was opened */

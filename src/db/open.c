@@ -55,7 +55,7 @@ static myr_rc db_try_read(myr_db *db, myr_err *err)
 
 static myr_rc db_configure(myr_db *db, myr_err *err)
 {
-    sqlite3_busy_timeout(db->handle, MYR_DB_BUSY_MS);
+    myr_db_set_busy_ms(db, MYR_DB_BUSY_MS);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL); /* SQL cannot damage the file */
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DML, 0, NULL); /* a misspelt column is an error, not a string */
@@ -73,7 +73,8 @@ static myr_rc db_configure(myr_db *db, myr_err *err)
 void myr_db_set_busy_ms(myr_db *db, int64_t busy_ms)
 {
     MYR_ASSERT(busy_ms >= 0 && busy_ms <= INT_MAX);
-    sqlite3_busy_timeout(db->handle, busy_ms > 0 ? (int)busy_ms : MYR_DB_BUSY_MS);
+    db->busy_ms = busy_ms > 0 ? (int)busy_ms : MYR_DB_BUSY_MS;
+    sqlite3_busy_timeout(db->handle, db->busy_ms);
 }
 
 static myr_rc db_connect(myr_db *db, const char *name, int flags, myr_err *err)

@@ -168,7 +168,7 @@ static myr_rc pg_try_connect(myr_pg *pg, myr_err *err)
     return MYR_OK;
 }
 
-static myr_rc pg_connect(myr_pg *pg, myr_err *err)
+myr_rc myr_pg_connect(myr_pg *pg, myr_err *err)
 {
     if (pg->conn != NULL && PQstatus(pg->conn) == CONNECTION_OK) return MYR_OK;
     pg_drop(pg);
@@ -266,7 +266,7 @@ static myr_rc pg_send(myr_pg *pg, const myr_pg_call *calls, size_t count, int64_
 static myr_rc pg_steps(myr_pg *pg, const myr_pg_call *calls, size_t count, int64_t deadline_ns, PGresult **results,
                        myr_err *err)
 {
-    MYR_TRY(pg_connect(pg, err));
+    MYR_TRY(myr_pg_connect(pg, err));
     myr_rc rc = pg_send(pg, calls, count, deadline_ns, err);
     if (rc == MYR_OK) rc = pg_collect(pg, count, deadline_ns, results, err);
     if (rc == MYR_OK || pg->conn == NULL) return rc;

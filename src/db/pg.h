@@ -21,6 +21,9 @@ typedef struct myr_pg myr_pg;
 myr_rc myr_pg_new(const char *uri, const char *setup, myr_pg **out, myr_err *err);
 void myr_pg_free(myr_pg *pg); /* NULL accepted; an open transaction is rolled back */
 
+/* Connect, if it is not connected: then what comes next fails for other reasons than a server that is away. */
+myr_rc myr_pg_connect(myr_pg *pg, myr_err *err);
+
 /* One statement; values as text, NULL for null. It is prepared once per connection and kept by its text. */
 typedef struct myr_pg_call {
     const char *sql; /* static */

@@ -64,6 +64,14 @@ void myr_lane_submit(lane_job *job, int64_t deadline_ns, myr_online_done done, v
 void myr_lane_give(lane_job *job);
 size_t myr_lane_in_use(online_lane *lane);
 
+/* From the thread that works: this job has ended already, before the others of its batch. Its err is set. */
+void myr_lane_tell(lane_job *job);
+/* From the thread that works: does its taker still wait, or was there never one? */
+static inline bool myr_lane_is_wanted(lane_job *job)
+{
+    return !job->skips && atomic_load(&job->state) == LANE_WAITS;
+}
+
 /* The taker does not wait for its end at all (after_answer): lets go now. */
 void myr_lane_submit_and_give(lane_job *job, int64_t deadline_ns);
 

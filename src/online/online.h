@@ -100,4 +100,103 @@ myr_rc myr_fetch_start(myr_source *source, const myr_str *keys, size_t key_count
 myr_rc myr_fetch_rows(const myr_fetch *fetch, const myr_feature_row **out, myr_err *err);
 void myr_fetch_free(myr_fetch *fetch); /* after `done`; NULL accepted */
 
+/* ---- prediction store ---- */
+#define MYR_IDEMPOTENCY_KEY_BYTES_MAX 255
+#define MYR_STORED_ANSWER_BYTES_MAX   (1 << 20) /* of an answer that is kept under an idempotency key */
+#define MYR_STORE_ROWS_MAX            65536     /* of one request */
+#define MYR_STORE_RETRY_MS            30000     /* how long after the answer a prediction is tried to be stored */
+
+typedef struct myr_predictions_opts {
+    const char *uri;        /* sqlite: or postgresql: */
+    size_t waiting_max;     /* requests that wait to be stored; 0 = 4096 */
+    int64_t keep_ms;        /* predictions older than that are removed, little by little; 0 = none is */
+    int64_t answer_keep_ms; /* how long an answer is kept under its idempotency key; 0 = a day */
+    myr_metrics *metrics;   /* or NULL */
+} myr_predictions_opts;
+typedef struct myr_predictions myr_predictions;
+/* SQLite: the file is made, errors are told. PostgreSQL: does not connect; tables are made by the first connection. */
+myr_rc myr_predictions_open(const myr_predictions_opts *opts, myr_predictions **out, myr_err *err);
+void myr_predictions_close(myr_predictions *store); /* what waits is stored; NULL accepted */
+
+/* One prediction; everything is borrowed for the call. */
+typedef struct myr_prediction {
+    myr_str key; /* canonical text */
+    const double *values;
+    uint32_t value_count; /* at least 1 */
+    myr_str features;     /* JSON object, or data NULL */
+    myr_str model;        /* oj@store=2,brand=1 */
+    int64_t model_version;
+    const char *level; /* myr_level_name */
+} myr_prediction;
+
+/* An answer as it is kept under an idempotency key. */
+typedef struct myr_kept_answer {
+    int status; /* 0: there is none */
+    myr_str content_type, body;
+    int64_t json_bytes; /* of a V2 answer with binary tensors; else 0 */
+} myr_kept_answer;
+
+/* ---- idempotency keys ---- */
+typedef struct myr_claim_id {
+    myr_str token; /* who asks: a key means nothing to another one; "" without tokens */
+    myr_str fleet, key;
+    char hash[MYR_SHA256_HEX_BYTES]; /* of the request: method, path, body */
+} myr_claim_id;
+typedef struct myr_claim myr_claim;
+/*
+ * A request with an idempotency key begins. BAD_INPUT: the key is empty or too long; CONFLICT (409): a request with it
+ * is in progress in this process; MISMATCH (422): another body is in progress under it.
+ */
+myr_rc myr_claim_start(myr_predictions *store, const myr_claim_id *id, int64_t deadline_ns, myr_online_done done,
+                       void *ctx, myr_claim **out, myr_err *err);
+/* After `done`: the answer to repeat, or status 0: go on. MISMATCH (422): the key belongs to another request. */
+myr_rc myr_claim_result(const myr_claim *claim, myr_kept_answer *out, myr_err *err);
+/* The request was answered or failed: the key is free, or its answer is kept. After `done`; NULL accepted. */
+void myr_claim_free(myr_claim *claim);
+
+/* ---- storing ---- */
+typedef struct myr_store_request {
+    myr_str fleet;
+    int64_t release;
+    const char *source; /* "request", "batch" */
+    myr_str request_id; /* data NULL: none */
+    int64_t produced_ms;
+    int64_t valid_ms; /* when it is no longer valid; 0 = no such time */
+    const myr_prediction *rows;
+    size_t row_count;
+    myr_claim *claim; /* or NULL; then `answer` is not looked at */
+    myr_kept_answer answer;
+} myr_store_request;
+typedef struct myr_stored myr_stored;
+/* Store before the answer: OK of myr_stored_result means that it is on disk. TOO_LARGE: too many rows, a long answer.
+ */
+myr_rc myr_stored_start(myr_predictions *store, const myr_store_request *request, int64_t deadline_ns,
+                        myr_online_done done, void *ctx, myr_stored **out, myr_err *err);
+/*
+ * After `done`. *out_answer: status 0, or the answer that another server stored under the same idempotency key
+ * meanwhile: nothing of this request was stored, and that one is the answer. Errors: IO (a sync failed: nothing is
+ * acknowledged from now on, until a restart), NO_SPACE, MISMATCH, TIMEOUT (may be stored all the same), UNAVAILABLE.
+ */
+myr_rc myr_stored_result(const myr_stored *stored, myr_kept_answer *out_answer, myr_err *err);
+void myr_stored_free(myr_stored *stored); /* after `done`; NULL accepted */
+/*
+ * Store after the answer: tried for MYR_STORE_RETRY_MS. BUSY: the queue is full (counted). A crash loses what waits. On
+ * OK the claim, if there is one, is the store's: until it is stored, a repetition is CONFLICT.
+ */
+myr_rc myr_stored_later(myr_predictions *store, const myr_store_request *request, myr_err *err);
+
+/* ---- the latest prediction of a key ---- */
+typedef struct myr_latest_row {
+    bool is_found;
+    const double *values;
+    uint32_t value_count;
+    int64_t release, model_version, produced_ms, valid_ms; /* valid_ms 0: no such time */
+    myr_str model, level, source, request_id;              /* request_id data NULL: none */
+} myr_latest_row;
+typedef struct myr_latest myr_latest;
+myr_rc myr_latest_start(myr_predictions *store, myr_str fleet, myr_str key, int64_t deadline_ns, myr_online_done done,
+                        void *ctx, myr_latest **out, myr_err *err);
+myr_rc myr_latest_result(const myr_latest *latest, myr_latest_row *out, myr_err *err); /* lives until it is freed */
+void myr_latest_free(myr_latest *latest);                                              /* after `done`; NULL accepted */
+
 #endif

@@ -13,8 +13,8 @@
 #include "online/lane.h"
 
 #define SOURCE_WAITING_MAX    4096
-#define SOURCE_JOB_BYTES_MAX  (64u << 20)  /* of one question: keys, rows, cells */
-#define SOURCE_JOB_BYTES_KEPT (256u << 10) /* by a slot between questions */
+#define SOURCE_JOB_BYTES_MAX  (64u << 20) /* of one question: keys, rows, cells */
+#define SOURCE_JOB_BYTES_KEPT (32u << 10) /* by a slot between questions */
 #define SOURCE_CONNECTIONS    2
 
 typedef enum source_count {

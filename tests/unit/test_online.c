@@ -1,61 +1,13 @@
 /* Tests of online's feature store: keys, questions, ages, limits, deadlines. */
-#include "testing.h"
+#include "online_fixture.h"
 
 #include <math.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "online/online.h"
-
-#define FAR_NS (INT64_MAX / 2)
-
-static int64_t in_ms(int64_t ms)
-{
-    return myr_clock_mono_ns() + ms * 1000000;
-}
-
-/* What `done` tells a test that waits. */
-typedef struct waiter {
-    myr_mutex lock;
-    myr_cond changed;
-    int count;
-} waiter;
-
-static void waiter_init(waiter *w)
-{
-    w->count = 0;
-    myr_mutex_init(&w->lock);
-    myr_cond_init(&w->changed);
-}
-
-static void waiter_done(void *ctx)
-{
-    waiter *w = ctx;
-    myr_mutex_lock(&w->lock);
-    w->count++;
-    myr_cond_broadcast(&w->changed);
-    myr_mutex_unlock(&w->lock);
-}
-
-static void waiter_wait(waiter *w, int count)
-{
-    myr_mutex_lock(&w->lock);
-    while (w->count < count)
-        myr_cond_wait(&w->changed, &w->lock);
-    EXPECT_INT(w->count, count);
-    myr_mutex_unlock(&w->lock);
-}
-
 static const char *const keys_sb[] = {"store", "brand"};
 static const char *const features_pn[] = {"price", "name"};
-
-static void make_uri(char uri[TESTING_PATH_BYTES + 16])
-{
-    char dir[TESTING_PATH_BYTES];
-    testing_dir(dir);
-    snprintf(uri, TESTING_PATH_BYTES + 16, "sqlite:%.200s/f.db", dir);
-}
 
 static myr_feature_table table_sb(void)
 {

@@ -1,0 +1,389 @@
+/* Tests of online's prediction store: what is stored and found, idempotency keys, one transaction for many, a lock that
+ * is held, bounds. */
+#include "online_fixture.h"
+
+#include <math.h>
+
+static myr_predictions *store_open(const char *uri, size_t waiting_max, myr_metrics *metrics)
+{
+    myr_predictions *store = NULL;
+    myr_err err = {0};
+    myr_predictions_opts opts = {.uri = uri, .waiting_max = waiting_max, .metrics = metrics};
+    EXPECT_RC(myr_predictions_open(&opts, &store, &err), OK, &err);
+    return store;
+}
+
+static const double two_values[] = {0.25, -1.5};
+
+static myr_prediction row_of(const char *key)
+{
+    return (myr_prediction){.key = myr_str_of(key),
+                            .values = two_values,
+                            .value_count = 1,
+                            .features = myr_str_of("{\"price\":0.5}"),
+                            .model = myr_str_of("oj@store=2,brand=1"),
+                            .model_version = 3,
+                            .level = "segment"};
+}
+
+static myr_store_request request_of(const myr_prediction *rows, size_t count)
+{
+    return (myr_store_request){.fleet = myr_str_of("oj"),
+                               .release = 7,
+                               .source = "request",
+                               .request_id = myr_str_of("r-1"),
+                               .produced_ms = 1000,
+                               .rows = rows,
+                               .row_count = count};
+}
+
+static void store_now(myr_predictions *store, const myr_store_request *request)
+{
+    waiter w;
+    myr_stored *stored = NULL;
+    myr_kept_answer kept;
+    myr_err err = {0};
+    waiter_init(&w);
+    EXPECT_RC(myr_stored_start(store, request, in_ms(20000), waiter_done, &w, &stored, &err), OK, &err);
+    waiter_wait(&w, 1);
+    EXPECT_RC(myr_stored_result(stored, &kept, &err), OK, &err);
+    EXPECT_INT(kept.status, 0);
+    myr_stored_free(stored);
+}
+
+/* The row lives as long as *out_latest. */
+static myr_latest_row latest_of(myr_predictions *store, const char *key, myr_latest **out_latest)
+{
+    waiter w;
+    myr_latest_row row = {0};
+    myr_err err = {0};
+    waiter_init(&w);
+    EXPECT_RC(
+        myr_latest_start(store, myr_str_of("oj"), myr_str_of(key), in_ms(20000), waiter_done, &w, out_latest, &err), OK,
+        &err);
+    waiter_wait(&w, 1);
+    EXPECT_RC(myr_latest_result(*out_latest, &row, &err), OK, &err);
+    return row;
+}
+
+static myr_claim_id claim_id(const char *token, const char *key, char hash)
+{
+    myr_claim_id id = {.token = myr_str_of(token), .fleet = myr_str_of("oj"), .key = myr_str_of(key)};
+    memset(id.hash, hash, MYR_SHA256_HEX_BYTES - 1);
+    return id;
+}
+
+static myr_rc claim_ask(myr_predictions *store, const char *token, const char *key, char hash, myr_claim **out,
+                        myr_kept_answer *out_kept, myr_err *err)
+{
+    waiter w;
+    myr_claim_id id = claim_id(token, key, hash);
+    waiter_init(&w);
+    *out = NULL;
+    MYR_TRY(myr_claim_start(store, &id, in_ms(20000), waiter_done, &w, out, err));
+    waiter_wait(&w, 1);
+    return myr_claim_result(*out, out_kept, err);
+}
+
+TEST(what_is_stored_is_found_also_by_the_next_process)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    myr_predictions *store = store_open(uri, 0, NULL);
+    myr_prediction rows[] = {row_of("store=2,brand=1"), row_of("store=3,brand=1")};
+    rows[1].value_count = 2;
+    rows[1].features = myr_str_make(NULL, 0);
+    myr_store_request request = request_of(rows, 2);
+    store_now(store, &request);
+    request.produced_ms = 900; /* older: not the latest */
+    request.release = 6;
+    store_now(store, &request);
+    for (int round = 0; round < 2; round++) {
+        myr_latest *latest = NULL;
+        myr_latest_row row = latest_of(store, "store=2,brand=1", &latest);
+        EXPECT(row.is_found && row.value_count == 1 && row.values[0] == 0.25);
+        EXPECT_INT(row.release, 7);
+        EXPECT_INT(row.produced_ms, 1000);
+        EXPECT_INT(row.valid_ms, 0);
+        EXPECT_INT(row.model_version, 3);
+        EXPECT(myr_str_is(row.model, "oj@store=2,brand=1") && myr_str_is(row.level, "segment"));
+        EXPECT(myr_str_is(row.source, "request") && myr_str_is(row.request_id, "r-1"));
+        myr_latest_free(latest);
+        row = latest_of(store, "store=3,brand=1", &latest);
+        EXPECT(row.is_found && row.value_count == 2 && row.values[0] == 0.25 && row.values[1] == -1.5);
+        myr_latest_free(latest);
+        row = latest_of(store, "store=4,brand=1", &latest);
+        EXPECT(!row.is_found);
+        myr_latest_free(latest);
+        myr_predictions_close(store);
+        store = round == 0 ? store_open(uri, 0, NULL) : NULL;
+    }
+}
+
+TEST(an_answer_is_repeated_under_its_key)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    myr_predictions *store = store_open(uri, 0, NULL);
+    myr_claim *claim, *other;
+    myr_kept_answer kept;
+    myr_err err = {0};
+    EXPECT_RC(claim_ask(store, "alice", "k-1", 'a', &claim, &kept, &err), OK, &err);
+    EXPECT_INT(kept.status, 0);
+    /* in progress: 409 for the same request, 422 for another; another token is another key */
+    EXPECT_RC(claim_ask(store, "alice", "k-1", 'a', &other, &kept, &err), CONFLICT, &err);
+    EXPECT_RC(claim_ask(store, "alice", "k-1", 'b', &other, &kept, &err), MISMATCH, &err);
+    EXPECT_RC(claim_ask(store, "bob", "k-1", 'b', &other, &kept, &err), OK, &err);
+    EXPECT_INT(kept.status, 0);
+    myr_claim_free(other);
+
+    myr_prediction row = row_of("store=2,brand=1");
+    myr_store_request request = request_of(&row, 1);
+    request.produced_ms = myr_clock_unix_ms();
+    request.claim = claim;
+    request.answer = (myr_kept_answer){200, myr_str_of("application/json"), myr_str_make("{\"a\0b\"}", 7), 5};
+    store_now(store, &request);
+    myr_claim_free(claim);
+
+    for (int round = 0; round < 2; round++) { /* also after a restart */
+        EXPECT_RC(claim_ask(store, "alice", "k-1", 'a', &claim, &kept, &err), OK, &err);
+        EXPECT_INT(kept.status, 200);
+        EXPECT_INT(kept.json_bytes, 5);
+        EXPECT(myr_str_is(kept.content_type, "application/json"));
+        EXPECT(kept.body.size == 7 && memcmp(kept.body.data, "{\"a\0b\"}", 7) == 0);
+        myr_claim_free(claim);
+        EXPECT_RC(claim_ask(store, "alice", "k-1", 'b', &claim, &kept, &err), MISMATCH, &err);
+        myr_claim_free(claim);
+        myr_predictions_close(store);
+        store = round == 0 ? store_open(uri, 0, NULL) : NULL;
+    }
+}
+
+/* Two servers on one database: the second to store finds the first one's answer, and stores nothing. */
+TEST(two_servers_store_and_answer_once)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    myr_predictions *stores[] = {store_open(uri, 0, NULL), store_open(uri, 0, NULL)};
+    myr_claim *claims[2];
+    myr_kept_answer kept;
+    myr_err err = {0};
+    for (int i = 0; i < 2; i++)
+        EXPECT_RC(claim_ask(stores[i], "", "k", 'a', &claims[i], &kept, &err), OK, &err);
+    const char *const bodies[] = {"first", "second"};
+    for (int i = 0; i < 2; i++) {
+        myr_prediction row = row_of("store=2,brand=1");
+        myr_store_request request = request_of(&row, 1);
+        waiter w;
+        myr_stored *stored;
+        waiter_init(&w);
+        request.produced_ms = myr_clock_unix_ms() + i;
+        request.release = i + 1;
+        request.claim = claims[i];
+        request.answer = (myr_kept_answer){200, myr_str_of("text/plain"), myr_str_of(bodies[i]), 0};
+        EXPECT_RC(myr_stored_start(stores[i], &request, in_ms(20000), waiter_done, &w, &stored, &err), OK, &err);
+        waiter_wait(&w, 1);
+        EXPECT_RC(myr_stored_result(stored, &kept, &err), OK, &err);
+        EXPECT_INT(kept.status, i == 0 ? 0 : 200);
+        if (i == 1) EXPECT(myr_str_is(kept.body, "first"));
+        myr_stored_free(stored);
+        myr_claim_free(claims[i]);
+    }
+    myr_latest *latest;
+    EXPECT_INT(latest_of(stores[1], "store=2,brand=1", &latest).release, 1);
+    myr_latest_free(latest);
+    for (int i = 0; i < 2; i++)
+        myr_predictions_close(stores[i]);
+}
+
+TEST(an_expired_answer_is_forgotten)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    myr_predictions *store = store_open(uri, 0, NULL);
+    for (int i = 0; i < 2; i++) {
+        myr_claim *claim;
+        myr_kept_answer kept;
+        myr_err err = {0};
+        EXPECT_RC(claim_ask(store, "", "k", (char)('a' + i), &claim, &kept, &err), OK, &err);
+        EXPECT_INT(kept.status, 0);
+        myr_prediction row = row_of("store=2,brand=1");
+        myr_store_request request = request_of(&row, 1);
+        request.produced_ms = myr_clock_unix_ms() - 24LL * 3600 * 1000; /* a day old: its answer ends now */
+        request.claim = claim;
+        request.answer = (myr_kept_answer){200, myr_str_of("text/plain"), myr_str_of("x"), 0};
+        store_now(store, &request);
+        myr_claim_free(claim);
+    }
+    myr_predictions_close(store);
+}
+
+TEST(keys_have_limits)
+{
+    char uri[TESTING_PATH_BYTES + 16], key[MYR_IDEMPOTENCY_KEY_BYTES_MAX + 2];
+    make_uri(uri);
+    myr_predictions *store = store_open(uri, 0, NULL);
+    myr_claim *claim;
+    myr_kept_answer kept;
+    myr_err err = {0};
+    memset(key, 'k', sizeof key);
+    key[MYR_IDEMPOTENCY_KEY_BYTES_MAX + 1] = '\0';
+    EXPECT_RC(claim_ask(store, "", key, 'a', &claim, &kept, &err), BAD_INPUT, &err);
+    key[MYR_IDEMPOTENCY_KEY_BYTES_MAX] = '\0';
+    EXPECT_RC(claim_ask(store, "", key, 'a', &claim, &kept, &err), OK, &err);
+    myr_prediction row = row_of("store=2,brand=1");
+    myr_store_request request = request_of(&row, 1);
+    char *body = myr_calloc(1, MYR_STORED_ANSWER_BYTES_MAX + 1);
+    myr_stored *stored = NULL;
+    request.produced_ms = myr_clock_unix_ms();
+    request.claim = claim;
+    request.answer = (myr_kept_answer){200, myr_str_of("text/plain"), {body, MYR_STORED_ANSWER_BYTES_MAX + 1}, 0};
+    EXPECT_RC(myr_stored_start(store, &request, FAR_NS, waiter_done, NULL, &stored, &err), TOO_LARGE, &err);
+    request.answer.body.size--;
+    store_now(store, &request);
+    myr_claim_free(claim);
+    EXPECT_RC(claim_ask(store, "", "", 'a', &claim, &kept, &err), BAD_INPUT, &err);
+    EXPECT_RC(claim_ask(store, "", "a\nb", 'a', &claim, &kept, &err), BAD_INPUT, &err);
+    myr_free(body);
+    myr_predictions_close(store);
+}
+
+/* Another process writes: who waits is late, nothing grows; when it is through, all that waits is one transaction. */
+TEST(a_held_lock_and_many_in_one_transaction)
+{
+    enum { WAITING = 64 };
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    myr_metrics *metrics = myr_metrics_new();
+    myr_predictions *store = store_open(uri, WAITING, metrics);
+    myr_db *holder = NULL;
+    myr_err err = {0};
+    EXPECT_RC(myr_db_open(myr_db_uri_path(uri), false, &holder, &err), OK, &err);
+    EXPECT_RC(myr_db_begin(holder, &err), OK, &err);
+    myr_prediction row = row_of("store=2,brand=1");
+    myr_store_request request = request_of(&row, 1);
+    myr_stored *late = NULL, *stored[WAITING - 1], *more = NULL;
+    myr_kept_answer kept;
+    waiter w;
+    waiter_init(&w);
+    EXPECT_RC(myr_stored_start(store, &request, in_ms(50), waiter_done, &w, &late, &err), OK, &err);
+    waiter_wait(&w, 1);
+    EXPECT_RC(myr_stored_result(late, &kept, &err), TIMEOUT, &err);
+    EXPECT_HAS(err.message, "may be stored all the same");
+    for (int i = 0; i < WAITING - 1; i++)
+        EXPECT_RC(myr_stored_start(store, &request, in_ms(60000), waiter_done, &w, &stored[i], &err), OK, &err);
+    EXPECT_RC(myr_stored_start(store, &request, in_ms(60000), waiter_done, &w, &more, &err), BUSY, &err);
+    EXPECT_RC(myr_stored_later(store, &request, &err), BUSY, &err);
+    myr_metric *commits = myr_metrics_series(metrics, MYR_METRIC_COUNTER, "myriad_prediction_commits_total", "", NULL);
+    myr_db_rollback(holder);
+    waiter_wait(&w, WAITING);
+    for (int i = 0; i < WAITING - 1; i++) {
+        EXPECT_RC(myr_stored_result(stored[i], &kept, &err), OK, &err);
+        myr_stored_free(stored[i]);
+    }
+    myr_stored_free(late);
+    myr_metric *done =
+        myr_metrics_series(metrics, MYR_METRIC_COUNTER, "myriad_predictions_total", "", "result=\"stored\"");
+    EXPECT_INT(myr_metric_value(done), WAITING - 1);
+    EXPECT(myr_metric_value(commits) > 0);
+    myr_stmt *stmt = NULL;
+    bool has_row;
+    EXPECT_RC(myr_db_prepare(holder, "SELECT count(*) FROM prediction", &stmt, &err), OK, &err);
+    EXPECT_RC(myr_stmt_step(stmt, &has_row, &err), OK, &err);
+    EXPECT_INT(myr_stmt_int64(stmt, 0), WAITING - 1); /* the late one was not stored */
+    myr_stmt_reset(stmt);
+    myr_db_close(holder);
+    myr_predictions_close(store);
+    myr_metrics_free(metrics);
+}
+
+TEST(stored_later_is_stored_when_the_store_closes)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    myr_predictions *store = store_open(uri, 0, NULL);
+    myr_claim *claim;
+    myr_kept_answer kept;
+    myr_err err = {0};
+    EXPECT_RC(claim_ask(store, "", "k", 'a', &claim, &kept, &err), OK, &err);
+    myr_prediction row = row_of("store=2,brand=1");
+    myr_store_request request = request_of(&row, 1);
+    request.produced_ms = myr_clock_unix_ms();
+    request.claim = claim;
+    request.answer = (myr_kept_answer){200, myr_str_of("text/plain"), myr_str_of("x"), 0};
+    EXPECT_RC(myr_stored_later(store, &request, &err), OK, &err); /* the claim is the store's now */
+    myr_predictions_close(store);
+    store = store_open(uri, 0, NULL);
+    EXPECT_RC(claim_ask(store, "", "k", 'a', &claim, &kept, &err), OK, &err);
+    EXPECT_INT(kept.status, 200);
+    myr_claim_free(claim);
+    myr_latest *latest;
+    EXPECT(latest_of(store, "store=2,brand=1", &latest).is_found);
+    myr_latest_free(latest);
+    myr_predictions_close(store);
+}
+
+TEST(old_predictions_are_removed_little_by_little)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    myr_predictions *store = NULL;
+    myr_err err = {0};
+    myr_predictions_opts opts = {.uri = uri, .keep_ms = 3600 * 1000};
+    EXPECT_RC(myr_predictions_open(&opts, &store, &err), OK, &err);
+    myr_prediction rows[50];
+    for (int i = 0; i < 50; i++)
+        rows[i] = row_of("store=2,brand=1");
+    myr_store_request request = request_of(rows, 50);
+    store_now(store, &request); /* of 1970 */
+    myr_prediction row = row_of("store=3,brand=1");
+    request = request_of(&row, 1);
+    request.produced_ms = myr_clock_unix_ms();
+    store_now(store, &request);
+    myr_latest *latest;
+    bool is_there = true;
+    for (int i = 0; i < 100 && is_there; i++) {
+        myr_clock_sleep_ms(100);
+        store_now(store, &request);
+        is_there = latest_of(store, "store=2,brand=1", &latest).is_found;
+        myr_latest_free(latest);
+    }
+    EXPECT(!is_there);
+    EXPECT(latest_of(store, "store=3,brand=1", &latest).is_found);
+    myr_latest_free(latest);
+    myr_predictions_close(store);
+}
+
+TEST(places_that_cannot_be_are_said_at_the_start)
+{
+    myr_predictions *store = NULL;
+    myr_err err = {0};
+    myr_predictions_opts opts = {.uri = "redis://127.0.0.1/0"};
+    EXPECT_RC(myr_predictions_open(&opts, &store, &err), UNSUPPORTED, &err);
+    opts.uri = "sqlite:/no/such/directory/p.db";
+    EXPECT(myr_predictions_open(&opts, &store, &err) != MYR_OK);
+    EXPECT_HAS(err.message, "/no/such/directory/p.db");
+    opts.uri = "mysql://h/d";
+    EXPECT_RC(myr_predictions_open(&opts, &store, &err), BAD_INPUT, &err);
+}
+
+TEST(a_dead_server_is_said_at_once)
+{
+    myr_predictions *store = store_open("postgresql://u:word@127.0.0.1:1/d", 0, NULL);
+    myr_prediction row = row_of("store=2,brand=1");
+    myr_store_request request = request_of(&row, 1);
+    myr_stored *stored;
+    myr_kept_answer kept;
+    myr_err err = {0};
+    waiter w;
+    waiter_init(&w);
+    EXPECT_RC(myr_stored_start(store, &request, in_ms(20000), waiter_done, &w, &stored, &err), OK, &err);
+    waiter_wait(&w, 1);
+    EXPECT_RC(myr_stored_result(stored, &kept, &err), UNAVAILABLE, &err);
+    EXPECT_HAS(err.message, "u:***@127.0.0.1:1");
+    myr_stored_free(stored);
+    EXPECT_RC(myr_stored_later(store, &request, &err), OK, &err);
+    myr_predictions_close(store); /* does not wait 30 s for it */
+}
+
+RUN()
