@@ -1,4 +1,4 @@
-/* `myriad release create|list|promote`. */
+/* `myriad release create|list|promote|rollback`. */
 #include <stdio.h>
 #include <string.h>
 
@@ -92,7 +92,21 @@ myr_rc myr_cmd_release_list(int argc, char **argv, myr_err *err)
     return cli.done ? MYR_OK : release_list(&cli, fleet, err);
 }
 
-static myr_rc release_promote(const myr_cli *cli, const char *fleet, const char *number_text, myr_err *err)
+static void release_print_alias(const myr_cli *cli, const char *fleet, const char *alias, int64_t number)
+{
+    if (cli->json && number == 0) {
+        printf("{\"fleet\":\"%s\",\"%s\":null}\n", fleet, alias);
+    } else if (cli->json) {
+        printf("{\"fleet\":\"%s\",\"%s\":%lld}\n", fleet, alias, (long long)number);
+    } else if (number == 0) {
+        printf("%s: %s names no release any more\n", fleet, alias);
+    } else {
+        printf("%s: %s is release %lld\n", fleet, alias, (long long)number);
+    }
+}
+
+static myr_rc release_promote(const myr_cli *cli, const char *fleet, const char *number_text, const char *alias,
+                              myr_err *err)
 {
     int64_t number = 0;
     if (!myr_parse_int64(myr_str_of(number_text), &number) || number < 1) {
@@ -101,24 +115,44 @@ static myr_rc release_promote(const myr_cli *cli, const char *fleet, const char 
     }
     MYR_AUTO(myr_workspace_ptr) workspace = NULL;
     MYR_TRY(myr_cli_workspace(cli, &workspace, err));
-    MYR_TRY(myr_release_promote(workspace, fleet, number, err));
-    if (cli->json) {
-        printf("{\"fleet\":\"%s\",\"champion\":%lld}\n", fleet, (long long)number);
-    } else {
-        printf("%s: champion is release %lld\n", fleet, (long long)number);
-    }
+    MYR_TRY(myr_release_set_alias(workspace, fleet, alias, number, err));
+    release_print_alias(cli, fleet, alias, number);
     return MYR_OK;
 }
 
 myr_rc myr_cmd_release_promote(int argc, char **argv, myr_err *err)
 {
-    const char *fleet = NULL, *number = NULL;
+    const char *fleet = NULL, *number = NULL, *alias = "champion";
     const myr_cli_arg args[] = {
         {"FLEET", NULL, MYR_CLI_POSITIONAL, &fleet, "the fleet"},
         {"N", NULL, MYR_CLI_POSITIONAL, &number, "the release's number"},
+        {"--alias", "NAME", MYR_CLI_TEXT, &alias, "another alias than champion, as challenger: served beside it"},
     };
     myr_cli cli = {0};
-    MYR_TRY(myr_cli_parse("release promote", "let champion point to a release", "myriad release promote oj 3", args,
-                          MYR_COUNT_OF(args), argc, argv, &cli, err));
-    return cli.done ? MYR_OK : release_promote(&cli, fleet, number, err);
+    MYR_TRY(myr_cli_parse("release promote", "let champion, or another alias, point to a release",
+                          "myriad release promote oj 3", args, MYR_COUNT_OF(args), argc, argv, &cli, err));
+    return cli.done ? MYR_OK : release_promote(&cli, fleet, number, alias, err);
+}
+
+static myr_rc release_rollback(const myr_cli *cli, const char *fleet, const char *alias, myr_err *err)
+{
+    MYR_AUTO(myr_workspace_ptr) workspace = NULL;
+    int64_t number = 0;
+    MYR_TRY(myr_cli_workspace(cli, &workspace, err));
+    MYR_TRY(myr_release_rollback(workspace, fleet, alias, &number, err));
+    release_print_alias(cli, fleet, alias, number);
+    return MYR_OK;
+}
+
+myr_rc myr_cmd_release_rollback(int argc, char **argv, myr_err *err)
+{
+    const char *fleet = NULL, *alias = "champion";
+    const myr_cli_arg args[] = {
+        {"FLEET", NULL, MYR_CLI_POSITIONAL, &fleet, "the fleet"},
+        {"--alias", "NAME", MYR_CLI_TEXT, &alias, "another alias than champion; it goes if it named none before"},
+    };
+    myr_cli cli = {0};
+    MYR_TRY(myr_cli_parse("release rollback", "let champion point to the release it had before",
+                          "myriad release rollback oj", args, MYR_COUNT_OF(args), argc, argv, &cli, err));
+    return cli.done ? MYR_OK : release_rollback(&cli, fleet, alias, err);
 }

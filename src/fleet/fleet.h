@@ -98,6 +98,15 @@ myr_rc myr_release_create(myr_workspace *workspace, const char *fleet, bool prom
 /* Whether the fleet's releases from now on hold explanations; the next one compiles its models anew for it. */
 myr_rc myr_fleet_set_explain(myr_workspace *workspace, const char *fleet, bool explain, myr_err *err);
 myr_rc myr_release_promote(myr_workspace *workspace, const char *fleet, int64_t number, myr_err *err);
+/* Let an alias (`champion`, `challenger`, …) name a release that can be opened. BAD_INPUT, NOT_FOUND, BAD_FORMAT. */
+myr_rc myr_release_set_alias(myr_workspace *workspace, const char *fleet, const char *alias, int64_t number,
+                             myr_err *err);
+/*
+ * Let an alias name the release again that it named before; *out_number. Another one than champion that named none
+ * before is removed: *out_number is 0. NOT_FOUND: champion has no release before this one.
+ */
+myr_rc myr_release_rollback(myr_workspace *workspace, const char *fleet, const char *alias, int64_t *out_number,
+                            myr_err *err);
 
 typedef struct myr_compact_report {
     int64_t number; /* of the release that is the champion now */

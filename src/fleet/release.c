@@ -293,8 +293,34 @@ myr_rc myr_fleet_set_explain(myr_workspace *workspace, const char *fleet, bool e
 
 myr_rc myr_release_promote(myr_workspace *workspace, const char *fleet, int64_t number, myr_err *err)
 {
+    return myr_release_set_alias(workspace, fleet, FLEET_CHAMPION, number, err);
+}
+
+myr_rc myr_release_rollback(myr_workspace *workspace, const char *fleet, const char *alias, int64_t *out_number,
+                            myr_err *err)
+{
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    myr_fleet_row row;
+    int64_t now = 0, before = 0;
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to roll fleet '%.128s' back", fleet);
+    MYR_TRY(myr_registry_fleet_get(workspace->registry, arena, fleet, &row, err));
+    MYR_TRY(myr_registry_alias_get(workspace->registry, row.id, alias, &now, err));
+    myr_rc rc = myr_registry_alias_previous(workspace->registry, row.id, alias, &before, err);
+    if (rc == MYR_NOT_FOUND && strcmp(alias, FLEET_CHAMPION) != 0) {
+        MYR_TRY(myr_registry_alias_remove(workspace->registry, row.id, alias, err));
+    } else {
+        MYR_TRY(rc);
+        MYR_TRY(myr_release_set_alias(workspace, fleet, alias, before, err));
+    }
+    *out_number = before;
+    return MYR_OK;
+}
+
+myr_rc myr_release_set_alias(myr_workspace *workspace, const char *fleet, const char *alias, int64_t number,
+                             myr_err *err)
+{
     MYR_AUTO(myr_fleet_ptr) opened = NULL; /* a release that cannot be opened is not promoted */
     if (number < 1) MYR_FAIL(err, BAD_INPUT, "release %lld: the first release is 1", (long long)number);
     MYR_TRY(myr_fleet_open(workspace, fleet, number, &opened, err));
-    return myr_registry_alias_set(workspace->registry, opened->row.id, FLEET_CHAMPION, number, err);
+    return myr_registry_alias_set(workspace->registry, opened->row.id, alias, number, err);
 }

@@ -131,6 +131,12 @@ myr_rc myr_registry_alias_set(myr_registry *registry, int64_t fleet_id, const ch
 myr_rc myr_registry_alias_get(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t *out_number,
                               myr_err *err);
 
+/* Where it pointed before it was moved last. NOT_FOUND: nowhere, or that release was removed. */
+myr_rc myr_registry_alias_previous(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t *out_number,
+                                   myr_err *err);
+/* NOT_FOUND: the fleet has no such alias. */
+myr_rc myr_registry_alias_remove(myr_registry *registry, int64_t fleet_id, const char *alias, myr_err *err);
+
 /* ---- instances: servers that say where they answer, each with a lease that runs out ---- */
 #define MYR_INSTANCES_MAX           1024  /* live at once; of one registry */
 #define MYR_INSTANCE_FLEETS_MAX     10000 /* that one server tells of */

@@ -170,6 +170,8 @@ static myr_rc release_delete(myr_registry *registry, int64_t fleet_id, int64_t n
         MYR_FAIL(err, CONFLICT, "release %lld is %s: move the alias before it is removed", (long long)number,
                  row.aliases);
     }
+    /* numbers of rows are used again: nobody may go back to another release by an old one */
+    MYR_TRY(release_run(registry, "UPDATE alias SET previous_id = NULL WHERE previous_id = ?1", release_id, err));
     MYR_TRY(release_run(registry, "DELETE FROM release_model WHERE release_id = ?1", release_id, err));
     return release_run(registry, "DELETE FROM release WHERE release_id = ?1", release_id, err);
 }
@@ -189,8 +191,10 @@ static myr_rc alias_put(myr_registry *registry, int64_t fleet_id, const char *al
     myr_stmt *stmt = NULL;
     MYR_TRY(release_find(registry, NULL, fleet_id, number, NULL, &release_id, err));
     MYR_TRY(myr_db_prepare(registry->db,
-                           "INSERT INTO alias VALUES(?1, ?2, ?3, ?4) ON CONFLICT(fleet_id, name)"
-                           " DO UPDATE SET release_id = excluded.release_id, moved_ms = excluded.moved_ms",
+                           "INSERT INTO alias(fleet_id, name, release_id, moved_ms) VALUES(?1, ?2, ?3, ?4)"
+                           " ON CONFLICT(fleet_id, name) DO UPDATE SET release_id = excluded.release_id,"
+                           " moved_ms = excluded.moved_ms, previous_id = alias.release_id"
+                           " WHERE alias.release_id <> excluded.release_id", /* again the same: nothing moves */
                            &stmt, err));
     myr_stmt_bind_int64(stmt, 1, fleet_id);
     registry_bind_text(stmt, 2, alias);
@@ -222,4 +226,35 @@ myr_rc myr_registry_alias_get(myr_registry *registry, int64_t fleet_id, const ch
     if (!has_row) MYR_FAIL(err, NOT_FOUND, "the fleet has no alias '%.128s'", alias);
     *out_number = myr_stmt_int64(stmt, 0);
     return MYR_OK;
+}
+
+myr_rc myr_registry_alias_previous(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t *out_number,
+                                   myr_err *err)
+{
+    MYR_AUTO(myr_stmt_ptr) stmt = NULL;
+    bool has_row = false;
+    MYR_TRY(myr_db_prepare(registry->db,
+                           "SELECT r.number FROM alias a LEFT JOIN release r ON r.release_id = a.previous_id"
+                           " WHERE a.fleet_id = ?1 AND a.name = ?2",
+                           &stmt, err));
+    myr_stmt_bind_int64(stmt, 1, fleet_id);
+    registry_bind_text(stmt, 2, alias);
+    MYR_TRY(myr_stmt_step(stmt, &has_row, err));
+    if (!has_row) MYR_FAIL(err, NOT_FOUND, "the fleet has no alias '%.128s'", alias);
+    if (myr_stmt_is_null(stmt, 0)) {
+        MYR_FAIL(err, NOT_FOUND, "alias '%.128s' has no earlier release to go back to", alias);
+    }
+    *out_number = myr_stmt_int64(stmt, 0);
+    return MYR_OK;
+}
+
+myr_rc myr_registry_alias_remove(myr_registry *registry, int64_t fleet_id, const char *alias, myr_err *err)
+{
+    myr_stmt *stmt = NULL;
+    int64_t number = 0;
+    MYR_TRY(myr_registry_alias_get(registry, fleet_id, alias, &number, err));
+    MYR_TRY(myr_db_prepare(registry->db, "DELETE FROM alias WHERE fleet_id = ?1 AND name = ?2", &stmt, err));
+    myr_stmt_bind_int64(stmt, 1, fleet_id);
+    registry_bind_text(stmt, 2, alias);
+    return myr_stmt_run(stmt, err);
 }

@@ -89,6 +89,9 @@ static const char registry_version_5[] =
     "  expires_ms INTEGER NOT NULL, revoked_ms INTEGER NOT NULL) STRICT;"
     "CREATE UNIQUE INDEX token_by_name ON token(name) WHERE revoked_ms = 0;";
 
+/* Where an alias pointed before, so that one step goes back. */
+static const char registry_version_6[] = "ALTER TABLE alias ADD COLUMN previous_id INTEGER;";
+
 const char *const myr_registry_migrations[] = {registry_version_1, registry_version_2, registry_version_3,
-                                               registry_version_4, registry_version_5};
+                                               registry_version_4, registry_version_5, registry_version_6};
 const int myr_registry_migration_count = MYR_COUNT_OF(myr_registry_migrations);

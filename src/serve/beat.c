@@ -76,6 +76,18 @@ void myr_serve_beat_fini(serve_beat *beat)
 
 /* ---- what it serves ---- */
 
+/* ,"aliases":{"champion":3,…}: all that is served of the fleet */
+static void beat_put_aliases(const serve_snapshot *snapshot, const serve_fleet *served, myr_buf *out)
+{
+    myr_buf_printf(out, ",\"aliases\":{\"champion\":%lld", (long long)served->fleet->release);
+    for (size_t i = 0; i < snapshot->variant_count; i++) {
+        const serve_variant *variant = &snapshot->variants[i];
+        if (strcmp(variant->fleet->fleet->name, served->fleet->name) != 0) continue;
+        myr_buf_printf(out, ",\"%s\":%lld", variant->alias, (long long)variant->fleet->fleet->release);
+    }
+    myr_buf_putc(out, '}');
+}
+
 /* ,"tags":[…] */
 static myr_rc beat_put_tags(myr_registry *registry, const serve_fleet *served, myr_arena *arena, myr_buf *out,
                             myr_err *err)
@@ -117,6 +129,7 @@ static myr_rc beat_make_docs(myr_registry *registry, const serve_snapshot *snaps
     if (docs == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for what is served");
     for (size_t i = 0; i < count; i++) {
         myr_buf_clear(&tags);
+        beat_put_aliases(snapshot, snapshot->fleets[i], &tags);
         if (with_tags) MYR_TRY(beat_put_tags(registry, snapshot->fleets[i], arena, &tags, err));
         MYR_TRY(myr_buf_check(&tags, err));
         MYR_TRY(beat_doc(snapshot->fleets[i], tags.size > 0 ? tags.data : "", arena, &docs[i], err));

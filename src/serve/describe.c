@@ -30,15 +30,20 @@ myr_rc myr_serve_fleet_find(const serve_thread *thread, myr_str name, serve_flee
     return MYR_OK;
 }
 
-/* The release that serves, by its number as we write it. */
-static myr_rc target_check_version(const serve_fleet *fleet, myr_str name, const myr_str *version, myr_err *err)
+/* The release that serves, or one of those beside it, by its number as we write it. */
+static myr_rc target_take_version(const serve_snapshot *snapshot, myr_str name, const myr_str *version,
+                                  serve_fleet **fleet, myr_err *err)
 {
     int64_t number;
     if (!myr_is_canonical_int64(*version, &number) || number < 0) {
         MYR_FAIL(err, BAD_INPUT, "version '" MYR_STR_FMT "' is not a number: digits without a leading zero",
                  MYR_STR_ARG(*version));
     }
-    return number == fleet->fleet->release ? MYR_OK : target_fail(name, version, err);
+    if (number == (*fleet)->fleet->release) return MYR_OK;
+    serve_fleet *other = myr_serve_variant_of(snapshot, (*fleet)->fleet->name, number);
+    if (other == NULL) return target_fail(name, version, err);
+    *fleet = other;
+    return MYR_OK;
 }
 
 /* Whether a model lies in the groups of the service file. */
@@ -72,7 +77,7 @@ myr_rc myr_serve_target_find(serve_thread *thread, myr_arena *arena, myr_str nam
     myr_str fleet_name = myr_str_make(name.data, at != NULL ? (size_t)(at - name.data) : name.size);
     serve_fleet *fleet = myr_serve_snapshot_find(target_snapshot(thread), fleet_name);
     if (fleet == NULL) return target_fail(name, NULL, err);
-    if (version != NULL) MYR_TRY(target_check_version(fleet, name, version, err));
+    if (version != NULL) MYR_TRY(target_take_version(target_snapshot(thread), name, version, &fleet, err));
     uint32_t model_idx = MYR_PACK_NONE;
     if (at != NULL) {
         myr_str segment = myr_str_make(at + 1, name.size - fleet_name.size - 1);
@@ -88,7 +93,7 @@ myr_rc myr_serve_target_find(serve_thread *thread, myr_arena *arena, myr_str nam
         if (!is_served) return target_fail(name, NULL, err);
         MYR_TRY(target_name(thread, arena, fleet, model_idx, &name, err));
     }
-    *out = (serve_target){fleet, model_idx, name};
+    *out = (serve_target){fleet, model_idx, name, version != NULL};
     return MYR_OK;
 }
 
@@ -270,7 +275,7 @@ static void describe_groups(myr_buf *out, const serve_bound *bound)
 void myr_serve_put_fleet(myr_buf *out, const serve_fleet *served, const char *more, bool with_signature)
 {
     const myr_fleet *fleet = served->fleet;
-    const serve_target target = {(serve_fleet *)(uintptr_t)served, MYR_PACK_NONE, {0}};
+    const serve_target target = {.fleet = (serve_fleet *)(uintptr_t)served, .model_idx = MYR_PACK_NONE};
     const char *name = fleet->name; /* a valid name: nothing to escape in JSON or in a path */
     myr_buf_printf(out, "{\"name\":\"%s\",\"release\":%lld,\"model_count\":%u,\"partition_columns\":[", name,
                    (long long)fleet->release, fleet->info->model_count);

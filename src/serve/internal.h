@@ -22,8 +22,11 @@
 /* How many bytes of the body are JSON; binary tensors follow. 0 in a request: there is no JSON. */
 #define SERVE_JSON_LENGTH  "Inference-Header-Content-Length"
 #define SERVE_BINARY       "application/octet-stream"
-#define SERVE_DEADLINE     "X-Deadline-Ms"   /* how long the client waits */
-#define SERVE_TIMING_ASKED "X-Server-Timing" /* any value: the answer says how long each stage took */
+#define SERVE_DEADLINE     "X-Deadline-Ms"    /* how long the client waits */
+#define SERVE_ALIAS        "X-Myriad-Alias"   /* of the release that is to answer */
+#define SERVE_STICKY       "X-Myriad-Sticky"  /* any text: the same text, the same release */
+#define SERVE_RELEASE      "X-Myriad-Release" /* of an answer: where several releases serve */
+#define SERVE_TIMING_ASKED "X-Server-Timing"  /* any value: the answer says how long each stage took */
 
 typedef struct serve_route serve_route;
 typedef struct serve_call serve_call;
@@ -48,8 +51,9 @@ struct serve_fleet {
     _Atomic(myr_metric *) rows[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT]; /* made on first use … */
     _Atomic(myr_metric *) stages[SERVE_STAGE_COUNT];                   /* … this too */
     serve_infer_stats stats;
-    _Atomic int64_t row_ns;   /* how long a row takes, about; only with a plan */
-    _Atomic int64_t rules_ns; /* the same, for its score script */
+    _Atomic(myr_metric *) release_rows; /* made on first use */
+    _Atomic int64_t row_ns;             /* how long a row takes, about; only with a plan */
+    _Atomic int64_t rules_ns;           /* the same, for its score script */
 };
 
 /* The value of an input name: (partition column + 1) << 32 | (feature + 1); 0 in a half = it is not one. */
@@ -75,6 +79,12 @@ typedef struct serve_token {
     char *targets; /* as in the registry */
 } serve_token;
 
+/* An opened release that an alias other than champion names. */
+typedef struct serve_variant {
+    serve_fleet *fleet;
+    char alias[MYR_NAME_BYTES_MAX + 1];
+} serve_variant;
+
 typedef struct serve_directory serve_directory;
 
 typedef struct serve_snapshot {
@@ -87,6 +97,8 @@ typedef struct serve_snapshot {
     size_t fleet_count;
     serve_fleet **fleets;   /* ordered by name */
     _Atomic int64_t parked; /* requests that sleep and go on with it */
+    size_t variant_count;
+    serve_variant *variants; /* ordered by the fleet's name */
 } serve_snapshot;
 
 typedef struct serve_reloader serve_reloader;
@@ -107,6 +119,9 @@ myr_rc myr_serve_reloader_ask(myr_server *server, myr_str name, bool load, myr_e
 void myr_serve_each_unloaded(myr_server *server, void (*use)(void *ctx, const char *name), void *ctx);
 /* NULL when there is none of that name. */
 serve_fleet *myr_serve_snapshot_find(const serve_snapshot *snapshot, myr_str name);
+/* The release of a fleet by an alias other than champion, or by its number. */
+serve_fleet *myr_serve_variant_find(const serve_snapshot *snapshot, const char *fleet, myr_str alias);
+serve_fleet *myr_serve_variant_of(const serve_snapshot *snapshot, const char *fleet, int64_t release);
 
 /* ---- auth.c: who is asking, and what they may ---- */
 
@@ -331,6 +346,7 @@ void myr_serve_count_request(myr_server *server, const serve_route *route, int s
 /* Rows by level and status. */
 typedef int64_t serve_row_counts[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT];
 void myr_serve_count_rows(myr_server *server, serve_fleet *fleet, serve_row_counts counts);
+void myr_serve_count_release(myr_server *server, serve_fleet *fleet, int64_t row_count);
 /* How long each stage of a request took. */
 void myr_serve_count_stages(const serve_work *work);
 

@@ -122,6 +122,20 @@ void myr_serve_count_stages(const serve_work *work)
     }
 }
 
+void myr_serve_count_release(myr_server *server, serve_fleet *fleet, int64_t row_count)
+{
+    myr_metric *metric = atomic_load_explicit(&fleet->release_rows, memory_order_acquire);
+    if (metric == NULL) {
+        char labels[METRICS_LABELS_BYTES];
+        snprintf(labels, sizeof labels, "fleet=\"%s\",release=\"%lld\"", fleet->fleet->name,
+                 (long long)fleet->fleet->release);
+        metric = myr_metrics_series(server->metrics, MYR_METRIC_COUNTER, "myriad_release_rows_total",
+                                    "Rows by the release that answered, while several serve.", labels);
+        atomic_store_explicit(&fleet->release_rows, metric, memory_order_release);
+    }
+    myr_metric_add(metric, row_count);
+}
+
 myr_rc myr_serve_get_metrics(serve_call *call, myr_err *err)
 {
     (void)err;

@@ -59,17 +59,16 @@ static myr_rc bind_checks(const serve_service *service, serve_bound *bound, myr_
                          "fleet '%s' has one output: 'output: {monotone: …}' is for several", bound->fleet->name);
 }
 
-static myr_rc bind_group(const serve_service *service, const serve_bound *bound, uint32_t group_idx, serve_group *out,
-                         myr_err *err)
+static myr_rc bind_group(const serve_service *service, const serve_bound *bound, const myr_spec_node *node,
+                         const char *text, serve_group *out, myr_err *err)
 {
-    const serve_plan *plan = bound->plan;
     myr_segment segment;
     myr_err why = {0};
     unsigned char key[MYR_KEY_BYTES_MAX];
-    MYR_TRY(myr_segment_parse(myr_str_of(plan->groups[group_idx]), &segment, err));
+    MYR_TRY(myr_segment_parse(myr_str_of(text), &segment, err));
     if (myr_key_from_segment(&bound->fleet->info->keys, &segment, key, &out->key_bytes, &why) != MYR_OK) {
-        return myr_spec_fail(service->spec, plan->groups_node, err, "group '%.60s' of fleet '%s': %.120s",
-                             plan->groups[group_idx], bound->fleet->name, why.message);
+        return myr_spec_fail(service->spec, node, err, "group '%.60s' of fleet '%s': %.120s", text, bound->fleet->name,
+                             why.message);
     }
     unsigned char *copy = myr_arena_alloc(bound->arena, out->key_bytes);
     if (copy == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for a fleet's plan");
@@ -124,12 +123,26 @@ static myr_rc bind_sources(const serve_service *service, serve_bound *bound, myr
     return MYR_OK;
 }
 
-static myr_rc bind_groups(const serve_service *service, serve_bound *bound, myr_err *err)
+static myr_rc bind_groups(const serve_service *service, const serve_bound *bound, const myr_spec_node *node,
+                          const char *const *texts, uint32_t count, serve_group **out, myr_err *err)
 {
-    bound->groups = myr_arena_calloc(bound->arena, (size_t)bound->plan->group_count + 1, sizeof *bound->groups);
-    if (bound->groups == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for a fleet's plan");
-    for (uint32_t i = 0; i < bound->plan->group_count; i++)
-        MYR_TRY(bind_group(service, bound, i, &bound->groups[i], err));
+    serve_group *groups = myr_arena_calloc(bound->arena, (size_t)count + 1, sizeof *groups);
+    if (groups == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for a fleet's plan");
+    for (uint32_t i = 0; i < count; i++)
+        MYR_TRY(bind_group(service, bound, node, texts[i], &groups[i], err));
+    *out = groups;
+    return MYR_OK;
+}
+
+static myr_rc bind_all_groups(const serve_service *service, serve_bound *bound, myr_err *err)
+{
+    const serve_plan *plan = bound->plan;
+    MYR_TRY(bind_groups(service, bound, plan->groups_node, plan->groups, plan->group_count, &bound->groups, err));
+    for (uint32_t i = 0; i < plan->split_count; i++) {
+        const serve_split *split = &plan->splits[i];
+        MYR_TRY(
+            bind_groups(service, bound, split->node, split->groups, split->group_count, &bound->split_groups[i], err));
+    }
     return MYR_OK;
 }
 
@@ -158,7 +171,7 @@ myr_rc myr_serve_plan_bind(const serve_service *service, const serve_plan *plan,
     bound->plan = plan;
     bound->fleet = fleet;
     myr_rc rc = bind_checks(service, bound, err);
-    if (rc == MYR_OK) rc = bind_groups(service, bound, err);
+    if (rc == MYR_OK) rc = bind_all_groups(service, bound, err);
     if (rc == MYR_OK) rc = bind_rules(service, bound, err);
     if (rc == MYR_OK) rc = bind_sources(service, bound, err);
     if (rc != MYR_OK) {
@@ -204,20 +217,31 @@ uint32_t myr_serve_key_values(const myr_key_schema *schema, const unsigned char 
 
 bool myr_serve_key_is_served(const serve_bound *bound, const unsigned char *key)
 {
+    uint32_t count = bound->plan->group_count;
+    return count == 0 || myr_serve_key_is_in(bound, bound->groups, count, key);
+}
+
+bool myr_serve_key_is_in(const serve_bound *bound, const serve_group *groups, uint32_t count, const unsigned char *key)
+{
     myr_key_value values[MYR_PARTITION_COLUMNS_MAX];
-    if (bound->plan->group_count == 0) return true;
     uint32_t present = myr_serve_key_values(&bound->fleet->info->keys, key, values);
-    return myr_serve_values_are_served(bound, values, present);
+    return myr_serve_values_are_in(bound, groups, count, values, present);
 }
 
 bool myr_serve_values_are_served(const serve_bound *bound, const myr_key_value *values, uint32_t present)
+{
+    return myr_serve_values_are_in(bound, bound->groups, bound->plan->group_count, values, present);
+}
+
+bool myr_serve_values_are_in(const serve_bound *bound, const serve_group *groups, uint32_t count,
+                             const myr_key_value *values, uint32_t present)
 {
     const myr_key_schema *schema = &bound->fleet->info->keys;
     unsigned char key[MYR_KEY_BYTES_MAX];
     size_t key_bytes = 0;
     uint32_t mask = 0;
-    for (uint32_t i = 0; i < bound->plan->group_count; i++) {
-        const serve_group *group = &bound->groups[i];
+    for (uint32_t i = 0; i < count; i++) {
+        const serve_group *group = &groups[i];
         if ((group->mask & ~present) != 0) continue;
         if (group->mask != mask) key_bytes = myr_key_encode(schema, group->mask, values, key);
         mask = group->mask;

@@ -27,9 +27,10 @@ typedef struct serve_bound {
     uint32_t *check_features;  /* per check of the plan: its feature */
     uint32_t **order_features; /* per order: its features */
     serve_group *groups;
-    myr_script *script;          /* NULL: no rules */
-    serve_bound_source *sources; /* per source of the plan */
-    uint8_t *is_fetched;         /* per feature: a request may leave it out */
+    myr_script *script;                          /* NULL: no rules */
+    serve_bound_source *sources;                 /* per source of the plan */
+    uint8_t *is_fetched;                         /* per feature: a request may leave it out */
+    serve_group *split_groups[SERVE_SPLITS_MAX]; /* per split of the plan */
 } serve_bound;
 
 /* BAD_INPUT with the file's line: a name or a segment that the fleet has not, a score script that does not load. */
@@ -44,6 +45,10 @@ bool myr_serve_plan_is_current(const serve_bound *bound);
 uint32_t myr_serve_key_values(const myr_key_schema *schema, const unsigned char *key, myr_key_value *out);
 /* Whether a key lies in one of the groups; without groups each does. present: columns that are not null. */
 bool myr_serve_values_are_served(const serve_bound *bound, const myr_key_value *values, uint32_t present);
+/* … in one of these groups. */
+bool myr_serve_values_are_in(const serve_bound *bound, const serve_group *groups, uint32_t count,
+                             const myr_key_value *values, uint32_t present);
+bool myr_serve_key_is_in(const serve_bound *bound, const serve_group *groups, uint32_t count, const unsigned char *key);
 /* The same of a model's key, in canonical bytes. */
 bool myr_serve_key_is_served(const serve_bound *bound, const unsigned char *key);
 

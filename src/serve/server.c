@@ -84,7 +84,20 @@ myr_rc myr_serve_call_work(serve_call *call, serve_work **out, myr_err *err)
                                call->may_block, &call->work, err));
     call->work->whole_ns = call->whole_ns;
     if (limit_ns > 0) myr_serve_work_limit(call->work, limit_ns);
+    const char *alias = myr_req_header(call->req, SERVE_ALIAS), *sticky = myr_req_header(call->req, SERVE_STICKY);
+    if (alias != NULL) call->work->alias = myr_str_of(alias);
+    if (sticky != NULL) call->work->sticky = myr_str_of(sticky);
     *out = call->work;
+    return MYR_OK;
+}
+
+/* Which release answered, where it could have been another. */
+static myr_rc server_add_release(serve_call *call, myr_err *err)
+{
+    if (call->work == NULL || !call->work->tells_release) return MYR_OK;
+    const char *text = myr_arena_printf(call->arena, "%lld", (long long)call->work->target.fleet->fleet->release);
+    if (text == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
+    myr_req_add_header(call->req, SERVE_RELEASE, text);
     return MYR_OK;
 }
 
@@ -135,6 +148,7 @@ static myr_rc server_run(serve_call *call, bool *out_again, myr_err *err)
     if (call->work != NULL && call->work->target.fleet != NULL) myr_serve_work_end(call->work, rc == MYR_OK);
     MYR_TRY(rc);
     MYR_TRY(server_add_timing(call, err));
+    MYR_TRY(server_add_release(call, err));
     return server_reply(call, err);
 }
 

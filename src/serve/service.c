@@ -160,8 +160,8 @@ static myr_rc plan_rules(const serve_service *service, serve_plan *plan, myr_err
 
 static myr_rc plan_read(const serve_service *service, serve_plan *plan, myr_err *err)
 {
-    static const char *const known[] = {"groups",  "deadline", "fetch", "fallback",
-                                        "degrade", "validate", "rules", NULL};
+    static const char *const known[] = {"groups",   "deadline", "fetch", "fallback", "degrade",
+                                        "validate", "rules",    "split", NULL};
     MYR_TRY(myr_spec_check_keys(service->spec, plan->node, known, err));
     const myr_spec_node *fetch = myr_spec_find(plan->node, "fetch");
     if (fetch != NULL) MYR_TRY(myr_service_fetch(service, fetch, plan, err));
@@ -170,7 +170,8 @@ static myr_rc plan_read(const serve_service *service, serve_plan *plan, myr_err 
     MYR_TRY(plan_fallback(service, plan, err));
     MYR_TRY(plan_degrade(service, plan, err));
     MYR_TRY(plan_rules(service, plan, err));
-    const myr_spec_node *validate = myr_spec_find(plan->node, "validate");
+    const myr_spec_node *validate = myr_spec_find(plan->node, "validate"), *split = myr_spec_find(plan->node, "split");
+    if (split != NULL) MYR_TRY(myr_service_split(service, split, plan, err));
     return validate == NULL ? MYR_OK : myr_service_validate(service, validate, &plan->validate, err);
 }
 

@@ -18,6 +18,7 @@
 #define SERVE_SOURCES_MAX     16   /* of one fleet */
 #define SERVE_AGE_MS_MAX      (366LL * 86400 * 1000)
 #define SERVE_ORDER_MAX       64 /* columns of one `monotone` list */
+#define SERVE_SPLITS_MAX      8  /* aliases that share the requests with champion */
 
 /* What happens to a row that breaks a rule. */
 typedef enum serve_violation { SERVE_REJECT, SERVE_CLAMP, SERVE_FALLBACK } serve_violation;
@@ -89,6 +90,14 @@ typedef struct serve_source {
     bool uses_stale;
     myr_source *source; /* opened when the server starts, closed when it ended */
 } serve_source;
+/* Which part of the requests a release has that an alias names. */
+typedef struct serve_split {
+    const char *alias;
+    const myr_spec_node *node; /* for messages */
+    uint32_t share;            /* of 10,000 */
+    const char *const *groups; /* only requests whose rows all lie in these segments; none: all */
+    uint32_t group_count;
+} serve_split;
 
 /* What the file says of one fleet. */
 typedef struct serve_plan {
@@ -106,6 +115,8 @@ typedef struct serve_plan {
     serve_validate validate;
     const char *rules; /* path of a score script; NULL: none */
     const myr_spec_node *rules_node;
+    serve_split splits[SERVE_SPLITS_MAX]; /* the rest is champion's */
+    uint32_t split_count;
 } serve_plan;
 
 typedef struct serve_service {
@@ -140,6 +151,8 @@ myr_rc myr_service_uri(const serve_service *service, const char *uri, const char
 /* service.c: a time as in 20ms; *out_ms as it was when the key is absent. */
 myr_rc myr_service_duration(const serve_service *service, const myr_spec_node *map, const char *key, int64_t max_ms,
                             int64_t *out_ms, myr_err *err);
+/* split.c: the map `split`. */
+myr_rc myr_service_split(const serve_service *service, const myr_spec_node *map, serve_plan *plan, myr_err *err);
 /* service.c: one word of several, by its place in `words`; *out as it was when the key is absent. */
 myr_rc myr_service_word(const serve_service *service, const myr_spec_node *map, const char *key,
                         const char *const *words, uint32_t *out, myr_err *err);

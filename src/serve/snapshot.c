@@ -14,6 +14,7 @@
 #define RELOAD_RETIRED_LOOK_MS 20    /* between looks while a retired snapshot is in use */
 #define RELOAD_ASK_TIMEOUT_MS  30000 /* a load that takes longer goes on without its client */
 #define RELOAD_UNLOADED_MAX    1024
+#define RELOAD_CHALLENGER      "challenger"
 #define RELOAD_BEATS           4    /* per lease */
 #define RELOAD_ALONE_MS        5000 /* between looks at the load, without a lease */
 #define RELOAD_LEAVE_MS        1000 /* most that stopping waits until others are told */
@@ -145,6 +146,62 @@ serve_fleet *myr_serve_snapshot_find(const serve_snapshot *snapshot, myr_str nam
     return NULL;
 }
 
+/* The first variant of a fleet, or variant_count. */
+static size_t variant_first(const serve_snapshot *snapshot, const char *fleet)
+{
+    size_t low = 0, high = snapshot->variant_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(snapshot->variants[middle].fleet->fleet->name, fleet) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static bool variant_is_of(const serve_snapshot *snapshot, size_t at, const char *fleet)
+{
+    return at < snapshot->variant_count && strcmp(snapshot->variants[at].fleet->fleet->name, fleet) == 0;
+}
+
+serve_fleet *myr_serve_variant_find(const serve_snapshot *snapshot, const char *fleet, myr_str alias)
+{
+    for (size_t i = variant_first(snapshot, fleet); variant_is_of(snapshot, i, fleet); i++) {
+        if (myr_str_is(alias, snapshot->variants[i].alias)) return snapshot->variants[i].fleet;
+    }
+    return NULL;
+}
+
+serve_fleet *myr_serve_variant_of(const serve_snapshot *snapshot, const char *fleet, int64_t release)
+{
+    for (size_t i = variant_first(snapshot, fleet); variant_is_of(snapshot, i, fleet); i++) {
+        if (snapshot->variants[i].fleet->fleet->release == release) return snapshot->variants[i].fleet;
+    }
+    return NULL;
+}
+
+static int variant_compare(const void *a, const void *b)
+{
+    const serve_variant *x = a, *y = b;
+    int order = strcmp(x->fleet->fleet->name, y->fleet->fleet->name);
+    return order != 0 ? order : strcmp(x->alias, y->alias);
+}
+
+static myr_rc snapshot_add_variant(serve_snapshot *snapshot, serve_fleet *served, const char *alias, myr_err *err)
+{
+    serve_variant *more = myr_realloc_array(snapshot->variants, snapshot->variant_count + 1, sizeof *more);
+    if (more == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the releases of fleet %s", served->fleet->name);
+    snapshot->variants = more;
+    serve_variant *variant = &more[snapshot->variant_count++];
+    variant->fleet = served;
+    served->refs++;
+    memset(variant->alias, 0, sizeof variant->alias);
+    memcpy(variant->alias, alias, strnlen(alias, MYR_NAME_BYTES_MAX));
+    return MYR_OK;
+}
+
 static serve_snapshot *snapshot_new(size_t fleets_max)
 {
     serve_snapshot *snapshot = myr_calloc(1, sizeof *snapshot);
@@ -168,6 +225,9 @@ static void snapshot_free(serve_reloader *reloader, serve_snapshot *snapshot)
     if (snapshot == NULL) return;
     for (size_t i = 0; i < snapshot->fleet_count; i++)
         fleet_release(snapshot->fleets[i]);
+    for (size_t i = 0; i < snapshot->variant_count; i++)
+        fleet_release(snapshot->variants[i].fleet);
+    myr_free(snapshot->variants);
     for (size_t i = 0; i < snapshot->token_count; i++) {
         serve_token *token = snapshot->tokens[i];
         MYR_ASSERT(token->refs > 0);
@@ -189,7 +249,10 @@ static serve_snapshot *snapshot_copy(serve_reloader *reloader, const serve_snaps
     for (size_t i = 0; i < old->fleet_count; i++)
         snapshot_add(snapshot, old->fleets[i]);
     snapshot->tokens = myr_calloc(old->token_count + 1, sizeof(serve_token *));
-    if (snapshot->tokens == NULL) {
+    bool is_ok = snapshot->tokens != NULL;
+    for (size_t i = 0; i < old->variant_count && is_ok; i++)
+        is_ok = snapshot_add_variant(snapshot, old->variants[i].fleet, old->variants[i].alias, NULL) == MYR_OK;
+    if (!is_ok) {
         snapshot_free(reloader, snapshot);
         return NULL;
     }
@@ -334,6 +397,13 @@ static bool reload_is_unloaded(serve_reloader *reloader, const char *name)
     return found;
 }
 
+/* An opened fleet of this release, whose files of the plan have not changed since. */
+static bool fleet_is_as(const serve_fleet *served, int64_t release)
+{
+    if (served == NULL || served->fleet->release != release) return false;
+    return served->bound == NULL || myr_serve_plan_is_current(served->bound);
+}
+
 /* Put one fleet of the registry into the new snapshot: the one that is open, or opened now. Failures keep the old one.
  */
 static myr_rc reload_fleet(serve_reloader *reloader, const myr_fleet_row *row, const serve_snapshot *old,
@@ -351,14 +421,14 @@ static myr_rc reload_fleet(serve_reloader *reloader, const myr_fleet_row *row, c
         if (err != NULL) *err = failed;
         return rc;
     }
-    bool is_current = before != NULL && (before->bound == NULL || myr_serve_plan_is_current(before->bound));
-    if (before != NULL && before->fleet->release == release && is_current) {
+    if (fleet_is_as(before, release)) {
         snapshot_add(next, before);
         return MYR_OK;
     }
-    serve_fleet *served = NULL;
+    serve_fleet *served = old != NULL ? myr_serve_variant_of(old, row->name, release) : NULL;
     bool plan_is_bad = false;
-    rc = fleet_open(reloader, row->name, release, &served, &plan_is_bad, &failed);
+    if (!fleet_is_as(served, release)) served = NULL;
+    rc = served != NULL ? MYR_OK : fleet_open(reloader, row->name, release, &served, &plan_is_bad, &failed);
     if (rc == MYR_OK) {
         reload_note_open(row->name, release, old == NULL);
         snapshot_add(next, served);
@@ -373,6 +443,65 @@ static myr_rc reload_fleet(serve_reloader *reloader, const myr_fleet_row *row, c
     return MYR_OK;
 }
 
+/* Rows are decoded for champion before it is known who answers: both must take the same columns. */
+static myr_rc variant_check(const serve_fleet *champion, const serve_fleet *other, const char *alias, myr_err *err)
+{
+    const myr_pack_info *a = champion->fleet->info, *b = other->fleet->info;
+    bool is_same = a->keys.column_count == b->keys.column_count && a->feature_count == b->feature_count;
+    for (uint32_t i = 0; is_same && i < a->feature_count; i++)
+        is_same = myr_pack_takes_text(a, i) == myr_pack_takes_text(b, i);
+    if (is_same) return MYR_OK;
+    MYR_FAIL(err, UNSUPPORTED,
+             "%s (release %lld) takes other columns, or texts in others, than champion (release %lld)", alias,
+             (long long)b->release, (long long)a->release);
+}
+
+/* One alias of a fleet that is served: its release as it is open, or opened now. */
+static myr_rc reload_variant(serve_reloader *reloader, const myr_fleet_row *row, const char *alias,
+                             const serve_snapshot *old, serve_snapshot *next, myr_err *err)
+{
+    serve_fleet *champion = next->fleets[next->fleet_count - 1], *served = NULL;
+    serve_fleet *before = old != NULL ? myr_serve_snapshot_find(old, myr_str_of(row->name)) : NULL;
+    int64_t release = 0;
+    bool plan_is_bad = false, is_new = false;
+    myr_rc rc = myr_registry_alias_get(reloader->workspace->registry, row->id, alias, &release, err);
+    if (rc != MYR_OK) return rc == MYR_NOT_FOUND ? MYR_OK : rc;
+    if (champion->fleet->release == release) served = champion;
+    if (served == NULL && fleet_is_as(before, release)) served = before;
+    if (served == NULL && old != NULL) served = myr_serve_variant_of(old, row->name, release);
+    if (!fleet_is_as(served, release)) served = NULL;
+    myr_err failed = {0};
+    if (served == NULL) {
+        rc = fleet_open(reloader, row->name, release, &served, &plan_is_bad, &failed);
+        is_new = rc == MYR_OK;
+    }
+    if (rc == MYR_OK) rc = variant_check(champion, served, alias, &failed);
+    if (rc == MYR_OK) {
+        if (is_new) reload_note_open(row->name, release, old == NULL);
+        rc = snapshot_add_variant(next, served, alias, err);
+        if (rc != MYR_OK && is_new) fleet_free(served);
+        return rc;
+    }
+    if (is_new) fleet_free(served);
+    served = old != NULL ? myr_serve_variant_find(old, row->name, myr_str_of(alias)) : NULL;
+    bool keeps = served != NULL && variant_check(champion, served, alias, NULL) == MYR_OK;
+    reload_note_failure(reloader, row->name, release, keeps, &failed);
+    return keeps ? snapshot_add_variant(next, served, alias, err) : MYR_OK;
+}
+
+/* The releases beside champion: `challenger`, and what the service file gives a share. */
+static myr_rc reload_variants(serve_reloader *reloader, const myr_fleet_row *row, const serve_snapshot *old,
+                              serve_snapshot *next, myr_err *err)
+{
+    const serve_plan *plan = myr_service_plan(reloader->server->service, row->name);
+    bool has_challenger = false;
+    for (uint32_t i = 0; plan != NULL && i < plan->split_count; i++) {
+        has_challenger = has_challenger || strcmp(plan->splits[i].alias, RELOAD_CHALLENGER) == 0;
+        MYR_TRY(reload_variant(reloader, row, plan->splits[i].alias, old, next, err));
+    }
+    return has_challenger ? MYR_OK : reload_variant(reloader, row, RELOAD_CHALLENGER, old, next, err);
+}
+
 /* Make the next snapshot. Fleets whose own files are bad are logged; an error is the registry's. */
 static myr_rc reload_make(serve_reloader *reloader, myr_arena *arena, serve_snapshot **out, myr_err *err)
 {
@@ -385,7 +514,9 @@ static myr_rc reload_make(serve_reloader *reloader, myr_arena *arena, serve_snap
     if (next == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for %zu fleets", row_count);
     reloader->has_failures = false;
     for (size_t i = 0; i < row_count; i++) {
+        size_t count = next->fleet_count;
         myr_rc rc = reload_fleet(reloader, &rows[i], old, next, err);
+        if (rc == MYR_OK && next->fleet_count > count) rc = reload_variants(reloader, &rows[i], old, next, err);
         if (rc != MYR_OK) {
             snapshot_free(reloader, next);
             return rc;
@@ -397,6 +528,7 @@ static myr_rc reload_make(serve_reloader *reloader, myr_arena *arena, serve_snap
         return rc;
     }
     qsort(next->fleets, next->fleet_count, sizeof(serve_fleet *), snapshot_compare);
+    if (next->variant_count > 0) qsort(next->variants, next->variant_count, sizeof *next->variants, variant_compare);
     *out = next;
     return MYR_OK;
 }
@@ -404,6 +536,11 @@ static myr_rc reload_make(serve_reloader *reloader, myr_arena *arena, serve_snap
 static bool snapshot_equal(const serve_snapshot *a, const serve_snapshot *b)
 {
     if (a == NULL || a->fleet_count != b->fleet_count || !myr_serve_tokens_equal(a, b)) return false;
+    if (a->variant_count != b->variant_count) return false;
+    for (size_t i = 0; i < a->variant_count; i++) {
+        const serve_variant *x = &a->variants[i], *y = &b->variants[i];
+        if (x->fleet != y->fleet || strcmp(x->alias, y->alias) != 0) return false;
+    }
     return a->fleet_count == 0 || memcmp(a->fleets, b->fleets, a->fleet_count * sizeof(serve_fleet *)) == 0;
 }
 

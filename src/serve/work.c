@@ -310,6 +310,7 @@ static myr_rc work_finish(serve_work *work, myr_err *err)
         if (work->statuses[row] != MYR_ROW_OK) bad = row;
     }
     myr_serve_count_rows(work->server, work->target.fleet, counts);
+    if (work->tells_release) myr_serve_count_release(work->server, work->target.fleet, work->rows.row_count);
     return bad < row_count && work->is_whole ? myr_serve_work_row_error(work, bad, err) : MYR_OK;
 }
 
@@ -349,6 +350,7 @@ static myr_rc work_begin(serve_work *work, myr_err *err)
 {
     MYR_ASSERT(work->rows.row_count >= 0 && work->rows.row_count <= SERVE_ROWS_MAX);
     myr_serve_work_mark(work, SERVE_DECODE);
+    MYR_TRY(myr_serve_choose_release(work, err));
     work->bound = work->target.fleet->bound;
     work_set_deadline(work);
     MYR_TRY(work_check_time(work, "before its model could run", err));

@@ -26,6 +26,7 @@ typedef struct serve_target {
     serve_fleet *fleet;
     uint32_t model_idx; /* MYR_PACK_NONE: the whole fleet, chosen by key */
     myr_str name;       /* canonical */
+    bool is_release;    /* the client named the release: no other answers */
 } serve_target;
 
 typedef enum serve_stage {
@@ -77,6 +78,9 @@ typedef struct serve_work {
 
     serve_sleep sleep;
 
+    myr_str alias;  /* of the release that is to answer; data NULL: see split.c */
+    myr_str sticky; /* what is always answered by the same release; data NULL: the first row's key */
+
     /* decoded */
     serve_target target;
     myr_score_rows rows;                  /* at most SERVE_ROWS_MAX; output and no_runner are the stages' */
@@ -99,6 +103,7 @@ typedef struct serve_work {
     bool adds_value;           /* the last output is not asked for: rules look at it */
     bool owns_features;        /* rows.features and their doubles are this work's, to write into */
     myr_err trouble;           /* why the first rows are unavailable or broken_model */
+    bool tells_release;        /* others than champion serve: the answer says which one it is of */
 
     /* answered: row_count each, NULL without rows */
     bool waits;         /* parked: when it is woken, call run again, with the snapshot that it held */
@@ -164,6 +169,9 @@ void myr_serve_fetch_free(serve_work *work);
 
 /* validate.c: columns of this work's own, to write into. */
 myr_rc myr_serve_own_features(serve_work *work, myr_err *err);
+/* split.c. Put the release that answers into target: the client's alias, else by the shares of the service file.
+ * NOT_FOUND: nobody has the alias, or its release has not the named model. */
+myr_rc myr_serve_choose_release(serve_work *work, myr_err *err);
 /* validate.c. Mark, clamp or leave each row; only with a plan. */
 myr_rc myr_serve_check_groups(serve_work *work, myr_err *err);
 myr_rc myr_serve_check_inputs(serve_work *work, myr_err *err);
