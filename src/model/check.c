@@ -57,7 +57,8 @@ static myr_rc check_enums(const model_header *h, myr_err *err)
         MYR_FAIL(err, BAD_FORMAT, "model: transform %u is not known", h->transform);
     }
     int known = MODEL_AVERAGE | MODEL_SPECIAL | MODEL_LANES |
-                (h->version >= 3 ? MODEL_SECTIONS | MODEL_LINES | MODEL_LARGE : 0);
+                (h->version >= 3 ? MODEL_SECTIONS | MODEL_LINES | MODEL_LARGE : 0) |
+                (h->version >= 4 ? MODEL_MIRROR : 0);
     if ((h->flags & ~known) != 0) {
         MYR_FAIL(err, BAD_FORMAT, "model: flags 0x%x are not known", h->flags);
     }
@@ -70,7 +71,7 @@ static myr_rc check_enums(const model_header *h, myr_err *err)
         if (h->kind != MYR_MODEL_TREES) {
             MYR_FAIL(err, BAD_FORMAT, "model: kind %u, flags 0x%x: only trees lie in lanes", h->kind, h->flags);
         }
-    } else if (h->numeric_columns != 0 || h->entry_bytes != 0) {
+    } else if (h->numeric_columns != 0 || h->entry_bytes != 0 || (h->flags & MODEL_MIRROR) != 0) {
         MYR_FAIL(err, BAD_FORMAT, "model: counts of lanes, but it has none");
     }
     return check_lines_header(h, err);

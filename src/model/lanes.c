@@ -110,10 +110,34 @@ static size_t lanes_tile(const lanes_view *v, size_t row_count)
     return room && row_count > LANES_ROWS_MANY - LANES_ROWS_SOME ? LANES_ROWS_MANY : LANES_ROWS_SOME;
 }
 
+/*
+ * The bins of a tile as the kernels of many rows take them: mirrored, since a comparison takes its second operand from
+ * memory. Before them lies what the other columns of entries name: the mirror of the mirror, or what is above
+ * INT8_MAX.
+ */
+static void lanes_mirror(const lanes_view *v, size_t tile, int8_t *bins)
+{
+    typedef uint64_t lanes_line __attribute__((vector_size(LANES_STRIDE)));
+    bool mirror = (v->h->flags & MODEL_MIRROR) != 0;
+    for (uint32_t c = 0; c < v->byte_columns; c++) {
+        int8_t *column = bins + c * tile;
+        int8_t *other = bins - (mirror ? c + 1 : LANES_COLUMNS_MAX - c) * tile;
+        for (size_t i = 0; i < tile; i += sizeof(lanes_line)) {
+            lanes_line line;
+            memcpy(&line, column + i, sizeof line);
+            lanes_line mirrored = ~line;
+            memcpy(column + i, &mirrored, sizeof line);
+            if (mirror) memcpy(other + i, &line, sizeof line);
+            if (c > INT8_MAX) memcpy(other + i, &mirrored, sizeof line);
+        }
+    }
+}
+
 void myr_lanes_margins(const model_header *h, const unsigned char *bytes, const double *rows, size_t row_stride,
                        size_t row_count, double *margins)
 {
-    _Alignas(64) int8_t bins[LANES_BINS_BYTES];
+    _Alignas(64) int8_t room[2 * LANES_BINS_BYTES];
+    int8_t *bins = room + LANES_BINS_BYTES;
     const lanes_kernels *kernels = myr_lanes_kernels();
     lanes_view v;
     lanes_open(h, bytes, &v);
@@ -127,6 +151,7 @@ void myr_lanes_margins(const model_header *h, const unsigned char *bytes, const 
             size_t tile = lanes_tile(&v, row_count);
             count = row_count < tile ? row_count : tile;
             kernels->quantise(&v, rows, row_stride, count, bins, tile, 1);
+            lanes_mirror(&v, tile, bins);
             kernels->many(&v, bins, tile, count, margins);
         }
         rows += count * row_stride;

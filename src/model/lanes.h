@@ -7,9 +7,13 @@
  * is the bin of zero where a NaN is read as zero. A categorical split compares the bin of a column of its own, one per
  * distinct set. Bins and ranks are stored less 128, since SIMD compares signed bytes.
  *
- * Leaf bits. The leaves of a tree are numbered from left to right and cut into bytes of eight. A split whose row goes
- * right clears the bits of the leaves on its left; the lowest bit that is left is the row's leaf. One entry {column,
- * rank, clear} stands for one split and one byte that it touches; the order of entries does not matter.
+ * Leaf bits. The leaves of a tree are numbered so that of each split's two sides the one with fewer leaves comes first,
+ * and cut into bytes of eight. A split whose row goes to the second side clears the bits of the leaves of the first;
+ * the lowest bit that is left is the row's leaf. One entry {column, rank, clear} stands for one split and one byte that
+ * it touches, and clears where the column's bin is above the rank; the order of entries does not matter. Where the
+ * second side is the left one, the entry compares mirrored bins: ~bin, which is above ~rank - 1 just where the bin is
+ * not above the rank. It names the column by ~column (models with MODEL_MIRROR; others number leaves from left to
+ * right).
  *
  * Lanes. 64 trees are a group (the last has fewer); entry number p of byte b of all its trees lie side by side,
  * columns, then ranks, then clears, one byte each. A kernel for few rows takes a register of trees; a kernel for many
@@ -46,6 +50,7 @@
 #define LANES_LEAVES_MAX  256 /* of a tree: a leaf number is a byte */
 #define LANES_BYTES_MAX   32  /* LANES_LEAVES_MAX / 8 */
 #define LANES_COLUMNS_MAX 256 /* byte columns */
+#define LANES_MIRROR_MAX  128 /* byte columns where entries may be mirrored: a sign tells them apart */
 #define LANES_RANKS_MAX   254 /* thresholds of a byte column: bins 0 to 254, and 255 for what goes right */
 #define LANES_BLOCK       16  /* keys that one step of the search compares */
 #define LANES_BOOK_MAX    256
@@ -206,8 +211,8 @@ typedef struct lanes_kernels {
     /* Bins of row_count rows: row i, column c to bins[c * column_step + i * row_step]. */
     void (*quantise)(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, int8_t *bins,
                      size_t column_step, size_t row_step);
-    /* Up to `tile` rows (SOME or MANY), bins[c * tile + i]; adds to row-major margins. Bins beyond row_count may hold
-     * anything. */
+    /* Up to `tile` rows (SOME or MANY); what an entry with column c compares is at bins[(int8_t)c * tile + i], mirrored
+     * once more; adds to row-major margins. Bins beyond row_count may hold anything. */
     void (*many)(const lanes_view *v, const int8_t *bins, size_t tile, size_t row_count, double *margins);
     /* Up to LANES_ROWS_FEW rows, bins[i * LANES_FEW_COLUMNS + c], 64-byte aligned; adds to row-major margins. */
     void (*few)(const lanes_view *v, const int8_t *bins, size_t row_count, double *margins);

@@ -12,9 +12,9 @@
 typedef int8_t avx2_bytes __attribute__((vector_size(LANES_WIDTH)));
 #define LANES_VECTOR avx2_bytes
 
-LANES_TARGET LANES_INLINE avx2_bytes avx2_clear(avx2_bytes keep, avx2_bytes bins, avx2_bytes ranks, avx2_bytes clears)
+LANES_TARGET LANES_INLINE avx2_bytes avx2_clear(avx2_bytes keep, avx2_bytes a, avx2_bytes b, avx2_bytes clears)
 {
-    return keep & ~((bins > ranks) & clears);
+    return keep & ~((a > b) & clears);
 }
 #define LANES_CLEAR avx2_clear
 
@@ -72,18 +72,19 @@ LANES_TARGET LANES_INLINE void avx2_open(const int8_t *bins, unsigned count, avx
     }
 }
 
-/* Byte by byte, tables[column / 16][column % 16]. */
+/* Byte by byte, tables[column / 16][column % 16]; mirrored where the sign says so. */
 LANES_TARGET LANES_INLINE avx2_bytes avx2_pick(const avx2_tables *row, avx2_bytes entry_columns, unsigned count)
 {
-    __m256i columns = (__m256i)entry_columns;
+    avx2_bytes mirror = entry_columns < (avx2_bytes){0};
+    __m256i columns = (__m256i)(entry_columns ^ mirror);
     __m256i picked = _mm256_shuffle_epi8(row->tables[0], columns);
-    if (count == 1) return (avx2_bytes)picked;
+    if (count == 1) return (avx2_bytes)picked ^ mirror;
     __m256i bit4 = _mm256_slli_epi16(columns, 3); /* into the bit that a blend looks at */
     picked = _mm256_blendv_epi8(picked, _mm256_shuffle_epi8(row->tables[1], columns), bit4);
-    if (count == 2) return (avx2_bytes)picked;
+    if (count == 2) return (avx2_bytes)picked ^ mirror;
     __m256i upper = _mm256_blendv_epi8(_mm256_shuffle_epi8(row->tables[2], columns),
                                        _mm256_shuffle_epi8(row->tables[3], columns), bit4);
-    return (avx2_bytes)_mm256_blendv_epi8(picked, upper, _mm256_slli_epi16(columns, 2));
+    return (avx2_bytes)_mm256_blendv_epi8(picked, upper, _mm256_slli_epi16(columns, 2)) ^ mirror;
 }
 
 #define FEW_NAME   few_avx2

@@ -1,7 +1,8 @@
 /*
- * The kernels of lanes for AVX-512: 64 rows, or 64 trees, to a register. A comparison gives a mask register, which is
- * spread to bytes again, since one ternary operation then clears; trees of up to 64 leaves have their values looked up
- * in registers, eight rows at a time. With VBMI (Ice Lake, Zen 4 and later) one permute picks any of 64 bins.
+ * The kernels of lanes for AVX-512, with registers of 32 rows or trees: comparing 64 bytes at once gives a mask
+ * register that has to be spread to bytes again, which costs more than comparing twice (docs/internals/model.md). One
+ * ternary operation clears; trees of up to 64 leaves have their values looked up in wide registers, eight rows at a
+ * time. With VBMI (Ice Lake, Zen 4 and later) one permute picks any of 64 bins.
  *
  * A test builds this file with the intrinsics written out in C, for machines without AVX-512 (MYR_LANES_EMULATED).
  */
@@ -14,36 +15,36 @@
 #if defined(__x86_64__) || defined(MYR_LANES_EMULATED)
 #include "model/lanes_inner.h"
 
-#define LANES_WIDTH 64
+#define LANES_WIDTH 32
 #if defined(MYR_LANES_EMULATED)
 #define LANES_TARGET
 #define AVX512_VBMI
 #else
-#define LANES_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,bmi,bmi2,popcnt")))
-#define AVX512_VBMI  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,bmi,bmi2,popcnt")))
+#define LANES_TARGET __attribute__((target("avx2,avx512f,avx512bw,avx512vl,avx512dq,bmi,bmi2,popcnt")))
+#define AVX512_VBMI  __attribute__((target("avx2,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,bmi,bmi2,popcnt")))
 #endif
 typedef int8_t avx512_bytes __attribute__((vector_size(LANES_WIDTH)));
 #define LANES_VECTOR avx512_bytes
 
-#define AVX512_CLEAR 0x70 /* truth table of keep & ~(right & clears) */
+#define AVX512_CLEAR 0x70 /* truth table of keep & ~(above & clears) */
 
-LANES_TARGET LANES_INLINE avx512_bytes avx512_clear(avx512_bytes keep, avx512_bytes bins, avx512_bytes ranks,
+LANES_TARGET LANES_INLINE avx512_bytes avx512_clear(avx512_bytes keep, avx512_bytes a, avx512_bytes b,
                                                     avx512_bytes clears)
 {
-    __m512i right = _mm512_movm_epi8(_mm512_cmpgt_epi8_mask((__m512i)bins, (__m512i)ranks));
-    return (avx512_bytes)_mm512_ternarylogic_epi32((__m512i)keep, right, (__m512i)clears, AVX512_CLEAR);
+    __m256i above = _mm256_cmpgt_epi8((__m256i)a, (__m256i)b);
+    return (avx512_bytes)_mm256_ternarylogic_epi32((__m256i)keep, above, (__m256i)clears, AVX512_CLEAR);
 }
 #define LANES_CLEAR avx512_clear
 
 /* By halves: the lower half's lowest bit, or 8 if it has none, against the upper half's. */
 LANES_TARGET LANES_INLINE avx512_bytes avx512_lowest(avx512_bytes bits)
 {
-    __m512i nibble = _mm512_set1_epi8(15);
-    __m512i lower = _mm512_broadcast_i32x4(_mm_setr_epi8(8, 0, 1, 0, 2, 0, 1, 0, 3, 0, 1, 0, 2, 0, 1, 0));
-    __m512i upper = _mm512_broadcast_i32x4(_mm_setr_epi8(8, 4, 5, 4, 6, 4, 5, 4, 7, 4, 5, 4, 6, 4, 5, 4));
-    __m512i high = _mm512_and_si512(_mm512_srli_epi16((__m512i)bits, 4), nibble);
-    return (avx512_bytes)_mm512_min_epu8(_mm512_shuffle_epi8(lower, _mm512_and_si512((__m512i)bits, nibble)),
-                                         _mm512_shuffle_epi8(upper, high));
+    __m256i nibble = _mm256_set1_epi8(15);
+    __m256i lower = _mm256_broadcastsi128_si256(_mm_setr_epi8(8, 0, 1, 0, 2, 0, 1, 0, 3, 0, 1, 0, 2, 0, 1, 0));
+    __m256i upper = _mm256_broadcastsi128_si256(_mm_setr_epi8(8, 4, 5, 4, 6, 4, 5, 4, 7, 4, 5, 4, 6, 4, 5, 4));
+    __m256i high = _mm256_and_si256(_mm256_srli_epi16((__m256i)bits, 4), nibble);
+    return (avx512_bytes)_mm256_min_epu8(_mm256_shuffle_epi8(lower, _mm256_and_si256((__m256i)bits, nibble)),
+                                         _mm256_shuffle_epi8(upper, high));
 }
 #define LANES_LOWEST avx512_lowest
 
@@ -52,9 +53,19 @@ LANES_TARGET LANES_INLINE avx512_bytes avx512_lowest(avx512_bytes bits)
 #define AVX512_ROWS   8  /* doubles to a register */
 #define AVX512_LEAVES 64 /* looked up in registers */
 
-typedef double avx512_doubles __attribute__((vector_size(64)));
-typedef int64_t avx512_longs __attribute__((vector_size(64)));
-typedef uint8_t avx512_numbers __attribute__((vector_size(AVX512_ROWS)));
+/* Eight leaf numbers as indexes. */
+LANES_TARGET LANES_INLINE __m512i avx512_widen(const uint8_t *leaf_numbers)
+{
+#if defined(MYR_LANES_EMULATED)
+    typedef int64_t avx512_longs __attribute__((vector_size(64)));
+    typedef uint8_t avx512_numbers __attribute__((vector_size(AVX512_ROWS)));
+    avx512_numbers narrow;
+    memcpy(&narrow, leaf_numbers, sizeof narrow);
+    return (__m512i) __builtin_convertvector(narrow, avx512_longs);
+#else
+    return _mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i *)(const void *)leaf_numbers));
+#endif
+}
 
 /* values[number] for eight rows; table_count times sixteen values. */
 LANES_TARGET LANES_INLINE __m512d avx512_values(const __m512d *tables, unsigned table_count, __m512i numbers)
@@ -80,9 +91,7 @@ LANES_TARGET LANES_INLINE size_t avx512_add_eights(const double *leaves, unsigne
         tables[t] = _mm512_loadu_pd(leaves + AVX512_ROWS * t);
     }
     for (; i + AVX512_ROWS <= row_count; i += AVX512_ROWS) {
-        avx512_numbers narrow;
-        memcpy(&narrow, leaf_numbers + i, sizeof narrow);
-        __m512i numbers = (__m512i) __builtin_convertvector(narrow, avx512_longs);
+        __m512i numbers = avx512_widen(leaf_numbers + i);
         __m512d sum = _mm512_add_pd(_mm512_loadu_pd(margins + i), avx512_values(tables, table_count, numbers));
         _mm512_storeu_pd(margins + i, sum);
     }
@@ -149,26 +158,56 @@ const lanes_kernels myr_lanes_avx512 = {"avx512", bins_avx512_kernel, many_avx51
 #undef LANES_TARGET
 #define LANES_TARGET AVX512_VBMI
 
-/* All bins of a row; put together of what was stored together. */
-LANES_TARGET LANES_INLINE void avx512vbmi_open(const int8_t *bins, unsigned count, __m512i *row)
+/*
+ * A row's bins. A permute looks at the lower five or six bits of a column alone, so ~c names a place from the end:
+ * there lies the mirrored bin, as long as both have room.
+ */
+typedef struct avx512vbmi_tables {
+    __m256i low, high;
+} avx512vbmi_tables;
+
+/* Put together of what was stored together. */
+LANES_TARGET LANES_INLINE __m256i avx512vbmi_load(const __m128i *parts)
+{
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_load_si128(parts)), _mm_load_si128(parts + 1), 1);
+}
+
+/* Sixteen bins mirrored, the last first. */
+LANES_TARGET LANES_INLINE __m128i avx512vbmi_mirror(__m128i bins)
+{
+    __m128i backwards = _mm_setr_epi8(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    return _mm_shuffle_epi8(_mm_xor_si128(bins, _mm_set1_epi8(-1)), backwards);
+}
+
+LANES_TARGET LANES_INLINE void avx512vbmi_open(const int8_t *bins, unsigned count, avx512vbmi_tables *row)
 {
     const __m128i *parts = (const __m128i *)(const void *)bins;
-    (void)count;
-    *row = _mm512_castsi128_si512(_mm_load_si128(parts));
-    *row = _mm512_inserti32x4(*row, _mm_load_si128(parts + 1), 1);
-    *row = _mm512_inserti32x4(*row, _mm_load_si128(parts + 2), 2);
-    *row = _mm512_inserti32x4(*row, _mm_load_si128(parts + 3), 3);
+    if (count == 1) {
+        __m128i sixteen = _mm_load_si128(parts);
+        row->low = _mm256_inserti128_si256(_mm256_castsi128_si256(sixteen), avx512vbmi_mirror(sixteen), 1);
+        return;
+    }
+    row->low = avx512vbmi_load(parts);
+    if (count == 2) {
+        __m256i mirrored = _mm256_castsi128_si256(avx512vbmi_mirror(_mm_load_si128(parts + 1)));
+        row->high = _mm256_inserti128_si256(mirrored, avx512vbmi_mirror(_mm_load_si128(parts)), 1);
+    } else {
+        row->high = avx512vbmi_load(parts + 2);
+    }
 }
 
-LANES_TARGET LANES_INLINE avx512_bytes avx512vbmi_pick(const __m512i *row, avx512_bytes columns, unsigned count)
+LANES_TARGET LANES_INLINE avx512_bytes avx512vbmi_pick(const avx512vbmi_tables *row, avx512_bytes columns,
+                                                       unsigned count)
 {
-    (void)count;
-    return (avx512_bytes)_mm512_permutexvar_epi8((__m512i)columns, *row);
+    if (count == 1) return (avx512_bytes)_mm256_permutexvar_epi8((__m256i)columns, row->low);
+    if (count == 2) return (avx512_bytes)_mm256_permutex2var_epi8(row->low, (__m256i)columns, row->high);
+    avx512_bytes mirror = (avx512_bytes)_mm256_cmpgt_epi8(_mm256_setzero_si256(), (__m256i)columns);
+    __m256i named = (__m256i)(columns ^ mirror);
+    return (avx512_bytes)_mm256_permutex2var_epi8(row->low, named, row->high) ^ mirror;
 }
 
-#define FEW_ANY    /* one permute picks of all */
 #define FEW_NAME   few_avx512vbmi
-#define FEW_TABLES __m512i
+#define FEW_TABLES avx512vbmi_tables
 #define FEW_OPEN   avx512vbmi_open
 #define FEW_PICK   avx512vbmi_pick
 #include "model/lanes_few.h"

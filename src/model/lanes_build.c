@@ -214,38 +214,48 @@ static void build_book(build_ctx *c)
 
 typedef struct build_walk {
     const build_ctx *c;
-    const model_node *nodes;                /* of the tree */
+    const model_node *nodes; /* of the tree */
+    uint16_t leaves_below[2 * LANES_LEAVES_MAX];
     unsigned char *planes[LANES_BYTES_MAX]; /* where the next entry of each byte goes; NULL while counting */
     uint8_t counts[LANES_BYTES_MAX];
     unsigned char *leaves;
     uint32_t lane_count, leaf_count;
 } build_walk;
 
-static void build_entries(build_walk *w, uint32_t slot, uint32_t from, uint32_t to)
+/* Of one split, for the leaves from..to of the side that comes first. */
+static void build_entries(build_walk *w, uint32_t slot, uint32_t from, uint32_t to, bool mirrored)
 {
     const build_place *place = &w->c->places[(uint32_t)(w->nodes - w->c->nodes) + slot];
+    unsigned column = place->column + (place->is_set ? w->c->numeric : 0);
+    int rank = place->rank;
+    if (mirrored) {
+        column = ~column;
+        rank = ~rank - 1;
+    }
     for (uint32_t b = from / 8; b * 8 < to; b++) {
         w->counts[b]++;
         if (w->planes[b] == NULL) continue;
         unsigned char *entry = w->planes[b];
         uint32_t low = from > b * 8 ? from - b * 8 : 0;
         uint32_t high = to < b * 8 + 8 ? to - b * 8 : 8;
-        entry[0] = (unsigned char)(place->column + (place->is_set ? w->c->numeric : 0));
-        entry[w->lane_count] = (unsigned char)place->rank;
+        entry[0] = (unsigned char)column;
+        entry[w->lane_count] = (unsigned char)rank;
         entry[2 * w->lane_count] = (unsigned char)((1u << high) - (1u << low));
         w->planes[b] += 3 * (size_t)w->lane_count;
     }
 }
 
-/* From left to right; as deep as a tree of LANES_LEAVES_MAX leaves at most. */
+/* The side with fewer leaves comes first: it is what entries clear. As deep as a tree of LANES_LEAVES_MAX leaves. */
 static void build_subtree(build_walk *w, uint32_t slot)
 {
     const model_node *n = &w->nodes[slot];
     uint32_t from = w->leaf_count;
     if (n->child != 0) {
-        build_subtree(w, n->child);
-        build_entries(w, slot, from, w->leaf_count);
-        build_subtree(w, n->child + 1);
+        bool mirrored =
+            (w->c->h.flags & MODEL_MIRROR) != 0 && w->leaves_below[n->child] > w->leaves_below[n->child + 1];
+        build_subtree(w, n->child + mirrored);
+        build_entries(w, slot, from, w->leaf_count, mirrored);
+        build_subtree(w, n->child + !mirrored);
         return;
     }
     if (w->leaves != NULL && w->c->h.calc == MYR_CALC_F32) {
@@ -264,6 +274,17 @@ static uint32_t build_leaves_of(const build_ctx *c, uint32_t t)
     return (end - c->trees[t].first) / 2;
 }
 
+/* Walk tree `t`: count its entries, or write them. */
+static void build_tree(build_walk *w, uint32_t t)
+{
+    w->nodes = w->c->nodes + w->c->trees[t].first;
+    for (uint32_t slot = 2 * build_leaves_of(w->c, t) - 1; slot >= 1; slot--) { /* children lie behind their parents */
+        uint32_t child = w->nodes[slot].child;
+        w->leaves_below[slot] = child == 0 ? 1 : (uint16_t)(w->leaves_below[child] + w->leaves_below[child + 1]);
+    }
+    build_subtree(w, 1);
+}
+
 /* Size of group `g`, which begins at *entry_bytes and *leaf_count; false if it is too large. */
 static bool build_group(const build_ctx *c, uint32_t g, lanes_group *group, uint64_t *entry_bytes, uint32_t *leaf_count)
 {
@@ -276,8 +297,8 @@ static bool build_group(const build_ctx *c, uint32_t g, lanes_group *group, uint
     group->tree_count = (uint8_t)count;
     group->lane_count = (uint8_t)lanes_stride(count);
     for (uint32_t k = 0; k < count; k++) {
-        build_walk w = {.c = c, .nodes = c->nodes + c->trees[first + k].first};
-        build_subtree(&w, 1);
+        build_walk w = {.c = c};
+        build_tree(&w, first + k);
         uint32_t byte_count = (w.leaf_count + 7) / 8;
         if (byte_count > group->byte_count) group->byte_count = (uint8_t)byte_count;
         for (uint32_t b = 0; b < LANES_BYTES_MAX; b++) {
@@ -300,14 +321,14 @@ static void build_write_group(build_ctx *c, uint32_t g)
     uint32_t leaf = 0;
     for (uint32_t k = 0; k < group->tree_count; k++) {
         uint32_t t = g * LANES_TREES + k;
-        build_walk w = {.c = c, .nodes = c->nodes + c->trees[t].first, .lane_count = group->lane_count};
+        build_walk w = {.c = c, .lane_count = group->lane_count};
         unsigned char *plane = entries + k;
         for (uint32_t b = 0; b < group->byte_count; b++) {
             w.planes[b] = plane;
             plane += 3 * (size_t)group->lane_count * group->positions[b];
         }
         w.leaves = c->bytes + c->map.leaves_at + ((size_t)group->leaves_first + leaf) * leaf_bytes;
-        build_subtree(&w, 1);
+        build_tree(&w, t);
         firsts[k] = (uint16_t)leaf;
         leaf += w.leaf_count;
         for (uint32_t b = 0; b < group->byte_count; b++) {
@@ -389,6 +410,7 @@ static bool build_sizes(build_ctx *c, lanes_group *groups, uint32_t group_count)
     uint64_t entry_bytes = 0;
     uint32_t leaf_count = 0;
     if (!build_columns(c)) return false;
+    if (c->numeric + c->set_count <= LANES_MIRROR_MAX) c->h.flags |= MODEL_MIRROR;
     for (uint32_t g = 0; g < group_count; g++) {
         if (!build_group(c, g, &groups[g], &entry_bytes, &leaf_count)) return false;
     }

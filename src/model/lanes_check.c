@@ -12,6 +12,8 @@ typedef struct lcheck_ctx {
     const unsigned char *bytes;
     lanes_map map;
     uint32_t byte_columns;
+    bool mirror;
+    int rank_last; /* mirrored ranks go one further */
     myr_err *err;
 } lcheck_ctx;
 
@@ -158,8 +160,9 @@ static bool lcheck_part(const lcheck_ctx *c, const unsigned char *counts, const 
                         uint32_t positions, const unsigned char *forbidden)
 {
     lcheck_lanes bad = {0};
+    lcheck_ranks mirrored = (lcheck_ranks){0} - (int8_t)c->mirror;
     lcheck_lanes last_column = (lcheck_lanes){0} + (uint8_t)(c->byte_columns - 1);
-    lcheck_ranks last_rank = (lcheck_ranks){0} + (int8_t)LANES_RANK_LAST;
+    lcheck_ranks last_rank = (lcheck_ranks){0} + (int8_t)c->rank_last;
     lcheck_lanes count;
     lcheck_lanes never;
     lcheck_load(counts, &count);
@@ -172,7 +175,8 @@ static bool lcheck_part(const lcheck_ctx *c, const unsigned char *counts, const 
         lcheck_load(entries + lanes, &rank);
         lcheck_load(entries + 2 * lanes, &clear);
         lcheck_lanes inside = (lcheck_lanes)(count > (lcheck_lanes){0} + (uint8_t)p);
-        lcheck_lanes wrong = (lcheck_lanes)(column > last_column) | (lcheck_lanes)((lcheck_ranks)rank > last_rank) |
+        lcheck_lanes named = column ^ (lcheck_lanes)(((lcheck_ranks)column < (lcheck_ranks){0}) & mirrored);
+        lcheck_lanes wrong = (lcheck_lanes)(named > last_column) | (lcheck_lanes)((lcheck_ranks)rank > last_rank) |
                              (lcheck_lanes)(clear == (lcheck_lanes){0}) | (clear & never);
         bad |= (inside & wrong) | (~inside & (column | rank | clear));
     }
@@ -186,12 +190,12 @@ static myr_rc lcheck_name_entry(const lcheck_ctx *c, const lanes_group *g, const
     uint32_t lanes = g->lane_count;
     for (uint32_t p = 0; p < positions; p++, entries += 3 * (size_t)lanes) {
         for (uint32_t k = 0; k < lanes; k++) {
-            uint32_t column = entries[k];
+            uint32_t column = entries[k] ^ (c->mirror && entries[k] >= LANES_MIRROR_MAX ? UINT8_MAX : 0);
             int rank = (int8_t)entries[lanes + k];
             uint32_t clear = entries[2 * lanes + k];
-            bool good = p < counts[k] ? column < c->byte_columns && rank <= LANES_RANK_LAST && clear != 0 &&
+            bool good = p < counts[k] ? column < c->byte_columns && rank <= c->rank_last && clear != 0 &&
                                             (clear & forbidden[k]) == 0
-                                      : (column | (uint32_t)rank | clear) == 0;
+                                      : (entries[k] | (uint32_t)rank | clear) == 0;
             if (!good) {
                 MYR_FAIL(c->err, BAD_FORMAT,
                          "model: tree %u of its group, entry %u of %u: column %u of %u, rank %d, clears 0x%x", k, p,
@@ -323,10 +327,13 @@ static myr_rc lcheck_numbers(const lcheck_ctx *c)
 myr_rc myr_lanes_check(const model_header *h, const unsigned char *bytes, myr_err *err)
 {
     lcheck_ctx c = {.h = h, .bytes = bytes, .map = lanes_map_of(h), .err = err};
+    c.mirror = (h->flags & MODEL_MIRROR) != 0;
+    c.rank_last = LANES_RANK_LAST + c.mirror;
+    int columns_max = c.mirror ? LANES_MIRROR_MAX : LANES_COLUMNS_MAX;
     c.byte_columns = (uint32_t)h->numeric_columns + h->set_columns;
-    if (c.byte_columns > LANES_COLUMNS_MAX || h->tree_count == 0) {
+    if (c.byte_columns > (uint32_t)columns_max || h->tree_count == 0) {
         MYR_FAIL(err, BAD_FORMAT, "model: %u byte columns (at most %d) and %u trees in lanes", c.byte_columns,
-                 LANES_COLUMNS_MAX, h->tree_count);
+                 columns_max, h->tree_count);
     }
     MYR_TRY(lcheck_zeros(&c, c.map.outputs_end, c.map.lows_at));
     MYR_TRY(lcheck_zeros(&c, c.map.lows_end, c.map.book_at));

@@ -4,8 +4,7 @@
  *   FEW_NAME
  *   FEW_TABLES                        a row's bins in registers
  *   FEW_OPEN(bins, count, tables)     the bins of a row, `count` times sixteen of them
- *   FEW_PICK(tables, columns, count)  for each tree the bin of the column that its entry names
- *   FEW_ANY                           if one pick does for any number of columns
+ *   FEW_PICK(tables, columns, count)  for each tree the bin that its entry's column names, mirrored if it is ~c
  *
  * The additions of one row are a chain in tree order, whose latency is all they cost: they go on, two at a time, while
  * the bits of the next register of trees are found. The chains of several rows run beside each other.
@@ -100,14 +99,13 @@ LANES_TARGET LANES_INLINE void FEW_FN(bits)(const lanes_group *g, const unsigned
         for (unsigned r = 0; r < row_count; r++) {
             keep[r] = (LANES_VECTOR){0} - 1;
         }
-        for (; row_count == 1 && entries + 3 * lanes < end; entries += 6 * lanes) {
+        for (; row_count == 1 && entries + 3 * lanes < end && chain->next + 2 <= chain->early; entries += 6 * lanes) {
             FEW_FN(entry)(entries, lanes, rows, row_count, table_count, keep);
             FEW_FN(entry)(entries + 3 * lanes, lanes, rows, row_count, table_count, keep);
-            if (chain->next + 2 <= chain->early) {
-                FEW_FN(add)(chain, row_count, single);
-                FEW_FN(add)(chain, row_count, single);
-            }
+            FEW_FN(add)(chain, row_count, single);
+            FEW_FN(add)(chain, row_count, single);
         }
+        LANES_UNROLL_4
         for (; entries < end; entries += 3 * lanes) {
             FEW_FN(entry)(entries, lanes, rows, row_count, table_count, keep);
         }
@@ -206,9 +204,6 @@ LANES_TARGET LANES_INLINE void FEW_FN(groups)(const lanes_view *v, const int8_t 
 LANES_TARGET LANES_INLINE void FEW_FN(columns)(const lanes_view *v, const int8_t *bins, unsigned row_count, bool single,
                                                double *margins)
 {
-#if defined(FEW_ANY)
-    FEW_FN(groups)(v, bins, row_count, LANES_FEW_COLUMNS / 16, single, margins);
-#else
     if (v->byte_columns <= 16) {
         FEW_FN(groups)(v, bins, row_count, 1, single, margins);
     } else if (v->byte_columns <= 32) {
@@ -216,7 +211,6 @@ LANES_TARGET LANES_INLINE void FEW_FN(columns)(const lanes_view *v, const int8_t
     } else {
         FEW_FN(groups)(v, bins, row_count, 4, single, margins);
     }
-#endif
 }
 
 /* Of one row the type of the sums is a constant, since they go on within the loops. */

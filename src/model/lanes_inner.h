@@ -15,6 +15,15 @@
 #define LANES_UNROLL_4 _Pragma("GCC unroll 4")
 #endif
 
+/* The compiler may no longer know what a register holds. */
+#if defined(__x86_64__) && !defined(MYR_LANES_EMULATED)
+#define LANES_OPAQUE(vector) __asm__("" : "+x"(vector))
+#elif defined(__aarch64__)
+#define LANES_OPAQUE(vector) __asm__("" : "+w"(vector))
+#else
+#define LANES_OPAQUE(vector) (void)(vector)
+#endif
+
 #define LANES_INLINE      static inline __attribute__((always_inline))
 #define LANES_JOIN_(a, b) a##_##b
 #define LANES_JOIN(a, b)  LANES_JOIN_(a, b)

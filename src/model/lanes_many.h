@@ -2,7 +2,7 @@
  * The kernel of many rows, one tree at a time, as a template. The including file defines
  *   LANES_WIDTH, LANES_VECTOR              bytes of a register, and int8_t as the compiler's vector of that size
  *   LANES_TARGET                           an attribute or nothing
- *   LANES_CLEAR(keep, bins, ranks, clears) keep without the bits of `clears` where the bin is above the rank
+ *   LANES_CLEAR(keep, a, b, clears)        keep without the bits of `clears` where a is above b
  *   LANES_LOWEST(bits)                     the number of the lowest bit of each byte; of 0 anything
  *   MANY_NAME
  *   MANY_ADD                               as lanes_add_many, which it may be
@@ -19,18 +19,20 @@
 LANES_TARGET LANES_INLINE void MANY_FN(byte)(const int8_t *bins, const unsigned char *entry, uint32_t lanes,
                                              uint32_t entry_count, unsigned count, LANES_VECTOR keep[])
 {
+    ptrdiff_t tile = (ptrdiff_t)count * LANES_WIDTH;
+    LANES_VECTOR ones = (LANES_VECTOR){0} - 1;
+    LANES_OPAQUE(ones); /* else a byte is mirrored before it is spread, and takes the long way through a register */
     LANES_UNROLL
     for (unsigned r = 0; r < count; r++) {
         keep[r] = (LANES_VECTOR){0} - 1;
     }
     for (uint32_t p = 0; p < entry_count; p++, entry += 3 * (size_t)lanes) {
-        const LANES_VECTOR *column =
-            (const LANES_VECTOR *)(const void *)(bins + (size_t)entry[0] * count * LANES_WIDTH);
-        LANES_VECTOR rank = (LANES_VECTOR){0} + (int8_t)entry[lanes];
+        const LANES_VECTOR *column = (const LANES_VECTOR *)(const void *)(bins + (int8_t)entry[0] * tile);
+        LANES_VECTOR rank = ((LANES_VECTOR){0} + (int8_t)entry[lanes]) ^ ones;
         LANES_VECTOR clear = (LANES_VECTOR){0} + (int8_t)entry[2 * lanes];
         LANES_UNROLL
         for (unsigned r = 0; r < count; r++) {
-            keep[r] = LANES_CLEAR(keep[r], column[r], rank, clear);
+            keep[r] = LANES_CLEAR(keep[r], rank, column[r], clear);
         }
     }
 }

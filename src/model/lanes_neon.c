@@ -12,9 +12,9 @@
 typedef int8_t neon_bytes __attribute__((vector_size(LANES_WIDTH)));
 #define LANES_VECTOR neon_bytes
 
-LANES_INLINE neon_bytes neon_clear(neon_bytes keep, neon_bytes bins, neon_bytes ranks, neon_bytes clears)
+LANES_INLINE neon_bytes neon_clear(neon_bytes keep, neon_bytes a, neon_bytes b, neon_bytes clears)
 {
-    return keep & ~((bins > ranks) & clears);
+    return keep & ~((a > b) & clears);
 }
 #define LANES_CLEAR neon_clear
 
@@ -68,12 +68,14 @@ LANES_INLINE void neon_open(const int8_t *bins, unsigned count, neon_tables *row
 
 LANES_INLINE neon_bytes neon_pick(const neon_tables *row, neon_bytes columns, unsigned count)
 {
-    if (count == 1) return (neon_bytes)vqtbl1q_u8(row->tables.val[0], (uint8x16_t)columns);
+    neon_bytes mirror = columns < (neon_bytes){0};
+    columns ^= mirror;
+    if (count == 1) return (neon_bytes)vqtbl1q_u8(row->tables.val[0], (uint8x16_t)columns) ^ mirror;
     if (count == 2) {
         uint8x16x2_t two = {{row->tables.val[0], row->tables.val[1]}};
-        return (neon_bytes)vqtbl2q_u8(two, (uint8x16_t)columns);
+        return (neon_bytes)vqtbl2q_u8(two, (uint8x16_t)columns) ^ mirror;
     }
-    return (neon_bytes)vqtbl4q_u8(row->tables, (uint8x16_t)columns);
+    return (neon_bytes)vqtbl4q_u8(row->tables, (uint8x16_t)columns) ^ mirror;
 }
 
 #define FEW_NAME   few_neon

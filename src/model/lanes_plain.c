@@ -7,9 +7,9 @@ typedef int8_t plain_bytes __attribute__((vector_size(LANES_WIDTH)));
 typedef uint8_t plain_bits __attribute__((vector_size(LANES_WIDTH)));
 #define LANES_VECTOR plain_bytes
 
-LANES_INLINE plain_bytes plain_clear(plain_bytes keep, plain_bytes bins, plain_bytes ranks, plain_bytes clears)
+LANES_INLINE plain_bytes plain_clear(plain_bytes keep, plain_bytes a, plain_bytes b, plain_bytes clears)
 {
-    return keep & ~((bins > ranks) & clears);
+    return keep & ~((a > b) & clears);
 }
 #define LANES_CLEAR plain_clear
 
@@ -38,7 +38,8 @@ static uint8_t few_plain_leaf(const lanes_group *g, const lanes_parts *parts, co
         const unsigned char *entry = plane;
         unsigned keep = 0xff;
         for (uint32_t p = 0; p < parts->counts[b * lanes + k]; p++, entry += 3 * (size_t)lanes) {
-            unsigned right = bins[entry[0] % LANES_FEW_COLUMNS] > (int8_t)entry[lanes];
+            int mirror = (int8_t)entry[0] < 0 ? -1 : 0;
+            unsigned right = (bins[(entry[0] ^ mirror) & (LANES_FEW_COLUMNS - 1)] ^ mirror) > (int8_t)entry[lanes];
             keep &= ~(entry[2 * lanes] & (0u - right));
         }
         if (keep != 0) return (uint8_t)(b * 8 + (unsigned)__builtin_ctz(keep));

@@ -23,7 +23,7 @@
 #include "model/model.h"
 
 #define MODEL_MAGIC          0x4d52594du       /* "MYRM" */
-#define MODEL_LAYOUT_VERSION 3                 /* 3: sections may follow; otherwise as 2 */
+#define MODEL_LAYOUT_VERSION 4                 /* 3: sections may follow; 4: lanes may be mirrored; otherwise as 2 */
 #define MODEL_LAYOUT_OLDEST  2                 /* still read */
 #define MODEL_ITEMS_MAX      (UINT32_MAX - 64) /* nodes of all trees together, and category words likewise */
 
@@ -37,8 +37,9 @@ enum {
     MODEL_NAMES = 8,   /* header flags: sections that follow the model (section.h) */
     MODEL_EXPLAIN = 16,
     MODEL_SECTIONS = MODEL_NAMES | MODEL_EXPLAIN,
-    MODEL_LINES = 32, /* header flag: some leaf is a line; nodes only */
-    MODEL_LARGE = 64  /* header flag: the trees lie as large.h says */
+    MODEL_LINES = 32,  /* header flag: some leaf is a line; nodes only */
+    MODEL_LARGE = 64,  /* header flag: the trees lie as large.h says */
+    MODEL_MIRROR = 128 /* header flag: entries of lanes may compare mirrored bins */
 };
 
 enum {

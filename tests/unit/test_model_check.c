@@ -153,7 +153,7 @@ TEST(check_names_lies_of_the_header)
 {
     MYR_AUTO(compiled) c = tree_model(MYR_CALC_F64);
     LIE(magic, uint32_t, 0, BAD_FORMAT, "magic 0x00000000");
-    LIE(version, uint16_t, 4, UNSUPPORTED, "layout version 4");
+    LIE(version, uint16_t, 5, UNSUPPORTED, "layout version 5");
     LIE(version, uint16_t, 1, BAD_FORMAT, "layout version 1");
     LIE(version, uint16_t, 0, BAD_FORMAT, "layout version 0");
     LIE(kind, uint8_t, 3, BAD_FORMAT, "kind 3");
@@ -163,6 +163,7 @@ TEST(check_names_lies_of_the_header)
     LIE(transform, uint8_t, MYR_TRANSFORM_SIGMOID, BAD_FORMAT, "parameter 0");
     LIE(flags, uint8_t, 0, BAD_FORMAT, "flags 0x0 do not fit");
     LIE(flags, uint8_t, 8, BAD_FORMAT, "flags 0x8");
+    LIE(flags, uint8_t, MODEL_MIRROR | MODEL_SPECIAL, BAD_FORMAT, "counts of lanes, but it has none");
     LIE(flags, uint8_t, 3, BAD_FORMAT, "average over 0");
     LIE(column_count, uint32_t, 3, BAD_FORMAT, "column 3 of 3");
     LIE(column_count, uint32_t, 65536, BAD_FORMAT, "65536 columns");

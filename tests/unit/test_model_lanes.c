@@ -241,6 +241,45 @@ TEST(lanes_take_sets_up_to_their_limit)
     EXPECT(!fixture_in_lanes(&c));
 }
 
+/* Tree t asks for feature t, and of most rows on the left for it again: the right side, with one leaf, comes first. */
+static random_model leaning(uint32_t features)
+{
+    random_model m = {.arena = myr_arena_new(0)};
+    m.desc = (myr_model_desc){.feature_count = features, .margin_count = 1, .tree_count = features};
+    myr_tree *trees = myr_arena_calloc(m.arena, features, sizeof *trees);
+    myr_split *splits = myr_arena_calloc(m.arena, features, 2 * sizeof *splits);
+    double *leaves = myr_arena_calloc(m.arena, features, 3 * sizeof *leaves);
+    for (uint32_t t = 0; t < features; t++) {
+        myr_split *s = splits + 2 * (size_t)t;
+        s[0] = (myr_split){.feature = t, .left = 1, .right = ~2, .threshold = 1, .missing = MYR_MISSING_NAN};
+        s[1] = (myr_split){.feature = t, .left = ~0, .right = ~1, .threshold = -1, .missing = MYR_MISSING_NAN};
+        s[0].default_left = s[1].default_left = t % 2 == 0;
+        for (uint32_t k = 0; k < 3; k++)
+            leaves[3 * t + k] = (double)(3 * t + k) * 1e-3;
+        trees[t] = (myr_tree){.splits = s, .split_count = 2, .leaves = leaves + 3 * (size_t)t, .leaf_count = 3};
+    }
+    m.desc.trees = trees;
+    return m;
+}
+
+/* Entries name mirrored columns by a sign: up to 128 columns, and not beyond. */
+TEST(lanes_are_mirrored_up_to_a_limit)
+{
+    dice d = {83};
+    static const uint32_t counts[] = {8, 16, 17, 32, 33, 64, 65, LANES_MIRROR_MAX, LANES_MIRROR_MAX + 1, 256};
+    for (size_t k = 0; k < MYR_COUNT_OF(counts); k++) {
+        MYR_AUTO(random_model) m = leaning(counts[k]);
+        MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, counts[k], MYR_FORM_LANES);
+        model_header h;
+        memcpy(&h, c.bytes, sizeof h);
+        EXPECT(fixture_in_lanes(&c) && h.numeric_columns == counts[k]);
+        EXPECT(((h.flags & MODEL_MIRROR) != 0) == (counts[k] <= LANES_MIRROR_MAX));
+        for (int again = 0; again < 6; again++) {
+            compare_kernels(&d, &m.desc, &c);
+        }
+    }
+}
+
 TEST(lanes_are_deterministic_and_smaller)
 {
     dice d = {81};
@@ -390,12 +429,13 @@ TEST(lanes_check_refuses_lies_of_entries)
         unsigned char *entry = counts + (size_t)g->lane_count * g->byte_count;
         for (unsigned p = 0; p < g->positions[0]; p++, entry += 3 * (size_t)g->lane_count) {
             for (unsigned k = 0; k < g->lane_count; k++) {
-                static const unsigned char lies[3][2] = {
-                    {255, 1}, {127, 1}, {0, 1}}; /* column, rank, clear: inside, behind */
+                uint32_t columns_max = (h.flags & MODEL_MIRROR) != 0 ? LANES_MIRROR_MAX : LANES_COLUMNS_MAX;
+                unsigned char no_column = (unsigned char)(columns_max - 1);
+                unsigned char lies[3][2] = {{no_column, 1}, {127, 1}, {0, 1}}; /* column, rank, clear: inside, behind */
                 for (unsigned plane = 0; plane < 3; plane++) {
                     unsigned char *at = entry + plane * g->lane_count + k;
                     unsigned char before = *at;
-                    if (plane == 0 && p < counts[k] && h.numeric_columns + h.set_columns == 256) continue;
+                    if (plane == 0 && p < counts[k] && h.numeric_columns + h.set_columns == columns_max) continue;
                     *at = lies[plane][p < counts[k] ? 0 : 1];
                     EXPECT_INT(check_copy(c.bytes, c.size), MYR_BAD_FORMAT);
                     *at = before;

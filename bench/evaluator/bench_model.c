@@ -1,6 +1,6 @@
 /*
  * Times one evaluator behind a shared library on one thread: rows of one model, rows of many models, the load of a
- * model, its memory, its first score. bench/model/run calls it and makes the table; times are process CPU time, the
+ * model, its memory, its first score. bench/model calls it and makes the table; times are process CPU time, the
  * fewest of several repeats, and every answer is compared with LightGBM's.
  *
  *   bench_model one   KIND LIB MODEL   ROWS COLUMNS WANT POINT,POINT,... ROWS_MAX REPEATS
