@@ -18,7 +18,7 @@ LOCKS = {
     # xgboost-cpu is the module xgboost without the CUDA libraries, and the very file whose C library training opens
     "requirements-tests.txt": [
         "pytest", "hypothesis", "requests", "numpy", "pandas", "pyarrow", "scikit-learn", "lightgbm>=4",
-        "xgboost-cpu==3.2.*", "tritonclient[http,grpc]", "onnx", "onnxruntime==1.32.*", "skl2onnx", "onnxmltools", "polars",
+        "xgboost-cpu==3.2.*", "tritonclient[http,grpc]", "onnx", "onnxruntime==1.32.*", "skl2onnx", "onnxmltools", "polars", "mlflow-skinny", "schemathesis", "httpx",
     ],
 }
 PYTHONS = ["3.11", "3.12", "3.13"]

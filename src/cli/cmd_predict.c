@@ -17,7 +17,7 @@ static myr_rc predict_score(const myr_fleet *fleet, yyjson_val *row, myr_output 
     myr_score_scratch *scratch = myr_score_scratch_new();
     myr_score_rows rows = {0};
     myr_rc rc = arena != NULL && scratch != NULL ? MYR_OK : MYR_ERROR(err, NO_MEMORY, "out of memory");
-    if (rc == MYR_OK) rc = myr_fleet_decode_rows(fleet, &row, 1, arena, &rows, err);
+    if (rc == MYR_OK) rc = myr_fleet_decode_rows(fleet, &row, 1, false, arena, &rows, err);
     rows.output = output;
     if (rc == MYR_OK) rc = myr_fleet_score_json(fleet, scratch, &rows, arena, out, err);
     if (rc == MYR_OK) *out_trouble = *myr_score_trouble(scratch);

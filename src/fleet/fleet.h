@@ -157,7 +157,7 @@ static inline void myr_fleet_ptr_drop(myr_fleet_ptr *fleet)
 /* The model index of a segment text; NOT_FOUND names the nearest use. */
 myr_rc myr_fleet_find_segment(const myr_fleet *fleet, myr_str segment, uint32_t *out_model_idx, myr_err *err);
 
-/* ---- rows as JSON objects: what predict and POST …/score read ---- */
+/* ---- rows of any form ---- */
 #define MYR_JSON_ROWS_MAX 1000000 /* of one call */
 struct yyjson_val;
 /* What rows were answered, one output's columns; everything is borrowed. */
@@ -170,15 +170,36 @@ typedef struct myr_answers {
     const char *const *words; /* in place of a status's name, where not NULL; NULL: none */
 } myr_answers;
 /*
- * Decode an array of `count` JSON objects into key and feature columns, in `arena`; texts point into the JSON. Numbers,
- * booleans (0/1), null, and numeric strings are features; keys by DESIGN.md section 2. A missing feature is null.
- * BAD_INPUT names row and field: an unknown field (with the nearest known one) unless it is the target, a value of the
- * wrong type, a field given twice. A key of the wrong value (2.5 or "x" for an INT64 column) is the status of its row,
- * not an error. Warm: no heap. Errors: BAD_INPUT; TOO_LARGE: more than MYR_JSON_ROWS_MAX rows, or the arena's cap;
+ * Rows put together cell by cell, in any order, in an arena; what is never put is null. Numbers, booleans (0/1), null,
+ * and numeric texts are features; keys by DESIGN.md section 2: a key of the wrong value (2.5 or "x" for an INT64
+ * column) is the status of its row, not an error. Texts are borrowed. Warm: no heap. Errors: BAD_INPUT names row and
+ * field: a name that the fleet has not (with the nearest it has), unless it is the target or unknown ones are ignored;
+ * a value of the wrong type; a field put twice. TOO_LARGE: more than MYR_JSON_ROWS_MAX rows, or the arena's cap;
  * NO_MEMORY.
  */
-myr_rc myr_fleet_decode_rows(const myr_fleet *fleet, struct yyjson_val *const *objects, size_t count, myr_arena *arena,
-                             myr_score_rows *out, myr_err *err);
+typedef struct myr_rows_build myr_rows_build;
+#define MYR_FIELD_IGNORED UINT64_MAX
+myr_rc myr_rows_begin(const myr_fleet *fleet, size_t count, bool ignore_unknown, myr_arena *arena, myr_rows_build **out,
+                      myr_err *err);
+/* What a name stands for; row_idx is for the message. */
+myr_rc myr_rows_field(const myr_rows_build *build, size_t row_idx, myr_str name, uint64_t *out_field, myr_err *err);
+myr_rc myr_rows_put(myr_rows_build *build, size_t row_idx, uint64_t field, struct yyjson_val *value, myr_err *err);
+/* A cell of a text table: data NULL is null; features also take true, false, True, False. */
+myr_rc myr_rows_put_text(myr_rows_build *build, size_t row_idx, uint64_t field, myr_str text, myr_err *err);
+myr_rc myr_rows_put_object(myr_rows_build *build, size_t row_idx, struct yyjson_val *object, myr_err *err);
+/* What messages call the row from now on: "line", 12. word: static. */
+void myr_rows_label(myr_rows_build *build, const char *word, size_t number);
+void myr_rows_undo(myr_rows_build *build, size_t row_idx); /* as if nothing had been put there */
+void myr_rows_end(const myr_rows_build *build, size_t row_count, myr_score_rows *out); /* the first row_count rows */
+/* All of that for an array of `count` JSON objects. */
+myr_rc myr_fleet_decode_rows(const myr_fleet *fleet, struct yyjson_val *const *objects, size_t count,
+                             bool ignore_unknown, myr_arena *arena, myr_score_rows *out, myr_err *err);
+/*
+ * The same for CSV (RFC 4180, UTF-8, with or without a byte order mark): a line of names, then rows, at most rows_max.
+ * An empty cell is null, "" in quotes an empty text; empty lines don't count. Errors besides name the line.
+ */
+myr_rc myr_fleet_decode_csv(const myr_fleet *fleet, myr_str text, size_t rows_max, bool ignore_unknown,
+                            myr_arena *arena, myr_score_rows *out, myr_err *err);
 /*
  * Append the answer of one row as a JSON object:
  * {"prediction":…,"model":…,"model_version":…,"level":…,"status":…}. Several outputs: prediction is an array. With

@@ -32,6 +32,10 @@ typedef struct serve_route serve_route;
 typedef struct serve_call serve_call;
 typedef struct serve_thread serve_thread;
 
+/* The forms of rows; SERVE_TAKES is a set of them. */
+typedef enum serve_format { SERVE_AS_JSON, SERVE_AS_CSV, SERVE_AS_LINES, SERVE_AS_EVENTS } serve_format;
+#define SERVE_TAKES_ROWS (1u << SERVE_AS_JSON | 1u << SERVE_AS_CSV | 1u << SERVE_AS_LINES)
+
 /* ---- snapshot.c: the opened fleets ---- */
 
 /* What V2 counts per fleet and release; from several threads. */
@@ -230,6 +234,9 @@ struct serve_call {
     const serve_principal *who;
     myr_str params[SERVE_PARAMS_MAX]; /* the {…} of the pattern */
     yyjson_val *body;                 /* JSON routes; NULL when is_raw */
+    serve_format format;              /* of the body, on routes that take several … */
+    myr_str text;                     /* … and the body where it is not JSON */
+    const char *answer_type;          /* NULL: the route's */
     myr_str binary;                   /* what follows the JSON of an infer request … */
     bool has_binary, is_raw;          /* … whose header says so; raw: there is no JSON at all */
     size_t json_bytes;                /* of an answer with binary tensors; 0: JSON alone */
@@ -262,13 +269,17 @@ extern const serve_access_rule myr_serve_access_rules[SERVE_ACCESS_COUNT];
 
 struct serve_route {
     myr_method method;   /* GET answers HEAD too */
-    const char *pattern; /* "/v2/models/{}/infer" */
+    const char *pattern; /* "/v2/models/{model}/infer" */
     serve_access access; /* who may; zero is a mistake that a test finds and nobody may */
     const char *name;    /* label in metrics */
     const char *summary; /* for people: docs/rest.md */
     myr_rc (*run)(serve_call *call, myr_err *err);
     int64_t (*count_rows)(yyjson_val *body); /* JSON routes: how much work it is, before it is checked; else NULL */
     const char *content_type;
+    unsigned takes; /* forms of the body by Content-Type; 0: JSON, whatever it says */
+    /* for /openapi.json */
+    const char *parameters;    /* names of components, besides the path's: "Output IgnoreUnknown" */
+    const char *body, *answer; /* schemas; NULL: there is none */
 };
 extern const serve_route myr_serve_routes[];
 extern const size_t myr_serve_route_count;
@@ -284,11 +295,51 @@ static inline void myr_serve_comma(myr_buf *out)
     if (out->size > 0 && out->data[out->size - 1] != '[') myr_buf_putc(out, ',');
 }
 
+/* What is known of a request between its passes, and for the log; in its arena. */
+typedef struct serve_note {
+    const serve_route *route;
+    serve_principal who;
+    myr_str params[SERVE_PARAMS_MAX];
+    struct serve_stream *stream; /* score_stream.c; NULL: it is none */
+    int64_t whole_ns;            /* as in serve_call */
+    serve_work *work;            /* of a request that sleeps, with the snapshot that it pins */
+    serve_snapshot *pinned;
+    bool is_read;     /* and so the rest is there */
+    yyjson_val *body; /* these as in serve_call */
+    serve_format format;
+    myr_str text, binary;
+    bool has_binary, is_raw;
+} serve_note;
+
 /* ---- json.c: a body as JSON ---- */
 #define SERVE_JSON_DEPTH_MAX 100
 #define SERVE_JSON_KEYS_MAX  131072 /* of one object */
 /* Read a whole body: UTF-8, one value and nothing after it, no NaN, at most so deep, no key twice in an object. */
 myr_rc myr_serve_json_read(serve_thread *thread, myr_arena *arena, myr_str body, yyjson_val **out_root, myr_err *err);
+/* ---- format.c, lines.c: rows in other forms ---- */
+const char *myr_serve_format_type(serve_format format);
+/* What Content-Type says; none is JSON. BAD_TYPE: not in `takes`. */
+myr_rc myr_serve_body_format(myr_req *req, unsigned takes, serve_format *out, myr_err *err);
+/* What Accept wants most; that of the body if it wants nothing of ours. */
+serve_format myr_serve_answer_format(myr_req *req, serve_format body);
+/* Cut the next line that is not empty off *rest; *line counts all. False: there is none. */
+bool myr_serve_next_line(myr_str *rest, size_t *line, myr_str *out);
+size_t myr_serve_count_lines(myr_str text); /* that are not empty */
+/* A line as the row row_idx. Errors name the line; the row is then to be undone. */
+myr_rc myr_serve_put_line(serve_thread *thread, myr_arena *arena, myr_rows_build *build, size_t row_idx, size_t line,
+                          myr_str text, myr_err *err);
+myr_rc myr_serve_decode_lines(serve_thread *thread, myr_arena *arena, const myr_fleet *fleet, myr_str text,
+                              bool ignore_unknown, myr_score_rows *out, myr_err *err);
+
+/* ---- score_encode.c ---- */
+/* All rows of a work, with what stands around them. */
+myr_rc myr_serve_put_rows(const serve_work *work, serve_format format, myr_buf *out, myr_err *err);
+/* The pieces of it, for streams: not as CSV. number: of the event. */
+myr_rc myr_serve_put_row(const serve_work *work, size_t row_idx, serve_format format, size_t number, myr_buf *out,
+                         myr_err *err);
+void myr_serve_put_line_error(serve_format format, size_t line, const myr_err *why, myr_buf *out);
+void myr_serve_put_end(serve_format format, size_t row_count, size_t failed_count, myr_buf *out);
+
 /* "a string", "an array", … of a value, for messages. */
 const char *myr_serve_json_kind(yyjson_val *val);
 
@@ -315,6 +366,14 @@ myr_rc myr_serve_post_infer(serve_call *call, myr_err *err); /* infer.c */
 int64_t myr_serve_infer_rows(yyjson_val *body);
 myr_rc myr_serve_post_score(serve_call *call, myr_err *err); /* score.c */
 int64_t myr_serve_score_rows(yyjson_val *body);
+/* `?output=`; *out_count 0: none is asked for. BAD_INPUT. */
+myr_rc myr_serve_score_output(myr_req *req, myr_output *out, uint32_t *out_count, myr_err *err);
+/* `?name=true`; false without it. BAD_INPUT. */
+myr_rc myr_serve_query_flag(myr_req *req, const char *name, bool *out, myr_err *err);
+/* score_stream.c, on a loop when the headers are there: may this request be a stream, at little cost? Then begin it, if
+ * it is one after all. */
+bool myr_serve_may_stream(myr_req *req, const serve_route *route);
+myr_rc myr_serve_stream_begin(myr_server *server, myr_req *req, serve_note *note, myr_err *err);
 
 myr_rc myr_serve_get_config(serve_call *call, myr_err *err); /* repository.c */
 myr_rc myr_serve_get_stats(serve_call *call, myr_err *err);
@@ -326,6 +385,10 @@ myr_rc myr_serve_not_supported(serve_call *call, myr_err *err);
 
 /* repository.c: a request that was answered, or failed, now, in V2's statistics. */
 void myr_serve_count_infer(const serve_work *work, bool is_ok);
+/* server.c: X-Deadline-Ms; 0 without it. BAD_INPUT. */
+myr_rc myr_serve_read_limit(myr_req *req, int64_t *out_ns, myr_err *err);
+/* server.c: which release the client asks for. */
+void myr_serve_work_headers(serve_work *work, myr_req *req);
 /* server.c: the work of a REST request. */
 myr_rc myr_serve_call_work(serve_call *call, serve_work **out, myr_err *err);
 /*
@@ -342,7 +405,7 @@ myr_rc myr_serve_call_target(serve_call *call, serve_target *out, myr_err *err);
 myr_rc myr_serve_metrics_start(myr_server *server, myr_err *err);
 void myr_serve_metrics_stop(myr_server *server);
 void myr_serve_count_request(myr_server *server, const serve_route *route, int status,
-                             int64_t duration_ns); /* NULL: no route */
+                             int64_t duration_ns); /* NULL: no route; -1: not to be measured */
 /* Rows by level and status. */
 typedef int64_t serve_row_counts[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT];
 void myr_serve_count_rows(myr_server *server, serve_fleet *fleet, serve_row_counts counts);

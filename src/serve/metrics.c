@@ -69,7 +69,7 @@ void myr_serve_count_request(myr_server *server, const serve_route *route, int s
         atomic_store_explicit(slot, metric, memory_order_release);
     }
     myr_metric_add(metric, 1);
-    myr_metric_observe_ns(server->durations[route_idx], duration_ns);
+    if (duration_ns >= 0) myr_metric_observe_ns(server->durations[route_idx], duration_ns);
 }
 
 /* A fleet's name has no character that a label must escape (myr_name_is_valid); checked where it would matter. */

@@ -1,79 +1,10 @@
 /*
- * The route table, and finding a request's row in it. A pattern is cut at '/'; `{}` stands for one part, whatever it
- * holds. A path that a row knows with another method is 405 with the methods there are; any other is 404.
+ * Finding a request's row in the route table. A pattern is cut at '/'; `{name}` stands for one part, whatever it holds.
+ * A path that a row knows with another method is 405 with the methods there are; any other is 404.
  */
 #include "serve/internal.h"
 
 #include <string.h>
-
-#define PROMETHEUS "text/plain; version=0.0.4; charset=utf-8"
-
-/* What clients of Triton may ask for and we say no to. */
-#define NOT_SUPPORTED(pattern)                                                                                         \
-    {MYR_GET, pattern, SERVE_READ, "unsupported", "501", myr_serve_not_supported, NULL, SERVE_JSON},                   \
-    {                                                                                                                  \
-        MYR_POST, pattern, SERVE_READ, "unsupported", "501", myr_serve_not_supported, NULL, SERVE_JSON                 \
-    }
-
-const serve_route myr_serve_routes[] = {
-    {MYR_GET, "/v2", SERVE_READ, "server", "name, version and extensions", myr_serve_get_server, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/health/live", SERVE_OPEN, "live", "the process answers", myr_serve_get_live, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/health/ready", SERVE_OPEN, "ready", "requests are welcome", myr_serve_get_ready, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models", SERVE_READ, "models", "names of all fleets", myr_serve_get_models, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models/stats", SERVE_READ, "stats", "statistics of all fleets", myr_serve_get_all_stats, NULL,
-     SERVE_JSON},
-    {MYR_GET, "/v2/models/{}", SERVE_READ_MODEL, "metadata", "inputs and outputs of a fleet or of one model",
-     myr_serve_get_model, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/versions/{}", SERVE_READ_MODEL, "metadata", "the same, of one release",
-     myr_serve_get_model, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/ready", SERVE_READ_MODEL, "model_ready", "whether it answers", myr_serve_get_model_ready,
-     NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/versions/{}/ready", SERVE_READ_MODEL, "model_ready", "the same, of one release",
-     myr_serve_get_model_ready, NULL, SERVE_JSON},
-    {MYR_POST, "/v2/models/{}/infer", SERVE_INFER_MODEL, "infer", "score rows, V2 JSON", myr_serve_post_infer,
-     myr_serve_infer_rows, SERVE_JSON},
-    {MYR_POST, "/v2/models/{}/versions/{}/infer", SERVE_INFER_MODEL, "infer", "the same, of one release",
-     myr_serve_post_infer, myr_serve_infer_rows, SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/config", SERVE_READ_MODEL, "config", "V2's configuration", myr_serve_get_config, NULL,
-     SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/versions/{}/config", SERVE_READ_MODEL, "config", "the same, of one release",
-     myr_serve_get_config, NULL, SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/stats", SERVE_READ_MODEL, "stats", "V2's statistics of a fleet", myr_serve_get_stats, NULL,
-     SERVE_JSON},
-    {MYR_GET, "/v2/models/{}/versions/{}/stats", SERVE_READ_MODEL, "stats", "the same, of one release",
-     myr_serve_get_stats, NULL, SERVE_JSON},
-    {MYR_POST, "/v2/repository/index", SERVE_READ, "repository", "fleets and their state", myr_serve_post_index, NULL,
-     SERVE_JSON},
-    {MYR_POST, "/v2/repository/models/{}/load", SERVE_ADMIN_MODEL, "repository", "look at the registry, serve a fleet",
-     myr_serve_post_load, NULL, SERVE_JSON},
-    {MYR_POST, "/v2/repository/models/{}/unload", SERVE_ADMIN_MODEL, "repository", "no longer serve a fleet",
-     myr_serve_post_unload, NULL, SERVE_JSON},
-    NOT_SUPPORTED("/v2/repository/{}/index"),
-    NOT_SUPPORTED("/v2/repository/{}/models/{}/load"),
-    NOT_SUPPORTED("/v2/repository/{}/models/{}/unload"),
-    NOT_SUPPORTED("/v2/logging"),
-    NOT_SUPPORTED("/v2/trace/setting"),
-    NOT_SUPPORTED("/v2/models/{}/trace/setting"),
-    NOT_SUPPORTED("/v2/models/{}/generate"),
-    NOT_SUPPORTED("/v2/models/{}/generate_stream"),
-    NOT_SUPPORTED("/v2/systemsharedmemory/status"),
-    NOT_SUPPORTED("/v2/cudasharedmemory/status"),
-    {MYR_POST, "/v1/fleets/{}/score", SERVE_INFER_MODEL, "score", "score rows, one status per row",
-     myr_serve_post_score, myr_serve_score_rows, SERVE_JSON},
-    {MYR_GET, "/v1/fleets/{}/models/{}", SERVE_READ_SEGMENT, "segment", "which model answers for a segment",
-     myr_serve_get_segment, NULL, SERVE_JSON},
-    {MYR_GET, "/v1/services", SERVE_READ, "services", "what is served and where", myr_serve_get_services, NULL,
-     SERVE_JSON},
-    {MYR_GET, "/v1/fleets/{}", SERVE_READ_MODEL, "fleet", "release, signature and levels of a fleet",
-     myr_serve_get_fleet, NULL, SERVE_JSON},
-    {MYR_GET, "/v1/services/{}", SERVE_READ, "services", "the same, of one service", myr_serve_get_service, NULL,
-     SERVE_JSON},
-    {MYR_GET, "/v1/resolve", SERVE_READ, "resolve", "which model answers for a segment, and where",
-     myr_serve_get_resolve, NULL, SERVE_JSON},
-    {MYR_GET, "/metrics", SERVE_READ_SERVER, "metrics", "counters for Prometheus", myr_serve_get_metrics, NULL,
-     PROMETHEUS},
-};
-const size_t myr_serve_route_count = MYR_COUNT_OF(myr_serve_routes);
 
 const serve_access_rule myr_serve_access_rules[SERVE_ACCESS_COUNT] = {
     [SERVE_UNSET] = {"unset", MYR_SCOPE_ALL, SERVE_ON_SERVER},
@@ -96,7 +27,7 @@ static bool route_matches(const serve_route *route, const myr_str *parts, uint32
     uint32_t at = 0, params = 0;
     while (myr_str_split(&rest, '/', &wanted)) {
         if (at == part_count) return false;
-        if (myr_str_is(wanted, "{}")) {
+        if (myr_str_starts_with(wanted, "{")) {
             MYR_ASSERT(params < SERVE_PARAMS_MAX);
             out_params[params++] = parts[at];
         } else if (!myr_str_equal(wanted, parts[at])) {

@@ -1,4 +1,7 @@
-/* POST /v1/fleets/{fleet}/score: rows as JSON objects in, one answer with a status per row out, in the same order. */
+/*
+ * POST /v1/fleets/{fleet}/score: rows by column name in, one answer with a status per row out, in the same order.
+ * Bodies are JSON, CSV or NDJSON, answers one of these or events; score_stream.c answers NDJSON while it comes.
+ */
 #include "serve/internal.h"
 
 #include <string.h>
@@ -8,18 +11,26 @@ int64_t myr_serve_score_rows(yyjson_val *body)
     return (int64_t)yyjson_arr_size(yyjson_obj_get(body, "rows"));
 }
 
-/* What `?output=` asks for. */
-static myr_rc score_output(serve_call *call, serve_work *work, myr_err *err)
+myr_rc myr_serve_score_output(myr_req *req, myr_output *out, uint32_t *out_count, myr_err *err)
 {
     myr_str name;
-    if (!myr_req_query(call->req, "output", &name)) return MYR_OK;
-    if (!myr_output_parse(name, &work->outputs[0])) {
+    *out_count = 0;
+    if (!myr_req_query(req, "output", &name)) return MYR_OK;
+    if (!myr_output_parse(name, out)) {
         MYR_FAIL(err, BAD_INPUT,
                  "output=" MYR_STR_FMT " is not known: value, margin, probability, leaf or contribution",
                  MYR_STR_ARG(name));
     }
-    work->output_count = 1;
+    *out_count = 1;
     return MYR_OK;
+}
+
+myr_rc myr_serve_query_flag(myr_req *req, const char *name, bool *out, myr_err *err)
+{
+    myr_str text;
+    *out = false;
+    if (!myr_req_query(req, name, &text) || myr_parse_bool(text, out)) return MYR_OK;
+    MYR_FAIL(err, BAD_INPUT, "%s=" MYR_STR_FMT " is not true or false", name, MYR_STR_ARG(text));
 }
 
 /* The array `rows` of the body as a run of objects. */
@@ -54,55 +65,36 @@ static myr_rc score_objects(serve_call *call, yyjson_val *const **out_objects, s
     return MYR_OK;
 }
 
-static myr_rc score_decode(serve_call *call, serve_work *work, myr_err *err)
+static myr_rc score_decode(serve_call *call, serve_work *work, bool ignore_unknown, myr_err *err)
 {
+    const myr_fleet *fleet = work->target.fleet->fleet;
     yyjson_val *const *objects;
     size_t count;
-    MYR_TRY(score_objects(call, &objects, &count, err));
-    if (count == 0) return MYR_OK;
-    return myr_fleet_decode_rows(work->target.fleet->fleet, objects, count, call->arena, &work->rows, err);
-}
-
-/* Its message and fields, into the object that was just closed. */
-static void score_put_note(myr_buf *out, const serve_row_note *note)
-{
-    if (out->failed || (note->message.data == NULL && note->fields.data == NULL)) return;
-    out->size--;
-    if (note->message.data != NULL) {
-        myr_buf_puts(out, ",\"message\":");
-        myr_buf_json_string(out, note->message);
+    switch (call->format) {
+    case SERVE_AS_CSV:
+        return myr_fleet_decode_csv(fleet, call->text, SERVE_ROWS_MAX, ignore_unknown, call->arena, &work->rows, err);
+    case SERVE_AS_LINES:
+        return myr_serve_decode_lines(call->thread, call->arena, fleet, call->text, ignore_unknown, &work->rows, err);
+    default:
+        MYR_TRY(score_objects(call, &objects, &count, err));
+        if (count == 0) return MYR_OK;
+        return myr_fleet_decode_rows(fleet, objects, count, ignore_unknown, call->arena, &work->rows, err);
     }
-    if (note->fields.data != NULL) {
-        myr_buf_putc(out, ',');
-        myr_buf_append(out, note->fields.data, note->fields.size);
-    }
-    myr_buf_putc(out, '}');
-}
-
-static myr_rc score_encode(serve_call *call, const serve_work *work, myr_err *err)
-{
-    myr_buf *out = call->out;
-    myr_buf_puts(out, "{\"rows\":[");
-    for (size_t i = 0; i < (size_t)work->rows.row_count; i++) {
-        if (i > 0) myr_buf_putc(out, ',');
-        MYR_TRY(myr_fleet_put_answer(work->target.fleet->fleet, &work->answers[0], i, call->arena, out, err));
-        if (work->notes != NULL) score_put_note(out, &work->notes[i]);
-    }
-    myr_buf_puts(out, "]}");
-    return MYR_OK;
 }
 
 static myr_rc score_begin(serve_call *call, myr_err *err)
 {
     serve_work *work;
+    bool ignore_unknown;
     MYR_TRY(myr_serve_call_work(call, &work, err));
     work->any_leaves = true;
-    MYR_TRY(score_output(call, work, err));
+    MYR_TRY(myr_serve_score_output(call->req, &work->outputs[0], &work->output_count, err));
+    MYR_TRY(myr_serve_query_flag(call->req, "ignore_unknown", &ignore_unknown, err));
     MYR_TRY(myr_serve_fleet_find(call->thread, call->params[0], &work->target.fleet, err));
     work->target.model_idx = MYR_PACK_NONE;
     work->target.name = myr_str_of(work->target.fleet->fleet->name);
     myr_serve_call_may_sleep(call);
-    return score_decode(call, work, err);
+    return score_decode(call, work, ignore_unknown, err);
 }
 
 myr_rc myr_serve_post_score(serve_call *call, myr_err *err)
@@ -111,5 +103,8 @@ myr_rc myr_serve_post_score(serve_call *call, myr_err *err)
     serve_work *work = call->work;
     MYR_TRY(myr_serve_work_run(work, err));
     call->wants_compute = work->wants_compute;
-    return work->wants_compute || work->waits ? MYR_OK : score_encode(call, work, err);
+    if (work->wants_compute || work->waits) return MYR_OK;
+    serve_format answer = myr_serve_answer_format(call->req, call->format);
+    call->answer_type = myr_serve_format_type(answer);
+    return myr_serve_put_rows(work, answer, call->out, err);
 }

@@ -10,20 +10,6 @@
 #define SERVE_INLINE_BODY_BYTES (64u << 10) /* a larger body is not even read on a loop */
 #define SERVE_OUT_BYTES_KEPT    (1u << 20)  /* a thread's answer buffer that grew past this is given back */
 
-/* What is known of a request between its passes, and for the log; in its arena. */
-typedef struct serve_note {
-    const serve_route *route;
-    serve_principal who;
-    myr_str params[SERVE_PARAMS_MAX];
-    int64_t whole_ns; /* as in serve_call */
-    serve_work *work; /* of a request that sleeps, with the snapshot that it pins */
-    serve_snapshot *pinned;
-    bool is_read;     /* and so the rest is there */
-    yyjson_val *body; /* these as in serve_call */
-    myr_str binary;
-    bool has_binary, is_raw;
-} serve_note;
-
 /* ---- a request ---- */
 
 static void server_reply_error(serve_call *call, myr_err *err)
@@ -40,7 +26,7 @@ static void server_reply_error(serve_call *call, myr_err *err)
 static myr_rc server_reply(serve_call *call, myr_err *err)
 {
     MYR_TRY(myr_buf_check(call->out, err));
-    const char *type = call->route->content_type, *body;
+    const char *type = call->answer_type != NULL ? call->answer_type : call->route->content_type, *body;
     if (call->is_unchanged) {
         myr_req_reply(call->req, 304, NULL, "", 0);
         return MYR_OK;
@@ -64,7 +50,7 @@ static myr_rc server_reply(serve_call *call, myr_err *err)
 }
 
 /* How long the client gives it; 0: it does not say. */
-static myr_rc server_read_limit(myr_req *req, int64_t *out_ns, myr_err *err)
+myr_rc myr_serve_read_limit(myr_req *req, int64_t *out_ns, myr_err *err)
 {
     const char *text = myr_req_header(req, SERVE_DEADLINE);
     uint64_t limit_ms = 0;
@@ -76,17 +62,22 @@ static myr_rc server_read_limit(myr_req *req, int64_t *out_ns, myr_err *err)
     return MYR_OK;
 }
 
+void myr_serve_work_headers(serve_work *work, myr_req *req)
+{
+    const char *alias = myr_req_header(req, SERVE_ALIAS), *sticky = myr_req_header(req, SERVE_STICKY);
+    if (alias != NULL) work->alias = myr_str_of(alias);
+    if (sticky != NULL) work->sticky = myr_str_of(sticky);
+}
+
 myr_rc myr_serve_call_work(serve_call *call, serve_work **out, myr_err *err)
 {
     int64_t limit_ns = 0;
-    MYR_TRY(server_read_limit(call->req, &limit_ns, err));
+    MYR_TRY(myr_serve_read_limit(call->req, &limit_ns, err));
     MYR_TRY(myr_serve_work_new(call->server, call->thread, call->arena, call->who, myr_req_start_ns(call->req),
                                call->may_block, &call->work, err));
     call->work->whole_ns = call->whole_ns;
     if (limit_ns > 0) myr_serve_work_limit(call->work, limit_ns);
-    const char *alias = myr_req_header(call->req, SERVE_ALIAS), *sticky = myr_req_header(call->req, SERVE_STICKY);
-    if (alias != NULL) call->work->alias = myr_str_of(alias);
-    if (sticky != NULL) call->work->sticky = myr_str_of(sticky);
+    myr_serve_work_headers(call->work, call->req);
     *out = call->work;
     return MYR_OK;
 }
@@ -179,7 +170,13 @@ static myr_rc server_split(serve_call *call, serve_note *note, myr_str body, myr
 static myr_rc server_read_body(serve_call *call, serve_note *note, myr_err *err)
 {
     myr_str json;
+    if (call->route->takes != 0) MYR_TRY(myr_serve_body_format(call->req, call->route->takes, &note->format, err));
     MYR_TRY(myr_req_decode_body(call->req, err));
+    if (note->format != SERVE_AS_JSON) {
+        note->text = myr_req_body(call->req);
+        note->is_read = true;
+        return MYR_OK;
+    }
     MYR_TRY(server_split(call, note, myr_req_body(call->req), &json, err));
     if (!note->is_raw) MYR_TRY(myr_serve_json_read(call->thread, call->arena, json, &note->body, err));
     note->is_read = true;
@@ -194,8 +191,12 @@ static myr_rc server_read(serve_call *call, serve_note *note, bool *out_deferred
                     (myr_req_is_encoded(call->req) || myr_req_body(call->req).size > SERVE_INLINE_BODY_BYTES);
     if (*out_deferred) return MYR_OK;
     if (!note->is_read) MYR_TRY(server_read_body(call, note, err));
-    *out_deferred = on_loop && call->route->count_rows(note->body) > call->server->opts.inline_rows_max;
+    int64_t rows = note->format == SERVE_AS_JSON ? call->route->count_rows(note->body)
+                                                 : (int64_t)myr_serve_count_lines(note->text);
+    *out_deferred = on_loop && rows > call->server->opts.inline_rows_max;
     call->body = note->body;
+    call->format = note->format;
+    call->text = note->text;
     call->binary = note->binary;
     call->has_binary = note->has_binary;
     call->is_raw = note->is_raw;
@@ -247,6 +248,7 @@ static void server_answer(myr_server *server, myr_req *req, serve_note *note)
                        .who = &note->who,
                        .may_block = !myr_req_is_on_loop(req),
                        .whole_ns = note->whole_ns,
+                       .format = note->format,
                        .out = &thread->out};
     memcpy(call.params, note->params, sizeof call.params);
     myr_buf_clear(call.out);
@@ -353,6 +355,8 @@ static void server_screen(void *ctx, myr_req *req)
     }
     myr_req_set_note(req, note);
     myr_rc rc = server_authorize(listener, req, note, &err);
+    if (rc == MYR_OK && myr_serve_may_stream(req, note->route))
+        rc = myr_serve_stream_begin(listener->server, req, note, &err);
     if (rc == MYR_OK) return;
     server_add_challenge(req, note->route, rc);
     myr_req_reply_error(req, &err);
@@ -375,7 +379,8 @@ static void server_done(void *ctx, const myr_req *req)
         myr_serve_unpin(note->pinned);
     }
     int64_t took_ns = myr_clock_mono_ns() - myr_req_start_ns(req);
-    myr_serve_count_request(server, note != NULL ? note->route : NULL, myr_req_status(req), took_ns);
+    bool is_stream = note != NULL && note->stream != NULL; /* takes as long as its client likes */
+    myr_serve_count_request(server, note != NULL ? note->route : NULL, myr_req_status(req), is_stream ? -1 : took_ns);
     if (!server->opts.access_log || !myr_log_is_on(MYR_LOG_INFO)) return;
     char status[16], bytes[24], us[24];
     snprintf(status, sizeof status, "%d", myr_req_status(req));

@@ -53,7 +53,7 @@ static void external_answer(myr_workspace *workspace, const char *row, myr_buf *
     yyjson_val *root = yyjson_doc_get_root(doc);
     myr_score_rows rows = {0};
     myr_score_scratch *scratch = myr_score_scratch_new();
-    EXPECT_RC(myr_fleet_decode_rows(fleet, &root, 1, arena, &rows, &err), OK, &err);
+    EXPECT_RC(myr_fleet_decode_rows(fleet, &root, 1, false, arena, &rows, &err), OK, &err);
     myr_buf_clear(out);
     EXPECT_RC(myr_fleet_score_json(fleet, scratch, &rows, arena, out, &err), OK, &err);
     *out_trouble = *myr_score_trouble(scratch);

@@ -61,7 +61,7 @@ static myr_rc json_run(json_world *w, yyjson_doc *doc, myr_err *err)
     myr_arena_reset(w->arena);
     myr_buf_clear(&w->out);
     myr_score_rows rows;
-    MYR_TRY(myr_fleet_decode_rows(w->fleet, objects, count, w->arena, &rows, err));
+    MYR_TRY(myr_fleet_decode_rows(w->fleet, objects, count, false, w->arena, &rows, err));
     return myr_fleet_score_json(w->fleet, w->scratch, &rows, w->arena, &w->out, err);
 }
 
@@ -212,7 +212,7 @@ TEST(json_fixed_model_ignores_keys)
     yyjson_doc *doc = json_parse("{\"price\":1,\"deal\":4}");
     yyjson_val *object = yyjson_doc_get_root(doc);
     myr_score_rows rows;
-    EXPECT_RC(myr_fleet_decode_rows(w.fleet, &object, 1, w.arena, &rows, &err), OK, &err);
+    EXPECT_RC(myr_fleet_decode_rows(w.fleet, &object, 1, false, w.arena, &rows, &err), OK, &err);
     EXPECT_RC(myr_fleet_find_segment(w.fleet, myr_str_of("store=2,brand=2"), &rows.fixed_model, &err), OK, &err);
     EXPECT_RC(myr_fleet_score_json(w.fleet, w.scratch, &rows, w.arena, &w.out, &err), OK, &err);
     EXPECT_HAS(w.out.data, "{\"prediction\":23,\"model\":\"oj@store=2,brand=2\"");
@@ -253,12 +253,13 @@ TEST(json_limits)
     for (size_t i = 0; i <= MYR_JSON_ROWS_MAX; i++)
         objects[i] = yyjson_doc_get_root(doc);
     myr_score_rows rows = {.row_count = -7};
-    EXPECT_RC(myr_fleet_decode_rows(w.fleet, objects, MYR_JSON_ROWS_MAX + 1, w.arena, &rows, &err), TOO_LARGE, &err);
+    EXPECT_RC(myr_fleet_decode_rows(w.fleet, objects, MYR_JSON_ROWS_MAX + 1, false, w.arena, &rows, &err), TOO_LARGE,
+              &err);
     EXPECT_INT(rows.row_count, -7);
-    EXPECT_RC(myr_fleet_decode_rows(w.fleet, objects, MYR_JSON_ROWS_MAX, w.arena, &rows, &err), OK, &err);
+    EXPECT_RC(myr_fleet_decode_rows(w.fleet, objects, MYR_JSON_ROWS_MAX, false, w.arena, &rows, &err), OK, &err);
     EXPECT_INT(rows.row_count, MYR_JSON_ROWS_MAX);
     MYR_AUTO(myr_arena_ptr) small = myr_arena_new(1 << 20);
-    EXPECT_RC(myr_fleet_decode_rows(w.fleet, objects, MYR_JSON_ROWS_MAX, small, &rows, &err), TOO_LARGE, &err);
+    EXPECT_RC(myr_fleet_decode_rows(w.fleet, objects, MYR_JSON_ROWS_MAX, false, small, &rows, &err), TOO_LARGE, &err);
     EXPECT_HAS(err.message, "send fewer");
     yyjson_doc_free(doc);
 }

@@ -36,7 +36,7 @@ static myr_rc run(world *w, yyjson_doc *doc, myr_err *err)
     myr_score_rows rows;
     myr_arena_reset(w->arena);
     myr_buf_clear(&w->out);
-    MYR_TRY(myr_fleet_decode_rows(w->fleet, &object, 1, w->arena, &rows, err));
+    MYR_TRY(myr_fleet_decode_rows(w->fleet, &object, 1, false, w->arena, &rows, err));
     return myr_fleet_score_json(w->fleet, w->scratch, &rows, w->arena, &w->out, err);
 }
 
