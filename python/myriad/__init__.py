@@ -6,6 +6,8 @@
 >>> pack.predict(matrix, keys=[stores, brands])        # NumPy
 >>> registry = myriad.Registry("demo")                 # drives the program `myriad`
 >>> registry.register(booster, "oj", {"store": 2, "brand": 1}, tags={"team": "juice"})
+>>> client = myriad.Client("http://10.0.0.4:8080")     # servers, found through any of them
+>>> client.score("oj", frame)
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from __future__ import annotations
 import os
 
 from ._abi import VERSION as __version__
-from ._errors import BadFormat, BadInput, Error, NotFound, OutOfMemory, Unsupported
+from ._errors import BadFormat, BadInput, DeadlineExceeded, Denied, Error, NotFound, OutOfMemory, Unavailable, Unsupported
 from ._pack import Model, Pack, Predictions
+from .client import Answer, Client, Endpoint
 from .registry import Registered, Registry, Release
 
 
@@ -27,5 +30,6 @@ def open(path: str | os.PathLike[str], fleet: str | None = None, release: int | 
     return Registry(path).open(fleet, release)
 
 
-__all__ = ["BadFormat", "BadInput", "Error", "Model", "NotFound", "OutOfMemory", "Pack", "Predictions", "Registered",
-           "Registry", "Release", "Unsupported", "__version__", "open"]
+__all__ = ["Answer", "BadFormat", "BadInput", "Client", "DeadlineExceeded", "Denied", "Endpoint", "Error", "Model", "NotFound",
+           "OutOfMemory", "Pack", "Predictions", "Registered", "Registry", "Release", "Unavailable", "Unsupported", "__version__",
+           "open"]

@@ -41,6 +41,18 @@ class OutOfMemory(Error, MemoryError):
     """Memory was short; nothing was written."""
 
 
+class Denied(Error, PermissionError):
+    """A token that is missing, not known, or does not reach so far."""
+
+
+class Unavailable(Error, ConnectionError):
+    """No server answered, or those that did are overloaded or stopping: later it may work."""
+
+
+class DeadlineExceeded(Error, TimeoutError):
+    """There was no answer in time."""
+
+
 _CLASSES: dict[str, type[Error]] = {
     "NOT_FOUND": NotFound,
     "BAD_INPUT": BadInput,
@@ -48,6 +60,12 @@ _CLASSES: dict[str, type[Error]] = {
     "BAD_FORMAT": BadFormat,
     "UNSUPPORTED": Unsupported,
     "NO_MEMORY": OutOfMemory,
+    "UNAUTHENTICATED": Denied,
+    "DENIED": Denied,
+    "UNAVAILABLE": Unavailable,
+    "BUSY": Unavailable,
+    "TOO_MANY": Unavailable,
+    "TIMEOUT": DeadlineExceeded,
 }
 
 

@@ -25,10 +25,10 @@ def segment_text(segment: Segment) -> str:
     """``{"store": 2, "brand": "a,b"}`` as ``store=2,brand=a%2Cb``; a text stays as it is."""
     if isinstance(segment, str):
         return segment
-    return ",".join(f"{str(k).translate(_RESERVED)}={_key_text(v).translate(_RESERVED)}" for k, v in segment.items())
+    return ",".join(f"{str(k).translate(_RESERVED)}={key_text(v).translate(_RESERVED)}" for k, v in segment.items())
 
 
-def _key_text(value: object) -> str:
+def key_text(value: object) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
