@@ -87,9 +87,11 @@ static myr_rc fallback_settle(serve_work *work, const fallback_rows *rows, size_
     *out_again = level->marks != NULL && (level->marks[i] & SERVE_ROW_FALLS) != 0;
     if (*out_again) return MYR_OK;
     work->marks[row] &= (uint8_t)~SERVE_ROW_FALLS;
-    if (level->statuses[i] == MYR_ROW_NO_MODEL && work->statuses[row] == MYR_ROW_UNAVAILABLE) return MYR_OK;
+    if (level->statuses[i] == MYR_ROW_NO_MODEL && work->statuses[row] == MYR_ROW_UNAVAILABLE) {
+        return myr_serve_work_mark_row(work, row, SERVE_ROW_LAST, err);
+    }
     if (level->statuses[i] == MYR_ROW_NO_MODEL || (level->marks != NULL && level->marks[i] != 0)) {
-        return myr_serve_work_mark_row(work, row, SERVE_ROW_REJECTED, err);
+        return myr_serve_work_mark_row(work, row, SERVE_ROW_REJECTED | SERVE_ROW_LAST, err);
     }
     myr_serve_work_put(work, row, level, i); /* in the place of what was there */
     return MYR_OK;
@@ -120,7 +122,7 @@ myr_rc myr_serve_fall_back(serve_work *work, myr_err *err)
     for (uint32_t skip = 1; again && skip <= MYR_PARTITION_COLUMNS_MAX + 1; skip++)
         MYR_TRY(fallback_level(work, skip, &again, err));
     for (size_t i = 0; again && i < (size_t)work->rows.row_count; i++) {
-        if ((work->marks[i] & SERVE_ROW_FALLS) != 0) work->marks[i] = SERVE_ROW_REJECTED;
+        if ((work->marks[i] & SERVE_ROW_FALLS) != 0) work->marks[i] = SERVE_ROW_REJECTED | SERVE_ROW_LAST;
     }
     return MYR_OK;
 }

@@ -86,6 +86,6 @@ myr_rc myr_serve_post_infer(serve_call *call, myr_err *err)
     serve_work *work = call->work;
     MYR_TRY(myr_serve_work_run(work, err));
     call->wants_compute = work->wants_compute;
-    if (!work->wants_compute && !work->waits) infer_encode(call, work, work->form);
+    if (myr_serve_work_is_answered(work)) infer_encode(call, work, work->form);
     return MYR_OK;
 }

@@ -20,13 +20,16 @@
 #define SERVE_CODES_MAX  17 /* different status codes that a route is counted by */
 #define SERVE_JSON       "application/json"
 /* How many bytes of the body are JSON; binary tensors follow. 0 in a request: there is no JSON. */
-#define SERVE_JSON_LENGTH  "Inference-Header-Content-Length"
-#define SERVE_BINARY       "application/octet-stream"
-#define SERVE_DEADLINE     "X-Deadline-Ms"    /* how long the client waits */
-#define SERVE_ALIAS        "X-Myriad-Alias"   /* of the release that is to answer */
-#define SERVE_STICKY       "X-Myriad-Sticky"  /* any text: the same text, the same release */
-#define SERVE_RELEASE      "X-Myriad-Release" /* of an answer: where several releases serve */
-#define SERVE_TIMING_ASKED "X-Server-Timing"  /* any value: the answer says how long each stage took */
+#define SERVE_JSON_LENGTH     "Inference-Header-Content-Length"
+#define SERVE_BINARY          "application/octet-stream"
+#define SERVE_DEADLINE        "X-Deadline-Ms"    /* how long the client waits */
+#define SERVE_ALIAS           "X-Myriad-Alias"   /* of the release that is to answer */
+#define SERVE_STICKY          "X-Myriad-Sticky"  /* any text: the same text, the same release */
+#define SERVE_RELEASE         "X-Myriad-Release" /* of an answer: where several releases serve */
+#define SERVE_TIMING_ASKED    "X-Server-Timing"  /* any value: the answer says how long each stage took */
+#define SERVE_IDEMPOTENCY_KEY "Idempotency-Key"
+#define SERVE_REPLAYED        "Idempotency-Replayed" /* the answer is that of the same request before */
+#define SERVE_STORED_WHEN     "X-Stored"             /* "later": not before the answer, as it should have been */
 
 typedef struct serve_route serve_route;
 typedef struct serve_call serve_call;
@@ -304,8 +307,10 @@ typedef struct serve_note {
     int64_t whole_ns;            /* as in serve_call */
     serve_work *work;            /* of a request that sleeps, with the snapshot that it pins */
     serve_snapshot *pinned;
-    bool is_read;     /* and so the rest is there */
-    yyjson_val *body; /* these as in serve_call */
+    bool is_encoded;        /* it is answered: … */
+    myr_kept_answer answer; /* … so, in its arena, and stored before that is sent */
+    bool is_read;           /* and so the rest is there */
+    yyjson_val *body;       /* these as in serve_call */
     serve_format format;
     myr_str text, binary;
     bool has_binary, is_raw;

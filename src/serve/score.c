@@ -103,7 +103,7 @@ myr_rc myr_serve_post_score(serve_call *call, myr_err *err)
     serve_work *work = call->work;
     MYR_TRY(myr_serve_work_run(work, err));
     call->wants_compute = work->wants_compute;
-    if (work->wants_compute || work->waits) return MYR_OK;
+    if (!myr_serve_work_is_answered(work)) return MYR_OK;
     serve_format answer = myr_serve_answer_format(call->req, call->format);
     call->answer_type = myr_serve_format_type(answer);
     return myr_serve_put_rows(work, answer, call->out, err);

@@ -152,6 +152,14 @@ static void stream_fail(stream_step *step, myr_str text, const myr_err *why)
     }
 }
 
+/* Each step's lines before they are sent. On a compute thread: a fleet that stores sends its steps there. */
+static myr_rc stream_store(serve_work *work, myr_err *err)
+{
+    const myr_kept_answer none = {0}; /* a stream has no idempotency key */
+    MYR_TRY(myr_serve_store_start(work, &none, err));
+    return myr_serve_store_take(work, err);
+}
+
 static myr_rc stream_score(stream_step *step, myr_str text, serve_work **out_work, myr_err *err)
 {
     const serve_stream *stream = step->stream;
@@ -170,6 +178,7 @@ static myr_rc stream_score(stream_step *step, myr_str text, serve_work **out_wor
     myr_rc rc = stream_decode(step, text, work, err);
     if (rc == MYR_OK) rc = myr_serve_work_run(work, err);
     if (rc == MYR_OK && !work->wants_compute) rc = stream_encode(step, work, err);
+    if (rc == MYR_OK && !work->wants_compute && myr_serve_work_stores(work)) rc = stream_store(work, err);
     myr_serve_work_end(work, rc == MYR_OK);
     return rc;
 }

@@ -22,30 +22,71 @@ static void server_reply_error(serve_call *call, myr_err *err)
     myr_req_reply_error(call->req, err);
 }
 
+static const char *server_type(const serve_call *call)
+{
+    if (call->json_bytes > 0) return SERVE_BINARY;
+    return call->answer_type != NULL ? call->answer_type : call->route->content_type;
+}
+
 /* The answer out of the thread's buffer, into the request's own memory. */
+static myr_rc server_keep(serve_call *call, myr_kept_answer *out, myr_err *err)
+{
+    MYR_TRY(myr_buf_check(call->out, err));
+    char *copy = myr_arena_alloc(call->arena, call->out->size + 1);
+    if (copy == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
+    if (call->out->size > 0) memcpy(copy, call->out->data, call->out->size);
+    const char *type = server_type(call);
+    *out = (myr_kept_answer){.status = 200,
+                             .content_type = myr_str_of(type),
+                             .body = myr_str_make(copy, call->out->size),
+                             .json_bytes = (int64_t)call->json_bytes};
+    return MYR_OK;
+}
+
+static myr_rc server_add_length(serve_call *call, int64_t json_bytes, myr_err *err)
+{
+    const char *length = myr_arena_printf(call->arena, "%lld", (long long)json_bytes);
+    if (length == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
+    myr_req_add_header(call->req, SERVE_JSON_LENGTH, length);
+    return MYR_OK;
+}
+
 static myr_rc server_reply(serve_call *call, myr_err *err)
 {
     MYR_TRY(myr_buf_check(call->out, err));
-    const char *type = call->answer_type != NULL ? call->answer_type : call->route->content_type, *body;
     if (call->is_unchanged) {
         myr_req_reply(call->req, 304, NULL, "", 0);
         return MYR_OK;
     }
-    size_t size = call->out->size;
+    myr_kept_answer answer;
+    const char *type = server_type(call), *body;
+    size_t size;
     /* As Triton does: only what was POSTed. Some clients ask for compressed descriptions and can't read them. */
-    if (call->route->count_rows == NULL || !myr_req_encode_reply(call->req, call->out->data, size, &body, &size)) {
-        char *copy = myr_arena_alloc(call->arena, size + 1);
-        if (copy == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
-        if (size > 0) memcpy(copy, call->out->data, size);
-        body = copy;
+    if (call->route->count_rows == NULL ||
+        !myr_req_encode_reply(call->req, call->out->data, call->out->size, &body, &size)) {
+        MYR_TRY(server_keep(call, &answer, err));
+        body = answer.body.data;
+        size = answer.body.size;
     }
-    if (call->json_bytes > 0) {
-        const char *length = myr_arena_printf(call->arena, "%zu", call->json_bytes);
-        if (length == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
-        myr_req_add_header(call->req, SERVE_JSON_LENGTH, length);
-        type = SERVE_BINARY;
-    }
+    if (call->json_bytes > 0) MYR_TRY(server_add_length(call, (int64_t)call->json_bytes, err));
     myr_req_reply(call->req, 200, type, body, size);
+    return MYR_OK;
+}
+
+/* An answer that is in the arena, or the store's: given once more. */
+static myr_rc server_reply_kept(serve_call *call, const myr_kept_answer *answer, bool is_again, myr_err *err)
+{
+    const char *body = answer->body.data, *type = answer->content_type.data;
+    size_t size = answer->body.size;
+    if (is_again) { /* it lives with the claim */
+        body = myr_arena_strndup(call->arena, body != NULL ? body : "", size);
+        type = myr_arena_strndup(call->arena, type != NULL ? type : "", answer->content_type.size);
+        if (body == NULL || type == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
+        myr_req_add_header(call->req, SERVE_REPLAYED, "true");
+    }
+    MYR_IGNORE(myr_req_encode_reply(call->req, body, size, &body, &size)); /* as it is if the client wants it so */
+    if (answer->json_bytes > 0) MYR_TRY(server_add_length(call, answer->json_bytes, err));
+    myr_req_reply(call->req, answer->status, type, body, size);
     return MYR_OK;
 }
 
@@ -69,6 +110,32 @@ void myr_serve_work_headers(serve_work *work, myr_req *req)
     if (sticky != NULL) work->sticky = myr_str_of(sticky);
 }
 
+static void server_hash_text(myr_sha256 *sha, const char *text)
+{
+    myr_sha256_add(sha, text != NULL ? text : "", text != NULL ? strlen(text) + 1 : 1);
+}
+
+/* What makes a request the same as another: its path, what it asks for and how, its body. */
+static void server_read_key(serve_call *call)
+{
+    myr_claim_id *id = &call->work->claim_id;
+    const char *key = myr_req_header(call->req, SERVE_IDEMPOTENCY_KEY);
+    const serve_service *service = call->server->service;
+    if (service == NULL || service->plan_count == 0) return; /* nobody stores */
+    if (key != NULL) id->key = myr_str_of(key);
+    if (call->who->token != NULL) id->token = myr_str_of(call->who->token->name);
+    myr_str output = {0}, body = myr_req_body(call->req);
+    myr_sha256 sha;
+    myr_sha256_init(&sha);
+    server_hash_text(&sha, myr_req_path(call->req));
+    server_hash_text(&sha, myr_req_header(call->req, "Content-Type"));
+    server_hash_text(&sha, myr_req_header(call->req, "Accept"));
+    if (myr_req_query(call->req, "output", &output)) myr_sha256_add(&sha, output.data, output.size);
+    myr_sha256_add(&sha, "", 1);
+    myr_sha256_add(&sha, body.data, body.size);
+    myr_sha256_hex(&sha, id->hash);
+}
+
 myr_rc myr_serve_call_work(serve_call *call, serve_work **out, myr_err *err)
 {
     int64_t limit_ns = 0;
@@ -76,6 +143,7 @@ myr_rc myr_serve_call_work(serve_call *call, serve_work **out, myr_err *err)
     MYR_TRY(myr_serve_work_new(call->server, call->thread, call->arena, call->who, myr_req_start_ns(call->req),
                                call->may_block, &call->work, err));
     call->work->whole_ns = call->whole_ns;
+    server_read_key(call);
     if (limit_ns > 0) myr_serve_work_limit(call->work, limit_ns);
     myr_serve_work_headers(call->work, call->req);
     *out = call->work;
@@ -85,7 +153,7 @@ myr_rc myr_serve_call_work(serve_call *call, serve_work **out, myr_err *err)
 /* Which release answered, where it could have been another. */
 static myr_rc server_add_release(serve_call *call, myr_err *err)
 {
-    if (call->work == NULL || !call->work->tells_release) return MYR_OK;
+    if (call->work == NULL || !call->work->tells_release || call->work->replay.status != 0) return MYR_OK;
     const char *text = myr_arena_printf(call->arena, "%lld", (long long)call->work->target.fleet->fleet->release);
     if (text == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
     myr_req_add_header(call->req, SERVE_RELEASE, text);
@@ -124,23 +192,52 @@ static void server_wake(void *req)
 
 void myr_serve_call_may_sleep(serve_call *call)
 {
+    call->work->can_replay = true;
     if (!myr_req_can_park(call->req)) return;
     call->work->sleep.park = server_park;
     call->work->sleep.wake = server_wake;
     call->work->sleep.ctx = call->req;
 }
 
-/* Run the route; true: it will be run again, so there is no answer yet. */
-static myr_rc server_run(serve_call *call, bool *out_again, myr_err *err)
+/* Run the route and store what it answers; true: it will be run again, so there is no answer yet. */
+static myr_rc server_run_route(serve_call *call, serve_note *note, bool *out_again, myr_err *err)
 {
-    myr_rc rc = call->route->run(call, err);
-    *out_again = rc == MYR_OK && (call->wants_compute || (call->work != NULL && call->work->waits));
-    if (*out_again) return MYR_OK;
-    if (call->work != NULL && call->work->target.fleet != NULL) myr_serve_work_end(call->work, rc == MYR_OK);
-    MYR_TRY(rc);
+    if (!note->is_encoded) {
+        MYR_TRY(call->route->run(call, err));
+        serve_work *work = call->work;
+        *out_again = call->wants_compute || (work != NULL && work->waits);
+        if (call->wants_compute && work != NULL) myr_serve_work_drop(work); /* it begins anew there */
+        if (*out_again || work == NULL || !myr_serve_work_stores(work)) return MYR_OK;
+        MYR_TRY(server_keep(call, &note->answer, err));
+        note->is_encoded = true;
+        MYR_TRY(myr_serve_store_start(work, &note->answer, err));
+        *out_again = work->waits;
+        if (*out_again) return MYR_OK;
+    }
+    call->work->waits = false;
+    return myr_serve_store_take(call->work, err);
+}
+
+static myr_rc server_send(serve_call *call, const serve_note *note, myr_err *err)
+{
+    serve_work *work = call->work;
+    if (work != NULL && !note->is_encoded) myr_serve_work_mark(work, SERVE_ENCODE);
     MYR_TRY(server_add_timing(call, err));
     MYR_TRY(server_add_release(call, err));
-    return server_reply(call, err);
+    if (work != NULL && work->is_stored_later) myr_req_add_header(call->req, SERVE_STORED_WHEN, "later");
+    if (work != NULL && work->replay.status != 0) return server_reply_kept(call, &work->replay, true, err);
+    return note->is_encoded ? server_reply_kept(call, &note->answer, false, err) : server_reply(call, err);
+}
+
+static myr_rc server_run(serve_call *call, serve_note *note, bool *out_again, myr_err *err)
+{
+    myr_rc rc = server_run_route(call, note, out_again, err);
+    if (rc == MYR_OK && *out_again) return MYR_OK;
+    *out_again = false;
+    if (rc == MYR_OK) rc = server_send(call, note, err);
+    if (call->work != NULL) call->work->waits = false; /* a step that failed did not fall asleep */
+    if (call->work != NULL && call->work->target.fleet != NULL) myr_serve_work_end(call->work, rc == MYR_OK);
+    return rc;
 }
 
 /* Which bytes of a body are JSON; what follows them goes into the note. */
@@ -232,7 +329,7 @@ static void server_drop(serve_call *call, serve_note *note)
 static myr_rc server_work(serve_call *call, serve_note *note, bool *out_again, myr_err *err)
 {
     server_hold(call, note);
-    myr_rc rc = server_run(call, out_again, err);
+    myr_rc rc = server_run(call, note, out_again, err);
     server_drop(call, note);
     return rc;
 }

@@ -121,7 +121,8 @@ static myr_rc plan_fallback(const serve_service *service, serve_plan *plan, myr_
 
 static myr_rc plan_degrade(const serve_service *service, serve_plan *plan, myr_err *err)
 {
-    static const char *const known[] = {"fetch", "infer", "rules", NULL};
+    static const char *const known[] = {"fetch", "infer", "rules", "store", NULL};
+    static const char *const store[] = {"fail", "after_answer", NULL};
     static const char *const fetch[] = {"defaults", "fail", NULL};
     static const char *const rules[] = {"fail", "skip", NULL};
     static const char *const infer[] = {"fail", "next_level", "stored", NULL};
@@ -138,6 +139,9 @@ static myr_rc plan_degrade(const serve_service *service, serve_plan *plan, myr_e
     word = 0;
     MYR_TRY(myr_service_word(service, map, "rules", rules, &word, err));
     plan->late_rules = word == 0 ? SERVE_FAIL : SERVE_SKIP;
+    word = 0;
+    MYR_TRY(myr_service_word(service, map, "store", store, &word, err));
+    plan->late_store = word == 0 ? SERVE_FAIL : SERVE_SKIP;
     return MYR_OK;
 }
 
@@ -161,8 +165,10 @@ static myr_rc plan_rules(const serve_service *service, serve_plan *plan, myr_err
 static myr_rc plan_read(const serve_service *service, serve_plan *plan, myr_err *err)
 {
     static const char *const known[] = {"groups",   "deadline", "fetch", "fallback", "degrade",
-                                        "validate", "rules",    "split", NULL};
+                                        "validate", "rules",    "split", "store",    NULL};
     MYR_TRY(myr_spec_check_keys(service->spec, plan->node, known, err));
+    const myr_spec_node *store = myr_spec_find(plan->node, "store");
+    if (store != NULL) MYR_TRY(myr_service_store(service, store, plan, err));
     const myr_spec_node *fetch = myr_spec_find(plan->node, "fetch");
     if (fetch != NULL) MYR_TRY(myr_service_fetch(service, fetch, plan, err));
     MYR_TRY(plan_groups(service, plan, err));
@@ -170,6 +176,9 @@ static myr_rc plan_read(const serve_service *service, serve_plan *plan, myr_err 
     MYR_TRY(plan_fallback(service, plan, err));
     MYR_TRY(plan_degrade(service, plan, err));
     MYR_TRY(plan_rules(service, plan, err));
+    if (plan->store == NULL && (plan->from_stored || plan->late_infer == SERVE_STORED)) {
+        return myr_spec_fail(service->spec, plan->node, err, "stored predictions need a 'store' to be read from");
+    }
     const myr_spec_node *validate = myr_spec_find(plan->node, "validate"), *split = myr_spec_find(plan->node, "split");
     if (split != NULL) MYR_TRY(myr_service_split(service, split, plan, err));
     return validate == NULL ? MYR_OK : myr_service_validate(service, validate, &plan->validate, err);
@@ -286,6 +295,9 @@ void myr_service_free(serve_service *service)
     for (uint32_t i = 0; i < service->plan_count; i++) {
         for (uint32_t k = 0; k < service->plans[i].source_count; k++)
             myr_source_close(service->plans[i].sources[k].source);
+        if (service->plans[i].store != NULL && service->plans[i].store->owns) {
+            myr_predictions_close(service->plans[i].store->store);
+        }
     }
     myr_spec_free(service->spec);
     myr_arena_free(service->arena);

@@ -68,7 +68,7 @@ typedef enum serve_degrade {
     SERVE_DEFAULTS, /* fetch: go on with the request's own values and the defaults */
     SERVE_NEXT,     /* infer: only models that are ours; a row of another takes the next level */
     SERVE_STORED,   /* infer: the stored prediction, marked stale */
-    SERVE_SKIP,     /* rules: go on without; store: after the answer */
+    SERVE_SKIP      /* rules: go on without; store: after the answer */
 } serve_degrade;
 
 /* What becomes of a row whose key a source does not have. */
@@ -99,6 +99,18 @@ typedef struct serve_split {
     uint32_t group_count;
 } serve_split;
 
+/* Where predictions are stored. */
+typedef struct serve_store {
+    const myr_spec_node *node;
+    const char *uri;
+    bool after_answer;
+    bool keeps_features;
+    bool id_is_key;                        /* V2's id is an idempotency key */
+    int64_t keep_ms, valid_ms, answers_ms; /* 0: for ever; for ever; a day */
+    myr_predictions *store; /* opened when the server starts; one for all fleets that name the same place … */
+    bool owns;              /* … and this one closes it */
+} serve_store;
+
 /* What the file says of one fleet. */
 typedef struct serve_plan {
     const char *fleet;
@@ -111,7 +123,8 @@ typedef struct serve_plan {
     bool from_stored;    /* … and after them a stored prediction */
     serve_source *sources;
     uint32_t source_count;
-    serve_degrade late_fetch, late_infer, late_rules;
+    serve_degrade late_fetch, late_infer, late_rules, late_store;
+    serve_store *store; /* NULL: nothing is stored */
     serve_validate validate;
     const char *rules; /* path of a score script; NULL: none */
     const myr_spec_node *rules_node;
@@ -142,6 +155,8 @@ const serve_plan *myr_service_plan(const serve_service *service, const char *fle
 myr_rc myr_service_validate(const serve_service *service, const myr_spec_node *map, serve_validate *out, myr_err *err);
 /* service_fetch.c: the list `fetch`. */
 myr_rc myr_service_fetch(const serve_service *service, const myr_spec_node *node, serve_plan *plan, myr_err *err);
+/* service_store.c: the map `store`. */
+myr_rc myr_service_store(const serve_service *service, const myr_spec_node *map, serve_plan *plan, myr_err *err);
 /* service_open.c: connect what the plans name. The paths of SQLite are the workspace's. Errors: those of online, with
  * the file's line; a store that is not reached now is only logged. */
 myr_rc myr_service_open(serve_service *service, const char *workspace_root, myr_metrics *metrics, myr_err *err);

@@ -52,12 +52,38 @@ static myr_rc open_source(const serve_service *service, serve_source *source, co
     return open_check(service, source, err);
 }
 
+/* The store that a plan before this one opened at the same place with the same times, or NULL. */
+static myr_predictions *open_find(const serve_service *service, const serve_store *store)
+{
+    for (uint32_t i = 0; i < service->plan_count; i++) {
+        const serve_store *other = service->plans[i].store;
+        if (other == NULL || other->store == NULL || strcmp(other->uri, store->uri) != 0) continue;
+        if (other->keep_ms == store->keep_ms && other->answers_ms == store->answers_ms) return other->store;
+    }
+    return NULL;
+}
+
+static myr_rc open_store(const serve_service *service, serve_store *store, const char *workspace_root,
+                         myr_metrics *metrics, myr_err *err)
+{
+    myr_err why = {0};
+    myr_rc rc = myr_service_uri(service, store->uri, workspace_root, &store->uri, &why);
+    if (rc == MYR_OK && (store->store = open_find(service, store)) != NULL) return MYR_OK;
+    myr_predictions_opts opts = {
+        .uri = store->uri, .keep_ms = store->keep_ms, .answer_keep_ms = store->answers_ms, .metrics = metrics};
+    if (rc == MYR_OK) rc = myr_predictions_open(&opts, &store->store, &why);
+    if (rc != MYR_OK) return myr_spec_fail(service->spec, store->node, err, "%.200s", why.message);
+    store->owns = true;
+    return MYR_OK;
+}
+
 myr_rc myr_service_open(serve_service *service, const char *workspace_root, myr_metrics *metrics, myr_err *err)
 {
     for (uint32_t i = 0; i < service->plan_count; i++) {
         serve_plan *plan = &service->plans[i];
         for (uint32_t k = 0; k < plan->source_count; k++)
             MYR_TRY(open_source(service, &plan->sources[k], workspace_root, metrics, err));
+        if (plan->store != NULL) MYR_TRY(open_store(service, plan->store, workspace_root, metrics, err));
     }
     return MYR_OK;
 }

@@ -15,7 +15,7 @@
 
 const char *myr_serve_stage_name(serve_stage stage)
 {
-    static const char *const names[] = {"queue", "decode", "fetch", "infer", "validate", "rules", "encode"};
+    static const char *const names[] = {"queue", "decode", "fetch", "infer", "validate", "rules", "store", "encode"};
     _Static_assert(MYR_COUNT_OF(names) == SERVE_STAGE_COUNT, "a name per stage");
     return names[stage];
 }
@@ -58,6 +58,7 @@ void myr_serve_work_drop(serve_work *work)
 {
     MYR_ASSERT(atomic_load(&work->sleep.pending) == 0);
     myr_serve_fetch_free(work);
+    myr_serve_store_free(work);
 }
 
 /* ---- the deadline ---- */
@@ -372,8 +373,32 @@ static myr_rc work_check_before(serve_work *work, myr_err *err)
     return MYR_OK;
 }
 
+/* No model is asked: stored predictions are to answer. */
+static myr_rc work_infer_nothing(serve_work *work, myr_err *err)
+{
+    MYR_TRY(work_make_rows(work, err));
+    for (uint32_t i = 0; i < work->output_count; i++) {
+        myr_answers *answers = &work->answers[i];
+        MYR_TRY(work_make_answers(work, work->outputs[i], answers, err));
+        for (uint32_t k = 0; k < answers->width; k++) {
+            for (size_t row = 0; row < (size_t)work->rows.row_count; row++)
+                answers->values[k][row] = (double)NAN;
+        }
+    }
+    for (size_t row = 0; row < (size_t)work->rows.row_count; row++) {
+        work->model_idxs[row] = MYR_PACK_NONE;
+        work->statuses[row] = MYR_ROW_UNAVAILABLE;
+        MYR_TRY(myr_serve_work_mark_row(work, row, SERVE_ROW_LAST, err));
+        MYR_TRY(myr_serve_work_note(work, row, err, "its model would have been too late"));
+    }
+    return MYR_OK;
+}
+
 static myr_rc work_infer(serve_work *work, myr_err *err)
 {
+    work->takes_stored =
+        work->bound != NULL && work->bound->plan->late_infer == SERVE_STORED && work_would_overrun(work);
+    if (work->takes_stored) return work_infer_nothing(work, err);
     MYR_TRY(myr_serve_work_infer(work, err));
     myr_serve_work_mark(work, SERVE_INFER);
     return MYR_OK;
@@ -382,7 +407,7 @@ static myr_rc work_infer(serve_work *work, myr_err *err)
 /* … and of predictions. */
 static myr_rc work_check_after(serve_work *work, myr_err *err)
 {
-    if (work->bound == NULL) return MYR_OK;
+    if (work->bound == NULL || work->takes_stored) return MYR_OK;
     bool may_fall = work->bound->plan->late_infer == SERVE_NEXT && work->rows.fixed_model == MYR_PACK_NONE;
     if (!work->spares_runner) work_note_speed(work, work->stage_ns[SERVE_INFER]);
     if (may_fall) MYR_TRY(work_fall_unavailable(work, err));
@@ -409,8 +434,18 @@ static myr_rc work_settle(serve_work *work, myr_err *err)
 
 /* Each begins where the one before it ended, maybe after a sleep. */
 static myr_rc (*const work_steps[])(serve_work *work, myr_err *err) = {
-    work_begin, myr_serve_fetch_start, myr_serve_fetch_take, work_check_before,
-    work_infer, work_check_after,      work_rules,           work_settle,
+    work_begin,
+    myr_serve_claim_start,
+    myr_serve_claim_take,
+    myr_serve_fetch_start,
+    myr_serve_fetch_take,
+    work_check_before,
+    work_infer,
+    work_check_after,
+    myr_serve_latest_start,
+    myr_serve_latest_take,
+    work_rules,
+    work_settle,
 };
 
 myr_rc myr_serve_work_run(serve_work *work, myr_err *err)
@@ -420,7 +455,7 @@ myr_rc myr_serve_work_run(serve_work *work, myr_err *err)
         MYR_TRY(work_steps[work->step](work, err));
         if (work->wants_compute) return MYR_OK;
         work->step++;
-        if (work->waits) return MYR_OK;
+        if (work->waits || work->replay.status != 0) return MYR_OK;
         if (work->rows.row_count == 0 && !work->is_whole) break; /* nothing to say */
     }
     return MYR_OK;

@@ -16,7 +16,8 @@
 
 #include "serve/plan.h"
 
-#define SERVE_ROWS_MAX 65536 /* of one request */
+#define SERVE_ROWS_MAX   65536 /* of one request */
+#define SERVE_LATEST_MAX 256   /* stored predictions that one request reads; rows past them keep their status */
 
 typedef struct serve_thread serve_thread;
 typedef struct serve_fleet serve_fleet;
@@ -36,6 +37,7 @@ typedef enum serve_stage {
     SERVE_INFER,    /* resolve and predict; again for rows that fall back */
     SERVE_VALIDATE, /* inputs before, predictions after */
     SERVE_RULES,    /* the fleet's score script */
+    SERVE_STORE,    /* claims, stored predictions, storing */
     SERVE_ENCODE,
     SERVE_STAGE_COUNT
 } serve_stage;
@@ -46,7 +48,8 @@ enum {
     SERVE_ROW_OUTSIDE = 1,  /* its key is not in the groups that are served */
     SERVE_ROW_REJECTED = 2, /* a rule refuses it */
     SERVE_ROW_FALLS = 4,    /* the next level is to answer it */
-    SERVE_ROW_FAILED = 8    /* the score script failed on it */
+    SERVE_ROW_FAILED = 8,   /* the score script failed on it */
+    SERVE_ROW_LAST = 16     /* no level is left: a stored prediction may answer it */
 };
 
 /* What a stage says of one row besides its status. */
@@ -56,6 +59,7 @@ typedef struct serve_row_note {
 } serve_row_note;
 
 typedef struct serve_question serve_question; /* fetch.c */
+typedef struct serve_latest serve_latest;     /* store.c */
 
 /* How a request sleeps on a loop: see wait.c. */
 typedef struct serve_sleep {
@@ -105,6 +109,19 @@ typedef struct serve_work {
     myr_err trouble;           /* why the first rows are unavailable or broken_model */
     bool tells_release;        /* others than champion serve: the answer says which one it is of */
 
+    /* store.c's */
+    myr_claim_id claim_id; /* token, key and hash are whoever asks'; key data NULL: it has none */
+    bool can_replay;       /* this protocol can give an answer again */
+    bool takes_stored;     /* its models would be late: stored predictions answer, stale */
+    bool has_claimed, has_stored, is_stored_later;
+    myr_claim *claim;
+    myr_kept_answer replay; /* status not 0: this is the answer, nothing is encoded */
+    serve_latest *latest;
+    size_t latest_count;
+    myr_store_request storing;
+    myr_stored *stored;
+    myr_err claim_err, store_err;
+
     /* answered: row_count each, NULL without rows */
     bool waits;         /* parked: when it is woken, call run again, with the snapshot that it held */
     bool wants_compute; /* nothing was answered: run again, from decoding on, where may_block is true */
@@ -137,6 +154,20 @@ myr_rc myr_serve_work_run(serve_work *work, myr_err *err);
 /* The request was encoded, or failed: V2's statistics of its fleet, a histogram per stage; what it held is let go.
  * Once; nothing happens while it waits or wants_compute. */
 void myr_serve_work_end(serve_work *work, bool is_ok);
+/* Whether there are rows to be encoded: not yet, or no more. */
+static inline bool myr_serve_work_is_answered(const serve_work *work)
+{
+    return !work->wants_compute && !work->waits && work->replay.status == 0;
+}
+/*
+ * store.c, after encoding, if the fleet stores: start with the answer as it will be sent (in the arena; it is kept
+ * under the request's idempotency key), which may leave work->waits; take when that is over. Then work->replay, if its
+ * status is not 0, is the answer in place of the encoded one. Errors: those of myr_stored_result; nothing is to be
+ * answered but them.
+ */
+bool myr_serve_work_stores(const serve_work *work);
+myr_rc myr_serve_store_start(serve_work *work, const myr_kept_answer *answer, myr_err *err);
+myr_rc myr_serve_store_take(serve_work *work, myr_err *err);
 /* The client is gone: what it held is let go. Nothing is pending any more. */
 void myr_serve_work_drop(serve_work *work);
 /* The error that a row's status means where there is no status per row: NOT_FOUND, BAD_INPUT, … with row and key. */
@@ -166,6 +197,13 @@ void myr_serve_wait_end(serve_work *work);
 myr_rc myr_serve_fetch_start(serve_work *work, myr_err *err);
 myr_rc myr_serve_fetch_take(serve_work *work, myr_err *err);
 void myr_serve_fetch_free(serve_work *work);
+
+/* store.c: steps of the work. */
+myr_rc myr_serve_claim_start(serve_work *work, myr_err *err);
+myr_rc myr_serve_claim_take(serve_work *work, myr_err *err);
+myr_rc myr_serve_latest_start(serve_work *work, myr_err *err);
+myr_rc myr_serve_latest_take(serve_work *work, myr_err *err);
+void myr_serve_store_free(serve_work *work);
 
 /* validate.c: columns of this work's own, to write into. */
 myr_rc myr_serve_own_features(serve_work *work, myr_err *err);

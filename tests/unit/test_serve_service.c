@@ -21,15 +21,15 @@ static myr_rc parse(const char *text, serve_service **out, myr_err *err)
 
 TEST(a_file_is_read)
 {
-    static const char text[] =
-        "region: eu-west\ndefault: oj\nserver_timing: true\nfleets:\n"
-        "  oj:\n    groups: [brand=1, 'store=2,brand=3']\n    deadline: 250ms\n"
-        "    fallback: [segment, global, stored]\n    degrade: {infer: next_level, rules: skip}\n"
-        "    rules: r/a.lua\n    validate:\n      on_violation: fallback\n"
-        "      inputs:\n        price: {min: 0, max: 10, required: true, on_violation: clamp}\n"
-        "        deal: {in: [0, 1], integer: true, finite: true}\n"
-        "      monotone: [price, deal]\n      output: {min: -1, max: 1e6, finite: true}\n"
-        "  city:\n";
+    static const char text[] = "region: eu-west\ndefault: oj\nserver_timing: true\nfleets:\n"
+                               "  oj:\n    groups: [brand=1, 'store=2,brand=3']\n    deadline: 250ms\n"
+                               "    fallback: [segment, global, stored]\n    store: {to: 'sqlite:p.db', keep: 2h}\n    "
+                               "degrade: {infer: next_level, rules: skip}\n"
+                               "    rules: r/a.lua\n    validate:\n      on_violation: fallback\n"
+                               "      inputs:\n        price: {min: 0, max: 10, required: true, on_violation: clamp}\n"
+                               "        deal: {in: [0, 1], integer: true, finite: true}\n"
+                               "      monotone: [price, deal]\n      output: {min: -1, max: 1e6, finite: true}\n"
+                               "  city:\n";
     serve_service *service = NULL;
     myr_err err = {0};
     EXPECT_RC(parse(text, &service, &err), OK, &err);
