@@ -7,6 +7,7 @@ set(MYR_FOREIGN_db dep::sqlite3 dep::pq dep::hiredis)
 set(MYR_FOREIGN_table dep::duckdb)
 set(MYR_FOREIGN_script dep::lua)
 set(MYR_FOREIGN_net dep::microhttpd dep::nghttp2 dep::zlib)
+set(MYR_FOREIGN_fetch ${CMAKE_DL_LIBS})
 set(MYR_FOREIGN_runtime dep::onnxruntime_headers ${CMAKE_DL_LIBS})
 set(MYR_FOREIGN_train dep::lapacke dep::xgboost_headers ${CMAKE_DL_LIBS})
 # Data files compiled into a directory's library.

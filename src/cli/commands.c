@@ -37,6 +37,7 @@ const myr_command myr_commands[] = {
     {"token create", "a secret that opens a server: scopes, fleets, expiry, limits", myr_cmd_token_create},
     {"token list", "the tokens there are, never their texts", myr_cmd_token_list},
     {"token revoke", "let a token open nothing any more", myr_cmd_token_revoke},
+    {"discover", "which services there are, and where", myr_cmd_discover},
     {"advise", "batch or real time, and on what: questions, two trees, the way and why", myr_cmd_advise},
     {"version", "this program, and the libraries it finds", myr_cmd_version},
 };

@@ -21,6 +21,7 @@ myr_rc myr_cmd_pack_compact(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_predict(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_features_load(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_features_get(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_discover(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_serve(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_token_create(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_token_list(int argc, char **argv, myr_err *err);

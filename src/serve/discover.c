@@ -268,6 +268,42 @@ myr_rc myr_serve_directory_put(const serve_directory *directory, const directory
     return MYR_OK;
 }
 
+/* ---- without a server ---- */
+
+static myr_str query_text(const char *text)
+{
+    return text != NULL ? myr_str_of(text) : (myr_str){0};
+}
+
+static myr_rc list_directory(const serve_directory *directory, const myr_services_query *query, myr_buf *out,
+                             myr_err *err)
+{
+    const serve_principal who = {.is_known = true}; /* who reads the registry sees all of it */
+    const directory_query asked = {.who = &who,
+                                   .fleet = query_text(query->fleet),
+                                   .group = query_text(query->group),
+                                   .tag = query_text(query->tag),
+                                   .region = query_text(query->region),
+                                   .feature = query_text(query->feature),
+                                   .limit = DISCOVER_LIMIT_MAX};
+    size_t count;
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the services");
+    MYR_TRY(myr_serve_directory_put(directory, &asked, myr_clock_unix_ms(), arena, out, &count, err));
+    return myr_buf_check(out, err);
+}
+
+myr_rc myr_serve_list_services(const char *workspace_root, const myr_services_query *query, myr_buf *out, myr_err *err)
+{
+    MYR_AUTO(myr_workspace_ptr) workspace = NULL;
+    serve_directory *directory;
+    MYR_TRY(myr_workspace_open(workspace_root, &workspace, err));
+    MYR_TRY(myr_serve_directory_read(workspace->registry, NULL, NULL, NULL, &directory, err));
+    myr_rc rc = list_directory(directory, query, out, err);
+    myr_serve_directory_release(directory);
+    return rc;
+}
+
 /* ---- routes ---- */
 
 /* The parameters by name; every one is known, each stands once. */

@@ -43,4 +43,14 @@ int myr_server_admin_port(const myr_server *server); /* 0: there is none */
 size_t myr_server_fleet_count(const myr_server *server);
 void myr_server_stop(myr_server *server); /* drains */
 
+/* ---- what is known of all servers ---- */
+
+/* NULL: anything. As GET /v1/services has them: docs/discovery.md. */
+typedef struct myr_services_query {
+    const char *fleet, *group, *tag, *region, *feature;
+} myr_services_query;
+/* The same answer, out of a workspace's registry, without a server; no more than 1,000 services. Errors: those of
+ * opening a workspace; BAD_INPUT. */
+myr_rc myr_serve_list_services(const char *workspace_root, const myr_services_query *query, myr_buf *out, myr_err *err);
+
 #endif

@@ -105,3 +105,39 @@ def test_a_long_import_does_not_make_servers_vanish(oj):
     finally:
         server.kill()
         server.wait()
+
+
+def test_discover_prints_what_there_is(oj, tmp_path):
+    assert "no server is there" in oj.run("discover").stdout
+    assert oj.json("discover") == {"services": []}
+    server, url = start(oj, "--name", "prices", "--region", "eu")
+    try:
+        wait_for(lambda: len(oj.json("discover")["services"]) == 1, 5)
+        there = oj.json("discover", url)
+        assert there["services"][0]["endpoints"][0]["rest"] == url
+        (line,) = oj.run("discover", url).stdout.splitlines()[1:]
+        assert line.split()[:3] == ["prices", "ready", "eu"] and url in line and line.endswith("oj r1")
+        assert oj.run("discover").stdout.splitlines()[1].split()[0] == "prices"
+        assert oj.json("discover", url + "/", "--fleet", "oj", "--group", "store=2,brand=1", "--feature", "price")["services"] != []
+        assert oj.json("discover", url, "--fleet", "none")["services"] == []
+        assert oj.json("discover", "--region", "us")["services"] == []
+        assert "brand" in oj.fails("discover", url, "--group", "brand")[1]
+    finally:
+        server.kill()
+        server.wait()
+    assert oj.fails("discover", url)[1].startswith(f"myriad: {url}/v1/services")
+    assert "http://HOST:PORT" in oj.fails("discover", "ftp://x")[1]
+    (oj.cwd / "ws").mkdir()
+    assert "no workspace" in oj.fails("discover", "--workspace", str(oj.cwd / "ws"))[1]
+
+
+def test_discover_with_a_token(oj):
+    token = oj.json("token", "create", "reader", "--scope", "read")["token"]
+    server, url = start(oj)
+    try:
+        assert "MYRIAD_TOKEN" in oj.fails("discover", url)[1]
+        found = oj.json("discover", url, env={"MYRIAD_TOKEN": token})
+        assert found["services"][0]["authentication"] == ["token"] and token not in str(found)
+    finally:
+        server.kill()
+        server.wait()
