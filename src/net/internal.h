@@ -17,8 +17,11 @@
 #define NET_NEVER_NS       INT64_MAX
 #define NET_PEER_KEY_BYTES 9
 #define NET_PEER_LISTS     4096
+#define NET_FAIR_CLASSES   64
+#define NET_FAIR_FLOWS     16
 
 typedef struct net_peer net_peer;
+typedef struct net_fair net_fair;
 
 /* What one thread that runs handlers owns. Loops also keep requests for their next use. */
 typedef struct net_thread {
@@ -78,6 +81,8 @@ struct myr_req {
     size_t body_bytes, body_room;
     int64_t dropped_bytes;
     void (*again)(void *ctx, myr_req *req);
+    uint64_t flow_class, flow; /* of myr_req_set_flow */
+    myr_req *next_waiting;     /* fair.c */
     struct net_stream *stream;
     const void *note;
     /* the answer; status 0 = none yet */
@@ -102,6 +107,7 @@ struct myr_http_server {
     struct MHD_Daemon *daemon;
     net_socket listener;
     myr_pool *pool;
+    net_fair *fair;      /* requests that wait for the pool */
     net_thread *threads; /* loops, then compute threads */
     int thread_count;
     _Atomic int claimed_loops, claimed_computes;
@@ -168,6 +174,12 @@ void myr_net_peer_key(const struct sockaddr *address, unsigned char out[NET_PEER
 /* One more connection of this address. False: it has as many as it may, or memory is short. */
 bool myr_net_peer_add(myr_http_server *server, const unsigned char key[NET_PEER_KEY_BYTES], net_peer **out);
 void myr_net_peer_remove(myr_http_server *server, net_peer *peer);
+
+/* ---- fair.c: any thread ---- */
+myr_rc myr_net_fair_new(int64_t queue_max, net_fair **out, myr_err *err);
+void myr_net_fair_free(net_fair *fair);              /* NULL accepted */
+bool myr_net_fair_put(net_fair *fair, myr_req *req); /* false: its class or flow has as many waiting as it may */
+myr_req *myr_net_fair_take(net_fair *fair);          /* there is one */
 
 /* ---- tls.c ---- */
 #define NET_TLS_PRIORITIES "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE"

@@ -119,6 +119,12 @@ void myr_req_add_header(myr_req *req, const char *name,
 bool myr_req_encode_reply(myr_req *req, const char *body, size_t body_bytes, const char **out_body, size_t *out_bytes);
 /* {"error":"…"} with the status of err->rc; BUSY, UNAVAILABLE and TOO_MANY carry Retry-After: 1. */
 void myr_req_reply_error(myr_req *req, const myr_err *err);
+/*
+ * Whose a request is that will be deferred: classes (fleets) take turns, and flows (clients) within a class. A class
+ * may fill half of the queue, a flow a quarter. Any numbers, hashed into slots; class 0: nobody's, in turn and not
+ * bounded.
+ */
+void myr_req_set_flow(myr_req *req, uint64_t class_hash, uint64_t flow_hash);
 /* Run `again` for this request on a compute thread; it must reply. When the pool is full the answer is 503, here and
  * now. */
 void myr_req_defer(myr_req *req, void (*again)(void *ctx, myr_req *req));

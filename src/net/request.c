@@ -342,8 +342,8 @@ static void req_reply_busy(myr_req *req, const char *message)
 /* On a compute thread. After the connection is woken its loop owns the request again. */
 static void req_compute(void *arg)
 {
-    myr_req *req = arg;
-    myr_http_server *server = req->server;
+    myr_http_server *server = arg;
+    myr_req *req = myr_net_fair_take(server->fair);
     struct MHD_Connection *mhd = req->mhd;
     req->runs = myr_net_thread_here(server, false);
     if (atomic_load(&server->is_hurrying)) {
@@ -371,6 +371,12 @@ bool myr_net_fall_asleep(myr_http_server *server, bool *out_hurrying)
     return false;
 }
 
+void myr_req_set_flow(myr_req *req, uint64_t class_hash, uint64_t flow_hash)
+{
+    req->flow_class = class_hash;
+    req->flow = flow_hash;
+}
+
 void myr_req_defer(myr_req *req, void (*again)(void *ctx, myr_req *req))
 {
     myr_http_server *server = req->server;
@@ -382,13 +388,15 @@ void myr_req_defer(myr_req *req, void (*again)(void *ctx, myr_req *req))
     }
     req->again = again;
     req->phase = NET_PHASE_DEFERRED;
-    struct MHD_Connection *mhd = req->mhd;
-    MHD_suspend_connection(mhd);
-    if (myr_pool_submit(server->pool, req_compute, req, NULL) != MYR_OK) { /* can't be: the pool holds deferred_max */
-        req_reply_busy(req, myr_net_busy_text(false));
-        MHD_resume_connection(mhd);
-        atomic_fetch_sub(&server->deferred_count, 1);
+    MHD_suspend_connection(req->mhd); /* before another thread may wake it */
+    if (myr_net_fair_put(server->fair, req)) {
+        myr_rc rc = myr_pool_submit(server->pool, req_compute, server, NULL);
+        MYR_ASSERT(rc == MYR_OK); /* the pool holds deferred_max */
+        return;
     }
+    req_reply_busy(req, "too many requests like this one wait for a compute thread: try again in a second");
+    MHD_resume_connection(req->mhd);
+    atomic_fetch_sub(&server->deferred_count, 1);
 }
 
 /* ---- sleep without a thread ---- */

@@ -38,6 +38,7 @@ typedef struct myr_rpc_method {
 typedef struct myr_rpc_opts {
     const char *listen;
     const char *only_loopback; /* as in myr_http_opts */
+    struct myr_tls *tls;       /* as in myr_http_opts */
     int loop_count;            /* 0 = one per processor */
     int compute_count;         /* 0 = one per processor */
     int64_t queue_max;         /* messages waiting for a compute thread */

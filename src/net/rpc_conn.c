@@ -24,6 +24,7 @@ rpc_conn *myr_rpc_conn_new(rpc_loop *loop, int fd)
     }
     conn->loop = loop;
     conn->wire.fd = fd;
+    conn->wire.tls = loop->thread.server->opts.tls;
     return conn;
 }
 
@@ -208,7 +209,7 @@ static void conn_read(rpc_conn *conn)
     rpc_loop *loop = conn->loop;
     size_t size;
     net_wire_result result = myr_net_wire_read(&conn->wire, loop->in, RPC_IN_BYTES, &size);
-    if (result == NET_WIRE_AGAIN) return;
+    if (result == NET_WIRE_AGAIN) return; /* more to come, a handshake's bytes too */
     if (result == NET_WIRE_END) {
         conn->is_broken = true;
         return;

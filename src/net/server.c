@@ -10,7 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SERVER_CONN_BYTES        (16u << 10) /* libmicrohttpd's memory of one connection; it zeroes all of it per request */
+#define SERVER_CONN_BYTES                                                                                              \
+    (15u << 10) /* libmicrohttpd's memory of one connection: with ours, 16 KiB; it zeroes all per request */
 #define SERVER_DRAIN_LOOK_MS     5
 #define SERVER_LAST_WORDS_MS_MAX 200 /* after the drain time: for the answers that were just made */
 
@@ -81,6 +82,7 @@ static void server_free(myr_http_server *server)
     MYR_ASSERT(server->daemon == NULL);
     MYR_ASSERT(atomic_load(&server->deferred_count) == 0 && atomic_load(&server->parked_count) == 0);
     myr_pool_stop(server->pool);
+    myr_net_fair_free(server->fair);
     myr_net_reaper_stop(server);
     MYR_ASSERT(server->conns == NULL);
     for (int i = 0; server->threads != NULL && i < server->thread_count; i++) {
@@ -176,6 +178,7 @@ static myr_rc server_start_parts(myr_http_server *server, const char *listen, my
 {
     MYR_TRY(myr_net_listen(listen, server->opts.only_loopback, &server->listener, err));
     MYR_TRY(server_make_threads(server, err));
+    MYR_TRY(myr_net_fair_new(server->opts.queue_max, &server->fair, err));
     MYR_TRY(myr_pool_start("compute", server->opts.compute_count, (size_t)server->deferred_max, &server->pool, err));
     MYR_TRY(myr_net_reaper_start(server, err));
     return server_start_daemon(server, err);

@@ -1,14 +1,26 @@
 /*
- * What the bytes of a connection of ours go through. Today a socket; a TLS session will stand here, which is why nobody
- * else calls recv or send. Thread: the connection's loop.
+ * What the bytes of a connection of ours go through: a socket, or a TLS session over it. Nobody else calls recv or
+ * send. Thread: the connection's loop.
  */
 #ifndef MYR_NET_WIRE_H
 #define MYR_NET_WIRE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
+#define NET_WIRE_EARLY_BYTES 512 /* written before a handshake is over: the settings of HTTP/2 */
+
+struct myr_tls;
+struct gnutls_session_int;
+
 typedef struct net_wire {
-    int fd; /* owned; -1: closed */
+    int fd;                             /* owned; -1: closed */
+    struct myr_tls *tls;                /* borrowed; NULL: in clear text, and so the rest is not there */
+    struct gnutls_session_int *session; /* made at the first byte */
+    void *hold;
+    bool is_shaken, has_record;
+    size_t early_bytes;
+    unsigned char early[NET_WIRE_EARLY_BYTES];
 } net_wire;
 
 typedef enum net_wire_result {
