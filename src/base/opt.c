@@ -335,3 +335,54 @@ void myr_opt_help(myr_opt_table table, myr_buf *out)
         opt_help_row(table, &table.rows[i], out);
     }
 }
+
+/* ---- comparing and showing ---- */
+
+static int64_t opt_number(const myr_opt_row *row, const void *slots)
+{
+    int64_t number;
+    memcpy(&number, (const char *)slots + row->offset, sizeof number);
+    return number;
+}
+
+bool myr_opt_equal(const myr_opt_row *row, const void *a, const void *b)
+{
+    const char *p = (const char *)a + row->offset, *q = (const char *)b + row->offset;
+    switch (row->type) {
+    case MYR_OPT_TEXT:
+    case MYR_OPT_ADDR:
+        return strcmp(p, q) == 0;
+    case MYR_OPT_BOOL:
+        return *(const bool *)p == *(const bool *)q;
+    case MYR_OPT_INT:
+    case MYR_OPT_BYTES:
+    case MYR_OPT_DURATION:
+        return opt_number(row, a) == opt_number(row, b);
+    }
+    return false;
+}
+
+void myr_opt_format(const myr_opt_row *row, const void *slots, myr_buf *out)
+{
+    const char *slot = (const char *)slots + row->offset;
+    if ((row->flags & MYR_OPT_SECRET) != 0) {
+        myr_buf_puts(out, "***");
+        return;
+    }
+    switch (row->type) {
+    case MYR_OPT_TEXT:
+    case MYR_OPT_ADDR:
+        myr_buf_json_string(out, myr_str_of(slot));
+        return;
+    case MYR_OPT_BOOL:
+        myr_buf_puts(out, *(const bool *)slot ? "true" : "false");
+        return;
+    case MYR_OPT_INT:
+    case MYR_OPT_BYTES:
+        myr_buf_printf(out, "%lld", (long long)opt_number(row, slots));
+        return;
+    case MYR_OPT_DURATION:
+        myr_buf_printf(out, "%lldms", (long long)opt_number(row, slots));
+        return;
+    }
+}

@@ -53,4 +53,9 @@ const myr_opt_row *myr_opt_find_short(myr_opt_table table,
                                       const char *name); /* part after the dot, if only one row has it */
 void myr_opt_help(myr_opt_table table, myr_buf *out);    /* one paragraph per row */
 
+/* Whether two structs have the same value of a row. */
+bool myr_opt_equal(const myr_opt_row *row, const void *a, const void *b);
+/* The value as it could be typed; *** for a secret. */
+void myr_opt_format(const myr_opt_row *row, const void *slots, myr_buf *out);
+
 #endif

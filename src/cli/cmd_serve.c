@@ -1,4 +1,4 @@
-/* `myriad serve`: the server in the foreground, until SIGTERM or SIGINT. */
+/* `myriad serve`: the server in the foreground, until SIGTERM or SIGINT; SIGHUP reads its options again. */
 #include <errno.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -7,20 +7,27 @@
 
 #include "cli/args.h"
 #include "cli/commands.h"
+#include "cli/notify.h"
 #include "serve/serve.h"
 
 /*
- * SIGTERM and SIGINT end the server. A handler and not a blocked mask with sigwait: OpenBLAS starts threads before
- * main, and a signal that meets one of them, unblocked and without a handler, would end the process in the middle of
- * its answers.
+ * SIGTERM and SIGINT end the server, SIGHUP reads its options again. Handlers and not a blocked mask with sigwait:
+ * OpenBLAS starts threads before main, and a signal that meets one of them, unblocked and without a handler, would end
+ * the process in the middle of its answers.
  */
-static sem_t serve_end;
-static volatile sig_atomic_t serve_end_signal;
+static sem_t serve_wake;
+static volatile sig_atomic_t serve_end_signal, serve_reload_wished;
 
 static void serve_on_signal(int number)
 {
-    serve_end_signal = number;
-    (void)sem_post(&serve_end);
+    int saved = errno;
+    if (number == SIGHUP) {
+        serve_reload_wished = 1;
+    } else {
+        serve_end_signal = number;
+    }
+    (void)sem_post(&serve_wake);
+    errno = saved;
 }
 
 static void serve_catch_signals(void)
@@ -29,17 +36,33 @@ static void serve_catch_signals(void)
     memset(&action, 0, sizeof action);
     action.sa_handler = serve_on_signal;
     (void)sigemptyset(&action.sa_mask);
-    (void)sem_init(&serve_end, 0, 0);
+    (void)sem_init(&serve_wake, 0, 0);
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGHUP, &action, NULL);
 }
 
-static void serve_wait_for_signal(void)
+/* The next signal, or, unless timeout_ms is 0, the end of that time. */
+static void serve_wait(int64_t timeout_ms)
 {
-    while (sem_wait(&serve_end) != 0) {
-        MYR_ASSERT(errno == EINTR);
+    if (timeout_ms == 0) {
+        while (sem_wait(&serve_wake) != 0)
+            MYR_ASSERT(errno == EINTR);
+        return;
+    }
+    int64_t until_ms = myr_clock_unix_ms() + timeout_ms;
+    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    while (sem_timedwait(&serve_wake, &until) != 0 && errno == EINTR) {
     }
 }
+
+/* How the program was called: options are read from all their sources again. */
+typedef struct serve_call_line {
+    const char *root;
+    int argc;
+    char **argv;
+    bool json;
+} serve_call_line;
 
 /* The address as a URL, with the port that it was given. */
 static void serve_put_url(myr_buf *out, const myr_serve_opts *opts, const char *listen, int port)
@@ -67,18 +90,6 @@ static myr_rc serve_announce(const myr_server *server, const myr_serve_opts *opt
     return MYR_OK;
 }
 
-static myr_rc serve_run(const char *root, const myr_serve_opts *opts, bool json, myr_err *err)
-{
-    serve_catch_signals();
-    myr_server *server = NULL;
-    MYR_TRY(myr_server_start(root, opts, &server, err));
-    myr_rc rc = serve_announce(server, opts, json, err);
-    if (rc == MYR_OK) serve_wait_for_signal();
-    myr_server_stop(server); /* what is in flight is answered */
-    myr_log(MYR_LOG_INFO, "cli", "stopped", "signal", serve_end_signal == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
-    return rc;
-}
-
 /*
  * Order of precedence: flags, environment, myriad.yaml, defaults. The workspace must be known before its file can be
  * read, so the flags are parsed twice: once to find it, once over the other sources.
@@ -92,6 +103,52 @@ static myr_rc serve_options(const char *root, int argc, char **argv, myr_serve_o
     const myr_cli_arg args[] = {{"options", NULL, MYR_CLI_OPTIONS, &options, ""}};
     myr_cli again = {0};
     return myr_cli_parse("serve", "", "", args, MYR_COUNT_OF(args), argc, argv, &again, err);
+}
+
+/* SIGHUP: what differs is printed. A mistake anywhere keeps everything as it was. */
+static void serve_reload(const serve_call_line *line, myr_server *server)
+{
+    static myr_serve_opts next; /* too large for a stack frame that is used now and then; main's alone */
+    MYR_AUTO(myr_buf) diff = {0};
+    myr_err err = {0};
+    myr_notify_reloading();
+    if (serve_options(line->root, line->argc, line->argv, &next, &err) != MYR_OK) {
+        myr_log_err(MYR_LOG_ERROR, "cli", "options not read again: the earlier ones go on", &err);
+    } else {
+        myr_server_reload(server, &next, &diff);
+        myr_log(MYR_LOG_INFO, "cli", "reloaded", "options", diff.size > 0 ? "changed" : "as they were", NULL);
+        fputs(diff.data != NULL ? diff.data : "", stdout);
+        (void)fflush(stdout);
+    }
+    myr_notify("READY=1");
+}
+
+static void serve_until_told(const serve_call_line *line, myr_server *server)
+{
+    myr_notify("READY=1");
+    while (serve_end_signal == 0) {
+        serve_wait(0);
+        if (serve_reload_wished == 0) continue;
+        serve_reload_wished = 0;
+        serve_reload(line, server);
+    }
+    myr_notify("STOPPING=1");
+}
+
+static myr_rc serve_run(const serve_call_line *line, const myr_serve_opts *opts, myr_err *err)
+{
+    serve_catch_signals();
+    myr_server *server = NULL;
+    MYR_TRY(myr_server_start(line->root, opts, &server, err));
+    myr_rc rc = serve_announce(server, opts, line->json, err);
+    if (rc == MYR_OK) serve_until_told(line, server);
+    int number = serve_end_signal;
+    myr_server_drain(server);
+    serve_end_signal = 0; /* a second one ends the waiting */
+    if (number != 0 && opts->drain_delay_ms > 0) serve_wait(opts->drain_delay_ms);
+    myr_server_stop(server); /* what is in flight is answered */
+    myr_log(MYR_LOG_INFO, "cli", "stopped", "signal", number == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
+    return rc;
 }
 
 myr_rc myr_cmd_serve(int argc, char **argv, myr_err *err)
@@ -108,5 +165,6 @@ myr_rc myr_cmd_serve(int argc, char **argv, myr_err *err)
     MYR_TRY(myr_workspace_find(cli.workspace, root, sizeof root, err));
     MYR_TRY(serve_options(root, argc, argv, &opts, err));
     MYR_TRY(myr_cli_runtime(root, err));
-    return serve_run(root, &opts, cli.json, err);
+    const serve_call_line line = {.root = root, .argc = argc, .argv = argv, .json = cli.json};
+    return serve_run(&line, &opts, err);
 }

@@ -45,7 +45,7 @@ static serve_token *auth_find(const serve_snapshot *snapshot, const unsigned cha
     return is_equal ? token : NULL;
 }
 
-static serve_token *auth_token_new(const myr_token_row *row, const myr_serve_opts *opts)
+static serve_token *auth_token_new(const myr_token_row *row)
 {
     serve_token *token = myr_calloc(1, sizeof *token);
     if (token == NULL) return NULL;
@@ -58,8 +58,8 @@ static serve_token *auth_token_new(const myr_token_row *row, const myr_serve_opt
     token->id = row->id;
     token->scopes = row->scopes;
     token->expires_ms = row->expires_ms;
-    token->rate_per_s = row->rate_per_s > 0 ? row->rate_per_s : opts->token_rate;
-    token->concurrency = row->concurrency > 0 ? row->concurrency : opts->token_concurrency;
+    token->rate_per_s = row->rate_per_s;
+    token->concurrency = row->concurrency;
     memcpy(token->hash, row->hash, sizeof token->hash);
     return token;
 }
@@ -72,8 +72,8 @@ void myr_serve_token_free(serve_token *token)
     myr_free(token);
 }
 
-myr_rc myr_serve_tokens_read(myr_server *server, myr_registry *registry, myr_arena *arena, const serve_snapshot *old,
-                             serve_snapshot *next, myr_err *err)
+myr_rc myr_serve_tokens_read(myr_registry *registry, myr_arena *arena, const serve_snapshot *old, serve_snapshot *next,
+                             myr_err *err)
 {
     myr_token_row *rows;
     size_t count;
@@ -83,7 +83,7 @@ myr_rc myr_serve_tokens_read(myr_server *server, myr_registry *registry, myr_are
     if (next->tokens == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for %zu tokens", count);
     for (size_t i = 0; i < count; i++) { /* a token never changes: one that is there already keeps what it counts */
         serve_token *token = old != NULL ? auth_find(old, rows[i].hash) : NULL;
-        if (token == NULL || token->id != rows[i].id) token = auth_token_new(&rows[i], &server->opts);
+        if (token == NULL || token->id != rows[i].id) token = auth_token_new(&rows[i]);
         if (token == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for %zu tokens", count);
         token->refs++;
         next->tokens[next->token_count++] = token;
@@ -101,7 +101,7 @@ bool myr_serve_tokens_equal(const serve_snapshot *a, const serve_snapshot *b)
 /* ---- who is asking ---- */
 
 /* The token of `Bearer TOKEN`; the scheme in any case. */
-static myr_rc auth_read(myr_str header, myr_str *out, myr_err *err)
+myr_rc myr_serve_read_bearer(myr_str header, myr_str *out, myr_err *err)
 {
     size_t scheme = sizeof AUTH_SCHEME - 1;
     if (header.size <= scheme || strncasecmp(header.data, AUTH_SCHEME, scheme) != 0 || header.data[scheme] != ' ') {
@@ -116,29 +116,31 @@ static myr_rc auth_read(myr_str header, myr_str *out, myr_err *err)
 }
 
 /* One more request of the token, if its limits allow it. GCRA: next_ns is when the bucket is full again. */
-static myr_rc auth_count(serve_token *token, myr_err *err)
+static myr_rc auth_count(const myr_serve_opts *opts, serve_token *token, myr_err *err)
 {
+    int64_t concurrency = token->concurrency > 0 ? token->concurrency : myr_serve_now(&opts->token_concurrency);
+    int64_t rate_per_s = token->rate_per_s > 0 ? token->rate_per_s : myr_serve_now(&opts->token_rate);
     int64_t running = atomic_fetch_add(&token->in_flight, 1);
-    if (token->concurrency > 0 && running >= token->concurrency) {
+    if (concurrency > 0 && running >= concurrency) {
         atomic_fetch_sub(&token->in_flight, 1);
         MYR_FAIL(err, TOO_MANY, "token %s has %lld requests in flight, the most it may", token->name,
                  (long long)running);
     }
-    if (token->rate_per_s <= 0) return MYR_OK;
-    int64_t now_ns = myr_clock_mono_ns(), step_ns = 1000000000LL / token->rate_per_s;
+    if (rate_per_s <= 0) return MYR_OK;
+    int64_t now_ns = myr_clock_mono_ns(), step_ns = 1000000000LL / rate_per_s;
     int64_t next_ns = atomic_load_explicit(&token->next_ns, memory_order_relaxed), wanted_ns;
     do {
         wanted_ns = (next_ns > now_ns ? next_ns : now_ns) + step_ns;
         if (wanted_ns - now_ns > AUTH_BURST_NS) {
             atomic_fetch_sub(&token->in_flight, 1);
-            MYR_FAIL(err, TOO_MANY, "token %s asks more than %lld times a second", token->name,
-                     (long long)token->rate_per_s);
+            MYR_FAIL(err, TOO_MANY, "token %s asks more than %lld times a second", token->name, (long long)rate_per_s);
         }
     } while (!atomic_compare_exchange_weak(&token->next_ns, &next_ns, wanted_ns));
     return MYR_OK;
 }
 
-static myr_rc auth_identify(const serve_snapshot *snapshot, myr_str header, serve_principal *out, myr_err *err)
+static myr_rc auth_identify(const myr_server *server, const serve_snapshot *snapshot, myr_str header,
+                            serve_principal *out, myr_err *err)
 {
     myr_str text;
     unsigned char hash[MYR_SHA256_BYTES];
@@ -147,7 +149,7 @@ static myr_rc auth_identify(const serve_snapshot *snapshot, myr_str header, serv
         MYR_FAIL(err, UNAUTHENTICATED,
                  "a token is needed: Authorization: Bearer TOKEN (myriad token create makes one)");
     }
-    MYR_TRY(auth_read(header, &text, err));
+    MYR_TRY(myr_serve_read_bearer(header, &text, err));
     myr_sha256_init(&sha);
     myr_sha256_add(&sha, text.data, text.size);
     myr_sha256_bytes(&sha, hash);
@@ -155,7 +157,7 @@ static myr_rc auth_identify(const serve_snapshot *snapshot, myr_str header, serv
     if (token == NULL) MYR_FAIL(err, UNAUTHENTICATED, "the token is not known here, or it was revoked");
     if (token->expires_ms != 0 && token->expires_ms <= myr_clock_unix_ms())
         MYR_FAIL(err, UNAUTHENTICATED, "the token has expired");
-    MYR_TRY(auth_count(token, err));
+    MYR_TRY(auth_count(&server->opts, token, err));
     *out = (serve_principal){.token = token, .is_known = true};
     return MYR_OK;
 }
@@ -166,7 +168,7 @@ myr_rc myr_serve_identify(myr_server *server, serve_thread *thread, myr_str auth
     const serve_snapshot *snapshot = myr_serve_hold(server, thread);
     myr_rc rc = MYR_OK;
     if (myr_serve_asks_for_tokens(server, snapshot)) {
-        rc = auth_identify(snapshot, authorization, out, err);
+        rc = auth_identify(server, snapshot, authorization, out, err);
     } else {
         *out = (serve_principal){.is_known = true};
     }

@@ -16,6 +16,7 @@
 #include "serve/serve.h"
 #include "serve/work.h"
 
+#define SERVE_LABELS_MAX 32 /* fleets with series of their own; all others share one label */
 #define SERVE_PARAMS_MAX 2
 #define SERVE_CODES_MAX  17 /* different status codes that a route is counted by */
 #define SERVE_JSON       "application/json"
@@ -34,6 +35,7 @@
 typedef struct serve_route serve_route;
 typedef struct serve_call serve_call;
 typedef struct serve_thread serve_thread;
+typedef struct serve_note serve_note;
 
 /* The forms of rows; SERVE_TAKES is a set of them. */
 typedef enum serve_format { SERVE_AS_JSON, SERVE_AS_CSV, SERVE_AS_LINES, SERVE_AS_EVENTS } serve_format;
@@ -47,6 +49,11 @@ typedef struct serve_infer_stats {
     _Atomic int64_t ok_ns, fail_ns, queue_ns, input_ns, infer_ns, output_ns;
 } serve_infer_stats;
 
+/* What is counted of one model; from several threads. */
+typedef struct serve_model_stats {
+    _Atomic int64_t rows, ns; /* answered, and the time of their infer stage */
+} serve_model_stats;
+
 /* A fleet that requests can reach, with what they need to find quickly. Shared by the snapshots that hold it. */
 struct serve_fleet {
     myr_fleet *fleet;
@@ -58,6 +65,8 @@ struct serve_fleet {
     _Atomic(myr_metric *) rows[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT]; /* made on first use … */
     _Atomic(myr_metric *) stages[SERVE_STAGE_COUNT];                   /* … this too */
     serve_infer_stats stats;
+    serve_model_stats *models;          /* by model index */
+    const char *label;                  /* in metrics: its name, or what all share that are too many */
     _Atomic(myr_metric *) release_rows; /* made on first use */
     _Atomic int64_t row_ns;             /* how long a row takes, about; only with a plan */
     _Atomic int64_t rules_ns;           /* the same, for its score script */
@@ -122,6 +131,8 @@ void myr_serve_reloader_stop(myr_server *server); /* no request runs any more; N
  * (stopping), TOO_LARGE (too many unloaded names). Thread: compute, holding no snapshot.
  */
 myr_rc myr_serve_reloader_ask(myr_server *server, myr_str name, bool load, myr_err *err);
+void myr_serve_reloader_hurry(myr_server *server);   /* look now, at registry and certificates; does not wait */
+bool myr_serve_reloader_is_well(myr_server *server); /* what there is to serve is served */
 /* The names that were unloaded; `use` may not call back. */
 void myr_serve_each_unloaded(myr_server *server, void (*use)(void *ctx, const char *name), void *ctx);
 /* NULL when there is none of that name. */
@@ -163,13 +174,58 @@ bool myr_serve_may_see(const serve_principal *who, const char *fleet); /* in lis
 /* Rows that choose their models by key, of a fleet that myr_serve_may allowed: a token may have only some groups. */
 myr_rc myr_serve_may_rows(const serve_principal *who, const serve_fleet *served, const myr_score_rows *rows,
                           myr_arena *arena, myr_err *err);
+/* The token of an Authorization header. UNAUTHENTICATED. */
+myr_rc myr_serve_read_bearer(myr_str header, myr_str *out, myr_err *err);
 bool myr_serve_asks_for_tokens(const myr_server *server, const serve_snapshot *snapshot);
 
 /* For the reloader: the tokens of the next snapshot. */
-myr_rc myr_serve_tokens_read(myr_server *server, myr_registry *registry, myr_arena *arena, const serve_snapshot *old,
-                             serve_snapshot *next, myr_err *err);
+myr_rc myr_serve_tokens_read(myr_registry *registry, myr_arena *arena, const serve_snapshot *old, serve_snapshot *next,
+                             myr_err *err);
 bool myr_serve_tokens_equal(const serve_snapshot *a, const serve_snapshot *b);
 void myr_serve_token_free(serve_token *token);
+
+/* ---- screen.c: before the body, after the answer ---- */
+
+/* The part of a traceparent header that every version has, or size 0: it is none. */
+myr_str myr_serve_read_trace(myr_str text);
+void myr_serve_screen(void *ctx, myr_req *req); /* of net: on_headers, on_done; ctx is a serve_listener */
+void myr_serve_done(void *ctx, const myr_req *req);
+
+/* ---- gate.c: requests for compute threads, as many as can be in time ---- */
+#define SERVE_GATE_FLEETS 64
+typedef struct serve_gate {
+    int64_t thread_count, limit_min, limit_max;  /* fixed at start */
+    _Atomic int64_t inside;                      /* entered, not yet left … */
+    _Atomic int64_t of_fleet[SERVE_GATE_FLEETS]; /* … by fleet, hashed */
+    _Atomic int64_t limit;                       /* in thousandths */
+    _Atomic int64_t served_ns;                   /* running average of what one takes */
+    _Atomic int64_t cut_ns;                      /* when the limit was cut last */
+    myr_metric *limit_gauge, *refused;
+} serve_gate;
+void myr_serve_gate_start(myr_server *server);
+/* note->deadline_ns is set. BUSY: too many, or it would be late. */
+myr_rc myr_serve_gate_enter(myr_server *server, serve_note *note, uint64_t fleet_hash, myr_err *err);
+void myr_serve_gate_served(myr_server *server, int64_t took_ns);       /* a compute thread was busy so long */
+void myr_serve_gate_began(myr_server *server, serve_note *note);       /* on its compute thread */
+void myr_serve_gate_leave(myr_server *server, const serve_note *note); /* at its end; one that never entered is fine */
+
+/* ---- models.c: what is counted of each model ---- */
+myr_rc myr_serve_models_new(serve_fleet *served, myr_err *err);
+void myr_serve_count_models(const serve_work *work);                        /* answered */
+void myr_serve_models_render(const serve_snapshot *snapshot, myr_buf *out); /* the heaviest and the slowest */
+
+/* ---- access.c: the access log ---- */
+typedef struct serve_log serve_log;
+typedef struct serve_access_line {
+    const char *client, *method, *path, *route, *token, *request_id; /* NULL or "": not there */
+    int status;
+    int64_t bytes, took_ns;
+    myr_str trace; /* a good traceparent, or size 0 */
+} serve_access_line;
+myr_rc myr_serve_access_start(myr_server *server, myr_err *err);              /* as serve.access-log says */
+void myr_serve_access_put(myr_server *server, const serve_access_line *line); /* server->access is there. Any thread */
+void myr_serve_access_reopen(myr_server *server);                             /* the file was moved away */
+void myr_serve_access_stop(myr_server *server);                               /* what waits is written; NULL-safe */
 
 /* ---- server.c ---- */
 
@@ -195,7 +251,9 @@ typedef struct serve_listener {
 } serve_listener;
 
 struct myr_server {
-    myr_serve_opts opts;
+    myr_serve_opts opts; /* rows with MYR_OPT_RELOAD by myr_serve_now: they change while serving */
+    serve_log *access;   /* NULL: no access log */
+    serve_gate gate;
     serve_auth auth;
     myr_tls *tls;               /* NULL: in clear text. Refreshed by the reloader */
     bool has_admin;             /* serve.admin-listen is set: admin routes answer there alone */
@@ -208,10 +266,22 @@ struct myr_server {
     _Atomic(myr_metric *) *requests; /* [route_count + 1][SERVE_CODES_MAX], made on first use */
     myr_metric **durations;          /* [route_count + 1] */
     myr_metric *reloads, *reload_failures, *fleets_gauge;
+    char labels[SERVE_LABELS_MAX][MYR_NAME_BYTES_MAX + 1]; /* of fleets in metrics; the reloader's */
+    size_t label_count;
     _Atomic size_t fleet_count; /* of the current snapshot */
     _Atomic bool is_stopping;
     _Atomic int64_t trouble_ns; /* when a runner's trouble was logged last; 0 = never */
 };
+
+/* An option that may change while serving. */
+static inline int64_t myr_serve_now(const int64_t *slot)
+{
+    return __atomic_load_n(slot, __ATOMIC_RELAXED);
+}
+static inline bool myr_serve_is_on(const bool *slot)
+{
+    return __atomic_load_n(slot, __ATOMIC_RELAXED);
+}
 
 /* Hold the current snapshot on this thread until dropped. No lock: see server.c. */
 const serve_snapshot *myr_serve_hold(myr_server *server, serve_thread *thread);
@@ -299,22 +369,26 @@ static inline void myr_serve_comma(myr_buf *out)
 }
 
 /* What is known of a request between its passes, and for the log; in its arena. */
-typedef struct serve_note {
-    const serve_route *route;
+struct serve_note {
+    const serve_route *route; /* NULL: there is none */
     serve_principal who;
+    const char *request_id; /* the client's or ours; NULL: none */
+    myr_str trace;          /* its traceparent; size 0: none */
     myr_str params[SERVE_PARAMS_MAX];
     struct serve_stream *stream; /* score_stream.c; NULL: it is none */
     int64_t whole_ns;            /* as in serve_call */
     serve_work *work;            /* of a request that sleeps, with the snapshot that it pins */
     serve_snapshot *pinned;
-    bool is_encoded;        /* it is answered: … */
-    myr_kept_answer answer; /* … so, in its arena, and stored before that is sent */
-    bool is_read;           /* and so the rest is there */
-    yyjson_val *body;       /* these as in serve_call */
+    uint32_t gate_slot;
+    int64_t deadline_ns, gated_ns, began_ns; /* gate.c; 0: it did not pass there */
+    bool is_encoded;                         /* it is answered: … */
+    myr_kept_answer answer;                  /* … so, in its arena, and stored before that is sent */
+    bool is_read;                            /* and so the rest is there */
+    yyjson_val *body;                        /* these as in serve_call */
     serve_format format;
     myr_str text, binary;
     bool has_binary, is_raw;
-} serve_note;
+};
 
 /* ---- json.c: a body as JSON ---- */
 #define SERVE_JSON_DEPTH_MAX 100
@@ -409,6 +483,8 @@ myr_rc myr_serve_call_target(serve_call *call, serve_target *out, myr_err *err);
 /* ---- metrics.c ---- */
 myr_rc myr_serve_metrics_start(myr_server *server, myr_err *err);
 void myr_serve_metrics_stop(myr_server *server);
+/* The label of a fleet's series; lives as long as the server. Thread: reloader. */
+const char *myr_serve_metrics_label(myr_server *server, const char *fleet);
 void myr_serve_count_request(myr_server *server, const serve_route *route, int status,
                              int64_t duration_ns); /* NULL: no route; -1: not to be measured */
 /* Rows by level and status. */

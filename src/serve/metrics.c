@@ -72,6 +72,17 @@ void myr_serve_count_request(myr_server *server, const serve_route *route, int s
     if (duration_ns >= 0) myr_metric_observe_ns(server->durations[route_idx], duration_ns);
 }
 
+const char *myr_serve_metrics_label(myr_server *server, const char *fleet)
+{
+    for (size_t i = 0; i < server->label_count; i++) {
+        if (strcmp(server->labels[i], fleet) == 0) return server->labels[i];
+    }
+    if (server->label_count == SERVE_LABELS_MAX) return "_other"; /* no fleet's name begins so */
+    char *label = server->labels[server->label_count++];
+    snprintf(label, sizeof server->labels[0], "%s", fleet);
+    return label;
+}
+
 /* A fleet's name has no character that a label must escape (myr_name_is_valid); checked where it would matter. */
 static myr_metric *metrics_rows(myr_server *server, const char *fleet, size_t level, size_t status)
 {
@@ -91,7 +102,7 @@ void myr_serve_count_rows(myr_server *server, serve_fleet *fleet, serve_row_coun
             _Atomic(myr_metric *) *slot = &fleet->rows[level][status];
             myr_metric *metric = atomic_load_explicit(slot, memory_order_acquire);
             if (metric == NULL) {
-                metric = metrics_rows(server, fleet->fleet->name, level, status);
+                metric = metrics_rows(server, fleet->label, level, status);
                 atomic_store_explicit(slot, metric, memory_order_release);
             }
             myr_metric_add(metric, counts[level][status]);
@@ -102,7 +113,7 @@ void myr_serve_count_rows(myr_server *server, serve_fleet *fleet, serve_row_coun
 static myr_metric *metrics_stage(const serve_work *work, size_t stage)
 {
     char labels[METRICS_LABELS_BYTES];
-    snprintf(labels, sizeof labels, "fleet=\"%s\",stage=\"%s\"", work->target.fleet->fleet->name,
+    snprintf(labels, sizeof labels, "fleet=\"%s\",stage=\"%s\"", work->target.fleet->label,
              myr_serve_stage_name((serve_stage)stage));
     return myr_metrics_series(work->server->metrics, MYR_METRIC_HISTOGRAM, "myriad_stage_duration_seconds",
                               "Stages of requests that were answered.", labels);
@@ -140,5 +151,6 @@ myr_rc myr_serve_get_metrics(serve_call *call, myr_err *err)
 {
     (void)err;
     myr_metrics_render(call->server->metrics, call->out);
+    myr_serve_models_render(call->snapshot, call->out);
     return MYR_OK;
 }

@@ -32,6 +32,7 @@ void myr_serve_count_infer(const serve_work *work, bool is_ok)
     stats_add(&stats->output_ns, work->stage_ns[SERVE_ENCODE]);
     atomic_store_explicit(&stats->last_ms, myr_clock_unix_ms(), memory_order_relaxed);
     stats_add(&stats->ok_count, 1);
+    myr_serve_count_models(work);
 }
 
 static void stats_put(myr_buf *out, const char *name, int64_t count, int64_t ns, bool is_last)
@@ -62,6 +63,20 @@ static void stats_put_fleet(myr_buf *out, serve_fleet *served)
     myr_buf_puts(out, "},\"response_stats\":{},\"batch_stats\":[],\"memory_usage\":[]}");
 }
 
+/* Of one model: its rows, whoever asked for them, and the time of their stage. */
+static void stats_put_model(myr_buf *out, const serve_target *target)
+{
+    const serve_model_stats *stats = &target->fleet->models[target->model_idx];
+    int64_t rows = atomic_load(&stats->rows);
+    myr_buf_puts(out, "{\"name\":");
+    myr_buf_json_string(out, target->name);
+    myr_buf_printf(out, ",\"version\":\"%lld\",\"inference_count\":%lld,\"inference_stats\":{",
+                   (long long)target->fleet->fleet->release, (long long)rows);
+    stats_put(out, "success", rows, atomic_load(&stats->ns), false);
+    stats_put(out, "compute_infer", rows, atomic_load(&stats->ns), true);
+    myr_buf_puts(out, "}}");
+}
+
 myr_rc myr_serve_get_all_stats(serve_call *call, myr_err *err)
 {
     (void)err;
@@ -79,11 +94,12 @@ myr_rc myr_serve_get_stats(serve_call *call, myr_err *err)
 {
     serve_target target;
     MYR_TRY(myr_serve_call_target(call, &target, err));
-    if (target.model_idx != MYR_PACK_NONE) {
-        MYR_FAIL(err, UNSUPPORTED, "statistics are kept per fleet: GET /v2/models/%s/stats", target.fleet->fleet->name);
-    }
     myr_buf_puts(call->out, "{\"model_stats\":[");
-    stats_put_fleet(call->out, target.fleet);
+    if (target.model_idx != MYR_PACK_NONE) {
+        stats_put_model(call->out, &target);
+    } else {
+        stats_put_fleet(call->out, target.fleet);
+    }
     myr_buf_puts(call->out, "]}");
     return MYR_OK;
 }
@@ -189,7 +205,7 @@ myr_rc myr_serve_post_index(serve_call *call, myr_err *err)
 static myr_rc repository_control(serve_call *call, bool load, bool *out_later, myr_err *err)
 {
     myr_str name = call->params[0];
-    if (!call->server->opts.model_control) {
+    if (!myr_serve_is_on(&call->server->opts.model_control)) {
         MYR_FAIL(err, DENIED, "load and unload are not allowed: start the server with serve.model-control true");
     }
     if (name.size > 0 && memchr(name.data, '@', name.size) != NULL) {

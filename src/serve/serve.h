@@ -17,13 +17,15 @@ typedef struct myr_serve_opts {
     char service[MYR_PATH_BYTES_MAX];      /* the service file; "" = none */
     char name[MYR_NAME_BYTES_MAX + 1], region[MYR_NAME_BYTES_MAX + 1], advertise[256];
     int64_t lease_ms;
-    bool access_log;
+    char access_log[MYR_PATH_BYTES_MAX]; /* off, stderr, or a file */
+    int64_t drain_delay_ms;
     bool model_control;     /* load and unload over REST */
     char admin_listen[128]; /* "": admin routes answer on `listen`, if that is loopback */
     char tls_cert[MYR_PATH_BYTES_MAX], tls_key[MYR_PATH_BYTES_MAX], tls_client_ca[MYR_PATH_BYTES_MAX];
     int64_t address_connections_max;
     char auth[16];                         /* auto, required, off */
     char metrics[16];                      /* main, admin: where /metrics answers */
+    char cors_origins[1024];               /* origins of web pages that may ask, commas between them; "": none */
     bool insecure;                         /* other machines may be answered without tokens or in clear text */
     int64_t token_rate, token_concurrency; /* of tokens that don't say; 0 = no limit */
 } myr_serve_opts;
@@ -41,7 +43,13 @@ myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, 
 int myr_server_port(const myr_server *server);
 int myr_server_admin_port(const myr_server *server); /* 0: there is none */
 size_t myr_server_fleet_count(const myr_server *server);
-void myr_server_stop(myr_server *server); /* drains */
+/*
+ * Options as they are now: those that may change while serving (MYR_OPT_RELOAD) do, the rest is only told: a line per
+ * difference. The registry and certificates are looked at, the access log is opened again. Thread: main.
+ */
+void myr_server_reload(myr_server *server, const myr_serve_opts *next, myr_buf *out_diff);
+void myr_server_drain(myr_server *server); /* no longer ready, but everything is answered: before a stop */
+void myr_server_stop(myr_server *server);  /* drains */
 
 /* ---- what is known of all servers ---- */
 

@@ -290,7 +290,7 @@ static myr_rc server_read(serve_call *call, serve_note *note, bool *out_deferred
     if (!note->is_read) MYR_TRY(server_read_body(call, note, err));
     int64_t rows = note->format == SERVE_AS_JSON ? call->route->count_rows(note->body)
                                                  : (int64_t)myr_serve_count_lines(note->text);
-    *out_deferred = on_loop && rows > call->server->opts.inline_rows_max;
+    *out_deferred = on_loop && rows > myr_serve_now(&call->server->opts.inline_rows_max);
     call->body = note->body;
     call->format = note->format;
     call->text = note->text;
@@ -334,6 +334,32 @@ static myr_rc server_work(serve_call *call, serve_note *note, bool *out_again, m
     return rc;
 }
 
+/* To a compute thread, in turn with other fleets and clients, unless it would be late there. */
+static void server_defer(myr_server *server, myr_req *req, serve_note *note)
+{
+    char client[MYR_HTTP_CLIENT_BYTES];
+    myr_err err = {0};
+    int64_t limit_ns = 0;
+    if (myr_serve_read_limit(req, &limit_ns, &err) != MYR_OK) {
+        myr_req_reply_error(req, &err);
+        return;
+    }
+    if (limit_ns == 0) limit_ns = server->opts.bulk_deadline_ms * 1000000;
+    note->deadline_ns = limit_ns > 0 ? note->whole_ns + limit_ns : INT64_MAX;
+    myr_str fleet = note->params[0];
+    const char *at = fleet.size > 0 ? memchr(fleet.data, '@', fleet.size) : NULL;
+    if (at != NULL) fleet.size = (size_t)(at - fleet.data);
+    uint64_t fleet_hash = myr_hash64(fleet.data, fleet.size, 0) | 1;
+    if (note->gated_ns == 0 && myr_serve_gate_enter(server, note, fleet_hash, &err) != MYR_OK) {
+        myr_req_reply_error(req, &err);
+        return;
+    }
+    uint64_t flow = note->who.token != NULL ? (uint64_t)note->who.token->id : 0;
+    if (flow == 0) flow = myr_hash64(myr_req_client(req, client), strlen(client), 0);
+    myr_req_set_flow(req, fleet_hash, flow);
+    myr_req_defer(req, server_again);
+}
+
 static void server_answer(myr_server *server, myr_req *req, serve_note *note)
 {
     serve_thread *thread = myr_req_loop_state(req);
@@ -355,14 +381,14 @@ static void server_answer(myr_server *server, myr_req *req, serve_note *note)
     if (note->route->count_rows != NULL && note->work == NULL) {
         rc = server_read(&call, note, &deferred, &err);
         if (rc == MYR_OK && deferred) {
-            myr_req_defer(req, server_again);
+            server_defer(server, req, note);
             return;
         }
     }
     if (rc == MYR_OK) rc = server_work(&call, note, &again, &err);
     if (rc != MYR_OK) server_reply_error(&call, &err);
-    if (call.wants_compute) myr_req_defer(req, server_again); /* last: another thread may have it at once */
     if (call.out->failed || call.out->room > SERVE_OUT_BYTES_KEPT) myr_buf_fini(call.out);
+    if (call.wants_compute) server_defer(server, req, note); /* last: another thread may have it at once */
 }
 
 /* This file's and in the request's arena: the face hands it back as const for the readers of logs. */
@@ -371,120 +397,24 @@ static serve_note *server_note(const myr_req *req)
     return (serve_note *)(uintptr_t)myr_req_note(req);
 }
 
-/* The second pass, on a compute thread. */
+/* Another pass: on a compute thread, or on the loop once what it waited for is there. */
 static void server_again(void *ctx, myr_req *req)
 {
     const serve_listener *listener = ctx;
-    server_answer(listener->server, req, server_note(req));
-}
-
-static bool server_is_admin_route(const myr_server *server, const serve_route *route)
-{
-    if (route->run == myr_serve_get_metrics) return strcmp(server->opts.metrics, "admin") == 0;
-    return (myr_serve_access_rules[route->access].scope & MYR_SCOPE_ADMIN) != 0;
-}
-
-/* Admin routes answer on the listener for them, or, when there is none, to this machine alone. */
-static myr_rc server_check_place(const serve_listener *listener, const serve_route *route, myr_err *err)
-{
-    const myr_server *server = listener->server;
-    if (listener->is_admin || !server_is_admin_route(server, route)) return MYR_OK;
-    if (server->has_admin) MYR_FAIL(err, DENIED, "%s answers on serve.admin-listen", route->pattern);
-    if (myr_http_is_loopback(listener->http)) return MYR_OK;
-    MYR_FAIL(err, DENIED, "%s does not answer other machines: set serve.admin-listen", route->pattern);
-}
-
-/* What is said about who may: in headers, for programs. The message is for people. */
-static void server_add_challenge(myr_req *req, const serve_route *route, myr_rc rc)
-{
-    const char *rule = myr_serve_access_rules[route->access].name;
-    const char *text = NULL;
-    if (rc == MYR_UNAUTHENTICATED && myr_req_header(req, "Authorization") == NULL) text = "Bearer realm=\"myriad\"";
-    if (rc == MYR_UNAUTHENTICATED && text == NULL) text = "Bearer realm=\"myriad\", error=\"invalid_token\"";
-    if (rc == MYR_DENIED) {
-        text = myr_arena_printf(myr_req_arena(req),
-                                "Bearer realm=\"myriad\", error=\"insufficient_scope\", scope=\"%s\"", rule);
-    }
-    if (text != NULL) myr_req_add_header(req, "WWW-Authenticate", text);
-}
-
-/* A secret in a URL stands in logs, histories and referers: it is refused even when it is right. */
-static myr_rc server_check_query(myr_req *req, myr_err *err)
-{
-    static const char *const names[] = {"access_token", "token", "api_key"};
-    myr_str value;
-    for (size_t i = 0; i < MYR_COUNT_OF(names); i++) {
-        if (!myr_req_query(req, names[i], &value)) continue;
-        MYR_FAIL(err, BAD_INPUT, "a token in the URL (%s=) ends up in logs: send Authorization: Bearer TOKEN",
-                 names[i]);
-    }
-    return MYR_OK;
-}
-
-static myr_rc server_authorize(const serve_listener *listener, myr_req *req, serve_note *note, myr_err *err)
-{
-    const serve_access_rule *rule = &myr_serve_access_rules[note->route->access];
-    const char *header = myr_req_header(req, "Authorization");
-    if (rule->scope == 0) return MYR_OK;
-    MYR_TRY(server_check_query(req, err));
-    MYR_TRY(myr_serve_identify(listener->server, myr_req_loop_state(req),
-                               header != NULL ? myr_str_of(header) : (myr_str){0}, &note->who, err));
-    MYR_TRY(myr_serve_may(&note->who, rule->scope, rule->on, note->params[0], note->params[1], err));
-    return server_check_place(listener, note->route, err);
-}
-
-/* Before the body: which route, who asks, may they. An answer here is the answer. */
-static void server_screen(void *ctx, myr_req *req)
-{
-    const serve_listener *listener = ctx;
-    serve_note *note = myr_arena_calloc(myr_req_arena(req), 1, sizeof *note);
-    myr_err err = {0};
-    if (note == NULL) {
-        MYR_IGNORE(MYR_ERROR(&err, NO_MEMORY, "out of memory"));
-        myr_req_reply_error(req, &err);
-        return;
-    }
-    const char *allow = NULL;
-    if (myr_serve_route_find(req, &note->route, note->params, &allow, &err) != MYR_OK) {
-        if (allow != NULL) myr_req_add_header(req, "Allow", allow);
-        myr_req_reply_error(req, &err);
-        return;
-    }
-    myr_req_set_note(req, note);
-    myr_rc rc = server_authorize(listener, req, note, &err);
-    if (rc == MYR_OK && myr_serve_may_stream(req, note->route))
-        rc = myr_serve_stream_begin(listener->server, req, note, &err);
-    if (rc == MYR_OK) return;
-    server_add_challenge(req, note->route, rc);
-    myr_req_reply_error(req, &err);
+    serve_note *note = server_note(req);
+    bool is_compute = !myr_req_is_on_loop(req);
+    int64_t began_ns = myr_clock_mono_ns();
+    if (is_compute) myr_serve_gate_began(listener->server, note);
+    server_answer(listener->server, req, note);
+    if (is_compute) myr_serve_gate_served(listener->server, myr_clock_mono_ns() - began_ns);
 }
 
 /* The request is all there: its time runs. */
 static void server_handle(void *ctx, myr_req *req)
 {
+    const serve_listener *listener = ctx;
     server_note(req)->whole_ns = myr_clock_mono_ns();
-    server_again(ctx, req);
-}
-
-static void server_done(void *ctx, const myr_req *req)
-{
-    myr_server *server = ((const serve_listener *)ctx)->server;
-    const serve_note *note = myr_req_note(req);
-    if (note != NULL) myr_serve_forget(&note->who);
-    if (note != NULL && note->work != NULL) { /* it left while it slept */
-        myr_serve_work_drop(note->work);
-        myr_serve_unpin(note->pinned);
-    }
-    int64_t took_ns = myr_clock_mono_ns() - myr_req_start_ns(req);
-    bool is_stream = note != NULL && note->stream != NULL; /* takes as long as its client likes */
-    myr_serve_count_request(server, note != NULL ? note->route : NULL, myr_req_status(req), is_stream ? -1 : took_ns);
-    if (!server->opts.access_log || !myr_log_is_on(MYR_LOG_INFO)) return;
-    char status[16], bytes[24], us[24];
-    snprintf(status, sizeof status, "%d", myr_req_status(req));
-    snprintf(bytes, sizeof bytes, "%lld", (long long)myr_req_reply_bytes(req));
-    snprintf(us, sizeof us, "%lld", (long long)(took_ns / 1000));
-    myr_log(MYR_LOG_INFO, "serve", "request", "method", myr_req_method_name(req), "path", myr_req_path(req), "status",
-            status, "bytes", bytes, "us", us, NULL);
+    server_answer(listener->server, req, server_note(req));
 }
 
 /* ---- threads ---- */
@@ -594,11 +524,11 @@ static myr_rc server_listen(myr_server *server, serve_listener *listener, const 
                           .header_timeout_ms = opts->header_timeout_ms,
                           .body_timeout_ms = opts->body_timeout_ms,
                           .idle_timeout_ms = opts->idle_timeout_ms,
-                          .on_headers = server_screen,
+                          .on_headers = myr_serve_screen,
                           .handler = server_handle,
                           .make_loop_state = server_make_thread,
                           .free_loop_state = server_free_thread,
-                          .on_done = server_done,
+                          .on_done = myr_serve_done,
                           .ctx = listener};
     return myr_http_start(&http, &listener->http, err);
 }
@@ -607,6 +537,7 @@ static void server_free(myr_server *server)
 {
     myr_serve_reloader_stop(server);
     myr_tls_close(server->tls);
+    myr_serve_access_stop(server);
     server_free_threads(server);
     myr_service_free(server->service); /* its stores count in the metrics */
     myr_serve_metrics_stop(server);
@@ -624,6 +555,8 @@ myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, 
     myr_rc rc = server_read_choices(server, err);
     if (rc == MYR_OK) rc = server_open_tls(server, err);
     if (rc == MYR_OK) rc = myr_serve_metrics_start(server, err);
+    if (rc == MYR_OK) rc = myr_serve_access_start(server, err);
+    if (rc == MYR_OK) myr_serve_gate_start(server);
     if (rc == MYR_OK && opts->service[0] != '\0') rc = myr_service_load(opts->service, &server->service, err);
     if (rc == MYR_OK && server->service != NULL) {
         rc = myr_service_open(server->service, workspace_root, server->metrics, err);
@@ -658,12 +591,48 @@ size_t myr_server_fleet_count(const myr_server *server)
     return atomic_load(&server->fleet_count);
 }
 
+void myr_server_drain(myr_server *server)
+{
+    atomic_store(&server->is_stopping, true); /* readiness flips; everything else goes on */
+    myr_serve_reloader_leave(server);         /* others learn of it; a second time it says nothing new */
+}
+
 void myr_server_stop(myr_server *server)
 {
     if (server == NULL) return;
-    atomic_store(&server->is_stopping, true);
-    myr_serve_reloader_leave(server);
-    myr_http_stop(server->main.http, server->opts.drain_ms);
-    myr_http_stop(server->admin.http, server->opts.drain_ms);
-    server_free(server);
+    int64_t drain_ms = myr_serve_now(&server->opts.drain_ms);
+    myr_server_drain(server);
+    myr_http_stop(server->main.http, drain_ms);
+    myr_http_stop(server->admin.http, drain_ms);
+    server_free(server); /* the reloader has held every fleet until here */
+}
+
+/* Take over one option, if it may change while serving. A number or a truth: what threads read as one piece. */
+static bool server_take_option(myr_serve_opts *opts, const myr_opt_row *row, const myr_serve_opts *next)
+{
+    const char *from = (const char *)next + row->offset;
+    char *to = (char *)opts + row->offset;
+    if ((row->flags & MYR_OPT_RELOAD) == 0) return false;
+    MYR_ASSERT(row->type != MYR_OPT_TEXT && row->type != MYR_OPT_ADDR);
+    if (row->type == MYR_OPT_BOOL) {
+        __atomic_store_n((bool *)to, *(const bool *)from, __ATOMIC_RELAXED);
+    } else {
+        __atomic_store_n((int64_t *)(void *)to, *(const int64_t *)(const void *)from, __ATOMIC_RELAXED);
+    }
+    return true;
+}
+
+void myr_server_reload(myr_server *server, const myr_serve_opts *next, myr_buf *out_diff)
+{
+    for (size_t i = 0; i < myr_serve_opt_table.count; i++) {
+        const myr_opt_row *row = &myr_serve_opt_table.rows[i];
+        if (myr_opt_equal(row, &server->opts, next)) continue;
+        myr_buf_printf(out_diff, "%s: ", row->name);
+        myr_opt_format(row, &server->opts, out_diff);
+        myr_buf_puts(out_diff, " -> ");
+        myr_opt_format(row, next, out_diff);
+        myr_buf_puts(out_diff, server_take_option(&server->opts, row, next) ? "\n" : " (after a restart)\n");
+    }
+    myr_serve_access_reopen(server);
+    myr_serve_reloader_hurry(server);
 }

@@ -34,7 +34,7 @@ struct serve_reloader {
     myr_server *server;
     myr_workspace *workspace; /* the reloader's thread (main before it starts) */
     int64_t change_number;
-    bool has_failures; /* look again although nothing changed */
+    _Atomic bool has_failures; /* look again although nothing changed. Written by the reloader */
     serve_snapshot *retired;
     serve_token *idle_tokens; /* of freed snapshots, while their requests run */
     serve_beat beat;          /* the reloader's thread too */
@@ -66,6 +66,7 @@ static void fleet_free(serve_fleet *served)
     myr_fleet_close(served->fleet);
     myr_map_free(served->inputs);
     myr_free(served->known);
+    myr_free(served->models);
     myr_free(served);
 }
 
@@ -110,12 +111,14 @@ static myr_rc fleet_open(serve_reloader *reloader, const char *name, int64_t rel
         rc = myr_serve_plan_bind(service, plan, served->fleet, &served->bound, err);
         *out_plan_is_bad = rc == MYR_BAD_INPUT;
     }
+    if (rc == MYR_OK) rc = myr_serve_models_new(served, err);
     if (rc == MYR_OK) rc = fleet_name_inputs(served, err);
     if (rc == MYR_OK) rc = myr_pack_count_levels(served->fleet->pack, served->level_models, err);
     if (rc != MYR_OK) {
         fleet_free(served);
         return rc;
     }
+    served->label = myr_serve_metrics_label(reloader->server, name);
     *out = served;
     return MYR_OK;
 }
@@ -522,7 +525,7 @@ static myr_rc reload_make(serve_reloader *reloader, myr_arena *arena, serve_snap
             return rc;
         }
     }
-    myr_rc rc = myr_serve_tokens_read(server, reloader->workspace->registry, arena, old, next, err);
+    myr_rc rc = myr_serve_tokens_read(reloader->workspace->registry, arena, old, next, err);
     if (rc != MYR_OK) {
         snapshot_free(reloader, next);
         return rc;
@@ -687,7 +690,7 @@ static void reload_tls(serve_reloader *reloader)
 static void *reload_main(void *arg)
 {
     serve_reloader *reloader = arg;
-    int64_t next_look_ns = myr_clock_mono_ns() + reloader->server->opts.reload_ms * 1000000;
+    int64_t next_look_ns = myr_clock_mono_ns() + myr_serve_now(&reloader->server->opts.reload_ms) * 1000000;
     myr_mutex_lock(&reloader->lock);
     while (!reloader->stop) {
         int64_t wait_ms = reload_wait_ms(reloader, next_look_ns);
@@ -700,7 +703,7 @@ static void *reload_main(void *arg)
         if (must || myr_clock_mono_ns() >= next_look_ns) {
             reload_try(reloader, must);
             reload_tls(reloader);
-            next_look_ns = myr_clock_mono_ns() + reloader->server->opts.reload_ms * 1000000;
+            next_look_ns = myr_clock_mono_ns() + myr_serve_now(&reloader->server->opts.reload_ms) * 1000000;
         }
         if (leaves) reloader->beat.is_draining = true;
         if (leaves || myr_clock_mono_ns() >= reloader->next_beat_ns) reload_beat(reloader, true);
@@ -754,6 +757,21 @@ myr_rc myr_serve_reloader_ask(myr_server *server, myr_str name, bool load, myr_e
     }
     myr_mutex_unlock(&reloader->lock);
     return rc;
+}
+
+void myr_serve_reloader_hurry(myr_server *server)
+{
+    serve_reloader *reloader = server->reloader;
+    myr_mutex_lock(&reloader->lock);
+    reloader->asked++;
+    myr_cond_signal(&reloader->wake);
+    myr_mutex_unlock(&reloader->lock);
+}
+
+/* Not so: no fleet is served although some should be. An empty workspace is well. */
+bool myr_serve_reloader_is_well(myr_server *server)
+{
+    return atomic_load(&server->fleet_count) > 0 || !atomic_load(&server->reloader->has_failures);
 }
 
 void myr_serve_each_unloaded(myr_server *server, void (*use)(void *ctx, const char *name), void *ctx)

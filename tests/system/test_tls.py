@@ -95,6 +95,29 @@ def test_clients_over_tls(oj):
         client.close()
 
 
+def test_a_stream_of_rows_over_tls(oj):
+    """Each row is answered before the next is sent."""
+    with serving(oj) as (url, _):
+        host, port = url.removeprefix("https://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as raw, \
+                trusting(oj).wrap_socket(raw, server_hostname="localhost") as s:
+            s.sendall(b"POST /v1/fleets/oj/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+                      b"Transfer-Encoding: chunked\r\n\r\n")
+            got = b""
+            for i in range(50):
+                line = b'{"price":%d}\n' % i
+                s.sendall(b"%x\r\n%s\r\n" % (len(line), line))
+                while got.count(b'"prediction"') <= i:
+                    part = s.recv(65536)
+                    assert part, got[-300:]
+                    got += part
+                assert b'"prediction":%d' % (10 + i) in got
+            s.sendall(b"0\r\n\r\n")
+            while part := s.recv(65536):
+                got += part
+            assert got.endswith(b"0\r\n\r\n")
+
+
 def test_versions_suites_and_names(oj):
     with serving(oj) as (url, _):
         assert shake(url, trusting(oj)) == ("TLSv1.3", OK)

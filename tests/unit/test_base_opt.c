@@ -171,4 +171,28 @@ TEST(help_has_a_paragraph_per_row)
     }
 }
 
+TEST(values_are_compared_and_shown)
+{
+    settings a, b;
+    MYR_AUTO(myr_buf) out = {0};
+    myr_opt_defaults(TABLE, &a);
+    b = a;
+    for (size_t i = 0; i < TABLE.count; i++) {
+        EXPECT(myr_opt_equal(&ROWS[i], &a, &b));
+        myr_opt_format(&ROWS[i], &a, &out);
+        myr_buf_putc(&out, ' ');
+    }
+    EXPECT_STR(out.data, "\"127.0.0.1:8080\" 2 8388608 100ms -3 false *** \"\" ");
+    snprintf(b.listen, sizeof b.listen, "x:1");
+    b.threads++;
+    b.body_bytes_max++;
+    b.deadline_ms++;
+    b.depth++;
+    b.access_log = true;
+    b.token[0] = 's';
+    snprintf(b.batch_listen, sizeof b.batch_listen, "y:1");
+    for (size_t i = 0; i < TABLE.count; i++)
+        EXPECT(!myr_opt_equal(&ROWS[i], &a, &b));
+}
+
 RUN()

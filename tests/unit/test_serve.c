@@ -1,5 +1,6 @@
 /* Routes, health, metadata, discovery, metrics: what the server says about itself. */
 #include "import/import.h"
+#include "serve/internal.h"
 #include "serve_fixture.h"
 
 #define INFER_ONE                                                                                                      \
@@ -174,6 +175,72 @@ TEST(option_rows_have_defaults_and_fields_of_their_own)
         for (size_t j = 0; j < i; j++)
             EXPECT(myr_serve_opt_table.rows[i].offset != myr_serve_opt_table.rows[j].offset);
     }
+}
+
+/* How often a text stands in another. */
+static int count_of(const char *text, const char *part)
+{
+    int count = 0;
+    for (const char *at = strstr(text, part); at != NULL; at = strstr(at + 1, part))
+        count++;
+    return count;
+}
+
+TEST(metrics_of_models_are_the_heaviest_and_slowest)
+{
+    static const fixture_model quoted[] = {{"name=a\"b", 1}, {"name=back\\slash", 2}};
+    world w;
+    world_make(&w);
+    fixture_release(w.dir, "quoted", quoted, MYR_COUNT_OF(quoted), 0);
+    world_serve(&w);
+    for (int i = 0; i < 3; i++) {
+        answer a = ask_once(w.port, "POST", "/v1/fleets/quoted/score",
+                            "{\"rows\":[{\"name\":\"a\\\"b\",\"x\":1},{\"name\":\"back\\\\slash\",\"x\":1}]}");
+        EXPECT_INT(a.status, 200);
+        answer_fini(&a);
+    }
+    answer a = ask_once(w.port, "POST", "/v1/fleets/oj/score",
+                        "{\"rows\":[{\"store\":2,\"brand\":1,\"price\":1,\"deal\":1}]}");
+    answer_fini(&a);
+    a = ask_once(w.port, "GET", "/metrics", NULL);
+    EXPECT_HAS(a.body, "# TYPE myriad_model_rows_total counter\n");
+    EXPECT_HAS(a.body, "\nmyriad_model_rows_total{model=\"quoted@name=a\\\"b\"} 3\n");
+    EXPECT_HAS(a.body, "\nmyriad_model_rows_total{model=\"quoted@name=back\\\\slash\"} 3\n");
+    EXPECT_HAS(a.body, "\nmyriad_model_rows_total{model=\"oj@store=2,brand=1\"} 1\n");
+    EXPECT_INT(count_of(a.body, "\nmyriad_model_slowest_seconds{"), 3);
+    answer_fini(&a);
+    a = ask_once(w.port, "GET", "/v2/models/oj@store=2,brand=1/stats", NULL);
+    EXPECT_HAS(a.body, "{\"model_stats\":[{\"name\":\"oj@store=2,brand=1\",\"version\":\"1\",\"inference_count\":1,");
+    answer_fini(&a);
+    world_stop(&w);
+}
+
+/* More fleets than have series of their own, and more models than are shown: /metrics stays small. */
+TEST(metrics_stay_small_with_many_fleets)
+{
+    enum { FLEETS = SERVE_LABELS_MAX + 8 };
+    world w;
+    world_make(&w);
+    char name[32], path[64];
+    for (int i = 0; i < FLEETS; i++) {
+        snprintf(name, sizeof name, "f%02d", i);
+        fixture_release(w.dir, name, city_models, 2, 0);
+    }
+    world_serve(&w);
+    for (int i = 0; i < FLEETS; i++) {
+        snprintf(path, sizeof path, "/v1/fleets/f%02d/score", i);
+        answer a =
+            ask_once(w.port, "POST", path, "{\"rows\":[{\"name\":\"Oslo\",\"x\":1},{\"name\":\"a/b,c\",\"x\":1}]}");
+        EXPECT_INT(a.status, 200);
+        answer_fini(&a);
+    }
+    answer a = ask_once(w.port, "GET", "/metrics", NULL);
+    EXPECT(a.body_bytes < 1000000);
+    EXPECT_INT(count_of(a.body, "\nmyriad_rows_total{fleet=\"f"), SERVE_LABELS_MAX - 1); /* city came first */
+    EXPECT_HAS(a.body, "\nmyriad_rows_total{fleet=\"_other\",level=\"segment\",status=\"ok\"} 18\n");
+    EXPECT_INT(count_of(a.body, "\nmyriad_model_rows_total{"), 50);
+    answer_fini(&a);
+    world_stop(&w);
 }
 
 RUN()
