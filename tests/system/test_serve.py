@@ -286,5 +286,5 @@ def test_the_access_log_is_one_line_whatever_the_path(oj):
             pass
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=30)
-    (line,) = [line for line in log.splitlines() if "mod=serve" in line and "method=GET" in line]
-    assert "status=404" in line and "a%0ab" in line
+    (line,) = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert line["status"] == 404 and line["path"] == '/v2/models/a%0ab%22c"status=200'
