@@ -243,6 +243,15 @@ struct serve_thread {
     myr_cond wait_over;
 };
 
+/* ---- parallel.c ---- */
+typedef struct serve_helpers serve_helpers;
+/* part_rows: fewer are not shared; 0: none ever, *out is not touched. */
+myr_rc myr_serve_helpers_start(int64_t part_rows, serve_helpers **out, myr_err *err);
+void myr_serve_helpers_stop(serve_helpers *helpers); /* no request runs any more; NULL accepted */
+/* work->rows into `out`, which has all four arrays, on as many threads as it pays. *trouble: see myr_score_trouble; as
+ * it was when there was none. */
+myr_rc myr_serve_score(serve_work *work, const myr_score_out *out, size_t width, myr_err *trouble, myr_err *err);
+
 /* One address that is listened on: what net hands back with each of its requests. */
 typedef struct serve_listener {
     myr_server *server;
@@ -255,10 +264,11 @@ struct myr_server {
     serve_log *access;   /* NULL: no access log */
     serve_gate gate;
     serve_auth auth;
-    myr_tls *tls;               /* NULL: in clear text. Refreshed by the reloader */
-    bool has_admin;             /* serve.admin-listen is set: admin routes answer there alone */
-    serve_listener main, admin; /* http is NULL while it does not listen */
-    serve_service *service;     /* the service file; NULL: none. Immutable */
+    myr_tls *tls;                  /* NULL: in clear text. Refreshed by the reloader */
+    bool has_admin;                /* serve.admin-listen is set: admin routes answer there alone */
+    serve_listener main, admin;    /* http is NULL while it does not listen */
+    serve_service *service;        /* the service file; NULL: none. Immutable */
+    struct serve_helpers *helpers; /* threads that share the rows of large requests; NULL: none do */
     serve_reloader *reloader;
     _Atomic(serve_snapshot *) current;
     serve_thread *threads; /* fixed before the reloader's thread starts */

@@ -35,6 +35,8 @@ static const myr_opt_row serve_rows[] = {
      "How often the registry is looked at for new releases."},
     {"serve.inline-rows-max", "256", MYR_OPT_INT, MYR_OPT_RELOAD, 0, 65536, offsetof(myr_serve_opts, inline_rows_max),
      "Requests with more rows are scored on a compute thread."},
+    {"serve.part-rows", "512", MYR_OPT_INT, 0, 0, 65536, offsetof(myr_serve_opts, part_rows),
+     "Rows of a large request that are worth a thread: it is scored on as many as that gives. 0: on one."},
     {"serve.deadline", "100ms", MYR_OPT_DURATION, 0, 0, SERVE_DEADLINE_MS_MAX, offsetof(myr_serve_opts, deadline_ms),
      "Time for a request, unless it says so itself (X-Deadline-Ms) or the service file does; later is 504. 0: none."},
     {"serve.bulk-deadline", "10s", MYR_OPT_DURATION, 0, 0, SERVE_DEADLINE_MS_MAX,

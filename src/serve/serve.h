@@ -12,7 +12,8 @@ typedef struct myr_serve_opts {
     int64_t loops, compute_threads, queue_max, body_bytes_max, request_bytes_max, connections_max;
     int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms, drain_ms, reload_ms;
     int64_t stream_idle_ms, stream_line_bytes_max;
-    int64_t inline_rows_max;               /* requests with more rows are scored on a compute thread */
+    int64_t inline_rows_max; /* requests with more rows are scored on a compute thread */
+    int64_t part_rows;       /* of a request on a compute thread that one thread scores, at least; 0: all */
     int64_t deadline_ms, bulk_deadline_ms; /* 0 = none */
     char service[MYR_PATH_BYTES_MAX];      /* the service file; "" = none */
     char name[MYR_NAME_BYTES_MAX + 1], region[MYR_NAME_BYTES_MAX + 1], advertise[256];

@@ -539,6 +539,7 @@ static void server_free(myr_server *server)
     myr_tls_close(server->tls);
     myr_serve_access_stop(server);
     server_free_threads(server);
+    myr_serve_helpers_stop(server->helpers);
     myr_service_free(server->service); /* its stores count in the metrics */
     myr_serve_metrics_stop(server);
     myr_free(server);
@@ -558,6 +559,7 @@ myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, 
     if (rc == MYR_OK) rc = myr_serve_access_start(server, err);
     if (rc == MYR_OK) myr_serve_gate_start(server);
     if (rc == MYR_OK && opts->service[0] != '\0') rc = myr_service_load(opts->service, &server->service, err);
+    if (rc == MYR_OK) rc = myr_serve_helpers_start(opts->part_rows, &server->helpers, err);
     if (rc == MYR_OK && server->service != NULL) {
         rc = myr_service_open(server->service, workspace_root, server->metrics, err);
     }

@@ -202,15 +202,6 @@ void myr_serve_note_trouble(myr_server *server, const char *what, const myr_err 
 
 /* ---- infer ---- */
 
-/* After a call of the scorer: its trouble is kept, and logged; are there rows for a runner, which would block? */
-static bool work_needs_compute(serve_work *work)
-{
-    const myr_err *trouble = myr_score_trouble(work->thread->scratch);
-    if (trouble->rc != MYR_OK && work->trouble.rc == MYR_OK) work->trouble = *trouble;
-    if (trouble->rc != MYR_OK) myr_serve_note_trouble(work->server, "models not run", trouble);
-    return !work->may_block && myr_score_needs_runner(work->thread->scratch);
-}
-
 static myr_rc work_make_rows(serve_work *work, myr_err *err)
 {
     size_t row_count = (size_t)work->rows.row_count;
@@ -256,8 +247,12 @@ static myr_rc work_infer_output(serve_work *work, uint32_t output_idx, uint8_t *
     if (work->rows.row_count == 0) return MYR_OK;
     myr_score_out out = {answers->values, work->model_idxs, work->levels, statuses};
     work->rows.output = work->outputs[output_idx];
-    MYR_TRY(myr_score(work->target.fleet->fleet->scorer, work->thread->scratch, &work->rows, &out, err));
-    work->wants_compute = work_needs_compute(work);
+    myr_err trouble;
+    trouble.rc = MYR_OK;
+    MYR_TRY(myr_serve_score(work, &out, answers->width, &trouble, err));
+    if (trouble.rc != MYR_OK && work->trouble.rc == MYR_OK) work->trouble = trouble;
+    if (trouble.rc != MYR_OK) myr_serve_note_trouble(work->server, "models not run", &trouble);
+    work->wants_compute = !work->may_block && myr_score_needs_runner(work->thread->scratch);
     return MYR_OK;
 }
 

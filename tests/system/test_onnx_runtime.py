@@ -434,3 +434,26 @@ def test_a_model_above_the_budget_is_refused_when_it_comes(workspace):
     path.write_bytes(dense(64, 8192, 1)[0])
     code, message = workspace.fails("model", "import", path, "--fleet", "f", "--segment", "")
     assert code == 65 and "runtime.onnx.bytes-max" in message
+
+
+def test_a_model_that_cannot_be_run_leaves_its_rows_to_the_next_level(workspace, mlp, trees):
+    """`degrade: {infer: next_level}` of docs/service.md; without it, and where no level is left, the row is unavailable."""
+    import_bytes(workspace, mlp[np.float32], "s=2")
+    import_bytes(workspace, mlp[np.float32], "s=3")
+    workspace.run("model", "import", trees[1], "--fleet", "f", "--segment", "")
+    workspace.run("release", "create", "f")
+    row = {name: 1.0 for name in FEATURES}
+    rows = [{**row, "s": 2}, {**row, "s": 0}]
+    wanted = float(trees[0].predict(np.ones((1, 4)))[0])
+    env = {"MYRIAD_RUNTIME_ONNX_LIBRARY": "/nowhere/libonnxruntime.so"}
+    (workspace.cwd / "next.yaml").write_text("fleets: {f: {degrade: {infer: next_level}}}\n")
+    (workspace.cwd / "own.yaml").write_text("fleets: {f: {fallback: segment, degrade: {infer: next_level}}}\n")
+    for service, first in (("next.yaml", ("ok", "global", wanted, "its model can't be run now")),
+                           ("own.yaml", ("unavailable", "segment", None, "its model can't be run now"))):
+        with workspace.serving("--service", service, env=env) as url:
+            got = requests.post(f"{url}/v1/fleets/f/score", json={"rows": rows}, timeout=60).json()["rows"]
+        assert (got[0]["status"], got[0]["level"], got[0]["prediction"], got[0].get("message")) == first
+        assert got[1]["prediction"] == (wanted if service == "next.yaml" else None)
+    with workspace.serving("--service", "next.yaml") as url:  # with the library each is answered by its own
+        got = requests.post(f"{url}/v1/fleets/f/score", json={"rows": rows}, timeout=60).json()["rows"]
+    assert [r["level"] for r in got] == ["segment", "global"] and "message" not in got[0]

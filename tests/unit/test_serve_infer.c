@@ -405,4 +405,52 @@ TEST(score_answers_each_row_for_itself)
     world_stop(&w);
 }
 
+/* The answer of many rows, and one row's of each, must be the same text. */
+static void expect_parts(int port, const char *path)
+{
+    enum { ROWS = 301 };
+    myr_buf body = {0};
+    myr_buf_puts(&body, "{\"rows\":[");
+    for (int i = 0; i < ROWS; i++) {
+        myr_buf_printf(&body, "%s{\"store\":%d,\"brand\":%s,\"price\":%d,\"deal\":%d.5}", i > 0 ? "," : "", i % 3 + 1,
+                       i % 5 == 4   ? "\"x\""
+                       : i % 2 == 0 ? "1"
+                                    : "7",
+                       i, i % 7);
+    }
+    myr_buf_puts(&body, "]}");
+    answer all = ask_once(port, "POST", path, body.data);
+    EXPECT_INT(all.status, 200);
+    const char *at = all.body + strlen("{\"rows\":[");
+    const char *row = body.data + strlen("{\"rows\":[");
+    for (int i = 0; i < ROWS; i++) {
+        char one[256];
+        const char *end = strchr(row, '}');
+        snprintf(one, sizeof one, "{\"rows\":[%.*s]}", (int)(end - row + 1), row);
+        answer a = ask_once(port, "POST", path, one);
+        const char *wanted = a.body + strlen("{\"rows\":[");
+        size_t size = strlen(wanted) - strlen("]}");
+        if (strncmp(at, wanted, size) != 0) print_error("row %d: %.200s\n  alone: %s\n", i, at, wanted);
+        EXPECT(strncmp(at, wanted, size) == 0);
+        at += size + 1;
+        row = end + 2;
+        answer_fini(&a);
+    }
+    EXPECT_STR(at - 1, "]}");
+    answer_fini(&all);
+    myr_buf_fini(&body);
+}
+
+TEST(a_request_on_several_threads_is_one_on_one)
+{
+    world w;
+    world_make(&w);
+    w.opts.part_rows = 7;
+    w.opts.inline_rows_max = 16;
+    world_serve(&w);
+    expect_parts(w.port, "/v1/fleets/oj/score");
+    expect_parts(w.port, "/v1/fleets/oj/score?output=margin");
+    world_stop(&w);
+}
+
 RUN()

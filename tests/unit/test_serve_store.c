@@ -6,6 +6,7 @@
 
 #include "import/import.h"
 #include "online/online.h"
+#include "serve/internal.h"
 #include "serve_fixture.h"
 
 #define SCORE "/v1/fleets/oj/score"
@@ -206,6 +207,30 @@ TEST(a_stored_prediction_is_the_last_level)
     world_stop(&w);
     EXPECT(stored_value(w.dir, "store=7,brand=1", &value, NULL, 0)); /* what was stored is not stored again */
     EXPECT(value == 101);
+}
+
+/* As if the requests before had taken an age. */
+TEST(models_that_would_be_late_leave_it_to_stored_predictions)
+{
+    world w;
+    store_make(&w, "fleets: {oj: {store: {" TO "}, degrade: {infer: stored}}}\n");
+    world_serve(&w);
+    expect_reply(w.port, "X-A: 1", SCORE, ROW, 200, "\"prediction\":11,");
+    serve_snapshot *snapshot = atomic_load(&w.server->current);
+    for (size_t i = 0; i < snapshot->fleet_count; i++)
+        atomic_store(&snapshot->fleets[i]->row_ns, INT64_C(1) << 50);
+    static const char body[] =
+        "{\"rows\":[{\"store\":2,\"brand\":1,\"price\":5,\"deal\":0},{\"store\":4,\"brand\":1,\"price\":5,"
+        "\"deal\":0}]}";
+    expect_reply(
+        w.port, "X-A: 1", SCORE, body, 200,
+        "{\"rows\":[{\"prediction\":11,\"model\":null,\"model_version\":null,\"level\":\"stored\",\"status\":\"ok\","
+        "\"message\":\"its model would have been too late\",\"from\":\"stored\",\"stale\":true,");
+    expect_reply(
+        w.port, "X-A: 1", SCORE, body, 200,
+        "{\"prediction\":null,\"model\":null,\"model_version\":null,\"level\":\"none\",\"status\":\"unavailable\","
+        "\"message\":\"its model would have been too late\"}");
+    world_stop(&w);
 }
 
 /* ---- a database that says nothing ---- */
