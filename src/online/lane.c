@@ -204,6 +204,7 @@ static void *lane_body(void *arg)
     online_lane *lane = start.lane;
     lane_job *jobs[LANE_BATCH_MAX];
     myr_free(arg);
+    if (lane->opts.warm != NULL) lane->opts.warm(start.state);
     for (;;) {
         bool is_idle;
         size_t count = lane_collect(lane, jobs, &is_idle);

@@ -44,6 +44,7 @@ typedef struct lane_opts {
     /* What a thread keeps; NULL is NO_MEMORY. */
     void *(*open)(void *ctx);
     void (*close)(void *state);
+    void (*warm)(void *state); /* on the thread, before its first jobs: connect …; may be NULL */
     /* Do these jobs: set each one's err. Those with `skips` are not to be touched. */
     void (*work)(void *state, lane_job **jobs, size_t count);
     void (*idle)(void *state);       /* nothing waits; may be NULL */

@@ -31,6 +31,7 @@ static myr_rc pg_open(const char *uri, bool writes, void **out, myr_err *err)
     myr_pg *pg = NULL;
     (void)writes;
     MYR_TRY(myr_pg_new(uri, pg_setup, &pg, err));
+    MYR_IGNORE(myr_pg_connect(pg, NULL)); /* so that the first request need not; a failure is said when it is used */
     *out = pg;
     return MYR_OK;
 }

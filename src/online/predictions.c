@@ -114,6 +114,12 @@ static void reader_close(void *state)
     myr_free(r);
 }
 
+static void reader_warm(void *state)
+{
+    reader *r = state;
+    MYR_IGNORE(r->store->kind->open(r->store->uri, false, &r->self, NULL)); /* or by the first question */
+}
+
 static myr_rc reader_one(reader *r, prediction_job *job, myr_err *err)
 {
     const prediction_kind *kind = r->store->kind;
@@ -179,12 +185,14 @@ static myr_rc predictions_lanes(myr_predictions *store, myr_err *err)
                         .job_bytes = sizeof(prediction_job),
                         .open = myr_predictions_writer_open,
                         .close = myr_predictions_writer_close,
+                        .warm = myr_predictions_writer_warm,
                         .work = myr_predictions_writer_work,
                         .fini_job = prediction_fini,
                         .ctx = store};
     lane_opts look = writer;
     look.open = reader_open;
     look.close = reader_close;
+    look.warm = reader_warm;
     look.work = reader_work;
     look.idle = store->kind->settle != NULL ? reader_idle : NULL;
     look.idle_ms = READER_IDLE_MS;

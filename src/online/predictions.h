@@ -47,6 +47,7 @@ bool myr_prediction_keep_claim(prediction_job *job, const myr_claim *claim);
 /* ---- predictions_write.c: the thread that stores ---- */
 void *myr_predictions_writer_open(void *ctx);
 void myr_predictions_writer_close(void *state);
+void myr_predictions_writer_warm(void *state);
 void myr_predictions_writer_work(void *state, lane_job **jobs, size_t count);
 
 #endif

@@ -37,6 +37,12 @@ void myr_predictions_writer_close(void *state)
     myr_free(w);
 }
 
+void myr_predictions_writer_warm(void *state)
+{
+    writer *w = state;
+    MYR_IGNORE(w->store->kind->open(w->store->uri, true, &w->self, NULL)); /* or by the first batch */
+}
+
 /* ---- one batch ---- */
 
 /* Those that are still to be stored: nobody told them yet, and their time is not over. */

@@ -15,6 +15,7 @@
 #define SOURCE_WAITING_MAX    4096
 #define SOURCE_JOB_BYTES_MAX  (64u << 20) /* of one question: keys, rows, cells */
 #define SOURCE_JOB_BYTES_KEPT (32u << 10) /* by a slot between questions */
+#define SOURCE_WARM_MS        1000
 #define SOURCE_CONNECTIONS    2
 
 typedef enum source_count {
@@ -171,6 +172,27 @@ static myr_rc source_ask(source_thread *thread, lane_job **jobs, size_t count, m
     if (thread->store == NULL) MYR_TRY(myr_feature_store_open(opts->uri, false, &thread->store, err));
     return myr_feature_store_get(thread->store, opts->table, thread->keys, key_count, deadline_ns, source_on_row,
                                  thread, err);
+}
+
+/* The first request need not wait for a connection. What fails here is said when it is asked for. */
+static myr_rc source_on_nothing(void *ctx, size_t key_idx, int64_t written_ms, myr_str json, myr_err *err)
+{
+    (void)ctx;
+    (void)key_idx;
+    (void)written_ms;
+    (void)json;
+    (void)err;
+    return MYR_OK;
+}
+
+static void source_warm(void *state)
+{
+    source_thread *thread = state;
+    const myr_source_opts *opts = &thread->source->opts;
+    const myr_str key = myr_str_of("?");
+    if (myr_feature_store_open(opts->uri, false, &thread->store, NULL) != MYR_OK) return;
+    MYR_IGNORE(myr_feature_store_get(thread->store, opts->table, &key, 1,
+                                     myr_clock_mono_ns() + SOURCE_WARM_MS * 1000000LL, source_on_nothing, NULL, NULL));
 }
 
 static void source_work(void *state, lane_job **jobs, size_t count)
@@ -341,6 +363,7 @@ static myr_rc source_start(myr_source *source, const myr_source_opts *opts, myr_
                       .job_bytes = sizeof(myr_fetch),
                       .open = source_thread_open,
                       .close = source_thread_close,
+                      .warm = source_warm,
                       .work = source_work,
                       .fini_job = fetch_fini,
                       .ctx = source};

@@ -453,7 +453,8 @@ myr_rc myr_serve_get_service(serve_call *call, myr_err *err);
 myr_rc myr_serve_get_resolve(serve_call *call, myr_err *err);
 myr_rc myr_serve_post_infer(serve_call *call, myr_err *err); /* infer.c */
 int64_t myr_serve_infer_rows(yyjson_val *body);
-myr_rc myr_serve_post_score(serve_call *call, myr_err *err); /* score.c */
+myr_rc myr_serve_get_prediction(serve_call *call, myr_err *err); /* prediction.c */
+myr_rc myr_serve_post_score(serve_call *call, myr_err *err);     /* score.c */
 int64_t myr_serve_score_rows(yyjson_val *body);
 /* `?output=`; *out_count 0: none is asked for. BAD_INPUT. */
 myr_rc myr_serve_score_output(myr_req *req, myr_output *out, uint32_t *out_count, myr_err *err);

@@ -77,6 +77,8 @@ const serve_route myr_serve_routes[] = {
      .body = "ScoreRequest",
      .answer = "ScoreAnswer",
      .summary = "score rows, one status per row"},
+    GET("/v1/fleets/{fleet}/predictions", SERVE_INFER_MODEL, "predictions", myr_serve_get_prediction,
+        "StoredPrediction", "the stored prediction of a key, or one made now"),
     GET("/v1/fleets/{fleet}/models/{segment}", SERVE_READ_SEGMENT, "segment", myr_serve_get_segment, "Segment",
         "which model answers for a segment"),
     GET("/v1/services", SERVE_READ, "services", myr_serve_get_services, "Services", "what is served and where"),

@@ -107,6 +107,7 @@ typedef struct serve_store {
     bool keeps_features;
     bool id_is_key;                        /* V2's id is an idempotency key */
     int64_t keep_ms, valid_ms, answers_ms; /* 0: for ever; for ever; a day */
+    int64_t max_age_ms;                    /* of one that is given instead of scoring; 0: any */
     myr_predictions *store; /* opened when the server starts; one for all fleets that name the same place … */
     bool owns;              /* … and this one closes it */
 } serve_store;

@@ -74,7 +74,7 @@ static bool store_is_wanted(const serve_work *work, size_t row_idx)
 }
 
 /* The canonical key of a row, in the arena; data NULL: it has none. */
-static myr_rc store_key(const serve_work *work, size_t row_idx, myr_str *out, myr_err *err)
+myr_rc myr_serve_row_key(const serve_work *work, size_t row_idx, myr_str *out, myr_err *err)
 {
     const myr_fleet *fleet = work->bound->fleet;
     myr_buf *buf = &work->thread->text;
@@ -112,7 +112,7 @@ myr_rc myr_serve_latest_start(serve_work *work, myr_err *err)
     for (size_t i = 0; i < row_count && work->latest_count < count; i++) {
         if (!store_is_wanted(work, i)) continue;
         work->latest[work->latest_count].row_idx = i;
-        MYR_TRY(store_key(work, i, &keys[work->latest_count++], err));
+        MYR_TRY(myr_serve_row_key(work, i, &keys[work->latest_count++], err));
     }
     MYR_TRY(myr_serve_wait_begin(work, err));
     for (size_t i = 0; i < work->latest_count; i++) {
@@ -163,6 +163,60 @@ myr_rc myr_serve_latest_take(serve_work *work, myr_err *err)
     }
     myr_serve_work_mark(work, SERVE_STORE);
     return MYR_OK;
+}
+
+/* ---- the stored prediction of one key, for a route that wants it before anything else ---- */
+
+myr_rc myr_serve_stored_start(serve_work *work, myr_str key, int64_t deadline_ns, myr_err *err)
+{
+    work->latest = myr_arena_calloc(work->arena, 1, sizeof *work->latest);
+    if (work->latest == NULL) return store_no_memory(work, err);
+    MYR_TRY(myr_serve_wait_begin(work, err));
+    struct serve_latest *latest = work->latest;
+    work->latest_count = 1;
+    myr_serve_wait_more(work);
+    myr_rc rc = myr_latest_start(store_of(work)->store, myr_str_of(work->bound->fleet->name), key, deadline_ns,
+                                 myr_serve_wait_done, work, &latest->latest, &latest->err);
+    if (rc != MYR_OK) myr_serve_wait_done(work);
+    myr_serve_wait_end(work);
+    return MYR_OK;
+}
+
+static bool store_copy(const serve_work *work, myr_str *text)
+{
+    if (text->data == NULL) return true;
+    text->data = myr_arena_strndup(work->arena, text->data, text->size);
+    return text->data != NULL;
+}
+
+/* Out of the store's memory, into the arena; the stages may ask again. */
+static myr_rc store_copy_row(const serve_work *work, myr_latest_row *row, myr_err *err)
+{
+    double *values = myr_arena_alloc(work->arena, (row->value_count + 1) * sizeof *values);
+    if (values == NULL || !store_copy(work, &row->model) || !store_copy(work, &row->level) ||
+        !store_copy(work, &row->source)) {
+        return store_no_memory(work, err);
+    }
+    if (row->value_count > 0) memcpy(values, row->values, row->value_count * sizeof *values);
+    row->values = values;
+    return MYR_OK;
+}
+
+myr_rc myr_serve_stored_take(serve_work *work, myr_latest_row *out, myr_err *err)
+{
+    struct serve_latest *latest = work->latest;
+    if (latest == NULL) return MYR_OK;
+    myr_latest_row row = {0};
+    myr_rc rc = (myr_rc)latest->err.rc;
+    if (latest->latest != NULL) rc = myr_latest_result(latest->latest, &row, &latest->err);
+    if (rc != MYR_OK) myr_serve_note_trouble(work->server, "stored predictions not read", &latest->err);
+    rc = rc == MYR_OK && row.is_found ? store_copy_row(work, &row, err) : MYR_OK;
+    myr_latest_free(latest->latest);
+    work->latest = NULL;
+    work->latest_count = 0;
+    myr_serve_work_mark(work, SERVE_STORE);
+    if (rc == MYR_OK) *out = row;
+    return rc;
 }
 
 /* ---- storing ---- */
@@ -218,7 +272,7 @@ static myr_rc store_row(const serve_work *work, const myr_answers *answers, size
     *out = (myr_prediction){.value_count = answers->width, .level = myr_level_name((myr_level)work->levels[row_idx])};
     *out_is_there = false;
     if (work->statuses[row_idx] != MYR_ROW_OK || work->levels[row_idx] == MYR_LEVEL_STORED) return MYR_OK;
-    MYR_TRY(store_key(work, row_idx, &out->key, err));
+    MYR_TRY(myr_serve_row_key(work, row_idx, &out->key, err));
     if (out->key.data == NULL) return MYR_OK;
     double *values = myr_arena_alloc(work->arena, answers->width * sizeof *values);
     if (values == NULL) return store_no_memory(work, err);
@@ -260,15 +314,18 @@ static myr_rc store_request(const serve_work *work, const myr_kept_answer *answe
     return MYR_OK;
 }
 
-/* After the answer: what is full or broken then is a line in the log and a number in the metrics. */
-static void store_later(serve_work *work, const myr_store_request *request)
+/* After the answer. BUSY: too much waits already. */
+static myr_rc store_later(serve_work *work, const myr_store_request *request, myr_err *err)
 {
     myr_err why = {0};
-    if (myr_stored_later(store_of(work)->store, request, &why) == MYR_OK) {
+    myr_rc rc = myr_stored_later(store_of(work)->store, request, &why);
+    if (rc == MYR_OK) {
         work->claim = NULL; /* the store's now */
-    } else {
-        myr_serve_note_trouble(work->server, "predictions not stored", &why);
+        return MYR_OK;
     }
+    myr_serve_note_trouble(work->server, "predictions not stored", &why);
+    if (err != NULL) *err = why;
+    return rc;
 }
 
 /* A store that can't take it now: as the fleet's plan says. */
@@ -281,7 +338,9 @@ static myr_rc store_degrade(serve_work *work, const myr_err *why, myr_err *err)
         return myr_err_prefix(err, (myr_rc)why->rc, "the predictions are not stored: ");
     }
     work->is_stored_later = true;
-    if (why->rc != MYR_TIMEOUT) store_later(work, &work->storing); /* a late one is still under way */
+    if (why->rc != MYR_TIMEOUT) {                            /* a late one is still under way */
+        MYR_IGNORE(store_later(work, &work->storing, NULL)); /* nothing was promised: a line in the log is all */
+    }
     return MYR_OK;
 }
 
@@ -298,8 +357,8 @@ myr_rc myr_serve_store_start(serve_work *work, const myr_kept_answer *answer, my
     MYR_TRY(store_request(work, answer, &work->storing, err));
     if (work->storing.row_count == 0 && work->claim == NULL) return MYR_OK;
     if (store->after_answer) {
-        store_later(work, &work->storing);
-        return MYR_OK;
+        myr_rc later = store_later(work, &work->storing, err);
+        return work->bound->plan->late_store == SERVE_SKIP ? MYR_OK : later;
     }
     MYR_TRY(myr_serve_wait_begin(work, err));
     myr_serve_wait_more(work);

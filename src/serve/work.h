@@ -204,6 +204,12 @@ myr_rc myr_serve_claim_take(serve_work *work, myr_err *err);
 myr_rc myr_serve_latest_start(serve_work *work, myr_err *err);
 myr_rc myr_serve_latest_take(serve_work *work, myr_err *err);
 void myr_serve_store_free(serve_work *work);
+/* store.c, for the route of stored predictions: ask for the latest of a key, maybe asleep; take it, in the arena. A
+ * store that does not answer is as good as one that has none. work->bound has a store. */
+myr_rc myr_serve_stored_start(serve_work *work, myr_str key, int64_t deadline_ns, myr_err *err);
+myr_rc myr_serve_stored_take(serve_work *work, myr_latest_row *out, myr_err *err);
+/* store.c: the canonical key of a row, in the arena; data NULL: it has none. work->bound is set. */
+myr_rc myr_serve_row_key(const serve_work *work, size_t row_idx, myr_str *out, myr_err *err);
 
 /* validate.c: columns of this work's own, to write into. */
 myr_rc myr_serve_own_features(serve_work *work, myr_err *err);
