@@ -77,6 +77,7 @@ static myr_rc infer_begin(serve_call *call, myr_err *err)
     MYR_TRY(myr_serve_call_target(call, &work->target, err));
     work->form = form;
     myr_serve_call_may_sleep(call);
+    work->can_replay = true;
     return myr_serve_infer_decode(call, work, form, err);
 }
 

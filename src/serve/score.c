@@ -94,6 +94,7 @@ static myr_rc score_begin(serve_call *call, myr_err *err)
     work->target.model_idx = MYR_PACK_NONE;
     work->target.name = myr_str_of(work->target.fleet->fleet->name);
     myr_serve_call_may_sleep(call);
+    work->can_replay = true;
     return score_decode(call, work, ignore_unknown, err);
 }
 

@@ -201,7 +201,6 @@ static void server_wake(void *req)
 
 void myr_serve_call_may_sleep(serve_call *call)
 {
-    call->work->can_replay = true;
     if (!myr_req_can_park(call->req)) return;
     call->work->sleep.park = server_park;
     call->work->sleep.wake = server_wake;

@@ -111,7 +111,7 @@ typedef struct serve_work {
 
     /* store.c's */
     myr_claim_id claim_id; /* token, key and hash are whoever asks'; key data NULL: it has none */
-    bool can_replay;       /* this protocol can give an answer again */
+    bool can_replay;       /* the handler looks at myr_serve_work_is_answered before it encodes: keys are claimed */
     bool takes_stored;     /* its models would be late: stored predictions answer, stale */
     bool has_claimed, has_stored, is_stored_later;
     myr_claim *claim;
