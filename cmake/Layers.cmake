@@ -11,6 +11,7 @@ set(MYR_FOREIGN_fetch ${CMAKE_DL_LIBS})
 set(MYR_FOREIGN_runtime dep::onnxruntime_headers ${CMAKE_DL_LIBS})
 set(MYR_FOREIGN_train dep::lapacke dep::xgboost_headers ${CMAKE_DL_LIBS})
 # Data files compiled into a directory's library.
+set(MYR_EMBED_runtime share/python/worker.py)
 set(MYR_EMBED_advise share/advise/trees.yaml share/advise/products.yaml)
 set(MYR_NEED_DUCKDB table train batch) # without it: the library, and a program that serves but neither trains nor runs batches
 

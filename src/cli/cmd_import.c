@@ -190,7 +190,7 @@ myr_rc myr_cmd_model_import(int argc, char **argv, myr_err *err)
     import_args a = {0};
     const myr_cli_arg args[] = {
         {"FILE", NULL, MYR_CLI_POSITIONAL_OPT, &a.file,
-         "a LightGBM text model, an XGBoost .json or .ubj model, or an .onnx model"},
+         "a LightGBM text model, an XGBoost .json or .ubj model, an .onnx model, or a directory with score.py"},
         {"--fleet", "F", MYR_CLI_TEXT, &a.fleet, "the fleet; made if absent"},
         {"--segment", "K=V,...", MYR_CLI_TEXT, &a.segment,
          "store=2,brand=1; brand=1 for a parent; \"\" for the global model"},

@@ -1,15 +1,18 @@
 /* `myriad init [DIR]`: make a workspace. */
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "serve/serve.h"
 
 /* The rows of one section: each with its default, commented out. */
-static void init_section(myr_buf *out, myr_opt_table table, const char *indent, size_t prefix_bytes)
+static void init_section(myr_buf *out, myr_opt_table table, const char *indent, const char *prefix)
 {
+    size_t prefix_bytes = strlen(prefix);
     for (size_t i = 0; i < table.count; i++) {
         const myr_opt_row *row = &table.rows[i];
+        if (strncmp(row->name, prefix, prefix_bytes) != 0) continue;
         myr_buf_printf(out, "%s# %s\n%s# %s: %s\n", indent, row->prose, indent, row->name + prefix_bytes,
                        row->default_value[0] != '\0' ? row->default_value : "\"\"");
     }
@@ -21,9 +24,11 @@ static void init_config(myr_buf *out)
     myr_buf_puts(out,
                  "# The configuration of this workspace. Every option also exists as an environment variable\n"
                  "# (MYRIAD_SERVE_LISTEN), those of serve as a flag too (--serve.listen, short --listen).\nserve:\n");
-    init_section(out, myr_serve_opt_table, "  ", sizeof "serve." - 1);
+    init_section(out, myr_serve_opt_table, "  ", "serve.");
     myr_buf_puts(out, "runtime:\n  onnx:\n");
-    init_section(out, myr_runtime_opt_table, "    ", sizeof "runtime.onnx." - 1);
+    init_section(out, myr_runtime_opt_table, "    ", "runtime.onnx.");
+    myr_buf_puts(out, "  python:\n");
+    init_section(out, myr_runtime_opt_table, "    ", "runtime.python.");
 }
 
 myr_rc myr_cmd_init(int argc, char **argv, myr_err *err)

@@ -30,7 +30,7 @@ static void external_hash(const void *data, size_t size_bytes, char out_hex[MYR_
 
 static void external_write(const external_model *model, myr_buf *out)
 {
-    myr_buf_puts(out, EXTERNAL_PREFIX "\"runtime\":\"" MYR_RUNTIME_ONNX "\",\"features\":[");
+    myr_buf_printf(out, EXTERNAL_PREFIX "\"runtime\":\"%s\",\"features\":[", model->runtime);
     for (uint32_t j = 0; j < model->feature_count; j++) {
         if (j > 0) myr_buf_putc(out, ',');
         myr_buf_json_string(out, myr_str_of(model->features[j]));
@@ -127,9 +127,12 @@ static myr_rc parse_root(yyjson_val *root, myr_arena *arena, external_model *out
         MYR_FAIL(err, UNSUPPORTED, "the description of a model for a runtime has version %llu, this program reads %d",
                  (unsigned long long)yyjson_get_uint(version), EXTERNAL_VERSION);
     }
-    if (!yyjson_equals_str(yyjson_obj_get(root, "runtime"), MYR_RUNTIME_ONNX)) {
-        MYR_FAIL(err, UNSUPPORTED, "a model for the runtime '%.40s', this program has " MYR_RUNTIME_ONNX,
-                 yyjson_is_str(yyjson_obj_get(root, "runtime")) ? yyjson_get_str(yyjson_obj_get(root, "runtime")) : "");
+    yyjson_val *runtime = yyjson_obj_get(root, "runtime");
+    model.runtime = yyjson_equals_str(runtime, MYR_RUNTIME_PYTHON) ? MYR_RUNTIME_PYTHON : MYR_RUNTIME_ONNX;
+    if (!yyjson_equals_str(runtime, model.runtime)) {
+        MYR_FAIL(err, UNSUPPORTED,
+                 "a model for the runtime '%.40s', this program has " MYR_RUNTIME_ONNX " and " MYR_RUNTIME_PYTHON,
+                 yyjson_is_str(runtime) ? yyjson_get_str(runtime) : "");
     }
     if (!yyjson_is_uint(outputs) || yyjson_get_uint(outputs) == 0 || yyjson_get_uint(outputs) > MYR_OUTPUTS_MAX)
         return external_bad("outputs", err);
@@ -304,7 +307,7 @@ static myr_rc look_check_names(const external_model *model, myr_err *err)
 static myr_rc look_steps(external_look *look, const void *data, size_t size_bytes, const char *const *columns,
                          uint32_t column_count, external_model *out, myr_err *err)
 {
-    external_model model = {0};
+    external_model model = {.runtime = MYR_RUNTIME_ONNX};
     myr_runtime_signature says = {0};
     const char *const *names = NULL;
     uint32_t name_count = 0;
@@ -326,6 +329,117 @@ myr_rc myr_fleet_external_read(myr_workspace *workspace, const myr_fleet_item *i
     MYR_TRY(myr_onnx_signature_read(look_name(&look), data, size_bytes, &signature, err));
     look.signature = signature;
     myr_rc rc = look_steps(&look, data, size_bytes, columns, column_count, out, err);
+    if (rc != MYR_OK) return myr_err_prefix(err, rc, "%s: ", look_name(&look));
+    external_write(out, out_text);
+    return myr_buf_check(out_text, err);
+}
+
+/* ---- a directory with score.py ---- */
+
+#define EXTERNAL_DIR_DEPTH_MAX 8
+
+void myr_fleet_external_dir(const myr_fleet_item *item, char *out, size_t out_bytes)
+{
+    if (myr_io_is_dir(item->path)) {
+        snprintf(out, out_bytes, "%s", item->path);
+    } else {
+        myr_path_dir(item->path, out, out_bytes);
+    }
+}
+
+/* Hidden files, and what Python makes for itself, are no part of a model. */
+static bool dir_skips(const char *name)
+{
+    return name[0] == '.' || strcmp(name, "__pycache__") == 0;
+}
+
+static myr_rc dir_add_file(external_look *look, const char *name, external_model *model, myr_err *err)
+{
+    char path[MYR_PATH_BYTES_MAX];
+    if (model->file_count == MYR_RUNTIME_FILES_MAX) {
+        MYR_FAIL(err, TOO_LARGE, "it has more than %d files", MYR_RUNTIME_FILES_MAX);
+    }
+    external_file *file = &model->files[model->file_count++];
+    file->name = myr_arena_strndup(look->arena, name, strlen(name));
+    if (file->name == NULL) return external_no_memory(err);
+    MYR_TRY(myr_path_inside(look->item->path, name, path, sizeof path, err));
+    MYR_TRY(look_read(look, path, file, err));
+    return look_hash(look, file, err);
+}
+
+/* The files below `below` (relative, "" or with a slash at its end), in the order of their names, but for score.py. */
+static myr_rc dir_walk(external_look *look, const char *below, int depth, external_model *model, myr_err *err)
+{
+    char dir[MYR_PATH_BYTES_MAX], **names;
+    size_t count;
+    if (depth > EXTERNAL_DIR_DEPTH_MAX) {
+        MYR_FAIL(err, TOO_LARGE, "%s is more than %d directories deep", below, EXTERNAL_DIR_DEPTH_MAX);
+    }
+    MYR_TRY(myr_path_join(dir, sizeof dir, look->item->path, below, err));
+    MYR_TRY(myr_io_list(dir, &names, &count, err));
+    myr_rc rc = MYR_OK;
+    for (size_t i = 0; rc == MYR_OK && i < count; i++) {
+        char name[MYR_PATH_BYTES_MAX], path[MYR_PATH_BYTES_MAX];
+        bool is_score = below[0] == '\0' && strcmp(names[i], EXTERNAL_SCORE) == 0;
+        if (dir_skips(names[i]) || is_score) continue;
+        int size = snprintf(name, sizeof name, "%s%s", below, names[i]);
+        if (size < 0 || (size_t)size + 1 >= sizeof name) {
+            rc = MYR_ERROR(err, BAD_INPUT, "the path of %s is too long", names[i]);
+        } else if ((rc = myr_path_join(path, sizeof path, dir, names[i], err)) != MYR_OK) {
+            break;
+        } else if (myr_io_is_dir(path)) {
+            memcpy(name + size, "/", 2);
+            rc = dir_walk(look, name, depth + 1, model, err);
+        } else {
+            rc = dir_add_file(look, name, model, err);
+        }
+    }
+    myr_names_free(names, count);
+    return rc;
+}
+
+/* Names: the caller's, else score.py's own, else the fleet's. */
+static myr_rc dir_describe(external_look *look, const external_model *model, const char *const *columns,
+                           uint32_t column_count, myr_runtime_signature *out, myr_err *err)
+{
+    const myr_fleet_item *item = look->item;
+    myr_runtime_file files[MYR_RUNTIME_FILES_MAX];
+    for (uint32_t i = 0; i < model->file_count; i++) {
+        files[i] = (myr_runtime_file){model->files[i].name, model->files[i].data, (size_t)model->files[i].size_bytes};
+    }
+    myr_runtime_bundle bundle = {files, model->file_count};
+    myr_rc rc = myr_runtime_describe_python(look->workspace->runtime, &bundle, item->features, item->feature_count,
+                                            look->arena, out, err);
+    if (rc != MYR_BAD_INPUT || item->features != NULL || columns == NULL) return rc;
+    return myr_runtime_describe_python(look->workspace->runtime, &bundle, columns, column_count, look->arena, out, err);
+}
+
+static myr_rc dir_steps(external_look *look, const char *const *columns, uint32_t column_count, external_model *out,
+                        myr_err *err)
+{
+    external_model model = {.runtime = MYR_RUNTIME_PYTHON};
+    myr_runtime_signature says = {0};
+    model.files = myr_arena_calloc(look->arena, MYR_RUNTIME_FILES_MAX, sizeof *model.files);
+    if (model.files == NULL) return external_no_memory(err);
+    MYR_TRY(dir_add_file(look, EXTERNAL_SCORE, &model, err));
+    MYR_TRY(dir_walk(look, "", 0, &model, err));
+    MYR_TRY(dir_describe(look, &model, columns, column_count, &says, err));
+    const char **names = myr_arena_calloc(look->arena, says.feature_count, sizeof *names);
+    if (names == NULL) return external_no_memory(err);
+    for (uint32_t j = 0; j < says.feature_count; j++)
+        names[j] = says.inputs[j].name;
+    MYR_TRY(look_features(look, names, &says, &model, err));
+    MYR_TRY(look_check_names(&model, err));
+    *out = model;
+    return MYR_OK;
+}
+
+myr_rc myr_fleet_external_read_dir(myr_workspace *workspace, const myr_fleet_item *item, const char *const *columns,
+                                   uint32_t column_count, myr_arena *arena, external_model *out, myr_buf *out_text,
+                                   myr_err *err)
+{
+    external_look look = {.workspace = workspace, .item = item, .arena = arena};
+    myr_rc rc = dir_steps(&look, columns, column_count, out, err);
     if (rc != MYR_OK) return myr_err_prefix(err, rc, "%s: ", look_name(&look));
     external_write(out, out_text);
     return myr_buf_check(out_text, err);
@@ -369,7 +483,7 @@ myr_rc myr_fleet_external_compile(const external_model *model, const char *text,
     external_hash(text, text_bytes, hex);
     for (size_t i = 0; i < sizeof sha256; i++)
         sha256[i] = (unsigned char)(hex_value(hex[2 * i]) * 16 + hex_value(hex[2 * i + 1]));
-    myr_external_desc desc = {.runtime = MYR_RUNTIME_ONNX,
+    myr_external_desc desc = {.runtime = model->runtime,
                               .sha256 = sha256,
                               .columns = map,
                               .is_text = model->is_text,

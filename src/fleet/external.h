@@ -21,6 +21,7 @@ typedef struct external_file {
 
 /* Strings in an arena. */
 typedef struct external_model {
+    const char *runtime; /* MYR_RUNTIME_…: static */
     const char *const *features;
     const uint8_t *is_text;
     uint32_t feature_count;
@@ -42,6 +43,14 @@ myr_rc myr_fleet_external_parse(const void *data, size_t size_bytes, myr_arena *
 myr_rc myr_fleet_external_read(myr_workspace *workspace, const myr_fleet_item *item, const void *data,
                                size_t size_bytes, const char *const *columns, uint32_t column_count, myr_arena *arena,
                                external_model *out, myr_buf *out_text, myr_err *err);
+
+/* A directory with score.py instead: all its files, what its worker says of it. */
+#define EXTERNAL_SCORE "score.py"
+myr_rc myr_fleet_external_read_dir(myr_workspace *workspace, const myr_fleet_item *item, const char *const *columns,
+                                   uint32_t column_count, myr_arena *arena, external_model *out, myr_buf *out_text,
+                                   myr_err *err);
+/* Where the files of such an item lie: beside an ONNX model, or in the directory that it is. */
+void myr_fleet_external_dir(const myr_fleet_item *item, char *out, size_t out_bytes);
 
 /* Compile for rows of these columns; sha256 is the text's. */
 myr_rc myr_fleet_external_compile(const external_model *model, const char *text, size_t text_bytes,

@@ -80,8 +80,15 @@ myr_rc myr_fleet_import_load(const myr_fleet_item *item, myr_mem *out_owned, con
         return MYR_OK;
     }
     if (item->path == NULL) MYR_FAIL(err, BAD_INPUT, "%s: neither bytes nor a path", import_name(item));
-    char *data = NULL;
-    MYR_TRY(myr_file_read(item->path, MYR_FILE_BYTES_MAX, &data, out_size, err));
+    char *data = NULL, score[MYR_PATH_BYTES_MAX];
+    const char *path = item->path;
+    if (myr_io_is_dir(path)) {
+        MYR_TRY(myr_path_join(score, sizeof score, path, EXTERNAL_SCORE, err));
+        if (!myr_io_exists(score))
+            MYR_FAIL(err, NOT_FOUND, "%s: a directory is a model if it has " EXTERNAL_SCORE, path);
+        path = score;
+    }
+    MYR_TRY(myr_file_read(path, MYR_FILE_BYTES_MAX, &data, out_size, err));
     *out_owned = data;
     *out_data = data;
     return MYR_OK;
@@ -95,12 +102,18 @@ void myr_fleet_import_model_drop(import_model *model)
     myr_arena_free(model->arena);
 }
 
-/* What our importer does not take of ONNX, and only that, is for ONNX Runtime. */
+/* What our importer does not take of ONNX, and only that, is for ONNX Runtime; a directory is for Python. */
 myr_rc myr_fleet_import_read(const import_job *job, const myr_fleet_item *item, const char *const *columns,
                              uint32_t column_count, import_model *out, myr_err *err)
 {
     myr_err own = {0};
     MYR_TRY(myr_fleet_import_load(item, &out->owned, &out->data, &out->size, err));
+    if (item->data == NULL && myr_io_is_dir(item->path)) {
+        out->arena = myr_arena_new(0);
+        if (out->arena == NULL) MYR_FAIL(err, NO_MEMORY, "%s: no memory", import_name(item));
+        return myr_fleet_external_read_dir(job->workspace, item, columns, column_count, out->arena, &out->external,
+                                           &out->text, err);
+    }
     const myr_import_opts opts = {.feature_names = item->features,
                                   .feature_count = item->feature_count,
                                   .first_iteration = item->first_iteration,
@@ -158,8 +171,9 @@ static myr_rc import_note_item(import_job *job, const import_model *read, const 
     item->artifact_bytes = (int64_t)read->size;
     for (uint32_t i = 1; imported == NULL && i < read->external.file_count; i++)
         item->artifact_bytes += read->external.files[i].size_bytes;
-    item->format = imported != NULL ? imported->format : MYR_FORMAT_ONNX;
-    const char *algorithm = imported != NULL ? imported->algorithm : MYR_RUNTIME_ONNX;
+    bool is_python = imported == NULL && strcmp(read->external.runtime, MYR_RUNTIME_PYTHON) == 0;
+    item->format = is_python ? "score.py" : myr_format_name(imported != NULL ? imported->format : MYR_FORMAT_ONNX);
+    const char *algorithm = imported != NULL ? imported->algorithm : read->external.runtime;
     item->algorithm = import_copy(job, given->algorithm != NULL ? given->algorithm : algorithm);
     item->objective = import_copy(job, imported != NULL && imported->objective != NULL ? imported->objective : "");
     item->external_text = imported != NULL ? NULL : import_copy(job, read->text.data);
@@ -206,7 +220,7 @@ static myr_rc import_store_external(import_job *job, const myr_fleet_item *given
     if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "%s: no memory", import_name(given));
     MYR_TRY(myr_fleet_external_parse(item->external_text, strlen(item->external_text), arena, &model, err));
     MYR_TRY(import_put(job, given, model.files[0].hex, data, size, err));
-    if (given->path != NULL) myr_path_dir(given->path, dir, sizeof dir);
+    if (given->path != NULL) myr_fleet_external_dir(given, dir, sizeof dir);
     for (uint32_t i = 1; i < model.file_count; i++) {
         char path[MYR_PATH_BYTES_MAX];
         MYR_AUTO(myr_mem) owned = NULL;
@@ -332,7 +346,7 @@ static myr_rc import_register_item(import_job *job, size_t item_idx, myr_arena *
         .segment = item->segment,
         .key_columns = item->key_columns,
         .algorithm = item->algorithm,
-        .format = myr_format_name(item->format),
+        .format = item->format,
         .artifact = item->hex,
         .features = item->features,
         .options = item->options,

@@ -15,7 +15,7 @@ typedef struct import_item {
     const char *options;  /* so, too */
     char hex[MYR_SHA256_HEX_BYTES];
     int64_t artifact_bytes;
-    myr_format format;
+    const char *format; /* static */
     const char *algorithm;
     const char *objective;
     const char *external_text; /* for a runtime: its artifact, which names its files; NULL: one of ours */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "runtime/internal.h"
+#include "runtime/python.h"
 
 #define CACHE_SLOTS        1024      /* of the table by artifact; entries beyond hang on chains */
 #define CACHE_ENTRIES_MAX  65536     /* models that are in memory or remembered; the longest unused is forgotten */
@@ -53,6 +54,7 @@ struct myr_runtime {
     int64_t tick;
     uint32_t returns; /* bit i: the i-th last load was of a model that had just gone */
     myr_runtime_stats stats;
+    runtime_python *python; /* models that are code; its own lock */
 };
 
 /* ---- entries ---- */
@@ -356,11 +358,14 @@ myr_rc myr_runtime_run(myr_runtime *runtime, const myr_runtime_source *source, c
     char hex[MYR_SHA256_HEX_BYTES];
     cache_entry *entry = NULL;
     if (!myr_model_external(call->model, &external)) MYR_FAIL(err, BAD_FORMAT, "the model's bytes are lost");
-    if (strncmp(external.runtime, MYR_RUNTIME_ONNX, MYR_EXTERNAL_RUNTIME_BYTES) != 0) {
-        MYR_FAIL(err, UNAVAILABLE, "the model wants the runtime '%.31s', this program has %s", external.runtime,
-                 MYR_RUNTIME_ONNX);
-    }
     runtime_hex(external.sha256, hex);
+    if (strncmp(external.runtime, MYR_RUNTIME_PYTHON, MYR_EXTERNAL_RUNTIME_BYTES) == 0) {
+        return myr_runtime_python_run(runtime->python, source, hex, &external, call, err);
+    }
+    if (strncmp(external.runtime, MYR_RUNTIME_ONNX, MYR_EXTERNAL_RUNTIME_BYTES) != 0) {
+        MYR_FAIL(err, UNAVAILABLE, "the model wants the runtime '%.31s', this program has %s and %s", external.runtime,
+                 MYR_RUNTIME_ONNX, MYR_RUNTIME_PYTHON);
+    }
     MYR_TRY(cache_acquire(runtime, source, hex, external.feature_count, &entry, err));
     myr_rc rc = myr_runtime_session_run(entry->session, call, err);
     cache_release(runtime, entry);
@@ -446,6 +451,42 @@ myr_rc myr_runtime_describe(myr_runtime *runtime, const myr_runtime_bundle *bund
     return rc;
 }
 
+static myr_rc describe_python(python_model *model, const myr_runtime_opts *opts, const char *const *features,
+                              uint32_t feature_count, myr_arena *arena, myr_runtime_signature *out, myr_err *err)
+{
+    if (features == NULL) {
+        features = model->features;
+        feature_count = model->feature_count;
+    }
+    if (features == NULL || feature_count == 0) {
+        MYR_FAIL(err, BAD_INPUT, "nobody names its features: --features, or features = [\"…\"] in score.py");
+    }
+    uint8_t *is_text = myr_arena_calloc(arena, feature_count, 1);
+    myr_runtime_tensor *inputs = myr_arena_calloc(arena, feature_count, sizeof *inputs);
+    if (is_text == NULL || inputs == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %u features", feature_count);
+    for (uint32_t j = 0; j < feature_count; j++) {
+        for (uint32_t t = 0; t < model->text_count; t++)
+            is_text[j] |= strcmp(model->texts[t], features[j]) == 0;
+        inputs[j] = (myr_runtime_tensor){
+            .name = features[j], .type = is_text[j] ? "string" : "double", .width = 1, .is_text = is_text[j] != 0};
+    }
+    uint32_t width = 0;
+    MYR_TRY(myr_runtime_python_width(model, opts, features, is_text, feature_count, &width, err));
+    *out = (myr_runtime_signature){
+        .inputs = inputs, .input_count = feature_count, .feature_count = feature_count, .value_count = width};
+    return MYR_OK;
+}
+
+myr_rc myr_runtime_describe_python(myr_runtime *runtime, const myr_runtime_bundle *bundle, const char *const *features,
+                                   uint32_t feature_count, myr_arena *arena, myr_runtime_signature *out, myr_err *err)
+{
+    python_model *model;
+    MYR_TRY(myr_runtime_python_open(&runtime->opts, bundle, arena, &model, err));
+    myr_rc rc = describe_python(model, &runtime->opts, features, feature_count, arena, out, err);
+    myr_runtime_python_close(model);
+    return rc;
+}
+
 /* ---- the runtime ---- */
 
 myr_rc myr_runtime_new(const myr_runtime_opts *opts, myr_runtime **out, myr_err *err)
@@ -458,6 +499,8 @@ myr_rc myr_runtime_new(const myr_runtime_opts *opts, myr_runtime **out, myr_err 
     } else {
         rc = myr_runtime_defaults(&runtime->opts, err);
     }
+    runtime->python = rc == MYR_OK ? myr_runtime_python_new(&runtime->opts) : NULL;
+    if (rc == MYR_OK && runtime->python == NULL) rc = MYR_ERROR(err, NO_MEMORY, "no memory for workers");
     if (rc != MYR_OK) {
         myr_free(runtime);
         return rc;
@@ -490,6 +533,7 @@ void myr_runtime_release(myr_runtime *runtime)
             myr_free(entry);
         }
     }
+    myr_runtime_python_free(runtime->python);
     if (runtime->has_env) myr_runtime_env_release(runtime->library.api);
     myr_cond_fini(&runtime->changed);
     myr_mutex_fini(&runtime->lock);

@@ -1,4 +1,4 @@
-/* The option rows `runtime.onnx.*`, and what the program's configuration made of them. */
+/* The option rows `runtime.onnx.*` and `runtime.python.*`, and what the program's configuration made of them. */
 #include "runtime/runtime.h"
 
 static const myr_opt_row runtime_rows[] = {
@@ -9,6 +9,19 @@ static const myr_opt_row runtime_rows[] = {
      "Memory that ONNX models may take together, as measured; the least recently used are unloaded."},
     {"runtime.onnx.threads", "1", MYR_OPT_INT, 0, 1, 256, offsetof(myr_runtime_opts, threads),
      "Threads of the pool that all ONNX models share. 1: each request's thread works alone."},
+    {"runtime.python.program", "", MYR_OPT_TEXT, 0, 0, sizeof((myr_runtime_opts *)0)->python_program,
+     offsetof(myr_runtime_opts, python_program), "Python that runs score.py models. Empty: python3 of PATH."},
+    {"runtime.python.environments", "", MYR_OPT_TEXT, 0, 0, sizeof((myr_runtime_opts *)0)->python_environments,
+     offsetof(myr_runtime_opts, python_environments),
+     "Where environments of models with a requirements.txt lie. Empty: ~/.cache/myriad/environments."},
+    {"runtime.python.workers", "4", MYR_OPT_INT, 0, 1, 256, offsetof(myr_runtime_opts, python_workers),
+     "Processes of score.py models together, one per model; the least recently asked is ended for another."},
+    {"runtime.python.memory", "2GiB", MYR_OPT_BYTES, 0, 0, 1LL << 44, offsetof(myr_runtime_opts, python_memory),
+     "Address space that each of them may have. 0: no limit."},
+    {"runtime.python.timeout", "30s", MYR_OPT_DURATION, 0, 10, 3600000, offsetof(myr_runtime_opts, python_timeout_ms),
+     "Time for init(), and for one call of run(); then the process is ended."},
+    {"runtime.python.keep", "1d", MYR_OPT_DURATION, 0, 0, 31536000000, offsetof(myr_runtime_opts, python_keep_ms),
+     "Environments that no process has used for so long are removed."},
 };
 
 const myr_opt_table myr_runtime_opt_table = {runtime_rows, MYR_COUNT_OF(runtime_rows)};

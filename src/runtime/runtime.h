@@ -11,18 +11,25 @@
 #include "base/base.h"
 #include "score/score.h"
 
-#define MYR_RUNTIME_ONNX "onnxruntime" /* the runner's name in a model's compiled bytes */
+#define MYR_RUNTIME_ONNX   "onnxruntime" /* the runner's name in a model's compiled bytes */
+#define MYR_RUNTIME_PYTHON "python"      /* that of a directory with score.py */
 
 #define MYR_RUNTIME_TENSORS_MAX 256 /* inputs of a model, and outputs */
 #define MYR_RUNTIME_FILES_MAX   256 /* files of a model: itself and its external data */
 
 /* ---- options ---- */
 
-/* The option rows `runtime.onnx.*`; the struct is theirs. */
+/* The option rows `runtime.onnx.*` and `runtime.python.*`; the struct is theirs. */
 typedef struct myr_runtime_opts {
     char library[MYR_PATH_BYTES_MAX]; /* "": look in the usual places */
     int64_t bytes_max;                /* sessions in memory together, as measured */
     int64_t threads;                  /* of the pool that all sessions share; 1: the calling thread works alone */
+    char python_program[MYR_PATH_BYTES_MAX];      /* "": python3 of PATH */
+    char python_environments[MYR_PATH_BYTES_MAX]; /* "": the user's cache */
+    int64_t python_workers;                       /* processes together */
+    int64_t python_memory;                        /* of address space of each; 0: no limit */
+    int64_t python_timeout_ms;                    /* for init(), and for one call of run() */
+    int64_t python_keep_ms;                       /* environments that nobody uses */
 } myr_runtime_opts;
 extern const myr_opt_table myr_runtime_opt_table;
 /* What a runtime without options of its own gets from now on: the program's configuration. Thread: any. */
@@ -89,6 +96,15 @@ typedef struct myr_runtime_signature {
  */
 myr_rc myr_runtime_describe(myr_runtime *runtime, const myr_runtime_bundle *bundle, uint32_t feature_count,
                             myr_arena *arena, myr_runtime_signature *out, myr_err *err);
+
+/*
+ * The same for a model that is code: the bundle is a directory's files, score.py the first. Its worker is started,
+ * init() run, then run() with one row of zeros. features NULL: those that score.py names. Each input is one column.
+ * Errors: UNAVAILABLE: no Python, an environment that can't be made, an error in score.py with its line; BAD_INPUT:
+ * nobody names the features; TIMEOUT; UNSUPPORTED: no value, or too many.
+ */
+myr_rc myr_runtime_describe_python(myr_runtime *runtime, const myr_runtime_bundle *bundle, const char *const *features,
+                                   uint32_t feature_count, myr_arena *arena, myr_runtime_signature *out, myr_err *err);
 
 /* ---- answers ---- */
 

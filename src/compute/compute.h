@@ -1,0 +1,67 @@
+/*
+ * The face of compute: other programs that work for this one, and end with it. A worker is a child process that is
+ * asked over a socket and may be ended at any time; limits of the system hold it; what it writes is kept, so that its
+ * end can be told. An environment is what a Python program needs, made from a list of requirements.
+ *
+ * No worker outlives its parent: the kernel kills it then (PR_SET_PDEATHSIG), and whoever stops it kills its process
+ * group. It is no sandbox: a worker has the rights of whoever started myriad.
+ */
+#ifndef MYR_COMPUTE_COMPUTE_H
+#define MYR_COMPUTE_COMPUTE_H
+
+#include "base/base.h"
+
+#define MYR_WORKER_FD              3    /* where a worker finds its socket */
+#define MYR_WORKER_TAIL_BYTES      2048 /* of what it wrote, the last */
+#define MYR_WORKER_FRAME_BYTES_MAX (256 << 20)
+
+typedef struct myr_worker_opts {
+    const char *const *argv;  /* NULL-terminated; argv[0] is the program's path */
+    const char *const *env;   /* NULL-terminated NAME=value: all that it gets */
+    const char *dir;          /* its working directory */
+    int64_t memory_bytes_max; /* of address space; 0: no limit */
+    int64_t file_bytes_max;   /* of a file that it writes; 0: no limit */
+} myr_worker_opts;
+
+/* A worker process. Thread: one at a time. */
+typedef struct myr_worker myr_worker;
+
+/* Errors: NOT_FOUND: no such program; NO_MEMORY, IO. */
+myr_rc myr_worker_start(const myr_worker_opts *opts, myr_worker **out, myr_err *err);
+/* End it and its process group now, and wait until it is gone. NULL accepted. */
+void myr_worker_stop(myr_worker *worker);
+/* Has it neither ended nor closed its socket? */
+bool myr_worker_is_alive(myr_worker *worker);
+
+/*
+ * Send a frame (NULL: none) and wait for one: 4 bytes of length, little-endian, then so many bytes. Ownership: *answer
+ * is the caller's buffer, cleared first. Errors: TIMEOUT: not by deadline_ns (monotonic); UNAVAILABLE: it has ended,
+ * with how and what it wrote last; TOO_LARGE: its frame. After an error it can only be stopped.
+ */
+myr_rc myr_worker_ask(myr_worker *worker, const myr_buf *request, int64_t deadline_ns, myr_buf *answer, myr_err *err);
+
+/* Run a program to its end. Errors: UNAVAILABLE: it failed, with what it wrote last; TIMEOUT; those of start. */
+myr_rc myr_process_run(const myr_worker_opts *opts, int64_t timeout_ms, myr_err *err);
+
+/*
+ * An environment for Python programs, found by the hash of its requirements and of the Python that makes it; made by
+ * the first who asks, while others wait; kept while anybody, of any process, has it. dir: where they lie. requirements:
+ * the path of a file for pip, whose directory is where relative names in it lead. Errors: UNAVAILABLE with pip's words;
+ * TIMEOUT; NOT_FOUND: no Python. Thread: any.
+ */
+typedef struct myr_environment myr_environment;
+typedef struct myr_environment_opts {
+    const char *dir;
+    const char *python;       /* path of the program */
+    const char *requirements; /* NULL: none: that Python as it is */
+    int64_t timeout_ms;
+} myr_environment_opts;
+myr_rc myr_environment_acquire(const myr_environment_opts *opts, myr_environment **out, myr_err *err);
+const char *myr_environment_python(const myr_environment *environment);
+void myr_environment_release(myr_environment *environment); /* NULL accepted */
+/* Remove those that nobody has had for keep_ms. */
+void myr_environment_sweep(const char *dir, int64_t keep_ms);
+/* The path of a program: itself if it has a slash, else found in PATH. NOT_FOUND. */
+myr_rc myr_program_find(const char *name, char *out, size_t out_bytes, myr_err *err);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * Models that are code: a directory with score.py, run in a worker process. Private to runtime.
+ *
+ * python_worker.c is one such model in its process; python.c keeps some of them, each asked by one thread at a time.
+ */
+#ifndef MYR_RUNTIME_PYTHON_H
+#define MYR_RUNTIME_PYTHON_H
+
+#include "compute/compute.h"
+#include "runtime/runtime.h"
+
+#define PYTHON_REQUIREMENTS "requirements.txt"
+
+/* Owned by whoever asks it. */
+typedef struct python_model {
+    char dir[MYR_PATH_BYTES_MAX / 2 + 64]; /* its files; "" while there is none */
+    myr_fd lock;                           /* held as long as dir is there */
+    myr_environment *environment;
+    char environments[MYR_PATH_BYTES_MAX]; /* where it lies; "" if it has none of its own */
+    int64_t keep_ms;
+    myr_worker *worker;
+    myr_buf request, answer;
+    const char *const *features; /* what score.py names; NULL: nothing. In the arena of open */
+    const char *const *texts;
+    uint32_t feature_count, text_count;
+} python_model;
+
+/* Its files are written, its environment made, its process started and init() run. arena NULL: its names are not
+ * wanted. */
+myr_rc myr_runtime_python_open(const myr_runtime_opts *opts, const myr_runtime_bundle *bundle, myr_arena *arena,
+                               python_model **out, myr_err *err);
+void myr_runtime_python_close(python_model *model); /* NULL accepted */
+/* *out_ends: it can't be asked again, whatever the result. */
+myr_rc myr_runtime_python_ask(python_model *model, const myr_runtime_opts *opts, const myr_external *external,
+                              const myr_runner_call *call, bool *out_ends, myr_err *err);
+/* Values per row, by a row of zeros and empty texts. */
+myr_rc myr_runtime_python_width(python_model *model, const myr_runtime_opts *opts, const char *const *features,
+                                const uint8_t *is_text, uint32_t feature_count, uint32_t *out, myr_err *err);
+
+typedef struct runtime_python runtime_python;
+/* opts outlive it. NULL: no memory. */
+runtime_python *myr_runtime_python_new(const myr_runtime_opts *opts);
+void myr_runtime_python_free(runtime_python *python); /* NULL accepted; ends all workers */
+/* What myr_runtime_run does for such a model. Thread: any. */
+myr_rc myr_runtime_python_run(runtime_python *python, const myr_runtime_source *source, const char *artifact_hex,
+                              const myr_external *external, const myr_runner_call *call, myr_err *err);
+
+#endif

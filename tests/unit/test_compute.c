@@ -1,0 +1,291 @@
+/* Worker processes: asked, late, ended in every way, held by limits, gone with their parent; environments made once. */
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "compute/compute.h"
+#include "testing.h"
+
+#define SOON(ms) (myr_clock_mono_ns() + (int64_t)(ms)*1000000)
+
+static char python[MYR_PATH_BYTES_MAX];
+
+/* A worker that runs this Python, with `recv(n)` and `send(bytes)` of frames at hand. */
+static myr_worker *compute_start(const char *code, int64_t memory_bytes_max)
+{
+    static const char head[] = "import os, socket, struct, sys, time\n"
+                               "s = socket.socket(fileno=3)\n"
+                               "def recv():\n"
+                               "    need = struct.unpack('<I', s.recv(4, socket.MSG_WAITALL))[0]\n"
+                               "    return s.recv(need, socket.MSG_WAITALL)\n"
+                               "def send(data): s.sendall(struct.pack('<I', len(data)) + data)\n";
+    MYR_AUTO(myr_buf) text = {0};
+    myr_worker *worker = NULL;
+    myr_err err;
+    EXPECT_RC(myr_program_find("python3", python, sizeof python, &err), OK, &err);
+    myr_buf_puts(&text, head);
+    myr_buf_puts(&text, code);
+    const char *const argv[] = {python, "-c", text.data, NULL};
+    const char *const env[] = {"LANG=C.UTF-8", "PYTHONUNBUFFERED=1", NULL};
+    const myr_worker_opts opts = {.argv = argv, .env = env, .dir = "/", .memory_bytes_max = memory_bytes_max};
+    EXPECT_RC(myr_worker_start(&opts, &worker, &err), OK, &err);
+    return worker;
+}
+
+/* Its end, in words. */
+static void compute_ends(const char *code, myr_rc rc, const char *part)
+{
+    MYR_AUTO(myr_buf) answer = {0};
+    myr_worker *worker = compute_start(code, 0);
+    myr_err err = {0};
+    myr_rc got = myr_worker_ask(worker, NULL, SOON(20000), &answer, &err);
+    testing_expect_rc(got, rc, &err, code, __FILE__, __LINE__);
+    EXPECT_HAS(err.message, part);
+    myr_worker_stop(worker);
+}
+
+TEST(a_worker_answers)
+{
+    MYR_AUTO(myr_buf) request = {0};
+    MYR_AUTO(myr_buf) answer = {0};
+    myr_worker *worker = compute_start("while True: send(recv()[::-1])", 0);
+    static const size_t sizes[] = {1, 3, 70000, 3000000};
+    myr_err err;
+    for (size_t i = 0; i < MYR_COUNT_OF(sizes); i++) {
+        myr_buf_clear(&request);
+        for (size_t k = 0; k < sizes[i]; k++)
+            myr_buf_putc(&request, (char)('a' + k % 26));
+        EXPECT_RC(myr_worker_ask(worker, &request, SOON(60000), &answer, &err), OK, &err);
+        EXPECT_INT(answer.size, sizes[i]);
+        EXPECT(answer.data[0] == request.data[sizes[i] - 1] && answer.data[sizes[i] - 1] == 'a');
+        EXPECT(myr_worker_is_alive(worker));
+    }
+    myr_worker_stop(worker);
+}
+
+TEST(how_a_worker_ended_is_told)
+{
+    compute_ends("sys.exit(7)", MYR_UNAVAILABLE, "it ended with exit code 7");
+    compute_ends("os.abort()", MYR_UNAVAILABLE, "it was ended by signal 6 (Aborted)");
+    compute_ends("raise ValueError('why')", MYR_UNAVAILABLE, "exit code 1: ValueError: why");
+    compute_ends("print('last words'); os._exit(3)", MYR_UNAVAILABLE, "exit code 3: last words");
+    compute_ends("s.close(); time.sleep(100)", MYR_UNAVAILABLE, "it was ended by signal 9");
+    compute_ends("s.sendall(b'\\xff\\xff\\xff\\x7f')", MYR_TOO_LARGE, "2147483647 bytes");
+    compute_ends("s.sendall(b'\\x05\\x00\\x00\\x00ab')", MYR_UNAVAILABLE, "exit code 0");
+}
+
+TEST(a_worker_that_hangs_is_ended)
+{
+    MYR_AUTO(myr_buf) answer = {0};
+    static const char *const hangs[] = {
+        "time.sleep(100)", "while True: pass",
+        "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: pass",
+        "while True: print('x' * 10000)"};
+    for (size_t i = 0; i < MYR_COUNT_OF(hangs); i++) {
+        myr_worker *worker = compute_start(hangs[i], 0);
+        int64_t start_ns = myr_clock_mono_ns();
+        myr_err err;
+        EXPECT_RC(myr_worker_ask(worker, NULL, SOON(200), &answer, &err), TIMEOUT, &err);
+        myr_worker_stop(worker);
+        EXPECT((myr_clock_mono_ns() - start_ns) / 1000000 < 5000);
+    }
+}
+
+TEST(what_it_started_ends_with_it)
+{
+    MYR_AUTO(myr_buf) answer = {0};
+    myr_worker *worker = compute_start("pid = os.fork()\n"
+                                       "if pid == 0: time.sleep(100)\n"
+                                       "send(str(pid).encode()); time.sleep(100)",
+                                       0);
+    myr_err err;
+    int64_t pid = 0;
+    EXPECT_RC(myr_worker_ask(worker, NULL, SOON(20000), &answer, &err), OK, &err);
+    EXPECT(myr_parse_int64(myr_str_make(answer.data, answer.size), &pid) && kill((pid_t)pid, 0) == 0);
+    myr_worker_stop(worker);
+    bool is_gone = false;
+    for (int i = 0; i < 500 && !is_gone; i++) {
+        char path[64];
+        MYR_AUTO(myr_mem) stat = NULL;
+        size_t size;
+        snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
+        is_gone = myr_file_read(path, 4096, (char **)&stat, &size, NULL) != MYR_OK || strstr(stat, ") Z ") != NULL;
+        usleep(10000);
+    }
+    EXPECT(is_gone);
+}
+
+TEST(memory_has_a_limit)
+{
+    MYR_AUTO(myr_buf) answer = {0};
+    myr_worker *worker = compute_start("try:\n"
+                                       "    x = bytearray(1 << 30)\n"
+                                       "    send(b'had it')\n"
+                                       "except MemoryError: send(b'no memory')\n",
+                                       400 << 20);
+    myr_err err;
+    EXPECT_RC(myr_worker_ask(worker, NULL, SOON(20000), &answer, &err), OK, &err);
+    EXPECT_STR(answer.data, "no memory");
+    myr_worker_stop(worker);
+}
+
+TEST(a_worker_gets_what_it_is_given_and_no_more)
+{
+    MYR_AUTO(myr_buf) answer = {0};
+    int leak = dup(1); /* without close-on-exec */
+    setenv("MYR_TEST_SECRET", "x", 1);
+    myr_worker *worker =
+        compute_start("left = []\n"
+                      "for f in (int(f) for f in os.listdir('/proc/self/fd') if int(f) > 3):\n"
+                      "    try: os.fstat(f); left.append(f)\n"
+                      "    except OSError: pass\n"
+                      "send(repr((left, 'MYR_TEST_SECRET' in os.environ, os.environ['LANG'], os.getcwd(),\n"
+                      "           os.getpgid(0) == os.getpid())).encode())",
+                      0);
+    myr_err err;
+    EXPECT_RC(myr_worker_ask(worker, NULL, SOON(20000), &answer, &err), OK, &err);
+    EXPECT_STR(answer.data, "([], False, 'C.UTF-8', '/', True)");
+    myr_worker_stop(worker);
+    unsetenv("MYR_TEST_SECRET");
+    close(leak);
+}
+
+/* A process that has a worker is killed: the worker must be gone soon. */
+TEST(no_worker_outlives_its_parent)
+{
+    int pipes[2];
+    EXPECT(pipe(pipes) == 0);
+    pid_t child = fork();
+    EXPECT(child >= 0);
+    if (child == 0) {
+        MYR_AUTO(myr_buf) answer = {0};
+        myr_worker *worker = compute_start("send(str(os.getpid()).encode())\nwhile True: time.sleep(1)", 0);
+        if (myr_worker_ask(worker, NULL, SOON(20000), &answer, NULL) == MYR_OK) {
+            MYR_IGNORE(write(pipes[1], answer.data, answer.size) < 0); /* the parent finds nothing then */
+        }
+        for (;;)
+            pause();
+    }
+    char text[32] = {0};
+    int64_t pid = 0;
+    EXPECT(read(pipes[0], text, sizeof text - 1) > 0 && myr_parse_int64(myr_str_of(text), &pid) && pid > 1);
+    EXPECT(kill((pid_t)pid, 0) == 0);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    bool is_gone = false;
+    for (int i = 0; i < 200 && !is_gone; i++) {
+        char path[64];
+        MYR_AUTO(myr_mem) stat = NULL;
+        size_t size;
+        snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
+        is_gone = myr_file_read(path, 4096, (char **)&stat, &size, NULL) != MYR_OK || strstr(stat, ") Z ") != NULL;
+        usleep(10000);
+    }
+    EXPECT(is_gone);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
+TEST(programs_that_are_not_there)
+{
+    char path[MYR_PATH_BYTES_MAX];
+    const char *const argv[] = {"/no/such/program", NULL};
+    const char *const env[] = {NULL};
+    const myr_worker_opts opts = {.argv = argv, .env = env, .dir = "/"};
+    myr_worker *worker = NULL;
+    myr_err err;
+    EXPECT_RC(myr_worker_start(&opts, &worker, &err), NOT_FOUND, &err);
+    EXPECT_HAS(err.message, "/no/such/program can't be run");
+    EXPECT(worker == NULL);
+    EXPECT_RC(myr_program_find("no-such-program-here", path, sizeof path, &err), NOT_FOUND, &err);
+    EXPECT_RC(myr_program_find("/no/such", path, sizeof path, &err), NOT_FOUND, &err);
+}
+
+TEST(a_program_runs_to_its_end)
+{
+    const char *const env[] = {NULL};
+    const char *const good[] = {"/bin/true", NULL}, *const bad[] = {"/bin/sh", "-c", "echo no >&2; exit 4", NULL};
+    const char *const slow[] = {"/bin/sleep", "100", NULL};
+    myr_worker_opts opts = {.argv = good, .env = env, .dir = "/"};
+    myr_err err;
+    EXPECT_RC(myr_process_run(&opts, 20000, &err), OK, &err);
+    opts.argv = bad;
+    EXPECT_RC(myr_process_run(&opts, 20000, &err), UNAVAILABLE, &err);
+    EXPECT_HAS(err.message, "exit code 4: no");
+    opts.argv = slow;
+    EXPECT_RC(myr_process_run(&opts, 200, &err), TIMEOUT, &err);
+    opts.dir = "/no/such/directory";
+    EXPECT_RC(myr_process_run(&opts, 20000, &err), UNAVAILABLE, &err);
+}
+
+TEST(each_failed_allocation_starts_nothing)
+{
+    const char *const env[] = {NULL}, *const argv[] = {"/bin/true", NULL};
+    const myr_worker_opts opts = {.argv = argv, .env = env, .dir = "/"};
+    FAIL_EACH_ALLOC (nth) {
+        myr_worker *worker = NULL;
+        myr_rc rc = myr_worker_start(&opts, &worker, NULL);
+        EXPECT(rc == MYR_OK || (rc == MYR_NO_MEMORY && worker == NULL));
+        myr_worker_stop(worker);
+    }
+}
+
+/* ---- environments ---- */
+
+/* An empty list of requirements: venv alone, no network. */
+TEST(an_environment_is_made_once_and_removed_when_nobody_has_it)
+{
+    char dir[TESTING_PATH_BYTES], list[TESTING_PATH_BYTES + 32], environments[TESTING_PATH_BYTES + 32];
+    myr_environment *a = NULL, *b = NULL;
+    myr_err err;
+    testing_dir(dir);
+    snprintf(list, sizeof list, "%s/requirements.txt", dir);
+    snprintf(environments, sizeof environments, "%s/environments", dir);
+    EXPECT_RC(myr_file_write(list, "\n", 1, &err), OK, &err);
+    EXPECT_RC(myr_program_find("python3", python, sizeof python, &err), OK, &err);
+    myr_environment_opts opts = {.dir = environments, .python = python, .requirements = list, .timeout_ms = 100000};
+    EXPECT_RC(myr_environment_acquire(&opts, &a, &err), OK, &err);
+    EXPECT(myr_io_exists(myr_environment_python(a)));
+    int64_t start_ns = myr_clock_mono_ns();
+    EXPECT_RC(myr_environment_acquire(&opts, &b, &err), OK, &err);
+    EXPECT((myr_clock_mono_ns() - start_ns) / 1000000 < 1000); /* it was there */
+    EXPECT_STR(myr_environment_python(b), myr_environment_python(a));
+    char path[MYR_PATH_BYTES_MAX];
+    snprintf(path, sizeof path, "%s", myr_environment_python(a));
+    myr_environment_sweep(environments, 0);
+    EXPECT(myr_io_exists(path)); /* both have it */
+    myr_environment_release(a);
+    myr_environment_sweep(environments, 0);
+    EXPECT(myr_io_exists(path));
+    myr_environment_release(b);
+    myr_environment_sweep(environments, 3600000);
+    EXPECT(myr_io_exists(path)); /* it was had a moment ago */
+    myr_environment_sweep(environments, 0);
+    EXPECT(!myr_io_exists(path));
+    opts.requirements = NULL;
+    EXPECT_RC(myr_environment_acquire(&opts, &a, &err), OK, &err);
+    EXPECT_STR(myr_environment_python(a), python);
+    myr_environment_release(a);
+}
+
+TEST(an_environment_that_can_not_be_made)
+{
+    char dir[TESTING_PATH_BYTES], list[TESTING_PATH_BYTES + 32], environments[TESTING_PATH_BYTES + 32];
+    static const char text[] = "--no-index\nno-such-package-here\n";
+    myr_environment *a = NULL;
+    myr_err err;
+    testing_dir(dir);
+    snprintf(list, sizeof list, "%s/requirements.txt", dir);
+    snprintf(environments, sizeof environments, "%s/environments", dir);
+    EXPECT_RC(myr_file_write(list, text, sizeof text - 1, &err), OK, &err);
+    EXPECT_RC(myr_program_find("python3", python, sizeof python, &err), OK, &err);
+    myr_environment_opts opts = {.dir = environments, .python = python, .requirements = list, .timeout_ms = 100000};
+    EXPECT_RC(myr_environment_acquire(&opts, &a, &err), UNAVAILABLE, &err);
+    EXPECT_HAS(err.message, "its environment can't be made (pip): ");
+    EXPECT_HAS(err.message, "no-such-package-here");
+    EXPECT(a == NULL);
+    opts.timeout_ms = 1;
+    EXPECT_RC(myr_environment_acquire(&opts, &a, &err), TIMEOUT, &err);
+}
+
+RUN()
