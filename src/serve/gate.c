@@ -66,6 +66,13 @@ myr_rc myr_serve_gate_enter(myr_server *server, serve_note *note, uint64_t fleet
              (long long)inside);
 }
 
+bool myr_serve_gate_is_pressed(const myr_server *server, uint64_t fleet_hash)
+{
+    const serve_gate *gate = &server->gate;
+    return atomic_load_explicit(&gate->of_fleet[fleet_hash % SERVE_GATE_FLEETS], memory_order_relaxed) >
+           gate->thread_count;
+}
+
 /* A running average; a race between two threads loses one of their values, which is as good. */
 void myr_serve_gate_served(myr_server *server, int64_t took_ns)
 {

@@ -205,8 +205,9 @@ typedef struct serve_gate {
 void myr_serve_gate_start(myr_server *server);
 /* note->deadline_ns is set. BUSY: too many, or it would be late. */
 myr_rc myr_serve_gate_enter(myr_server *server, serve_note *note, uint64_t fleet_hash, myr_err *err);
-void myr_serve_gate_served(myr_server *server, int64_t took_ns);       /* a compute thread was busy so long */
-void myr_serve_gate_began(myr_server *server, serve_note *note);       /* on its compute thread */
+bool myr_serve_gate_is_pressed(const myr_server *server, uint64_t fleet_hash); /* requests of this fleet wait */
+void myr_serve_gate_served(myr_server *server, int64_t took_ns);               /* a compute thread was busy so long */
+void myr_serve_gate_began(myr_server *server, serve_note *note);               /* on its compute thread */
 void myr_serve_gate_leave(myr_server *server, const serve_note *note); /* at its end; one that never entered is fine */
 
 /* ---- models.c: what is counted of each model ---- */

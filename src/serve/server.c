@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SERVE_INLINE_BODY_BYTES (64u << 10) /* a larger body is not even read on a loop */
-#define SERVE_OUT_BYTES_KEPT    (1u << 20)  /* a thread's answer buffer that grew past this is given back */
+#define SERVE_INLINE_BODY_BYTES  (64u << 10) /* a larger body is not even read on a loop */
+#define SERVE_PRESSED_BODY_BYTES (4u << 10)  /* the same while requests of its fleet wait: refusing unread is cheaper  \
+                                              */
+#define SERVE_OUT_BYTES_KEPT (1u << 20)      /* a thread's answer buffer that grew past this is given back */
 
 /* ---- a request ---- */
 
@@ -288,12 +290,28 @@ static myr_rc server_read_body(serve_call *call, serve_note *note, myr_err *err)
     return MYR_OK;
 }
 
+/* Of the fleet that a request names, or of nothing. */
+static uint64_t server_fleet_hash(const serve_note *note)
+{
+    myr_str fleet = note->params[0];
+    const char *at = fleet.size > 0 ? memchr(fleet.data, '@', fleet.size) : NULL;
+    if (at != NULL) fleet.size = (size_t)(at - fleet.data);
+    return myr_hash64(fleet.data, fleet.size, 0) | 1;
+}
+
+/* Whether a body is too much for a loop before anybody has looked into it. */
+static bool server_is_bulky(const serve_call *call, const serve_note *note)
+{
+    size_t size = myr_req_body(call->req).size;
+    if (size > SERVE_INLINE_BODY_BYTES || myr_req_is_encoded(call->req)) return true;
+    return size > SERVE_PRESSED_BODY_BYTES && myr_serve_gate_is_pressed(call->server, server_fleet_hash(note));
+}
+
 /* Read the body of a JSON route; true when the request went to a compute thread instead. */
 static myr_rc server_read(serve_call *call, serve_note *note, bool *out_deferred, myr_err *err)
 {
     bool on_loop = myr_req_is_on_loop(call->req);
-    *out_deferred = on_loop && !note->is_read &&
-                    (myr_req_is_encoded(call->req) || myr_req_body(call->req).size > SERVE_INLINE_BODY_BYTES);
+    *out_deferred = on_loop && !note->is_read && server_is_bulky(call, note);
     if (*out_deferred) return MYR_OK;
     if (!note->is_read) MYR_TRY(server_read_body(call, note, err));
     int64_t rows = note->format == SERVE_AS_JSON ? call->route->count_rows(note->body)
@@ -354,10 +372,7 @@ static void server_defer(myr_server *server, myr_req *req, serve_note *note)
     }
     if (limit_ns == 0) limit_ns = server->opts.bulk_deadline_ms * 1000000;
     note->deadline_ns = limit_ns > 0 ? note->whole_ns + limit_ns : INT64_MAX;
-    myr_str fleet = note->params[0];
-    const char *at = fleet.size > 0 ? memchr(fleet.data, '@', fleet.size) : NULL;
-    if (at != NULL) fleet.size = (size_t)(at - fleet.data);
-    uint64_t fleet_hash = myr_hash64(fleet.data, fleet.size, 0) | 1;
+    uint64_t fleet_hash = server_fleet_hash(note);
     if (note->gated_ns == 0 && myr_serve_gate_enter(server, note, fleet_hash, &err) != MYR_OK) {
         myr_req_reply_error(req, &err);
         return;

@@ -95,6 +95,7 @@ TEST(a_fleet_that_floods_does_not_shut_out_another)
     myr_err err = {0};
     for (int i = 0; i < 102; i++)
         EXPECT_RC(gate_enter(server, &notes[i], 0, &err), OK, &err);
+    EXPECT(myr_serve_gate_is_pressed(server, 1) && !myr_serve_gate_is_pressed(server, 2));
     for (int i = 0; i < 25; i++) { /* a quarter of the limit is its own */
         others[i] = (serve_note){.deadline_ns = INT64_MAX};
         EXPECT_RC(myr_serve_gate_enter(server, &others[i], 2, &err), OK, &err);
