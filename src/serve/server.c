@@ -8,9 +8,8 @@
 #include <string.h>
 
 #define SERVE_INLINE_BODY_BYTES  (64u << 10) /* a larger body is not even read on a loop */
-#define SERVE_PRESSED_BODY_BYTES (4u << 10)  /* the same while requests of its fleet wait: refusing unread is cheaper  \
-                                              */
-#define SERVE_OUT_BYTES_KEPT (1u << 20)      /* a thread's answer buffer that grew past this is given back */
+#define SERVE_PRESSED_BODY_BYTES (4u << 10)  /* the same while requests of its fleet wait */
+#define SERVE_OUT_BYTES_KEPT     (1u << 20)  /* a thread's answer buffer that grew past this is given back */
 
 /* ---- a request ---- */
 
