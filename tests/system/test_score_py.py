@@ -174,9 +174,9 @@ def test_others_go_on_while_one_hangs(fleet):
         assert [a["prediction"] for a in ask(url, row(), row(store=3))] == [101.5, 201.5]
         stop = threading.Event()
 
-        def flood():  # more and more rows for the one that hangs
+        def flood():  # more and more rows for the one that hangs; some are answered 504
             while not stop.is_set():
-                ask(url, row("hang"))
+                requests.post(f"{url}/v1/fleets/f/score", json={"rows": [row("hang")]}, headers={"X-Deadline-Ms": "30000"}, timeout=120)
 
         hung = [threading.Thread(target=flood) for _ in range(4)]
         for thread in hung:
@@ -216,6 +216,29 @@ def test_what_is_refused_at_import(workspace):
     (outside / "secret").symlink_to("/etc/passwd")
     _, message = workspace.fails("model", "import", outside, "--fleet", "f", "--segment", "")
     assert "secret" in message
+
+
+def test_files_at_the_limit_and_one_past_it(workspace):
+    directory = write_model(workspace.cwd / "m")
+    (directory / "data" / "deep").mkdir()
+    for i in range(254):  # beside score.py and data/base.txt
+        (directory / "data" / "deep" / f"{i}.txt").write_text(str(i))
+    (directory / ".hidden").write_text("not a part of it")
+    (directory / "__pycache__").mkdir()
+    (directory / "__pycache__" / "x.pyc").write_text("nor this")
+    workspace.run("model", "import", directory, "--fleet", "f", "--segment", "")
+    (directory / "one_more.txt").write_text("")
+    _, message = workspace.fails("model", "import", directory, "--fleet", "f", "--segment", "")
+    assert "more than 256 files" in message
+    (directory / "one_more.txt").unlink()
+    deep = directory.joinpath(*"abcdefgh")
+    deep.mkdir(parents=True)
+    (directory / "data" / "deep" / "0.txt").rename(deep / "0.txt")
+    workspace.run("model", "import", directory, "--fleet", "f", "--segment", "")
+    (deep / "i").mkdir()
+    (deep / "0.txt").rename(deep / "i" / "0.txt")
+    _, message = workspace.fails("model", "import", directory, "--fleet", "f", "--segment", "")
+    assert "more than 8 directories deep" in message
 
 
 def test_an_endless_init_is_ended(workspace):
