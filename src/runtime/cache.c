@@ -291,9 +291,22 @@ static void cache_load(myr_runtime *runtime, const myr_runtime_source *source, c
 
 /* ---- using ---- */
 
+/* Until something changed. BUSY: the time is over, whoever loads goes on. */
+static myr_rc cache_wait(myr_runtime *runtime, int64_t until_ns, myr_err *err)
+{
+    if (until_ns == 0) {
+        myr_cond_wait(&runtime->changed, &runtime->lock);
+        return MYR_OK;
+    }
+    int64_t left_ms = (until_ns - myr_clock_mono_ns()) / 1000000;
+    if (left_ms <= 0) MYR_FAIL(err, BUSY, "the model is still being loaded: ask again");
+    MYR_IGNORE(myr_cond_wait_ms(&runtime->changed, &runtime->lock, left_ms)); /* time is looked at above */
+    return MYR_OK;
+}
+
 /* One more use of a model's session, loaded if it must be. */
 static myr_rc cache_acquire(myr_runtime *runtime, const myr_runtime_source *source, const char *hex,
-                            uint32_t feature_count, cache_entry **out, myr_err *err)
+                            uint32_t feature_count, int64_t until_ns, cache_entry **out, myr_err *err)
 {
     myr_rc rc = MYR_OK;
     bool is_mine = false; /* this very call loaded: it tells what it found, however old that is by now */
@@ -307,7 +320,8 @@ static myr_rc cache_acquire(myr_runtime *runtime, const myr_runtime_source *sour
     entry->used_tick = ++runtime->tick;
     while (entry->state != CACHE_READY) {
         if (entry->state == CACHE_LOADING) {
-            myr_cond_wait(&runtime->changed, &runtime->lock);
+            rc = cache_wait(runtime, until_ns, err);
+            if (rc != MYR_OK) break;
             is_mine = true; /* it was being loaded while this call waited */
             continue;
         }
@@ -366,7 +380,7 @@ myr_rc myr_runtime_run(myr_runtime *runtime, const myr_runtime_source *source, c
         MYR_FAIL(err, UNAVAILABLE, "the model wants the runtime '%.31s', this program has %s and %s", external.runtime,
                  MYR_RUNTIME_ONNX, MYR_RUNTIME_PYTHON);
     }
-    MYR_TRY(cache_acquire(runtime, source, hex, external.feature_count, &entry, err));
+    MYR_TRY(cache_acquire(runtime, source, hex, external.feature_count, call->until_ns, &entry, err));
     myr_rc rc = myr_runtime_session_run(entry->session, call, err);
     cache_release(runtime, entry);
     return rc;
@@ -377,7 +391,7 @@ myr_rc myr_runtime_pin(myr_runtime *runtime, const myr_runtime_source *source, c
 {
     cache_entry *entry = NULL;
     MYR_ASSERT(strlen(artifact_hex) == MYR_SHA256_HEX_BYTES - 1);
-    MYR_TRY(cache_acquire(runtime, source, artifact_hex, feature_count, &entry, err));
+    MYR_TRY(cache_acquire(runtime, source, artifact_hex, feature_count, 0, &entry, err));
     myr_mutex_lock(&runtime->lock);
     entry->pins++;
     myr_mutex_unlock(&runtime->lock);

@@ -117,10 +117,10 @@ typedef struct myr_runtime_source {
 
 /*
  * Run some rows of one model: what a myr_runner does. The session is loaded if it is not there: once, however many
- * threads ask; the others wait, and are told the same error.
- * Thread: any. Errors: UNAVAILABLE, BAD_FORMAT, TOO_LARGE (larger than the whole budget), BUSY (the budget is in use),
- * NO_MEMORY, those of the source. A failure to load is remembered for a few seconds. A row that the model refuses is
- * call->is_bad, not an error.
+ * threads ask; the others wait, at most until call->until_ns, and are told the same error.
+ * Thread: any. Errors: UNAVAILABLE, BAD_FORMAT, TOO_LARGE (larger than the whole budget), BUSY (the budget is in use,
+ * or it is still being loaded), NO_MEMORY, those of the source. A failure to load is remembered for a few seconds. A
+ * row that the model refuses is call->is_bad, not an error.
  */
 myr_rc myr_runtime_run(myr_runtime *runtime, const myr_runtime_source *source, const myr_runner_call *call,
                        myr_err *err);

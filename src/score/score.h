@@ -52,6 +52,7 @@ typedef struct myr_score_rows {
         leaf_width;    /* LEAF by key: columns there are; a model of fewer trees leaves NaN behind its last. 0 = none */
     myr_output output; /* what is asked; myr_scorer_width columns of values. Zero is the value */
     bool no_runner;    /* models that are not ours are not asked (they may block): see myr_score_needs_runner */
+    int64_t until_ns;  /* monotonic: no longer is waited for a model that is being loaded; 0 = as long as it takes */
 } myr_score_rows;
 
 /* Where answers go: the caller's arrays of row_count; model_idxs, levels and statuses may be NULL. */
@@ -100,6 +101,7 @@ typedef struct myr_runner_call {
     uint32_t row_count;      /* at least 1 */
     double *const *values;   /* the answer's columns; row r at values[k][r] */
     uint8_t *is_bad;         /* row_count zeros: 1 says that row i has a cell that the model can't take */
+    int64_t until_ns;        /* as in myr_score_rows */
 } myr_runner_call;
 /*
  * What predicts them. It may block: never on an event loop. Thread: any, at once. Errors: BAD_FORMAT: the model is

@@ -68,7 +68,8 @@ myr_row_status myr_score_runner_run(const myr_scorer *scorer, myr_score_scratch 
                             .order = scratch->order + group->first,
                             .row_count = group->count,
                             .values = out->values,
-                            .is_bad = scratch->is_bad};
+                            .is_bad = scratch->is_bad,
+                            .until_ns = rows->until_ns};
     myr_rc rc = runner_run(scorer, &call, &err);
     if (rc != MYR_OK && scratch->trouble.rc == MYR_OK) scratch->trouble = err;
     for (uint32_t k = 0; rc == MYR_OK && k < scorer->info->output_count; k++) {

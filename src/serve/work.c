@@ -12,6 +12,8 @@
 #define WORK_TROUBLE_LOG_NS 10000000000 /* a model that can't be run is told at most so often */
 #define WORK_GUESS_WEIGHT   8           /* of what was, against what is */
 #define WORK_NS_PER_MS      1000000
+#define WORK_SPARE_SHARE    5                     /* of the time that is left … */
+#define WORK_SPARE_NS       (20 * WORK_NS_PER_MS) /* … and no more than this, is kept for saying so */
 
 const char *myr_serve_stage_name(serve_stage stage)
 {
@@ -239,10 +241,21 @@ static myr_rc work_make_answers(serve_work *work, myr_output output, myr_answers
     return MYR_OK;
 }
 
+/* How long a model that another request loads is waited for: so long that there is time left to say that it was too
+ * long, which is 503 and "ask again", where the deadline itself would be 504. */
+static int64_t work_wait_until(const serve_work *work)
+{
+    if (work->deadline_ns == INT64_MAX) return 0;
+    int64_t left_ns = work->deadline_ns - work->mark_ns, spare_ns = left_ns / WORK_SPARE_SHARE;
+    if (spare_ns > WORK_SPARE_NS) spare_ns = WORK_SPARE_NS;
+    return work->deadline_ns - spare_ns;
+}
+
 static myr_rc work_infer_output(serve_work *work, uint32_t output_idx, uint8_t *statuses, myr_err *err)
 {
     myr_answers *answers = &work->answers[output_idx];
     work->rows.no_runner = !work->may_block || work->spares_runner;
+    work->rows.until_ns = work_wait_until(work);
     MYR_TRY(work_make_answers(work, work->outputs[output_idx], answers, err));
     if (work->rows.row_count == 0) return MYR_OK;
     myr_score_out out = {answers->values, work->model_idxs, work->levels, statuses};

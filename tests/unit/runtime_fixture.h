@@ -8,6 +8,8 @@
 #include <stdlib.h>
 
 #include "runtime/runtime.h"
+#include <stdatomic.h>
+
 #include "testing.h"
 
 #ifndef MYR_DEFAULT_ONNXRUNTIME_LIB
@@ -182,6 +184,7 @@ typedef struct source_model {
 } source_model;
 
 typedef struct source_store {
+    _Atomic int begun; /* loads */
     source_model models[SOURCE_MODELS_MAX];
     size_t count;
     myr_runtime_file file;
@@ -218,6 +221,7 @@ TESTING_UNUSED static myr_rc source_load(void *ctx, const char *hex, myr_arena *
 {
     source_store *store = ctx;
     (void)arena;
+    atomic_fetch_add(&store->begun, 1);
     if (store->delay_ms > 0) myr_clock_sleep_ms(store->delay_ms);
     for (size_t i = 0; i < store->count; i++) {
         if (strcmp(store->models[i].hex, hex) != 0) continue;
@@ -259,6 +263,8 @@ TESTING_UNUSED static myr_runtime *runtime_make(int64_t bytes_max)
     return runtime;
 }
 
+static int64_t runtime_until_ns; /* of the next calls; see myr_runner_call */
+
 /* Run rows [0, row_count) of columns through a model. */
 TESTING_UNUSED static myr_rc runtime_score(myr_runtime *runtime, source_store *store, const source_model *model,
                                            const myr_col *features, uint32_t row_count, double *const *values,
@@ -276,7 +282,8 @@ TESTING_UNUSED static myr_rc runtime_score(myr_runtime *runtime, source_store *s
                             .order = order,
                             .row_count = row_count,
                             .values = values,
-                            .is_bad = is_bad};
+                            .is_bad = is_bad,
+                            .until_ns = runtime_until_ns};
     return myr_runtime_run(runtime, &source, &call, err);
 }
 

@@ -270,6 +270,36 @@ TEST(many_threads_load_a_model_once)
         EXPECT_INT(workers[i].wrong, 0);
 }
 
+/* Who may not wait so long is told to come again; the load goes on, and so do those who may. */
+TEST(a_load_is_not_waited_for_past_its_time)
+{
+    if (!runtime_is_here()) skip();
+    MYR_AUTO(many) m = {0};
+    worker w = {.m = &m, .rounds = 1};
+    double value = 0;
+    many_start(&m, 1, 0);
+    m.store.delay_ms = 800;
+    atomic_store(&workers_ready, THREADS);
+    EXPECT_RC(myr_thread_start(&w.thread, "worker", worker_body, &w, &m.err), OK, &m.err);
+    while (atomic_load(&m.store.begun) == 0)
+        myr_clock_sleep_ms(1);
+    int64_t start_ns = myr_clock_mono_ns();
+    runtime_until_ns = start_ns + 60000000;
+    EXPECT_RC(many_score(&m, 0, &value, &m.err), BUSY, &m.err);
+    EXPECT_HAS(m.err.message, "still being loaded");
+    EXPECT(myr_clock_mono_ns() - start_ns < 600000000);
+    runtime_until_ns = 1; /* passed long ago */
+    EXPECT_RC(many_score(&m, 0, &value, &m.err), BUSY, &m.err);
+    runtime_until_ns = 0;
+    many_expect(&m, 0);
+    runtime_until_ns = 1; /* it is there: nothing is waited for */
+    many_expect(&m, 0);
+    runtime_until_ns = 0;
+    myr_thread_join(w.thread);
+    EXPECT_INT(w.wrong, 0);
+    EXPECT_INT(m.store.models[0].loads, 1);
+}
+
 TEST(each_waiter_is_told_the_failure)
 {
     if (!runtime_is_here()) skip();
