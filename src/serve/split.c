@@ -86,9 +86,11 @@ static uint32_t split_place(const serve_work *work)
     char scratch[MYR_PARTITION_COLUMNS_MAX][MYR_KEY_SCRATCH_BYTES];
     myr_key_value values[MYR_PARTITION_COLUMNS_MAX];
     size_t key_bytes = 0;
-    uint32_t mask;
+    uint32_t mask = 0;
     bool has_key = work->sticky.data == NULL && work->rows.row_count > 0 && work->rows.fixed_model == MYR_PACK_NONE &&
                    split_row_key(work, 0, key, &key_bytes, values, &mask, scratch);
+    /* Rows without a key are all alike: the moment they came is what tells them apart. */
+    if (has_key && mask == 0) return (uint32_t)(myr_hash64(&work->whole_ns, sizeof work->whole_ns, seed) % SPLIT_WHOLE);
     myr_str sticky = work->sticky.data != NULL ? work->sticky : work->target.name;
     uint64_t hash = has_key ? myr_hash64(key, key_bytes, seed) : myr_hash64(sticky.data, sticky.size, seed);
     return (uint32_t)(hash % SPLIT_WHOLE);

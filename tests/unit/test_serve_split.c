@@ -155,6 +155,25 @@ TEST(a_client_sticks_to_its_release)
     world_stop(&w);
 }
 
+/* Rows without any key have nothing to stick to: they are dealt. */
+TEST(rows_without_a_key_are_dealt)
+{
+    world w;
+    split_make(&w, "fleets:\n  oj: {split: {challenger: 50}}\n");
+    world_serve(&w);
+    int found[2] = {0, 0};
+    client c = client_open(w.port);
+    for (int i = 0; i < 200; i++) {
+        answer a = ask(&c, "POST", SCORE, "{\"rows\":[{\"price\":0.5,\"deal\":1}]}");
+        EXPECT_INT(a.status, 200);
+        found[strstr(a.body, "\"prediction\":1002,") != NULL]++;
+        answer_fini(&a);
+    }
+    EXPECT(found[0] > 50 && found[1] > 50);
+    client_close(&c);
+    world_stop(&w);
+}
+
 #define ROWS_OF(brand, other)                                                                                          \
     "{\"rows\":[{\"store\":2,\"brand\":" brand ",\"price\":0.5,\"deal\":1},{\"store\":2,\"brand\":" other              \
     ",\"price\":0.5,\"deal\":1}]}"
