@@ -67,3 +67,9 @@ myr_rc myr_db_link_wait(const db_link *link, int fd, short events, int64_t deadl
         if (count < 0 && errno != EINTR) MYR_FAIL(err, IO, "%s: poll: %s", link->shown, strerror(errno));
     }
 }
+
+int64_t myr_db_link_deadline(int64_t deadline_ns)
+{
+    int64_t limit_ns = myr_clock_mono_ns() + LINK_CALL_MS * 1000000LL;
+    return deadline_ns < limit_ns ? deadline_ns : limit_ns;
+}

@@ -11,7 +11,8 @@
 
 #define LINK_BACKOFF_MIN_MS 20
 #define LINK_BACKOFF_MAX_MS 2000
-#define LINK_CONNECT_MS     3000 /* the longest that one attempt takes, whatever the caller's deadline */
+#define LINK_CALL_MS        30000 /* the longest that a call takes, whatever the caller's deadline */
+#define LINK_CONNECT_MS     3000  /* the longest that one attempt takes, whatever the caller's deadline */
 
 typedef struct db_link {
     char *shown;      /* the URI without its password: for messages */
@@ -31,5 +32,8 @@ void myr_db_link_works(db_link *link);
 
 /* Wait for events (POLLIN, POLLOUT) of fd. TIMEOUT: the deadline (monotonic ns) has passed; IO: poll failed. */
 myr_rc myr_db_link_wait(const db_link *link, int fd, short events, int64_t deadline_ns, myr_err *err);
+
+/* A caller's deadline, but not later than LINK_CALL_MS from now: a server that is mute holds no thread for ever. */
+int64_t myr_db_link_deadline(int64_t deadline_ns);
 
 #endif

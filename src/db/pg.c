@@ -300,6 +300,7 @@ static myr_rc pg_give(const myr_pg *pg, PGresult **results, size_t count, myr_pg
 myr_rc myr_pg_run(myr_pg *pg, const myr_pg_call *calls, size_t count, int64_t deadline_ns, myr_pg_rows **out_rows,
                   myr_err *err)
 {
+    deadline_ns = myr_db_link_deadline(deadline_ns);
     if (out_rows == NULL) return pg_steps(pg, calls, count, deadline_ns, NULL, err);
     MYR_AUTO(myr_mem) memory = myr_calloc(count, sizeof(PGresult *));
     if (memory == NULL) MYR_FAIL(err, NO_MEMORY, "%s: no memory for %zu results", pg->link.shown, count);

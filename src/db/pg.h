@@ -1,7 +1,7 @@
 /*
  * PostgreSQL. A myr_pg is one connection that mends itself: made without I/O, connected by the first call that needs
- * it, and again after it was lost, with growing pauses between attempts. No call takes longer than its deadline (but
- * for the system's name resolution, which can't be interrupted: give an address where that matters).
+ * it, and again after it was lost, with growing pauses between attempts. No call takes longer than its deadline, or 30
+ * s (but for the system's name resolution, which can't be interrupted: give an address where that matters).
  *
  * Ownership: one owner thread at a time. Errors: UNAVAILABLE (not reachable, lost), TIMEOUT (the connection is given
  * up: whether the statements took effect is not known), EXISTS (unique violation), NO_SPACE, DENIED, CONFLICT

@@ -60,11 +60,7 @@ void myr_db_uri_show(const char *uri, myr_buf *out)
         return;
     }
     authority += 3;
-    size_t size = strcspn(authority, "/?#");
-    const char *at = NULL; /* the last one: a password may hold an '@' that nobody encoded */
-    for (size_t i = 0; i < size; i++) {
-        if (authority[i] == '@') at = authority + i;
-    }
+    const char *at = strrchr(authority, '@'); /* wherever it is: a password may hold what nobody encoded */
     const char *colon = at == NULL ? NULL : memchr(authority, ':', (size_t)(at - authority));
     if (colon != NULL) {
         myr_buf_append(out, uri, (size_t)(colon - uri));

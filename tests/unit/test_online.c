@@ -275,6 +275,7 @@ TEST(passwords_are_not_shown)
         {"postgresql://u@h/d?password=pw&sslmode=require", "postgresql://u@h/d?password=***&sslmode=require"},
         {"redis://:pw@h/1", "redis://:***@h/1"},
         {"redis://h/1", "redis://h/1"},
+        {"redis://:p/w?x#y@h/1", "redis://:***@h/1"},
         {"sqlite:a:b@c.db", "sqlite:a:b@c.db"},
     };
     for (size_t i = 0; i < MYR_COUNT_OF(pairs); i++) {

@@ -1,0 +1,29 @@
+/* URIs of databases, as people and service files write them: parsed, and shown without their password. */
+#include <string.h>
+
+#include "db/db.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size > 4096) return 0;
+    MYR_AUTO(myr_mem) memory = myr_strndup((const char *)data, size);
+    MYR_AUTO(myr_buf) shown = {0};
+    myr_db_kind kind;
+    myr_err err = {0};
+    if (memory == NULL) return 0;
+    const char *uri = memory;
+    myr_db_uri_show(uri, &shown);
+    myr_rc rc = myr_db_uri_kind(uri, &kind, &err);
+    if (rc == MYR_OK && kind == MYR_DB_REDIS) {
+        myr_redis *redis = NULL;
+        if (myr_redis_new(uri, &redis, &err) == MYR_OK) myr_redis_free(redis);
+    }
+    if (rc == MYR_OK && kind == MYR_DB_POSTGRES) {
+        myr_pg *pg = NULL;
+        if (myr_pg_new(uri, NULL, &pg, &err) == MYR_OK) myr_pg_free(pg);
+    }
+    if (rc == MYR_OK && kind == MYR_DB_SQLITE) MYR_ASSERT(myr_db_uri_path(uri) == uri + strlen("sqlite:"));
+    return 0;
+}
