@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/str.h"
 #include "base/column.h"
+#include "base/protobuf.h"
 #include "base/map.h"
 #include "base/hash.h"
 #include "base/io.h"

@@ -6,7 +6,6 @@
 #define MYR_IMPORT_ONNX_H
 
 #include "import/internal.h"
-#include "import/protobuf.h"
 
 #define MYR_ONNX_NUMBERS_MAX (1 << 28) /* numbers of one attribute or tensor */
 

@@ -2,11 +2,11 @@
  * Protobuf's wire format. Every read compares with what is left (never a sum that could wrap), so that a length is
  * believed only when its bytes are there.
  */
-#include "import/protobuf.h"
+#include "base/protobuf.h"
 
 #include <string.h>
 
-#include "base/base.h"
+#include "base/err.h"
 
 void myr_pb_init(myr_pb *pb, const void *data, size_t size_bytes)
 {
@@ -25,6 +25,10 @@ bool myr_pb_varint(myr_pb *pb, uint64_t *out)
 {
     uint64_t value = 0;
     if (pb->fault != NULL || pb->at == pb->end) return false;
+    if (*pb->at < 0x80) { /* most are small */
+        *out = *pb->at++;
+        return true;
+    }
     for (unsigned k = 0; k < MYR_PB_VARINT_BYTES_MAX; k++) {
         if ((size_t)(pb->end - pb->at) <= k) return pb_fault(pb, "the bytes end within a number");
         unsigned char byte = pb->at[k];
@@ -42,7 +46,7 @@ bool myr_pb_varint(myr_pb *pb, uint64_t *out)
 static uint64_t pb_little_endian(const unsigned char *bytes, size_t size)
 {
     uint64_t value = 0;
-    memcpy(&value, bytes, size); /* every machine that this is built for is little-endian: layout.h asserts it */
+    memcpy(&value, bytes, size); /* every machine that this is built for is little-endian */
     return value;
 }
 
@@ -66,8 +70,21 @@ static bool pb_bytes(myr_pb *pb, myr_pb_field *out)
     return true;
 }
 
+/* Short bytes with a small number, as most fields are; false: it is another, nothing was read. */
+static inline bool pb_next_short(myr_pb *pb, myr_pb_field *out)
+{
+    size_t left = (size_t)(pb->end - pb->at);
+    if (left < 2 || pb->fault != NULL) return false;
+    unsigned tag = pb->at[0], size = pb->at[1];
+    if (tag >= 0x80 || tag < 8 || (tag & 7) != MYR_PB_BYTES || size >= 0x80 || size > left - 2) return false;
+    *out = (myr_pb_field){.number = tag >> 3, .wire = MYR_PB_BYTES, .data = pb->at + 2, .size = size};
+    pb->at += 2 + size;
+    return true;
+}
+
 bool myr_pb_next(myr_pb *pb, myr_pb_field *out)
 {
+    if (pb_next_short(pb, out)) return true;
     uint64_t tag;
     const unsigned char *from = pb->at;
     if (!myr_pb_varint(pb, &tag)) return false;
@@ -157,4 +174,75 @@ size_t myr_pb_floats(const myr_pb_field *field, float *out)
 size_t myr_pb_doubles(const myr_pb_field *field, double *out)
 {
     return pb_copy(field, sizeof *out, out);
+}
+
+/* ---- writing ---- */
+
+static size_t pb_format_varint(uint64_t value, unsigned char out[MYR_PB_VARINT_BYTES_MAX])
+{
+    size_t size = 0;
+    for (; value >= 0x80; value >>= 7)
+        out[size++] = (unsigned char)(value | 0x80);
+    out[size++] = (unsigned char)value;
+    return size;
+}
+
+static void pb_put(myr_buf *out, uint32_t number, myr_pb_wire wire, uint64_t value)
+{
+    unsigned char bytes[2 * MYR_PB_VARINT_BYTES_MAX];
+    MYR_ASSERT(number > 0 && number <= MYR_PB_NUMBER_MAX);
+    size_t size = pb_format_varint((uint64_t)number << 3 | wire, bytes);
+    size += pb_format_varint(value, bytes + size);
+    myr_buf_append(out, bytes, size);
+}
+
+void myr_pb_put_varint(myr_buf *out, uint32_t number, uint64_t value)
+{
+    pb_put(out, number, MYR_PB_VARINT, value);
+}
+
+void myr_pb_put_size(myr_buf *out, uint32_t number, size_t size)
+{
+    pb_put(out, number, MYR_PB_BYTES, size);
+}
+
+void myr_pb_put_bytes(myr_buf *out, uint32_t number, const void *data, size_t size)
+{
+    myr_pb_put_size(out, number, size);
+    if (size > 0) myr_buf_append(out, data, size);
+}
+
+void myr_pb_put_text(myr_buf *out, uint32_t number, const char *text)
+{
+    myr_pb_put_bytes(out, number, text, strlen(text));
+}
+
+void myr_pb_put_packed(myr_buf *out, uint32_t number, const int64_t *values, size_t count)
+{
+    unsigned char bytes[MYR_PB_VARINT_BYTES_MAX];
+    size_t mark = myr_pb_begin(out, number);
+    for (size_t i = 0; i < count; i++)
+        myr_buf_append(out, bytes, pb_format_varint((uint64_t)values[i], bytes));
+    myr_pb_end(out, mark);
+}
+
+/* One byte is kept for the length; a longer one moves what follows, which is rare and short. */
+size_t myr_pb_begin(myr_buf *out, uint32_t number)
+{
+    pb_put(out, number, MYR_PB_BYTES, 0);
+    return out->size;
+}
+
+void myr_pb_end(myr_buf *out, size_t mark)
+{
+    unsigned char bytes[MYR_PB_VARINT_BYTES_MAX];
+    if (out->failed) return;
+    MYR_ASSERT(mark > 0 && mark <= out->size);
+    size_t inside = out->size - mark, size = pb_format_varint(inside, bytes);
+    if (size > 1) {
+        myr_buf_append(out, bytes, size - 1); /* room */
+        if (out->failed) return;
+        memmove(out->data + mark + size - 1, out->data + mark, inside);
+    }
+    memcpy(out->data + mark - 1, bytes, size);
 }
