@@ -65,20 +65,31 @@ typedef struct serve_call_line {
 } serve_call_line;
 
 /* The address as a URL, with the port that it was given. */
-static void serve_put_url(myr_buf *out, const myr_serve_opts *opts, const char *listen, int port)
+/* The port that it became; `listen` may say 0. */
+static void serve_put_address(myr_buf *out, const char *listen, int port)
 {
     const char *colon = strrchr(listen, ':');
     int host_bytes = colon != NULL ? (int)(colon - listen) : (int)strlen(listen);
-    myr_buf_printf(out, "%s://%.*s:%d", opts->tls_cert[0] != '\0' ? "https" : "http", host_bytes, listen, port);
+    myr_buf_printf(out, "%.*s:%d", host_bytes, listen, port);
+}
+
+static void serve_put_url(myr_buf *out, const myr_serve_opts *opts, const char *listen, int port)
+{
+    myr_buf_puts(out, opts->tls_cert[0] != '\0' ? "https://" : "http://");
+    serve_put_address(out, listen, port);
 }
 
 static myr_rc serve_announce(const myr_server *server, const myr_serve_opts *opts, bool json, myr_err *err)
 {
     MYR_AUTO(myr_buf) out = {0};
-    int admin_port = myr_server_admin_port(server);
+    int admin_port = myr_server_admin_port(server), grpc_port = myr_server_grpc_port(server);
     size_t fleets = myr_server_fleet_count(server);
     myr_buf_puts(&out, json ? "{\"listening\":\"" : "listening on ");
     serve_put_url(&out, opts, opts->listen, myr_server_port(server));
+    if (grpc_port != 0) {
+        myr_buf_puts(&out, json ? "\",\"grpc\":\"" : ", gRPC on ");
+        serve_put_address(&out, opts->grpc_listen, grpc_port);
+    }
     if (admin_port != 0) {
         myr_buf_puts(&out, json ? "\",\"admin\":\"" : ", admin on ");
         serve_put_url(&out, opts, opts->admin_listen, admin_port);

@@ -53,6 +53,8 @@ typedef struct myr_rpc_opts {
     int64_t watch_ms;
     const myr_rpc_method *methods;
     uint32_t method_count;
+    /* The headers are there, no message yet. It may fail the call, nothing else. NULL: every call is welcome. Loop. */
+    void (*on_headers)(void *ctx, myr_rpc *rpc);
     void (*handler)(void *ctx, myr_rpc *rpc); /* a message is there; on the loop, or on a compute thread if it was
                                                  compressed */
     void *(*make_loop_state)(void *ctx);      /* as in myr_http_opts */
@@ -77,13 +79,12 @@ void *myr_rpc_loop_state(const myr_rpc *rpc);                              /* of
 int64_t myr_rpc_start_ns(const myr_rpc *rpc);                              /* when this message was complete */
 int64_t myr_rpc_deadline_ns(const myr_rpc *rpc);                           /* of grpc-timeout; INT64_MAX: none */
 bool myr_rpc_is_on_loop(const myr_rpc *rpc);
+bool myr_rpc_is_loopback(const myr_rpc *rpc);  /* its listener: only this machine reaches it */
 bool myr_rpc_is_cancelled(const myr_rpc *rpc); /* nobody waits for the answer any more; any thread */
-/* For the handler's own use between its passes over one message; NULL at the first. */
+/* For the handler's own use, as long as the call; its memory may be the call's. NULL at first. */
 void myr_rpc_set_note(myr_rpc *rpc, void *note);
 void *myr_rpc_note(const myr_rpc *rpc);
-/* Of the whole call, MYR_RPC_WATCH: what was said last; 0 at first. */
-void myr_rpc_set_memory(myr_rpc *rpc, int64_t value);
-int64_t myr_rpc_memory(const myr_rpc *rpc);
+myr_arena *myr_rpc_call_arena(myr_rpc *rpc); /* reset after the call; small: a header's size */
 /* For on_done. */
 int myr_rpc_status(const myr_rpc *rpc); /* gRPC's number */
 int64_t myr_rpc_reply_bytes(const myr_rpc *rpc);

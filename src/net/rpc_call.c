@@ -282,8 +282,16 @@ void myr_rpc_on_headers(myr_rpc *rpc)
     }
     rpc->may_compress = rpc->coding != NET_CODING_NONE && (rpc->accepts & 1u << rpc->coding) != 0;
     head_find_method(rpc);
-    call_expect_body(rpc);
-    MYR_IGNORE(head_refuse(rpc)); /* then nothing more is read */
+    /* between messages a client may be silent: the connection's pings tell whether it is there */
+    if (rpc->kind == MYR_RPC_STREAM) {
+        myr_rpc_expect(rpc, RPC_NEVER_NS);
+    } else {
+        call_expect_body(rpc);
+    }
+    if (head_refuse(rpc) || rpc->server->opts.on_headers == NULL) return;
+    rpc->server->opts.on_headers(rpc->server->opts.ctx, rpc);
+    MYR_ASSERT(rpc->phase == RPC_READ && !rpc->has_reply && !rpc->waits);
+    if (rpc->has_failed) myr_rpc_send(rpc); /* then nothing more is read */
 }
 
 /* ---- messages ---- */
@@ -400,7 +408,12 @@ void myr_rpc_on_bytes(myr_rpc *rpc, const unsigned char *data, size_t size)
         MYR_IGNORE(call_feed(rpc, data, size)); /* all of it, or the call is over */
     }
     call_consume_stream(rpc, used);
-    if (rpc->kind == MYR_RPC_STREAM && rpc->phase == RPC_READ && rpc->has_message) call_deliver(rpc);
+    if (rpc->kind != MYR_RPC_STREAM || rpc->phase != RPC_READ) return;
+    if (rpc->has_message) {
+        call_deliver(rpc);
+    } else if (rpc->slow_ns == RPC_NEVER_NS) { /* a message has begun: it must come to its end */
+        call_expect_body(rpc);
+    }
 }
 
 /* The client says no more, and its last message was answered or there is none. */
@@ -441,7 +454,6 @@ static void call_deliver(myr_rpc *rpc)
     }
     rpc->phase = RPC_RUN;
     rpc->has_reply = rpc->has_failed = rpc->waits = false;
-    rpc->note = NULL;
     if (rpc->is_compressed && !rpc->is_expanded) {
         myr_rpc_defer(rpc, call_hand_over);
     } else {
@@ -459,7 +471,6 @@ static void call_read_on(myr_rpc *rpc)
     myr_arena_reset(rpc->arena);
     rpc->message = NULL;
     rpc->reply_size = rpc->reply_sent = 0;
-    /* a client may be silent between messages: the connection's pings tell whether it is there */
     myr_rpc_expect(rpc, RPC_NEVER_NS);
     size_t used = left > 0 ? call_feed(rpc, (unsigned char *)rpc->backlog.data + rpc->backlog_used, left) : 0;
     if (rpc->phase == RPC_END) return;
@@ -686,6 +697,11 @@ bool myr_rpc_is_on_loop(const myr_rpc *rpc)
     return myr_rpc_thread_is_current(&rpc->loop->thread);
 }
 
+bool myr_rpc_is_loopback(const myr_rpc *rpc)
+{
+    return rpc->server->listener.is_loopback;
+}
+
 bool myr_rpc_is_cancelled(const myr_rpc *rpc)
 {
     return atomic_load(&rpc->is_cancelled);
@@ -701,14 +717,9 @@ void *myr_rpc_note(const myr_rpc *rpc)
     return rpc->note;
 }
 
-void myr_rpc_set_memory(myr_rpc *rpc, int64_t value)
+myr_arena *myr_rpc_call_arena(myr_rpc *rpc)
 {
-    rpc->memory = value;
-}
-
-int64_t myr_rpc_memory(const myr_rpc *rpc)
-{
-    return rpc->memory;
+    return rpc->head_arena;
 }
 
 int myr_rpc_status(const myr_rpc *rpc)

@@ -160,7 +160,6 @@ struct myr_rpc {
     /* the answer */
     void (*again)(void *ctx, myr_rpc *rpc);
     void *note;
-    int64_t memory;
     bool has_reply, has_failed, waits;
     unsigned char *reply; /* with its prefix */
     size_t reply_size, reply_sent;

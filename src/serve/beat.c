@@ -9,22 +9,29 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BEAT_BUSY_MS  200 /* at most so long for another writer: the next beat comes soon */
-#define BEAT_TAGS_MAX 256 /* of one fleet that are told */
+#define BEAT_BUSY_MS    200 /* at most so long for another writer: the next beat comes soon */
+#define BEAT_TAGS_MAX   256 /* of one fleet that are told */
+#define BEAT_HOST_BYTES 160
 
 /* ---- where it answers ---- */
 
-/* What others can call: the option, or what is listened on; a host name where that is every address. */
+/* The host of an address that is listened on; this host's name where that is every address. */
+static void beat_host(const char *listen, char host[BEAT_HOST_BYTES])
+{
+    const char *colon = strrchr(listen, ':');
+    int host_bytes = colon != NULL ? (int)(colon - listen) : (int)strlen(listen);
+    snprintf(host, BEAT_HOST_BYTES, "%.*s", host_bytes, listen);
+    bool is_any = host[0] == '\0' || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "[::]") == 0;
+    if (is_any && (gethostname(host, BEAT_HOST_BYTES) != 0 || memchr(host, '\0', BEAT_HOST_BYTES) == NULL))
+        snprintf(host, BEAT_HOST_BYTES, "localhost");
+}
+
+/* What others can call: the option, or what is listened on. */
 static myr_rc beat_uri(const myr_server *server, char out[BEAT_URI_BYTES], myr_err *err)
 {
     const myr_serve_opts *opts = &server->opts;
-    const char *colon = strrchr(opts->listen, ':');
-    int host_bytes = colon != NULL ? (int)(colon - opts->listen) : (int)strlen(opts->listen);
-    char host[160];
-    snprintf(host, sizeof host, "%.*s", host_bytes, opts->listen);
-    bool is_any = host[0] == '\0' || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "[::]") == 0;
-    if (is_any && (gethostname(host, sizeof host) != 0 || memchr(host, '\0', sizeof host) == NULL))
-        snprintf(host, sizeof host, "localhost");
+    char host[BEAT_HOST_BYTES];
+    beat_host(opts->listen, host);
     int size = opts->advertise[0] != '\0'
                    ? snprintf(out, BEAT_URI_BYTES, "%s", opts->advertise)
                    : snprintf(out, BEAT_URI_BYTES, "%s://%s:%d", server->tls != NULL ? "https" : "http", host,
@@ -34,6 +41,23 @@ static myr_rc beat_uri(const myr_server *server, char out[BEAT_URI_BYTES], myr_e
         out[--size] = '\0'; /* clients put a path behind it */
     if (strncmp(out, "http://", 7) == 0 || strncmp(out, "https://", 8) == 0) return MYR_OK;
     MYR_FAIL(err, BAD_USAGE, "serve.advertise: '%s' is not http://HOST:PORT or https://HOST:PORT", out);
+}
+
+/* gRPC's, under the host that REST is called by; "": it is not listened on. */
+static void beat_grpc(const myr_server *server, const char *rest, char out[BEAT_URI_BYTES])
+{
+    char host[BEAT_HOST_BYTES];
+    out[0] = '\0';
+    if (server->rpc == NULL) return;
+    if (server->opts.advertise[0] != '\0') {
+        const char *begin = strstr(rest, "://") + 3; /* beat_uri has checked it */
+        size_t size = begin[0] == '[' ? strcspn(begin, "]") + 1 : strcspn(begin, ":/");
+        snprintf(host, sizeof host, "%.*s", (int)size, begin);
+    } else {
+        beat_host(server->opts.grpc_listen, host);
+    }
+    int size = snprintf(out, BEAT_URI_BYTES, "grpc://%s:%d", host, myr_serve_rpc_port(server->rpc));
+    MYR_ASSERT(size > 0 && size < BEAT_URI_BYTES);
 }
 
 /* The options, else the service file. */
@@ -57,6 +81,7 @@ myr_rc myr_serve_beat_start(myr_server *server, serve_beat *beat, myr_err *err)
         MYR_FAIL(err, BAD_USAGE, "serve.region: '%s' is no name: letters, digits, '.', '_', '-'", beat->region);
     }
     MYR_TRY(beat_uri(server, beat->rest, err));
+    beat_grpc(server, beat->rest, beat->grpc);
     MYR_TRY(myr_random(bytes, sizeof bytes, err));
     for (size_t i = 0; i < sizeof bytes; i++)
         snprintf(beat->id + 2 * i, 3, "%02x", bytes[i]);
@@ -198,7 +223,7 @@ void myr_serve_beat_row(const myr_server *server, const serve_beat *beat, myr_in
                               .service = beat->name,
                               .region = beat->region,
                               .rest = beat->rest,
-                              .grpc = "",
+                              .grpc = beat->grpc,
                               .admin = "", /* who may administrate knows where */
                               .auth = beat_auth(server),
                               .program = MYR_VERSION,

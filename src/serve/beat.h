@@ -13,6 +13,7 @@
 typedef struct serve_beat {
     char id[33]; /* "": not started */
     char rest[BEAT_URI_BYTES];
+    char grpc[BEAT_URI_BYTES]; /* "": none */
     const char *name, *region; /* the server's */
     int64_t started_ms;
     int64_t wall_ns, cpu_ns; /* at the last beat */

@@ -105,13 +105,18 @@ myr_rc myr_serve_call_target(serve_call *call, serve_target *out, myr_err *err)
 
 /* ---- health ---- */
 
+const char *const myr_serve_extensions[] = {"binary_tensor_data", "model_configuration", "model_repository",
+                                            "statistics", NULL};
+
 myr_rc myr_serve_get_server(serve_call *call, myr_err *err)
 {
     (void)err;
-    myr_buf_puts(
-        call->out,
-        "{\"name\":\"myriad\",\"version\":\"" MYR_VERSION
-        "\",\"extensions\":[\"binary_tensor_data\",\"model_configuration\",\"model_repository\",\"statistics\"]}");
+    myr_buf_puts(call->out, "{\"name\":\"myriad\",\"version\":\"" MYR_VERSION "\",\"extensions\":[");
+    for (const char *const *name = myr_serve_extensions; *name != NULL; name++) {
+        myr_serve_comma(call->out);
+        myr_buf_printf(call->out, "\"%s\"", *name);
+    }
+    myr_buf_puts(call->out, "]}");
     return MYR_OK;
 }
 
@@ -141,14 +146,24 @@ static void describe_tensor(void *ctx, const char *name, const char *datatype)
     myr_buf_printf(out, ",\"datatype\":\"%s\",\"shape\":[-1]}", datatype);
 }
 
-void myr_serve_put_width(myr_buf *out, const myr_pack_info *info, myr_output output, size_t width)
+size_t myr_serve_output_dims(const myr_pack_info *info, myr_output output, size_t width, int64_t out[2])
 {
     size_t columns = (size_t)info->feature_count + 1;
     if (output == MYR_OUTPUT_CONTRIBUTION && width > columns) {
-        myr_buf_printf(out, ",%zu,%zu", width / columns, columns);
-    } else if (width > 1) {
-        myr_buf_printf(out, ",%zu", width);
+        out[0] = (int64_t)(width / columns);
+        out[1] = (int64_t)columns;
+        return 2;
     }
+    out[0] = (int64_t)width;
+    return width > 1 ? 1 : 0;
+}
+
+void myr_serve_put_width(myr_buf *out, const myr_pack_info *info, myr_output output, size_t width)
+{
+    int64_t dims[2];
+    size_t count = myr_serve_output_dims(info, output, width, dims);
+    for (size_t i = 0; i < count; i++)
+        myr_buf_printf(out, ",%lld", (long long)dims[i]);
 }
 
 /* The predictions first; what is asked for by name after them, where there is any. */

@@ -13,7 +13,7 @@ static void infer_put_data(myr_buf *out, const myr_answers *answers, size_t row_
     myr_buf_putc(out, ']');
 }
 
-static void infer_put_binary(myr_buf *out, const myr_answers *answers, size_t row_count)
+void myr_serve_put_binary(myr_buf *out, const myr_answers *answers, size_t row_count)
 {
     if (answers->width == 1) {
         myr_buf_append(out, answers->values[0], row_count * sizeof(double));
@@ -63,7 +63,7 @@ static void infer_encode(serve_call *call, const serve_work *work, const infer_f
     if (!any_binary) return;
     call->json_bytes = out->size;
     for (uint32_t i = 0; i < work->output_count; i++) {
-        if (form->is_binary[i]) infer_put_binary(out, &work->answers[i], (size_t)work->rows.row_count);
+        if (form->is_binary[i]) myr_serve_put_binary(out, &work->answers[i], (size_t)work->rows.row_count);
     }
 }
 

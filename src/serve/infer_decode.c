@@ -586,13 +586,30 @@ static myr_rc build_raw(infer_build *build, myr_err *err)
     return myr_serve_build_end(build, err);
 }
 
-static bool decode_output_name(yyjson_val *name, myr_output *out)
+static bool output_parse(myr_str name, myr_output *out)
 {
-    if (yyjson_equals_str(name, SERVE_PREDICTION)) {
+    if (myr_str_is(name, SERVE_PREDICTION)) {
         *out = MYR_OUTPUT_VALUE;
         return true;
     }
-    return myr_output_parse(myr_str_make(yyjson_get_str(name), yyjson_get_len(name)), out) && *out != MYR_OUTPUT_VALUE;
+    return myr_output_parse(name, out) && *out != MYR_OUTPUT_VALUE;
+}
+
+myr_rc myr_serve_output_add(serve_work *work, myr_str name, myr_err *err)
+{
+    myr_output asked;
+    if (!output_parse(name, &asked)) {
+        MYR_FAIL(err, BAD_INPUT,
+                 "unknown output '" MYR_STR_FMT "' (known: prediction, margin, probability, leaf, contribution)",
+                 MYR_STR_ARG(name));
+    }
+    for (uint32_t k = 0; k < work->output_count; k++) {
+        if (work->outputs[k] == asked)
+            MYR_FAIL(err, BAD_INPUT, "output '" MYR_STR_FMT "' is asked for twice", MYR_STR_ARG(name));
+    }
+    MYR_ASSERT(work->output_count < MYR_OUTPUT_COUNT); /* each at most once */
+    work->outputs[work->output_count++] = asked;
+    return MYR_OK;
 }
 
 /* A parameter that is true or false; *out stays as it is when it is not there. */
@@ -610,15 +627,8 @@ static myr_rc decode_flag(yyjson_val *parameters, const char *name, bool *out, m
 static myr_rc decode_output(yyjson_val *output, size_t idx, serve_work *work, infer_form *form, myr_err *err)
 {
     yyjson_val *name = yyjson_obj_get(output, "name"), *parameters = yyjson_obj_get(output, "parameters");
-    myr_output asked;
     if (!yyjson_is_str(name)) MYR_FAIL(err, BAD_INPUT, "outputs[%zu] has no name (a string)", idx);
-    if (!decode_output_name(name, &asked)) {
-        MYR_FAIL(err, BAD_INPUT, "unknown output '%s' (known: prediction, margin, probability, leaf, contribution)",
-                 yyjson_get_str(name));
-    }
-    for (uint32_t k = 0; k < work->output_count; k++) {
-        if (work->outputs[k] == asked) MYR_FAIL(err, BAD_INPUT, "output '%s' is asked for twice", yyjson_get_str(name));
-    }
+    MYR_TRY(myr_serve_output_add(work, myr_str_make(yyjson_get_str(name), yyjson_get_len(name)), err));
     if (parameters != NULL && !yyjson_is_obj(parameters)) {
         MYR_FAIL(err, BAD_INPUT, "output '%s': parameters is %s, not an object", yyjson_get_str(name),
                  myr_serve_json_kind(parameters));
@@ -628,11 +638,8 @@ static myr_rc decode_output(yyjson_val *output, size_t idx, serve_work *work, in
         if (yyjson_obj_get(parameters, refused[k]) != NULL)
             MYR_FAIL(err, UNSUPPORTED, "output '%s': %s is not supported", yyjson_get_str(name), refused[k]);
     }
-    MYR_ASSERT(work->output_count < MYR_OUTPUT_COUNT); /* each at most once */
-    form->is_binary[work->output_count] = form->is_binary_default;
-    MYR_TRY(decode_flag(parameters, "binary_data", &form->is_binary[work->output_count], err));
-    work->outputs[work->output_count++] = asked;
-    return MYR_OK;
+    form->is_binary[work->output_count - 1] = form->is_binary_default;
+    return decode_flag(parameters, "binary_data", &form->is_binary[work->output_count - 1], err);
 }
 
 static myr_rc decode_outputs(yyjson_val *outputs, serve_work *work, infer_form *form, myr_err *err)

@@ -48,6 +48,8 @@ const infer_datatype *myr_serve_datatype_find(myr_str name);
 myr_rc myr_serve_build_begin(infer_build *build, serve_work *work, myr_err *err);
 myr_rc myr_serve_build_add(infer_build *build, const infer_tensor *tensor, myr_err *err);
 myr_rc myr_serve_build_end(infer_build *build, myr_err *err);
+/* One more output that is asked for. BAD_INPUT: there is none of that name, or it is asked for twice. */
+myr_rc myr_serve_output_add(serve_work *work, myr_str name, myr_err *err);
 /* Zeroed memory in the arena, never of no bytes. */
 myr_rc myr_serve_infer_memory(infer_build *build, size_t count, size_t width, void **out, myr_err *err);
 

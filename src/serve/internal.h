@@ -36,6 +36,7 @@ typedef struct serve_route serve_route;
 typedef struct serve_call serve_call;
 typedef struct serve_thread serve_thread;
 typedef struct serve_note serve_note;
+typedef struct serve_rpc serve_rpc;
 
 /* The forms of rows; SERVE_TAKES is a set of them. */
 typedef enum serve_format { SERVE_AS_JSON, SERVE_AS_CSV, SERVE_AS_LINES, SERVE_AS_EVENTS } serve_format;
@@ -270,6 +271,7 @@ struct myr_server {
     serve_listener main, admin;    /* http is NULL while it does not listen */
     serve_service *service;        /* the service file; NULL: none. Immutable */
     struct serve_helpers *helpers; /* threads that share the rows of large requests; NULL: none do */
+    serve_rpc *rpc;                /* NULL: no gRPC */
     serve_reloader *reloader;
     _Atomic(serve_snapshot *) current;
     serve_thread *threads; /* fixed before the reloader's thread starts */
@@ -294,6 +296,10 @@ static inline bool myr_serve_is_on(const bool *slot)
     return __atomic_load_n(slot, __ATOMIC_RELAXED);
 }
 
+/* State of a thread that answers requests, before the reloader starts; NULL: no memory. Freed with the server: leave
+ * only checks that it is idle. */
+serve_thread *myr_serve_thread_new(myr_server *server);
+void myr_serve_thread_leave(void *state);
 /* Hold the current snapshot on this thread until dropped. No lock: see server.c. */
 const serve_snapshot *myr_serve_hold(myr_server *server, serve_thread *thread);
 void myr_serve_drop(serve_thread *thread);
@@ -474,6 +480,16 @@ myr_rc myr_serve_post_load(serve_call *call, myr_err *err);
 myr_rc myr_serve_post_unload(serve_call *call, myr_err *err);
 myr_rc myr_serve_not_supported(serve_call *call, myr_err *err);
 
+/* infer.c: the values of an output as V2's binary tensor. */
+void myr_serve_put_binary(myr_buf *out, const myr_answers *answers, size_t row_count);
+/* repository.c: whether V2's load and unload are allowed, for this fleet. */
+myr_rc myr_serve_control_check(const myr_server *server, myr_str fleet, myr_err *err);
+/*
+ * repository.c: load or unload a fleet, and wait for it. Thread: compute, holding a snapshot; *snapshot after it.
+ * Errors: those of myr_serve_reloader_ask.
+ */
+myr_rc myr_serve_control(myr_server *server, serve_thread *thread, myr_str fleet, bool load,
+                         const serve_snapshot **snapshot, myr_err *err);
 /* repository.c: a request that was answered, or failed, now, in V2's statistics. */
 void myr_serve_count_infer(const serve_work *work, bool is_ok);
 /* server.c: X-Deadline-Ms; 0 without it. BAD_INPUT. */
@@ -492,6 +508,12 @@ void myr_serve_note_trouble(myr_server *server, const char *what, const myr_err 
 /* describe.c: what the path names, as `{}` or `{}/versions/{}`. */
 myr_rc myr_serve_call_target(serve_call *call, serve_target *out, myr_err *err);
 
+/* ---- rpc.c: V2 over gRPC, on serve.grpc-listen ---- */
+/* only_loopback: as in myr_rpc_opts. Sets server->rpc. */
+myr_rc myr_serve_rpc_start(myr_server *server, const char *only_loopback, myr_err *err);
+int myr_serve_rpc_port(const serve_rpc *rpc);              /* 0: NULL */
+void myr_serve_rpc_stop(serve_rpc *rpc, int64_t drain_ms); /* NULL accepted */
+
 /* ---- metrics.c ---- */
 myr_rc myr_serve_metrics_start(myr_server *server, myr_err *err);
 void myr_serve_metrics_stop(myr_server *server);
@@ -509,7 +531,11 @@ void myr_serve_count_stages(const serve_work *work);
 /* describe.c: every input with its datatype: the partition columns (unless the model is chosen), then the features. */
 void myr_serve_each_input(const serve_target *target, void (*put)(void *ctx, const char *name, const char *datatype),
                           void *ctx);
-/* describe.c: what follows the rows in an output's shape: nothing, `,width`, or `,margins,features + 1`. */
+/* describe.c: V2's extensions that are served, NULL-terminated. */
+extern const char *const myr_serve_extensions[];
+/* describe.c: what follows the rows in an output's shape: nothing, the width, or margins and features + 1. */
+size_t myr_serve_output_dims(const myr_pack_info *info, myr_output output, size_t width, int64_t out[2]);
+/* describe.c: the same as JSON, each with a comma before it. */
 void myr_serve_put_width(myr_buf *out, const myr_pack_info *info, myr_output output, size_t width);
 
 /* ---- infer_decode.c: V2 tensors to columns ---- */

@@ -1,4 +1,5 @@
 /* The option rows `serve.*`: one row gives the key in myriad.yaml, the environment variable, the flag and the help. */
+#include "net/net.h"
 #include "serve/serve.h"
 #include "serve/service.h"
 
@@ -60,6 +61,10 @@ static const myr_opt_row serve_rows[] = {
      "When told to stop: time to go on as before, but not ready, so that balancers look elsewhere first."},
     {"serve.model-control", "false", MYR_OPT_BOOL, MYR_OPT_RELOAD, 0, 0, offsetof(myr_serve_opts, model_control),
      "Answer V2's load and unload of fleets: whoever reaches the port may stop one."},
+    {"serve.grpc-listen", "", MYR_OPT_TEXT, 0, 0, sizeof((myr_serve_opts *)0)->grpc_listen,
+     offsetof(myr_serve_opts, grpc_listen), "Where V2 over gRPC listens: HOST:PORT. Empty: nowhere."},
+    {"serve.grpc-streams-max", "128", MYR_OPT_INT, 0, 1, MYR_RPC_STREAMS_MAX,
+     offsetof(myr_serve_opts, grpc_streams_max), "gRPC calls of one connection at once; a client keeps more back."},
     {"serve.admin-listen", "", MYR_OPT_TEXT, 0, 0, sizeof((myr_serve_opts *)0)->admin_listen,
      offsetof(myr_serve_opts, admin_listen),
      "A second address, for load and unload: they answer there alone. Empty: on serve.listen, if only this machine "

@@ -201,16 +201,30 @@ myr_rc myr_serve_post_index(serve_call *call, myr_err *err)
     return MYR_OK;
 }
 
+myr_rc myr_serve_control_check(const myr_server *server, myr_str fleet, myr_err *err)
+{
+    if (!myr_serve_is_on(&server->opts.model_control)) {
+        MYR_FAIL(err, DENIED, "load and unload are not allowed: start the server with serve.model-control true");
+    }
+    if (fleet.size > 0 && memchr(fleet.data, '@', fleet.size) != NULL) {
+        MYR_FAIL(err, UNSUPPORTED, "a model is loaded and unloaded with its fleet: use the name before the @");
+    }
+    return MYR_OK;
+}
+
+myr_rc myr_serve_control(myr_server *server, serve_thread *thread, myr_str fleet, bool load,
+                         const serve_snapshot **snapshot, myr_err *err)
+{
+    myr_serve_drop(thread); /* what is served now is not waited with */
+    myr_rc rc = myr_serve_reloader_ask(server, fleet, load, err);
+    *snapshot = myr_serve_hold(server, thread);
+    return rc;
+}
+
 /* What load and unload have in common. They wait for the reloader, so never on a loop: *out_later, ask again. */
 static myr_rc repository_control(serve_call *call, bool load, bool *out_later, myr_err *err)
 {
-    myr_str name = call->params[0];
-    if (!myr_serve_is_on(&call->server->opts.model_control)) {
-        MYR_FAIL(err, DENIED, "load and unload are not allowed: start the server with serve.model-control true");
-    }
-    if (name.size > 0 && memchr(name.data, '@', name.size) != NULL) {
-        MYR_FAIL(err, UNSUPPORTED, "a model is loaded and unloaded with its fleet: use the name before the @");
-    }
+    MYR_TRY(myr_serve_control_check(call->server, call->params[0], err));
     call->wants_compute = *out_later = !call->may_block;
     if (*out_later) return MYR_OK;
     yyjson_val *body, *key, *val;
@@ -223,10 +237,7 @@ static myr_rc repository_control(serve_call *call, bool load, bool *out_later, m
                      yyjson_get_str(key));
         }
     }
-    myr_serve_drop(call->thread); /* what is served now is not waited with */
-    myr_rc rc = myr_serve_reloader_ask(call->server, name, load, err);
-    call->snapshot = myr_serve_hold(call->server, call->thread);
-    return rc;
+    return myr_serve_control(call->server, call->thread, call->params[0], load, &call->snapshot, err);
 }
 
 myr_rc myr_serve_post_load(serve_call *call, myr_err *err)

@@ -9,6 +9,7 @@
 /* The option rows `serve.*`; the struct is theirs. */
 typedef struct myr_serve_opts {
     char listen[128];
+    int64_t grpc_streams_max;
     int64_t loops, compute_threads, queue_max, body_bytes_max, request_bytes_max, connections_max;
     int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms, drain_ms, reload_ms;
     int64_t stream_idle_ms, stream_line_bytes_max;
@@ -21,6 +22,7 @@ typedef struct myr_serve_opts {
     char access_log[MYR_PATH_BYTES_MAX]; /* off, stderr, or a file */
     int64_t drain_delay_ms;
     bool model_control;     /* load and unload over REST */
+    char grpc_listen[128];  /* "": no gRPC */
     char admin_listen[128]; /* "": admin routes answer on `listen`, if that is loopback */
     char tls_cert[MYR_PATH_BYTES_MAX], tls_key[MYR_PATH_BYTES_MAX], tls_client_ca[MYR_PATH_BYTES_MAX];
     int64_t address_connections_max;
@@ -42,6 +44,7 @@ typedef struct myr_server myr_server;
  */
 myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, myr_server **out, myr_err *err);
 int myr_server_port(const myr_server *server);
+int myr_server_grpc_port(const myr_server *server);  /* 0: there is none */
 int myr_server_admin_port(const myr_server *server); /* 0: there is none */
 size_t myr_server_fleet_count(const myr_server *server);
 /*

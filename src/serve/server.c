@@ -441,9 +441,8 @@ static void server_handle(void *ctx, myr_req *req)
 
 /* ---- threads ---- */
 
-static void *server_make_thread(void *ctx)
+serve_thread *myr_serve_thread_new(myr_server *server)
 {
-    myr_server *server = ((const serve_listener *)ctx)->server;
     serve_thread *thread = myr_calloc(1, sizeof *thread);
     if (thread == NULL) return NULL;
     myr_mutex_init(&thread->wait_lock);
@@ -458,8 +457,13 @@ static void *server_make_thread(void *ctx)
     return thread;
 }
 
+static void *server_make_thread(void *ctx)
+{
+    return myr_serve_thread_new(((const serve_listener *)ctx)->server);
+}
+
 /* Freed with the server: the reloader may still look at `held` when net gives the states back. */
-static void server_free_thread(void *state)
+void myr_serve_thread_leave(void *state)
 {
     serve_thread *thread = state;
     MYR_ASSERT(atomic_load(&thread->held) == NULL);
@@ -549,7 +553,7 @@ static myr_rc server_listen(myr_server *server, serve_listener *listener, const 
                           .on_headers = myr_serve_screen,
                           .handler = server_handle,
                           .make_loop_state = server_make_thread,
-                          .free_loop_state = server_free_thread,
+                          .free_loop_state = myr_serve_thread_leave,
                           .on_done = myr_serve_done,
                           .ctx = listener};
     return myr_http_start(&http, &listener->http, err);
@@ -589,8 +593,11 @@ myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, 
         rc = myr_serve_reloader_open(server, workspace_root, err); /* the first request finds all fleets */
     if (rc == MYR_OK && server->has_admin) rc = server_listen(server, &server->admin, opts->admin_listen, err);
     if (rc == MYR_OK) rc = server_listen(server, &server->main, opts->listen, err);
+    if (rc == MYR_OK && opts->grpc_listen[0] != '\0')
+        rc = myr_serve_rpc_start(server, server_why_loopback(server), err);
     if (rc == MYR_OK) rc = myr_serve_reloader_start(server, err);
     if (rc != MYR_OK) {
+        myr_serve_rpc_stop(server->rpc, 0);
         myr_http_stop(server->main.http, 0);
         myr_http_stop(server->admin.http, 0);
         server_free(server);
@@ -603,6 +610,11 @@ myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, 
 int myr_server_port(const myr_server *server)
 {
     return myr_http_port(server->main.http);
+}
+
+int myr_server_grpc_port(const myr_server *server)
+{
+    return myr_serve_rpc_port(server->rpc);
 }
 
 int myr_server_admin_port(const myr_server *server)
@@ -626,7 +638,10 @@ void myr_server_stop(myr_server *server)
     if (server == NULL) return;
     int64_t drain_ms = myr_serve_now(&server->opts.drain_ms);
     myr_server_drain(server);
-    myr_http_stop(server->main.http, drain_ms);
+    int64_t until_ns = myr_clock_mono_ns() + drain_ms * 1000000;
+    myr_serve_rpc_stop(server->rpc, drain_ms);
+    int64_t left_ms = (until_ns - myr_clock_mono_ns()) / 1000000;
+    myr_http_stop(server->main.http, left_ms > 0 ? left_ms : 0);
     myr_http_stop(server->admin.http, drain_ms);
     server_free(server); /* the reloader has held every fleet until here */
 }

@@ -15,6 +15,10 @@ PATIENT = {"MYRIAD_SERVE_DEADLINE": "60s", "MYRIAD_SERVE_BULK_DEADLINE": "5m"}
 BUILD = ROOT / os.environ.get("MYR_BUILD_DIR", "build-dev")
 
 
+class Url(str):
+    """The base URL of a server; .grpc is HOST:PORT of its gRPC, or None; .pid its process."""
+
+
 class Program:
     """The `myriad` program in one working directory."""
 
@@ -51,8 +55,11 @@ class Program:
         if not match:
             server.kill()
             pytest.fail(f"the server did not start: {line}{server.stderr.read()}")
+        url = Url(match[0])
+        url.grpc = (re.search(r"gRPC on ([^ ,]+)", line) or [None, None])[1]
+        url.pid = server.pid
         try:
-            yield match[0]
+            yield url
         finally:
             server.send_signal(signal.SIGTERM)
             _, errors = server.communicate(timeout=60)

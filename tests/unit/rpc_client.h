@@ -365,10 +365,10 @@ static void rpc_echo_handler(void *ctx, myr_rpc *rpc)
         myr_rpc_fail(rpc, &err);
     } else if (method == ECHO_WATCH) {
         int64_t now = atomic_load(&e->news) + 1;
-        if (myr_rpc_memory(rpc) == now) {
+        if ((int64_t)(intptr_t)myr_rpc_note(rpc) == now) {
             myr_rpc_wait(rpc);
         } else {
-            myr_rpc_set_memory(rpc, now);
+            myr_rpc_set_note(rpc, (void *)(intptr_t)now);
             rpc_echo_reply(rpc);
         }
     } else if (method == ECHO_LARGE) {
@@ -380,6 +380,17 @@ static void rpc_echo_handler(void *ctx, myr_rpc *rpc)
     } else {
         rpc_echo_reply(rpc);
     }
+}
+
+static void rpc_echo_headers(void *ctx, myr_rpc *rpc)
+{
+    myr_str value;
+    (void)ctx;
+    MYR_ASSERT(myr_rpc_is_on_loop(rpc) && myr_rpc_loop_state(rpc) != NULL);
+    if (!myr_rpc_metadata(rpc, "x-stranger", &value)) return;
+    myr_err err = {0};
+    MYR_IGNORE(MYR_ERROR(&err, UNAUTHENTICATED, "who is asking is not known"));
+    myr_rpc_fail(rpc, &err);
 }
 
 static void rpc_echo_done(void *ctx, const myr_rpc *rpc)
@@ -413,6 +424,7 @@ TESTING_UNUSED static myr_rpc_opts rpc_echo_opts(rpc_echo *e)
                           .watch_ms = 20,
                           .methods = rpc_echo_methods,
                           .method_count = MYR_COUNT_OF(rpc_echo_methods),
+                          .on_headers = rpc_echo_headers,
                           .handler = rpc_echo_handler,
                           .make_loop_state = rpc_echo_make_state,
                           .free_loop_state = myr_free,

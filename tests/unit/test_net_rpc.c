@@ -185,6 +185,10 @@ TEST(metadata_and_trailers)
     h2_message(&h, 1, "", H2_END_STREAM);
     expect_message(&h, 1, "a note");
     EXPECT_HAS(h2_of(&h, 1)->fields, "x-back: told");
+    static const char *const stranger[] = {"x-stranger", "1", NULL};
+    h2_headers(&h, 3, "/t.T/Plain", stranger, 0);
+    expect_status(&h, 3, 16, "who is asking is not known"); /* before any message */
+    EXPECT_INT(e.calls, 1);
     h2_close(&h);
     rpc_echo_stop(&e);
 }

@@ -8,7 +8,8 @@ static const myr_rpc_opts *hostile_opts(rpc_echo *e, int64_t timeout_ms)
 {
     static myr_rpc_opts opts;
     opts = rpc_echo_opts(e);
-    opts.header_timeout_ms = opts.body_timeout_ms = opts.idle_timeout_ms = timeout_ms;
+    opts.header_timeout_ms = 10000; /* for a busy machine to say hello */
+    opts.body_timeout_ms = opts.idle_timeout_ms = timeout_ms;
     return &opts;
 }
 
@@ -246,14 +247,16 @@ TEST(slow_clients_are_cut)
 {
     static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     rpc_echo e = {0};
-    rpc_echo_serve(&e, hostile_opts(&e, 300));
+    myr_rpc_opts opts = *hostile_opts(&e, 1500);
+    opts.header_timeout_ms = 1500;
+    rpc_echo_serve(&e, &opts);
     h2 silent = h2_open_as(e.port, false), drips = h2_open_as(e.port, false), slow = h2_open(e.port);
     h2_headers(&slow, 1, "/t.T/Plain", NULL, 0);
     h2_frame(&slow, NGHTTP2_DATA, 0, 1, "\0\0\0\100\0", 5);
-    for (size_t i = 0; i < 20; i++) { /* a byte now and then changes nothing */
+    for (size_t i = 0; i < 23; i++) { /* a byte now and then changes nothing */
         if (!client_write(&drips.c, preface + i, 1)) break;
         if (h2_of(&slow, 1)->grpc < 0) h2_frame(&slow, NGHTTP2_DATA, 0, 1, "x", 1);
-        MYR_IGNORE(h2_more(&slow, 30));
+        MYR_IGNORE(h2_more(&slow, 100));
     }
     EXPECT(client_sees_close(&silent.c, 10000));
     EXPECT(client_sees_close(&drips.c, 10000));
@@ -269,11 +272,16 @@ TEST(slow_clients_are_cut)
 TEST(silent_clients_with_streams_are_asked)
 {
     rpc_echo e = {0};
-    rpc_echo_serve(&e, hostile_opts(&e, 300));
+    myr_rpc_opts opts = *hostile_opts(&e, 1500);
+    opts.header_timeout_ms = 1500;
+    rpc_echo_serve(&e, &opts);
     h2 there = h2_open(e.port), gone = h2_open(e.port);
     gone.mute = true;
     h2_headers(&there, 1, "/t.T/Stream", NULL, 0);
     h2_message(&there, 1, "a", 0);
+    h2_headers(&there, 3, "/t.T/Stream", NULL, 0); /* without a message yet */
+    h2_headers(&there, 5, "/t.T/Stream", NULL, 0);
+    h2_frame(&there, NGHTTP2_DATA, 0, 5, "\0\0", 2); /* within one */
     h2_headers(&gone, 1, "/t.T/Stream", NULL, 0);
     h2_message(&gone, 1, "a", 0);
     EXPECT(h2_wait_data(&there, 1, 6) && h2_wait_data(&gone, 1, 6));
@@ -283,6 +291,9 @@ TEST(silent_clients_with_streams_are_asked)
     EXPECT(gone.pings > 0);
     h2_message(&there, 1, "b", H2_END_STREAM);
     expect_status(&there, 1, 0, "");
+    h2_message(&there, 3, "first", H2_END_STREAM);
+    expect_status(&there, 3, 0, "");
+    expect_status(&there, 5, 4, "the message did not arrive in time");
     h2_close(&there);
     h2_close(&gone);
     rpc_echo_stop(&e);
