@@ -13,6 +13,7 @@ set(MYR_FOREIGN_train dep::lapacke dep::xgboost_headers ${CMAKE_DL_LIBS})
 # Data files compiled into a directory's library.
 set(MYR_EMBED_runtime share/python/worker.py)
 set(MYR_EMBED_advise share/advise/trees.yaml share/advise/products.yaml)
+set(MYR_EMBED_serve share/serve/openapi.json)
 set(MYR_NEED_DUCKDB table train batch) # without it: the library, and a program that serves but neither trains nor runs batches
 
 include(cmake/Embed.cmake)

@@ -127,10 +127,16 @@ myr_rc myr_serve_get_live(serve_call *call, myr_err *err)
     return MYR_OK;
 }
 
-myr_rc myr_serve_get_ready(serve_call *call, myr_err *err)
+myr_rc myr_serve_check_ready(serve_call *call, myr_err *err)
 {
     if (atomic_load(&call->server->is_stopping)) MYR_FAIL(err, UNAVAILABLE, "the server is stopping");
     if (!myr_serve_reloader_is_well(call->server)) MYR_FAIL(err, UNAVAILABLE, "no fleet can be opened: see the log");
+    return MYR_OK;
+}
+
+myr_rc myr_serve_get_ready(serve_call *call, myr_err *err)
+{
+    MYR_TRY(myr_serve_check_ready(call, err));
     myr_buf_puts(call->out, "{\"ready\":true}");
     return MYR_OK;
 }

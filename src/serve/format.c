@@ -49,6 +49,10 @@ myr_rc myr_serve_body_format(myr_req *req, unsigned takes, serve_format *out, my
     const char *type = myr_req_header(req, "Content-Type");
     serve_format found = SERVE_AS_JSON;
     bool is_known = type == NULL || format_parse(myr_str_of(type), &found);
+    if ((takes & SERVE_TAKES_EXACT) != 0) {
+        size_t size = strlen(myr_serve_format_type(found));
+        is_known = type != NULL && is_known && strncasecmp(type, myr_serve_format_type(found), size) == 0;
+    }
     if (is_known && (takes & 1u << found) != 0) {
         *out = found;
         return MYR_OK;

@@ -40,7 +40,9 @@ typedef struct serve_rpc serve_rpc;
 
 /* The forms of rows; SERVE_TAKES is a set of them. */
 typedef enum serve_format { SERVE_AS_JSON, SERVE_AS_CSV, SERVE_AS_LINES, SERVE_AS_EVENTS } serve_format;
-#define SERVE_TAKES_ROWS (1u << SERVE_AS_JSON | 1u << SERVE_AS_CSV | 1u << SERVE_AS_LINES)
+#define SERVE_TAKES_FRAME (1u << SERVE_AS_JSON | 1u << SERVE_AS_CSV)
+#define SERVE_TAKES_EXACT (1u << 31) /* the type has to be said, by its own name */
+#define SERVE_TAKES_ROWS  (1u << SERVE_AS_JSON | 1u << SERVE_AS_CSV | 1u << SERVE_AS_LINES)
 
 /* ---- snapshot.c: the opened fleets ---- */
 
@@ -366,7 +368,9 @@ struct serve_route {
     myr_rc (*run)(serve_call *call, myr_err *err);
     int64_t (*count_rows)(yyjson_val *body); /* JSON routes: how much work it is, before it is checked; else NULL */
     const char *content_type;
-    unsigned takes; /* forms of the body by Content-Type; 0: JSON, whatever it says */
+    unsigned takes;  /* forms of the body by Content-Type; 0: JSON, whatever it says */
+    bool of_default; /* of the default fleet: params[0] is its name, or "" when there is none */
+    bool allows_nan; /* NaN and Infinity stand in JSON of Python's */
     /* for /openapi.json */
     const char *parameters;    /* names of components, besides the path's: "Output IgnoreUnknown" */
     const char *body, *answer; /* schemas; NULL: there is none */
@@ -427,6 +431,17 @@ myr_rc myr_serve_put_line(serve_thread *thread, myr_arena *arena, myr_rows_build
 myr_rc myr_serve_decode_lines(serve_thread *thread, myr_arena *arena, const myr_fleet *fleet, myr_str text,
                               bool ignore_unknown, myr_score_rows *out, myr_err *err);
 
+/* ---- frame.c: tables in JSON as other servers take them ---- */
+typedef enum serve_frame_form { SERVE_FRAME_ANY, SERVE_FRAME_SPLIT, SERVE_FRAME_RECORDS } serve_frame_form;
+typedef struct serve_frame {
+    const serve_fleet *fleet;
+    myr_arena *arena;
+    bool ignore_unknown;
+} serve_frame;
+/* name: of the field, for messages. ANY: split, columns by name, records, or rows in the order of the signature. */
+myr_rc myr_serve_frame_decode(serve_frame *frame, const char *name, yyjson_val *value, serve_frame_form form,
+                              myr_score_rows *out, myr_err *err);
+
 /* ---- score_encode.c ---- */
 /* All rows of a work, with what stands around them. */
 myr_rc myr_serve_put_rows(const serve_work *work, serve_format format, myr_buf *out, myr_err *err);
@@ -436,6 +451,9 @@ myr_rc myr_serve_put_row(const serve_work *work, size_t row_idx, serve_format fo
 void myr_serve_put_line_error(serve_format format, size_t line, const myr_err *why, myr_buf *out);
 void myr_serve_put_end(serve_format format, size_t row_count, size_t failed_count, myr_buf *out);
 
+/* The same, with NaN and Infinity, as Python writes them. */
+myr_rc myr_serve_json_read_loose(serve_thread *thread, myr_arena *arena, myr_str body, yyjson_val **out_root,
+                                 myr_err *err);
 /* "a string", "an array", … of a value, for messages. */
 const char *myr_serve_json_kind(yyjson_val *val);
 
@@ -471,6 +489,21 @@ myr_rc myr_serve_query_flag(myr_req *req, const char *name, bool *out, myr_err *
  * it is one after all. */
 bool myr_serve_may_stream(myr_req *req, const serve_route *route);
 myr_rc myr_serve_stream_begin(myr_server *server, myr_req *req, serve_note *note, myr_err *err);
+
+myr_rc myr_serve_post_invocations(serve_call *call, myr_err *err); /* compat.c */
+int64_t myr_serve_invocations_rows(yyjson_val *body);
+myr_rc myr_serve_post_azure(serve_call *call, myr_err *err);
+int64_t myr_serve_azure_rows(yyjson_val *body);
+myr_rc myr_serve_get_openapi(serve_call *call, myr_err *err); /* openapi.c */
+myr_rc myr_serve_get_docs(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_swagger(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_healthy(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_ping(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_version(serve_call *call, myr_err *err);
+/* The fleet that routes without a name ask, of the snapshot that the thread holds. NOT_FOUND: it is not clear which. */
+myr_rc myr_serve_default_fleet(const myr_server *server, const serve_thread *thread, serve_fleet **out, myr_err *err);
+/* describe.c: UNAVAILABLE while stopping. */
+myr_rc myr_serve_check_ready(serve_call *call, myr_err *err);
 
 myr_rc myr_serve_get_config(serve_call *call, myr_err *err); /* repository.c */
 myr_rc myr_serve_get_stats(serve_call *call, myr_err *err);

@@ -128,7 +128,8 @@ static myr_rc json_check_keys(serve_thread *thread, yyjson_doc *doc, myr_err *er
     return MYR_OK;
 }
 
-myr_rc myr_serve_json_read(serve_thread *thread, myr_arena *arena, myr_str body, yyjson_val **out_root, myr_err *err)
+static myr_rc json_read(serve_thread *thread, myr_arena *arena, myr_str body, yyjson_read_flag flags,
+                        yyjson_val **out_root, myr_err *err)
 {
     if (myr_str_trim(body).size == 0) MYR_FAIL(err, BAD_INPUT, "the request body is empty: send a JSON object");
     MYR_TRY(json_check_depth(body, err));
@@ -136,7 +137,7 @@ myr_rc myr_serve_json_read(serve_thread *thread, myr_arena *arena, myr_str body,
     yyjson_read_err failed;
     myr_arena_yyjson(arena, &alc);
     /* The reader does not write to its input unless told so (YYJSON_READ_INSITU). */
-    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)body.data, body.size, YYJSON_READ_NOFLAG, &alc, &failed);
+    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)body.data, body.size, flags, &alc, &failed);
     if (doc == NULL && failed.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION) {
         MYR_FAIL(err, NO_MEMORY, "out of memory for the request body");
     }
@@ -144,6 +145,17 @@ myr_rc myr_serve_json_read(serve_thread *thread, myr_arena *arena, myr_str body,
     MYR_TRY(json_check_keys(thread, doc, err));
     *out_root = yyjson_doc_get_root(doc);
     return MYR_OK;
+}
+
+myr_rc myr_serve_json_read(serve_thread *thread, myr_arena *arena, myr_str body, yyjson_val **out_root, myr_err *err)
+{
+    return json_read(thread, arena, body, YYJSON_READ_NOFLAG, out_root, err);
+}
+
+myr_rc myr_serve_json_read_loose(serve_thread *thread, myr_arena *arena, myr_str body, yyjson_val **out_root,
+                                 myr_err *err)
+{
+    return json_read(thread, arena, body, YYJSON_READ_ALLOW_INF_AND_NAN, out_root, err);
 }
 
 const char *myr_serve_json_kind(yyjson_val *val)

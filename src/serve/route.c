@@ -25,6 +25,7 @@ static bool route_matches(const serve_route *route, const myr_str *parts, uint32
 {
     myr_str rest = myr_str_of(route->pattern + 1), wanted;
     uint32_t at = 0, params = 0;
+    if (rest.size == 0) return part_count == 0; /* "/" */
     while (myr_str_split(&rest, '/', &wanted)) {
         if (at == part_count) return false;
         if (myr_str_starts_with(wanted, "{")) {

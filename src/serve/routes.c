@@ -16,6 +16,12 @@
 #define GET_MODEL(tail, label, handler, schema, text)                                                                  \
     GET(MODEL tail, SERVE_READ_MODEL, label, handler, schema, text),                                                   \
         GET(MODEL "/versions/{version}" tail, SERVE_READ_MODEL, label, handler, schema, text ", of one release")
+/* The same, answered by a word. */
+#define TEXT(path, label, handler, text)                                                                               \
+    {                                                                                                                  \
+        .method = MYR_GET, .pattern = path, .access = SERVE_OPEN, .name = label, .run = handler,                       \
+        .content_type = "text/plain; charset=utf-8", .answer = "Text", .summary = text                                 \
+    }
 #define INFER(path, text)                                                                                              \
     {                                                                                                                  \
         .method = MYR_POST, .pattern = path, .access = SERVE_INFER_MODEL, .name = "infer",                             \
@@ -94,6 +100,56 @@ const serve_route myr_serve_routes[] = {
      .parameters = "FleetQuery",
      .answer = "Resolved",
      .summary = "which model answers for a segment, and where"},
+    {.method = MYR_POST,
+     .pattern = "/invocations",
+     .access = SERVE_INFER_MODEL,
+     .name = "invocations",
+     .run = myr_serve_post_invocations,
+     .count_rows = myr_serve_invocations_rows,
+     .takes = SERVE_TAKES_FRAME | SERVE_TAKES_EXACT,
+     .of_default = true,
+     .allows_nan = true,
+     .content_type = SERVE_JSON,
+     .parameters = "IgnoreUnknown",
+     .body = "Invocation",
+     .answer = "Predictions",
+     .summary = "MLflow's, of the default fleet"},
+    TEXT("/ping", "ping", myr_serve_get_ping, "MLflow's: whether /invocations answers"),
+    TEXT("/health", "ping", myr_serve_get_ping, "MLflow's: whether /invocations answers"),
+    TEXT("/version", "version", myr_serve_get_version, "the version of the program"),
+    TEXT("/", "healthy", myr_serve_get_healthy, "Azure ML's: requests are welcome"),
+    {.method = MYR_POST,
+     .pattern = "/score",
+     .access = SERVE_INFER_MODEL,
+     .name = "azure_score",
+     .run = myr_serve_post_azure,
+     .count_rows = myr_serve_azure_rows,
+     .takes = SERVE_TAKES_FRAME,
+     .of_default = true,
+     .allows_nan = true,
+     .content_type = SERVE_JSON,
+     .parameters = "IgnoreUnknown Deployment ClientRequestId",
+     .body = "AzureScore",
+     .answer = "AzurePredictions",
+     .summary = "Azure ML's, of the default fleet"},
+    {.method = MYR_GET,
+     .pattern = "/swagger.json",
+     .access = SERVE_READ_MODEL,
+     .name = "swagger",
+     .run = myr_serve_get_swagger,
+     .of_default = true,
+     .content_type = SERVE_JSON,
+     .answer = "Any",
+     .summary = "Azure ML's: what /score takes"},
+    GET("/openapi.json", SERVE_READ, "openapi", myr_serve_get_openapi, "Any", "this interface as OpenAPI 3.1"),
+    {.method = MYR_GET,
+     .pattern = "/docs",
+     .access = SERVE_READ,
+     .name = "docs",
+     .run = myr_serve_get_docs,
+     .content_type = "text/html; charset=utf-8",
+     .answer = "Text",
+     .summary = "this interface, for people"},
     {.method = MYR_GET,
      .pattern = "/metrics",
      .access = SERVE_READ_SERVER,

@@ -146,6 +146,22 @@ static myr_rc screen_check_query(myr_req *req, myr_err *err)
     return MYR_OK;
 }
 
+/* A route that names no fleet is about the default one: that is what one must be allowed. */
+static myr_rc screen_name_default(myr_server *server, myr_req *req, serve_note *note, myr_err *err)
+{
+    serve_thread *thread = myr_req_loop_state(req);
+    serve_fleet *fleet = NULL;
+    const char *name = server->service != NULL ? server->service->default_fleet : NULL;
+    if (!note->route->of_default) return MYR_OK;
+    myr_serve_hold(server, thread);
+    if (name == NULL && myr_serve_default_fleet(server, thread, &fleet, NULL) == MYR_OK) name = fleet->fleet->name;
+    if (name == NULL) name = "";
+    note->params[0] = myr_str_make(myr_arena_strndup(myr_req_arena(req), name, strlen(name)), strlen(name));
+    myr_serve_drop(thread);
+    if (note->params[0].data == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+    return MYR_OK;
+}
+
 static myr_rc screen_authorize(const serve_listener *listener, myr_req *req, serve_note *note, myr_err *err)
 {
     const serve_access_rule *rule = &myr_serve_access_rules[note->route->access];
@@ -166,6 +182,7 @@ static myr_rc screen_check(const serve_listener *listener, myr_req *req, serve_n
     myr_rc rc = myr_serve_route_find(req, &note->route, note->params, &allow, err);
     if (allow != NULL) myr_req_add_header(req, "Allow", allow);
     if (rc != MYR_OK) return rc;
+    MYR_TRY(screen_name_default(listener->server, req, note, err));
     rc = screen_authorize(listener, req, note, err);
     if (rc == MYR_OK && myr_serve_may_stream(req, note->route))
         return myr_serve_stream_begin(listener->server, req, note, err);

@@ -13,6 +13,26 @@
 
 /* ---- a request ---- */
 
+/* The error as clients of MLflow and Azure ML read it, and as ours do. */
+static void server_reply_message(serve_call *call, const myr_err *err)
+{
+    myr_buf *out = call->out;
+    myr_rc rc = (myr_rc)err->rc;
+    myr_buf_clear(out);
+    myr_buf_printf(out, "{\"error_code\":\"%s\",\"message\":", myr_rc_name(rc));
+    myr_buf_json_string(out, myr_str_of(err->message));
+    myr_buf_puts(out, ",\"error\":");
+    myr_buf_json_string(out, myr_str_of(err->message));
+    myr_buf_putc(out, '}');
+    const char *body = out->failed ? NULL : myr_arena_strndup(call->arena, out->data, out->size);
+    if (body == NULL) {
+        myr_req_reply_error(call->req, err);
+        return;
+    }
+    if (rc == MYR_BUSY || rc == MYR_UNAVAILABLE) myr_req_add_header(call->req, "Retry-After", "1");
+    myr_req_reply(call->req, myr_rc_http(rc), SERVE_JSON, body, out->size);
+}
+
 static void server_reply_error(serve_call *call, myr_err *err)
 {
     /* The arena's cap is the request's own doing: larger than the limit, not a server short of memory. */
@@ -20,7 +40,11 @@ static void server_reply_error(serve_call *call, myr_err *err)
         MYR_IGNORE(MYR_ERROR(err, TOO_LARGE, "the request needs more memory than serve.request-bytes-max (%lld bytes)",
                              (long long)call->server->opts.request_bytes_max));
     }
-    myr_req_reply_error(call->req, err);
+    if (call->route->of_default) {
+        server_reply_message(call, err);
+    } else {
+        myr_req_reply_error(call->req, err);
+    }
 }
 
 static const char *server_type(const serve_call *call)
@@ -284,7 +308,11 @@ static myr_rc server_read_body(serve_call *call, serve_note *note, myr_err *err)
         return MYR_OK;
     }
     MYR_TRY(server_split(call, note, myr_req_body(call->req), &json, err));
-    if (!note->is_raw) MYR_TRY(myr_serve_json_read(call->thread, call->arena, json, &note->body, err));
+    if (call->route->allows_nan) {
+        MYR_TRY(myr_serve_json_read_loose(call->thread, call->arena, json, &note->body, err));
+    } else if (!note->is_raw) {
+        MYR_TRY(myr_serve_json_read(call->thread, call->arena, json, &note->body, err));
+    }
     note->is_read = true;
     return MYR_OK;
 }

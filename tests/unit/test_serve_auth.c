@@ -163,6 +163,10 @@ TEST(each_role_on_each_route_with_each_method)
     world w;
     world_make(&w);
     w.opts.model_control = true;
+    FILE *file; /* routes that name no fleet ask the default */
+    snprintf(w.opts.service, sizeof w.opts.service, "%s/service.yaml", w.dir);
+    file = fopen(w.opts.service, "w");
+    EXPECT(file != NULL && fputs("default: oj\n", file) >= 0 && fclose(file) == 0);
     make_roles(w.dir);
     world_serve(&w);
     for (size_t i = 0; i < myr_serve_route_count; i++) {
