@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#define OPENAPI_BINARY (1u << 16) /* beside the forms of rows: binary tensors */
+
 extern const unsigned char myr_embed_openapi_json[];
 extern const size_t myr_embed_openapi_json_size;
 
@@ -21,7 +23,14 @@ static void openapi_put_content(myr_buf *out, const char *type, const char *sche
         if ((forms & 1u << form) == 0) continue;
         myr_buf_printf(out, ",\"%s\":{\"schema\":{\"type\":\"string\"}}", myr_serve_format_type(form));
     }
+    if ((forms & OPENAPI_BINARY) != 0) myr_buf_puts(out, ",\"" SERVE_BINARY "\":{}");
     myr_buf_putc(out, '}');
+}
+
+/* What is always 501 is no part of the interface. */
+static bool openapi_has(const serve_route *route)
+{
+    return route->run != myr_serve_not_supported;
 }
 
 /* Those of the path, then those that the row names. */
@@ -44,7 +53,7 @@ static void openapi_put_parameters(myr_buf *out, const serve_route *route)
 
 static void openapi_put_operation(myr_buf *out, const serve_route *route)
 {
-    bool is_score = route->run == myr_serve_post_score;
+    bool is_score = route->run == myr_serve_post_score, is_infer = route->run == myr_serve_post_infer;
     myr_buf_printf(out,
                    "\"%s\":{\"operationId\":\"%s_%zu\",\"tags\":[\"%s\"],\"summary\":", openapi_methods[route->method],
                    route->name, (size_t)(route - myr_serve_routes), route->name);
@@ -53,20 +62,16 @@ static void openapi_put_operation(myr_buf *out, const serve_route *route)
     openapi_put_parameters(out, route);
     if (route->body != NULL) {
         myr_buf_printf(out, "\"requestBody\":{\"required\":%s,", route->count_rows != NULL ? "true" : "false");
-        openapi_put_content(out, SERVE_JSON, route->body, route->takes);
+        openapi_put_content(out, SERVE_JSON, route->body, is_infer ? OPENAPI_BINARY : route->takes);
         myr_buf_puts(out, "},");
     }
-    myr_buf_puts(out, "\"responses\":{");
-    if (route->run != myr_serve_not_supported) {
-        myr_buf_puts(out, "\"200\":{\"description\":\"The answer.\"");
-        if (route->answer != NULL) {
-            myr_buf_putc(out, ',');
-            openapi_put_content(out, route->content_type, route->answer,
-                                is_score ? route->takes | 1u << SERVE_AS_EVENTS : 0);
-        }
-        myr_buf_puts(out, "},");
+    myr_buf_puts(out, "\"responses\":{\"200\":{\"description\":\"The answer.\"");
+    if (route->answer != NULL) {
+        unsigned forms = is_score ? route->takes | 1u << SERVE_AS_EVENTS : is_infer ? OPENAPI_BINARY : 0;
+        myr_buf_putc(out, ',');
+        openapi_put_content(out, route->content_type, route->answer, forms);
     }
-    myr_buf_puts(out, "\"default\":{\"$ref\":\"#/components/responses/Error\"}}}");
+    myr_buf_puts(out, "},\"default\":{\"$ref\":\"#/components/responses/Error\"}}}");
 }
 
 static bool openapi_is_first(size_t idx)
@@ -86,7 +91,7 @@ myr_rc myr_serve_get_openapi(serve_call *call, myr_err *err)
                       "\"},\"security\":[{},{\"bearer\":[]}],\"paths\":{");
     for (size_t i = 0; i < myr_serve_route_count; i++) {
         const char *pattern = myr_serve_routes[i].pattern;
-        if (!openapi_is_first(i)) continue;
+        if (!openapi_has(&myr_serve_routes[i]) || !openapi_is_first(i)) continue;
         myr_buf_printf(out, "%s\"%s\":{", is_next ? "," : "", pattern);
         is_next = false;
         for (size_t k = i; k < myr_serve_route_count; k++) {
@@ -116,7 +121,7 @@ myr_rc myr_serve_get_docs(serve_call *call, myr_err *err)
                       "<a href=\"/openapi.json\">openapi.json</a>.</p><table>");
     for (size_t i = 0; i < myr_serve_route_count; i++) { /* our own words: nothing to escape */
         const serve_route *route = &myr_serve_routes[i];
-        if (route->run == myr_serve_not_supported) continue;
+        if (!openapi_has(route)) continue;
         myr_buf_printf(out, "<tr><td>%s<td><code>%s</code><td>%s", route->method == MYR_GET ? "GET" : "POST",
                        route->pattern, route->summary);
     }

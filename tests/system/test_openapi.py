@@ -11,12 +11,18 @@ from test_compat import make
 schemathesis = pytest.importorskip("schemathesis")
 import hypothesis  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from schemathesis.checks import not_a_server_error  # noqa: E402
 from schemathesis.specs.openapi.checks import (content_type_conformance, response_schema_conformance,  # noqa: E402
                                                status_code_conformance)
 
 EXAMPLES = 1000 if os.environ.get("MYR_LONG") else 12
-CHECKS = [not_a_server_error, response_schema_conformance, content_type_conformance, status_code_conformance]
+
+
+def no_server_error(ctx, response, case):
+    """501 is an answer: what is asked for is a part of V2 or an output that is not given."""
+    assert response.status_code < 500 or response.status_code == 501, response.text
+
+
+CHECKS = [no_server_error, response_schema_conformance, content_type_conformance, status_code_conformance]
 NAMES = {"path_fleet": ["oj", "x"], "path_model": ["oj", "oj@", "oj@store=2,brand=1", "x"], "path_version": ["1", "2"],
          "path_segment": ["store=2,brand=1", "brand=1", "x=1"]}
 
@@ -48,11 +54,11 @@ def test_the_document_is_whole(document, url):
         kind, name = reference.split("/")
         assert name in document["components"][kind], reference
     names = [op["operationId"] for item in document["paths"].values() for op in item.values()]
-    assert len(names) == len(set(names)) > 40
+    assert len(names) == len(set(names)) > 30
     page = requests.get(url + "/docs")
     assert page.headers["Content-Type"].startswith("text/html") and "http" not in page.text.replace(url, "")
     for path, item in document["paths"].items():
-        assert f"<code>{path}</code>" in page.text or all(op["summary"] == "not supported" for op in item.values())
+        assert f"<code>{path}</code>" in page.text, item
 
 
 def test_swagger_has_the_columns(url):
@@ -80,4 +86,4 @@ def test_a_schema_driven_tester_finds_nothing(document, url, known):
             case.call_and_validate(base_url=url, checks=CHECKS, timeout=60)
         check()
         count += 1
-    assert count > 40
+    assert count > 30
