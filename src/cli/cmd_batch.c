@@ -4,11 +4,12 @@
 
 #include "batch/batch.h"
 #include "cli/args.h"
+#include "cli/batch_store.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
 
 typedef struct batch_args {
-    const char *fleet, *input, *output, *by, *keep, *format, *kinds;
+    const char *fleet, *input, *output, *by, *keep, *format, *kinds, *store;
     int64_t release, threads, memory_bytes;
 } batch_args;
 
@@ -49,7 +50,7 @@ static myr_rc batch_kinds(const myr_cli_list *names, myr_output out[MYR_OUTPUT_C
     return MYR_OK;
 }
 
-static void batch_json(const batch_args *a, const myr_batch_report *r)
+static void batch_json(const batch_args *a, const myr_batch_report *r, int64_t stored_rows)
 {
     MYR_AUTO(myr_buf) out = {0};
     myr_buf_printf(&out,
@@ -79,6 +80,7 @@ static void batch_json(const batch_args *a, const myr_batch_report *r)
         myr_buf_puts(&out, ",\"trouble\":");
         myr_buf_json_string(&out, myr_str_of(r->trouble.message));
     }
+    if (a->store != NULL) myr_buf_printf(&out, ",\"stored\":%lld", (long long)stored_rows);
     myr_buf_puts(&out, ",\"output\":");
     myr_buf_json_string(&out, myr_str_of(a->output));
     myr_buf_printf(&out, ",\"files\":%lld,\"bytes\":%lld}\n", (long long)r->output_files, (long long)r->output_bytes);
@@ -149,10 +151,17 @@ static myr_rc batch_run(const myr_cli *cli, const batch_args *a, myr_err *err)
     myr_rc rc = myr_batch_run(workspace, &opts, &report, err);
     myr_bar_end(&bar);
     MYR_TRY(rc);
+    int64_t stored_rows = 0;
+    if (a->store != NULL) {
+        rc = myr_batch_store(workspace, a->fleet, report.release, a->output, opts.format == MYR_TABLE_CSV, a->store,
+                             &stored_rows, err);
+        if (rc != MYR_OK) return myr_err_prefix(err, rc, "%s is written, but not stored: ", a->output);
+    }
     if (cli->json) {
-        batch_json(a, &report);
+        batch_json(a, &report, stored_rows);
     } else {
         batch_print(a, &report);
+        if (a->store != NULL) printf("stored    %lld predictions\n", (long long)stored_rows);
     }
     return MYR_OK;
 }
@@ -170,6 +179,7 @@ myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err)
         {"--keep", "COL,...", MYR_CLI_TEXT, &a.keep, "input columns to copy (default: all that are not features)"},
         {"--output-kind", "WHAT,...", MYR_CLI_TEXT, &a.kinds,
          "value (default), margin, probability, leaf, contribution: the columns that are written"},
+        {"--store", "URI", MYR_CLI_TEXT, &a.store, "also into a prediction store: sqlite:PATH or postgresql://HOST/DB"},
         {"--format", "FORMAT", MYR_CLI_TEXT, &a.format, "parquet (default) or csv"},
         {"--threads", "N", MYR_CLI_INT, &a.threads, "default: one per processor"},
         {"--memory", "BYTES", MYR_CLI_BYTES, &a.memory_bytes, "the most the table engine may take, such as 512MiB"},

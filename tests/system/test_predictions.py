@@ -381,3 +381,17 @@ def test_the_service_file_is_checked(fleet):
     assert "'to'" in refused("store: {when: after_answer}")
     assert "/no/such" in refused('store: {to: "sqlite:/no/such/p.db"}')
     assert "secret-word" not in refused('store: {to: "mysql://u:secret-word@h/d"}')
+
+
+def test_a_batch_is_stored_too(fleet, place):
+    (fleet.cwd / "t.csv").write_text("store,brand,price,deal\n2,1,0.5,1\n7,7,2,0\n,1,1,1\n")
+    for form in ("parquet", "csv"):
+        done = fleet.json("batch", "run", "--fleet", "oj", "--input", "t.csv", "--output", f"out-{form}", "--format", form, "--by", "brand",
+                          "--store", place.predictions)
+        assert done["rows"] == 3 and done["stored"] == 2  # the third has no whole key
+    assert [(row[0], float(row[1])) for row in place.rows()] == [("store=2,brand=1", 6), ("store=7,brand=7", 201)] * 2
+    with serving(fleet, *service(fleet, f'store: {{to: "{place.predictions}"}}')) as server:
+        found = server.predict("store=7&brand=7").json()
+        assert (found["from"], found["prediction"], found["source"], found["level"]) == ("stored", 201, "batch", "global")
+    code, message = fleet.fails("batch", "run", "--fleet", "oj", "--input", "t.csv", "--output", "o", "--store", "sqlite:/no/such/p.db")
+    assert "o is written, but not stored: " in message and (fleet.cwd / "o").is_dir()
