@@ -122,6 +122,10 @@ TEST(limits_of_a_file)
                  "at most 4096");
     expect_limit("fleets: {oj: {validate: {inputs: {f: {in: [", "%s%zu", "]}}}}}\n", SERVE_SET_MAX, "at most 4096");
     expect_limit("fleets: {oj: {validate: {monotone: [", "%s'f%zu'", "]}}}\n", SERVE_ORDER_MAX, "2 to 64");
+    expect_limit("fleets: {oj: {fetch: [", "%s{from: 'sqlite:f.db', table: t%zu, keys: [k], features: [f]}", "]}}\n",
+                 SERVE_SOURCES_MAX, "at most 16");
+    expect_limit("fleets: {oj: {fetch: [{from: 'sqlite:f.db', table: t, features: [f], keys: [", "%sk%zu", "]}]}}\n",
+                 MYR_PARTITION_COLUMNS_MAX, "at most 8");
 }
 
 TEST(a_file_survives_each_failed_allocation)

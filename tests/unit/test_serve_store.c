@@ -209,6 +209,36 @@ TEST(a_stored_prediction_is_the_last_level)
     EXPECT(value == 101);
 }
 
+/* Rows past the limit keep the status that they had. */
+TEST(how_many_stored_predictions_one_request_reads)
+{
+    world w;
+    myr_buf body = {0};
+    size_t stored = 0, without = 0;
+    store_make(&w, "fleets: {oj: {store: {" TO "}}}\n");
+    myr_buf_puts(&body, "{\"rows\":[");
+    for (int i = 0; i <= SERVE_LATEST_MAX; i++)
+        myr_buf_printf(&body, "%s{\"store\":%d,\"brand\":7,\"price\":1,\"deal\":0}", i > 0 ? "," : "", i + 100);
+    myr_buf_puts(&body, "]}");
+    world_serve(&w);
+    expect_reply(w.port, "X-A: 1", SCORE, body.data, 200, "\"prediction\":1001,");
+    world_stop(&w);
+    FILE *file = fopen(w.opts.service, "w");
+    EXPECT(file != NULL && fputs("fleets: {oj: {fallback: [segment, stored], store: {" TO "}}}\n", file) >= 0);
+    EXPECT(fclose(file) == 0);
+    world_serve(&w);
+    answer a = ask_with(w.port, "X-A: 1", SCORE, body.data);
+    for (const char *at = a.body; (at = strstr(at, "\"level\":\"stored\"")) != NULL; at++)
+        stored++;
+    for (const char *at = a.body; (at = strstr(at, "\"status\":\"no_model\"")) != NULL; at++)
+        without++;
+    EXPECT_INT(stored, SERVE_LATEST_MAX);
+    EXPECT_INT(without, 1);
+    answer_fini(&a);
+    myr_buf_fini(&body);
+    world_stop(&w);
+}
+
 /* As if the requests before had taken an age. */
 TEST(models_that_would_be_late_leave_it_to_stored_predictions)
 {
