@@ -1,6 +1,6 @@
 /*
- * Counts what a process asks of the heap: LD_PRELOAD it, and MYR_ALLOC_COUNT names a file whose first eight bytes are the
- * number of calls so far. For bench/realtime.
+ * Counts what a process asks of the heap: LD_PRELOAD it, and MYR_ALLOC_COUNT names a file whose first eight bytes are
+ * the number of calls so far. For bench/realtime.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

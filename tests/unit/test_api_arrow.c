@@ -534,7 +534,8 @@ TEST(models_are_listed)
     EXPECT_RC(myr_models_get_entry(models, 2, &entry, &err), BAD_INPUT, &err);
     EXPECT_STR(myr_models_level_name(1), "segment");
     EXPECT_STR(myr_models_status_name(1), "no_model");
-    EXPECT(myr_models_level_name(4) == NULL && myr_models_level_name(-1) == NULL);
+    EXPECT_STR(myr_models_level_name(4), "stored");
+    EXPECT(myr_models_level_name(5) == NULL && myr_models_level_name(-1) == NULL);
     EXPECT(myr_models_status_name(99) == NULL && myr_models_status_name(-1) == NULL);
     myr_models_close(models);
 }
