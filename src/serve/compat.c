@@ -104,8 +104,8 @@ static myr_rc compat_find(serve_call *call, const compat_name *names, const comp
 
 static myr_rc compat_decode(serve_call *call, const compat_name *names, serve_work *work, myr_err *err)
 {
-    const compat_name *name;
-    yyjson_val *value;
+    const compat_name *name = NULL;
+    yyjson_val *value = NULL;
     serve_frame frame = {.fleet = work->target.fleet, .arena = call->arena};
     MYR_TRY(myr_serve_query_flag(call->req, "ignore_unknown", &frame.ignore_unknown, err));
     if (call->format == SERVE_AS_CSV) {

@@ -435,6 +435,21 @@ static void infer_read_metadata(const rpc_call *call, serve_work *work)
     myr_serve_work_limit(work, left_ns > 0 ? left_ns : 1);
 }
 
+/* What makes a call the same as another: its message, since all that it asks for stands there. */
+static void infer_read_key(const rpc_call *call, serve_work *work)
+{
+    myr_claim_id *id = &work->claim_id;
+    bool has_key = myr_rpc_metadata(call->rpc, "idempotency-key", &id->key);
+    work->can_replay = myr_serve_wants_claim(call->server, has_key);
+    if (!work->can_replay) return;
+    if (call->note->who.token != NULL) id->token = myr_str_of(call->note->who.token->name);
+    myr_sha256 sha;
+    myr_sha256_init(&sha);
+    myr_sha256_add(&sha, infer_what, sizeof infer_what);
+    myr_sha256_add(&sha, call->message.data, call->message.size);
+    myr_sha256_hex(&sha, id->hash);
+}
+
 static myr_rc infer_run(rpc_call *call, const infer_head *head, serve_work *work, myr_err *err)
 {
     MYR_TRY(infer_decode(call->message, head, work, err));
@@ -446,16 +461,57 @@ static myr_rc infer_run(rpc_call *call, const infer_head *head, serve_work *work
     return MYR_OK;
 }
 
-/* Everything but the encoding; *out_work is NULL when it failed before there was a target. */
-static myr_rc infer_answer(rpc_call *call, const infer_head *head, serve_work **out_work, myr_err *err)
+/* Everything but the encoding; *out_work is NULL when it failed before there was a target. The messages of a stream
+ * share their metadata, so none of them has a key. */
+static myr_rc infer_answer(rpc_call *call, const infer_head *head, bool is_stream, serve_work **out_work, myr_err *err)
 {
     serve_work *work;
     MYR_TRY(myr_serve_work_new(call->server, call->thread, call->arena, &call->note->who, myr_rpc_start_ns(call->rpc),
                                call->may_block, &work, err));
     infer_read_metadata(call, work);
+    if (!is_stream) infer_read_key(call, work);
     MYR_TRY(myr_serve_rpc_target_of(call, &head->model, &work->target, err));
     *out_work = work;
     return infer_run(call, head, work, err);
+}
+
+/* Only what stood there before. */
+static void infer_cut(myr_buf *out, size_t size)
+{
+    if (!out->failed) out->size = size;
+}
+
+/* The answer as it will be sent, kept under the call's key. */
+static myr_rc infer_keep(const rpc_call *call, const serve_work *work, size_t from, myr_kept_answer *out, myr_err *err)
+{
+    *out = (myr_kept_answer){0};
+    MYR_TRY(myr_buf_check(call->out, err));
+    if (!work->can_replay) return MYR_OK;
+    size_t size = call->out->size - from;
+    const char *copy = myr_arena_strndup(call->arena, call->out->data + from, size);
+    if (copy == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
+    *out = (myr_kept_answer){
+        .status = 200, .content_type = myr_str_of("application/grpc"), .body = myr_str_make(copy, size)};
+    return MYR_OK;
+}
+
+/* Encode, and store what was answered; on failure nothing of it stays in the answer. A fleet that stores is answered on
+ * a compute thread (myr_serve_claim_start), so waiting is fine. */
+static myr_rc infer_finish(rpc_call *call, serve_work *work, myr_err *err)
+{
+    size_t from = call->out->size;
+    myr_rc rc = MYR_OK;
+    if (work->replay.status == 0) infer_encode(call->out, work);
+    if (myr_serve_work_stores(work)) {
+        myr_kept_answer answer;
+        rc = infer_keep(call, work, from, &answer, err);
+        if (rc == MYR_OK) rc = myr_serve_store_start(work, &answer, err);
+        if (rc == MYR_OK) rc = myr_serve_store_take(work, err);
+    }
+    if (rc != MYR_OK || work->replay.status != 0) infer_cut(call->out, from);
+    if (rc == MYR_OK && work->replay.status != 0)
+        myr_buf_append(call->out, work->replay.body.data, work->replay.body.size);
+    return rc;
 }
 
 myr_rc myr_serve_rpc_model_infer(rpc_call *call, myr_err *err)
@@ -463,8 +519,8 @@ myr_rc myr_serve_rpc_model_infer(rpc_call *call, myr_err *err)
     infer_head head;
     serve_work *work = NULL;
     MYR_TRY(infer_read_head(call->message, &head, err));
-    myr_rc rc = infer_answer(call, &head, &work, err);
-    if (rc == MYR_OK && !call->wants_compute) infer_encode(call->out, work);
+    myr_rc rc = infer_answer(call, &head, false, &work, err);
+    if (rc == MYR_OK && !call->wants_compute) rc = infer_finish(call, work, err);
     if (work != NULL) myr_serve_work_end(work, rc == MYR_OK);
     return rc;
 }
@@ -476,18 +532,22 @@ myr_rc myr_serve_rpc_model_stream_infer(rpc_call *call, myr_err *err)
     serve_work *work = NULL;
     myr_err why = {0};
     myr_rc rc = infer_read_head(call->message, &head, &why);
-    if (rc == MYR_OK) rc = infer_answer(call, &head, &work, &why);
+    size_t from = call->out->size, mark = 0;
+    if (rc == MYR_OK) rc = infer_answer(call, &head, true, &work, &why);
     if (rc == MYR_OK && call->wants_compute) return MYR_OK;
+    if (rc == MYR_OK) {
+        mark = myr_pb_begin(call->out, 2);
+        rc = infer_finish(call, work, &why);
+        if (rc != MYR_OK) infer_cut(call->out, from);
+    }
     if (rc == MYR_UNAUTHENTICATED || rc == MYR_DENIED || rc == MYR_TOO_MANY) { /* of who asks, not of what */
         if (err != NULL) *err = why;
         return rc;
     }
     if (rc != MYR_OK) myr_pb_put_text(call->out, 1, why.message);
-    size_t mark = myr_pb_begin(call->out, 2);
-    if (rc == MYR_OK) {
-        infer_encode(call->out, work);
-    } else if (head.id.size > 0) { /* whose answer this is */
-        myr_pb_put_bytes(call->out, 3, head.id.data, head.id.size);
+    if (rc != MYR_OK) {
+        mark = myr_pb_begin(call->out, 2);
+        if (head.id.size > 0) myr_pb_put_bytes(call->out, 3, head.id.data, head.id.size); /* whose answer this is */
     }
     myr_pb_end(call->out, mark);
     if (work != NULL) myr_serve_work_end(work, rc == MYR_OK);

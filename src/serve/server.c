@@ -140,22 +140,12 @@ static void server_hash_text(myr_sha256 *sha, const char *text)
     myr_sha256_add(sha, text != NULL ? text : "", text != NULL ? strlen(text) + 1 : 1);
 }
 
-/* Is there a fleet that would look at the key, or at V2's id for one? Else the hash is not worth its time. */
-static bool server_wants_key(const serve_service *service, bool has_key)
-{
-    for (uint32_t i = 0; service != NULL && i < service->plan_count; i++) {
-        const serve_store *store = service->plans[i].store;
-        if (store != NULL && (has_key || store->id_is_key)) return true;
-    }
-    return false;
-}
-
 /* What makes a request the same as another: its path, what it asks for and how, its body. */
 static void server_read_key(serve_call *call)
 {
     myr_claim_id *id = &call->work->claim_id;
     const char *key = myr_req_header(call->req, SERVE_IDEMPOTENCY_KEY);
-    if (!server_wants_key(call->server->service, key != NULL)) return;
+    if (!myr_serve_wants_claim(call->server, key != NULL)) return;
     if (key != NULL) id->key = myr_str_of(key);
     if (call->who->token != NULL) id->token = myr_str_of(call->who->token->name);
     myr_str output = {0}, body = myr_req_body(call->req);

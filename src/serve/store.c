@@ -21,6 +21,16 @@ static myr_rc store_no_memory(const serve_work *work, myr_err *err)
 
 /* ---- the claim ---- */
 
+bool myr_serve_wants_claim(const myr_server *server, bool has_key)
+{
+    const serve_service *service = server->service;
+    for (uint32_t i = 0; service != NULL && i < service->plan_count; i++) {
+        const serve_store *store = service->plans[i].store;
+        if (store != NULL && (has_key || store->id_is_key)) return true;
+    }
+    return false;
+}
+
 myr_rc myr_serve_claim_start(serve_work *work, myr_err *err)
 {
     const serve_store *store = store_of(work);

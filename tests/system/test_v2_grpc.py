@@ -1,8 +1,10 @@
 """Unmodified tritonclient (grpc and grpc.aio) and bare grpcio against the server: every datatype, typed and raw, errors, streams."""
 import asyncio
+import contextlib
 import pathlib
 import queue
 import re
+import sqlite3
 import threading
 import time
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import requests
 
-from conftest import ROOT, Program
+from conftest import ROOT, Program, linear
 from test_v2_client import DTYPES, ROWS, import_models, values
 
 grpc = pytest.importorskip("grpc")
@@ -517,3 +519,60 @@ def test_the_proto_is_the_protocol():
             scope.append(match[2] if match[1] == "message" else None)
         scope = scope[:len(scope) - line.count("}")] if "}" in line else scope
     assert checked > 100 and not scope
+
+
+# ---- what is stored ----
+
+STORED = """fleets:
+  oj:
+    store: {to: "sqlite:p.db", when: before_answer}
+"""
+
+
+@pytest.fixture
+def storing(tmp_path, build):
+    workspace = Program(build / "myriad", tmp_path)
+    workspace.run("init", ".")
+    (tmp_path / "m.json").write_text(linear(["price"], 1, [10]))
+    workspace.run("model", "import", "m.json", "--fleet", "oj", "--segment", "")
+    workspace.run("release", "create", "oj")
+    (tmp_path / "s.yaml").write_text(STORED)
+    with workspace.serving("--service", "s.yaml", "--grpc-listen", "127.0.0.1:0") as base:
+        channel = grpc.insecure_channel(base.grpc)
+        yield workspace, service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        channel.close()
+
+
+def priced(price):
+    request = pb.ModelInferRequest(model_name="oj", raw_input_contents=[np.array([[price]], "<f8").tobytes()])
+    request.inputs.add(name="price", datatype="FP64", shape=[1, 1])
+    return request
+
+
+def stored_values(workspace):
+    with contextlib.closing(sqlite3.connect(workspace.cwd / "p.db")) as db:
+        return [row[0] for row in db.execute("SELECT value FROM prediction ORDER BY prediction_id")]
+
+
+def answered(reply):
+    return np.frombuffer(reply.raw_output_contents[0], "<f8")[0]
+
+
+def test_what_is_answered_is_stored(storing):
+    workspace, stub = storing
+    assert answered(stub.ModelInfer(priced(0.5))) == 6
+    streamed = list(stub.ModelStreamInfer(iter([priced(1), priced(2)])))
+    assert [answered(part.infer_response) for part in streamed] == [11, 21]
+    assert stored_values(workspace) == [6, 11, 21]
+
+
+def test_a_key_is_answered_once(storing):
+    workspace, stub = storing
+    key = [("idempotency-key", "k1")]
+    first = stub.ModelInfer(priced(0.5), metadata=key)
+    again = stub.ModelInfer(priced(0.5), metadata=key)
+    assert again.SerializeToString() == first.SerializeToString() and answered(again) == 6
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.ModelInfer(priced(0.75), metadata=key)
+    assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION, refused.value.details()
+    assert stored_values(workspace) == [6]
