@@ -176,6 +176,18 @@ myr_rc myr_serve_identify(myr_server *server, serve_thread *thread, myr_str auth
     return rc;
 }
 
+myr_rc myr_serve_check_known(const myr_server *server, const serve_snapshot *snapshot, const serve_principal *who,
+                             myr_err *err)
+{
+    if (!myr_serve_asks_for_tokens(server, snapshot)) return MYR_OK;
+    if (who->token == NULL) MYR_FAIL(err, UNAUTHENTICATED, "a token is needed from now on: begin anew with one");
+    const serve_token *token = auth_find(snapshot, who->token->hash);
+    if (token == NULL) MYR_FAIL(err, UNAUTHENTICATED, "the token was revoked");
+    if (token->expires_ms != 0 && token->expires_ms <= myr_clock_unix_ms())
+        MYR_FAIL(err, UNAUTHENTICATED, "the token has expired");
+    return MYR_OK;
+}
+
 void myr_serve_forget(const serve_principal *who)
 {
     if (who->token == NULL) return;

@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-#define COMPAT_DEPLOYMENT   "azureml-model-deployment"
 #define COMPAT_CLIENT_ID    "x-ms-client-request-id"
 #define COMPAT_ID_BYTES_MAX 100 /* as Azure ML takes them */
 
@@ -218,7 +217,7 @@ static const char *azure_deployment(const serve_call *call)
 static myr_rc azure_begin(serve_call *call, myr_err *err)
 {
     serve_work *work;
-    const char *deployment = myr_req_header(call->req, COMPAT_DEPLOYMENT);
+    const char *deployment = myr_req_header(call->req, SERVE_DEPLOYMENT);
     MYR_TRY(azure_check_id(call, err));
     MYR_TRY(compat_work(call, &work, err));
     work->is_whole = true; /* the answer is a list of numbers */
@@ -237,7 +236,7 @@ myr_rc myr_serve_post_azure(serve_call *call, myr_err *err)
     if (deployment == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
     const char *id = myr_req_header(call->req, COMPAT_CLIENT_ID);
     if (id != NULL) myr_req_add_header(call->req, COMPAT_CLIENT_ID, id);
-    myr_req_add_header(call->req, COMPAT_DEPLOYMENT, deployment);
+    myr_req_add_header(call->req, SERVE_DEPLOYMENT, deployment);
     compat_put(work, call->out);
     return MYR_OK;
 }

@@ -106,6 +106,9 @@ static myr_rc fallback_level(serve_work *work, uint32_t skip, bool *out_again, m
     if (rows.count == 0) return MYR_OK;
     rows.work.rows.skip_models = skip;
     MYR_TRY(myr_serve_work_infer(&rows.work, err));
+    work->wants_compute = rows.work.wants_compute;
+    if (work->wants_compute)
+        return MYR_OK; /* not all of it was predicted: the request begins anew where it may block */
     MYR_TRY(myr_serve_check_outputs(&rows.work, err));
     work->trouble = rows.work.trouble;
     for (size_t i = 0; i < rows.count; i++) {

@@ -23,11 +23,12 @@
 /* How many bytes of the body are JSON; binary tensors follow. 0 in a request: there is no JSON. */
 #define SERVE_JSON_LENGTH     "Inference-Header-Content-Length"
 #define SERVE_BINARY          "application/octet-stream"
-#define SERVE_DEADLINE        "X-Deadline-Ms"    /* how long the client waits */
-#define SERVE_ALIAS           "X-Myriad-Alias"   /* of the release that is to answer */
-#define SERVE_STICKY          "X-Myriad-Sticky"  /* any text: the same text, the same release */
-#define SERVE_RELEASE         "X-Myriad-Release" /* of an answer: where several releases serve */
-#define SERVE_TIMING_ASKED    "X-Server-Timing"  /* any value: the answer says how long each stage took */
+#define SERVE_DEADLINE        "X-Deadline-Ms"            /* how long the client waits */
+#define SERVE_DEPLOYMENT      "azureml-model-deployment" /* Azure ML's word for it */
+#define SERVE_ALIAS           "X-Myriad-Alias"           /* of the release that is to answer */
+#define SERVE_STICKY          "X-Myriad-Sticky"          /* any text: the same text, the same release */
+#define SERVE_RELEASE         "X-Myriad-Release"         /* of an answer: where several releases serve */
+#define SERVE_TIMING_ASKED    "X-Server-Timing"          /* any value: the answer says how long each stage took */
 #define SERVE_IDEMPOTENCY_KEY "Idempotency-Key"
 #define SERVE_REPLAYED        "Idempotency-Replayed" /* the answer is that of the same request before */
 #define SERVE_STORED_WHEN     "X-Stored"             /* "later": not before the answer, as it should have been */
@@ -179,6 +180,9 @@ myr_rc myr_serve_may_rows(const serve_principal *who, const serve_fleet *served,
                           myr_arena *arena, myr_err *err);
 /* The token of an Authorization header. UNAUTHENTICATED. */
 myr_rc myr_serve_read_bearer(myr_str header, myr_str *out, myr_err *err);
+/* Whether somebody identified some time ago would be let in now, too. UNAUTHENTICATED. */
+myr_rc myr_serve_check_known(const myr_server *server, const serve_snapshot *snapshot, const serve_principal *who,
+                             myr_err *err);
 bool myr_serve_asks_for_tokens(const myr_server *server, const serve_snapshot *snapshot);
 
 /* For the reloader: the tokens of the next snapshot. */

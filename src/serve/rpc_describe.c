@@ -76,7 +76,7 @@ myr_rc myr_serve_rpc_model_ready(rpc_call *call, myr_err *err)
 
 myr_rc myr_serve_rpc_server_metadata(rpc_call *call, myr_err *err)
 {
-    (void)err;
+    MYR_TRY(myr_serve_rpc_may(call, myr_str_make("", 0), err));
     myr_pb_put_text(call->out, 1, "myriad");
     myr_pb_put_text(call->out, 2, MYR_VERSION);
     for (const char *const *name = myr_serve_extensions; *name != NULL; name++)

@@ -453,7 +453,7 @@ static void infer_read_key(const rpc_call *call, serve_work *work)
 static myr_rc infer_run(rpc_call *call, const infer_head *head, serve_work *work, myr_err *err)
 {
     MYR_TRY(infer_decode(call->message, head, work, err));
-    call->wants_compute = !call->may_block && work->rows.row_count > call->server->opts.inline_rows_max;
+    call->wants_compute = !call->may_block && work->rows.row_count > myr_serve_now(&call->server->opts.inline_rows_max);
     work->wants_compute = call->wants_compute;
     if (call->wants_compute) return MYR_OK;
     MYR_TRY(myr_serve_work_run(work, err));

@@ -84,7 +84,7 @@ static size_t stream_count(const serve_work *work, myr_str text)
     const myr_pack_info *info = work->target.fleet->fleet->info;
     size_t cell_count = (size_t)info->feature_count + info->keys.column_count + info->output_count;
     size_t fit = (size_t)work->server->opts.request_bytes_max / 8 / (cell_count * STREAM_CELL_BYTES);
-    size_t most = work->may_block ? STREAM_ROWS_MAX : (size_t)work->server->opts.inline_rows_max;
+    size_t most = work->may_block ? STREAM_ROWS_MAX : (size_t)myr_serve_now(&work->server->opts.inline_rows_max);
     size_t count = myr_serve_count_lines(text);
     if (count > most) count = most;
     if (count > fit) count = fit;
@@ -206,6 +206,16 @@ static bool stream_lines(stream_step *step, myr_str text)
     return true;
 }
 
+/* The client is no longer let in: the lines that wait are answered with that, and the stream ends. */
+static void stream_dismiss(stream_step *step, myr_str text, const myr_err *why)
+{
+    serve_stream *stream = step->stream;
+    stream_fail(step, text, why);
+    myr_stream_use(step->req, text.size);
+    myr_serve_put_end(stream->answer, stream->row_count, stream->failed_count, myr_stream_out(step->req));
+    myr_stream_end(step->req);
+}
+
 static bool stream_run(void *ctx, myr_req *req)
 {
     const serve_note *note = myr_req_note(req);
@@ -218,10 +228,13 @@ static bool stream_run(void *ctx, myr_req *req)
     if (text.size == 0 && myr_stream_is_full(req)) {
         stream_refuse_line(stream, req);
     } else if (text.size > 0) {
-        myr_serve_hold(step.server, step.thread);
-        bool is_done = stream_lines(&step, text);
+        myr_err why = {0};
+        const serve_snapshot *snapshot = myr_serve_hold(step.server, step.thread);
+        bool is_known = myr_serve_check_known(step.server, snapshot, step.who, &why) == MYR_OK;
+        bool is_done = !is_known || stream_lines(&step, text);
         myr_serve_drop(step.thread);
-        if (!is_done) return false;
+        if (!is_known) stream_dismiss(&step, text, &why);
+        if (!is_done || !is_known) return false;
     }
     if (stream_whole_lines(req).size > 0 && !stream->is_skipping) return true;
     if (myr_stream_is_last(req)) {

@@ -140,7 +140,7 @@ static void server_hash_text(myr_sha256 *sha, const char *text)
     myr_sha256_add(sha, text != NULL ? text : "", text != NULL ? strlen(text) + 1 : 1);
 }
 
-/* What makes a request the same as another: its path, what it asks for and how, its body. */
+/* What makes a request the same as another: its path, what it asks for and how, of which release, its body. */
 static void server_read_key(serve_call *call)
 {
     myr_claim_id *id = &call->work->claim_id;
@@ -148,14 +148,19 @@ static void server_read_key(serve_call *call)
     if (!myr_serve_wants_claim(call->server, key != NULL)) return;
     if (key != NULL) id->key = myr_str_of(key);
     if (call->who->token != NULL) id->token = myr_str_of(call->who->token->name);
-    myr_str output = {0}, body = myr_req_body(call->req);
+    static const char *const headers[] = {"Content-Type", "Accept", SERVE_ALIAS, SERVE_DEPLOYMENT, SERVE_JSON_LENGTH};
+    static const char *const queries[] = {"output", "ignore_unknown"};
+    myr_str body = myr_req_body(call->req);
     myr_sha256 sha;
     myr_sha256_init(&sha);
     server_hash_text(&sha, myr_req_path(call->req));
-    server_hash_text(&sha, myr_req_header(call->req, "Content-Type"));
-    server_hash_text(&sha, myr_req_header(call->req, "Accept"));
-    if (myr_req_query(call->req, "output", &output)) myr_sha256_add(&sha, output.data, output.size);
-    myr_sha256_add(&sha, "", 1);
+    for (size_t i = 0; i < MYR_COUNT_OF(headers); i++)
+        server_hash_text(&sha, myr_req_header(call->req, headers[i]));
+    for (size_t i = 0; i < MYR_COUNT_OF(queries); i++) {
+        myr_str value = {0};
+        if (myr_req_query(call->req, queries[i], &value)) myr_sha256_add(&sha, value.data, value.size);
+        myr_sha256_add(&sha, "", 1);
+    }
     myr_sha256_add(&sha, body.data, body.size);
     myr_sha256_hex(&sha, id->hash);
 }

@@ -457,3 +457,20 @@ def test_a_model_that_cannot_be_run_leaves_its_rows_to_the_next_level(workspace,
     with workspace.serving("--service", "next.yaml") as url:  # with the library each is answered by its own
         got = requests.post(f"{url}/v1/fleets/f/score", json={"rows": rows}, timeout=60).json()["rows"]
     assert [r["level"] for r in got] == ["segment", "global"] and "message" not in got[0]
+
+
+def test_a_row_that_falls_to_a_network_is_answered_by_it(workspace, table, mlp):
+    """The segment's model is ours and breaks a rule; the next level runs in ONNX Runtime, which no event loop may wait for."""
+    x = table[0][:2]
+    own = {"format": "myriad-linear", "version": 1, "features": FEATURES, "intercept": -1e6, "weights": [0] * len(FEATURES)}
+    (workspace.cwd / "own.json").write_text(json.dumps(own))
+    workspace.run("model", "import", "own.json", "--fleet", "f", "--segment", "s=0")
+    import_bytes(workspace, mlp[np.float32], "")
+    workspace.run("release", "create", "f")
+    (workspace.cwd / "s.yaml").write_text("fleets:\n  f:\n    validate: {output: {min: -1000, on_violation: fallback}}\n")
+    wanted = run(mlp[np.float32], {"X": x})[:, 0].astype(np.float64)
+    rows = [{name: float(r[j]) for j, name in enumerate(FEATURES)} | {"s": 0} for r in x]
+    with workspace.serving("--service", "s.yaml") as url:
+        answers = requests.post(f"{url}/v1/fleets/f/score", json={"rows": rows}).json()["rows"]
+    assert [(row["status"], row["level"]) for row in answers] == [("ok", "global")] * 2, answers
+    same([row["prediction"] for row in answers], wanted)

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from conftest import linear
+from test_score_forms import Stream
 
 
 @pytest.fixture
@@ -141,3 +142,25 @@ def test_secrets_stay_out_of_logs_and_answers(oj):
     assert "/v2/models" in errors  # the access log was there
     for secret in (token, token[4:], wrong, wrong[4:]):
         assert secret not in seen
+
+
+def test_a_stream_ends_when_its_token_is_revoked(oj):
+    token = make(oj, "stream")
+    make(oj, "other")
+    with oj.serving("--serve.reload", "100ms") as url:
+        stream = Stream(url, "/v1/fleets/oj/score", head=f"Authorization: Bearer {token}\r\n")
+        line = json.dumps(ROW["rows"][0]) + "\n"
+        assert stream.headers() == 200
+        stream.send(line)
+        assert json.loads(stream.chunk())["prediction"] == 11
+        oj.run("token", "revoke", "stream")
+        until = time.monotonic() + 20
+        while True:
+            stream.send(line)
+            answer = json.loads(stream.chunk().splitlines()[0])
+            if "prediction" not in answer:
+                break
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert "revoked" in answer["error"], answer
+        stream.close()
