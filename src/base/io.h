@@ -33,11 +33,15 @@ myr_rc myr_io_sync_dir(const char *dir, myr_err *err);
 #define MYR_IO_TREE_DEPTH_MAX                                                                                          \
     64 /* directories below one another that sync_tree and remove_tree walk; deeper is TOO_LARGE */
 myr_rc myr_io_sync_tree(const char *dir, myr_err *err); /* every regular file and directory below, then dir itself */
+/* All that was written to the file system which path is on: one call for a tree of many files that others have written.
+ */
+myr_rc myr_io_sync_all(const char *path, myr_err *err);
 myr_rc myr_io_close(myr_fd *fd, const char *path, myr_err *err);      /* reports a delayed write error; *fd = -1 */
 myr_rc myr_io_rename(const char *from, const char *to, myr_err *err); /* the caller syncs the directory */
 /* Swap what two existing names stand for, at once; UNSUPPORTED where the file system cannot. */
 myr_rc myr_io_exchange(const char *a, const char *b, myr_err *err);
-myr_rc myr_io_mkdirs(const char *path, myr_err *err); /* with parents; existing is fine */
+myr_rc myr_io_mkdirs(const char *path, myr_err *err);        /* with parents; existing is fine */
+myr_rc myr_io_mkdir_private(const char *path, myr_err *err); /* one, for its user alone; existing is fine, as it is */
 myr_rc myr_io_unlink(const char *path, myr_err *err);
 myr_rc myr_io_remove_tree(const char *path, myr_err *err); /* does not follow links; absent is fine */
 myr_rc myr_io_size(const char *path, int64_t *out_bytes, myr_err *err);

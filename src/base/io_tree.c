@@ -100,9 +100,9 @@ myr_rc myr_io_list(const char *dir, char ***out_names, size_t *out_count, myr_er
 
 /* ---- making ---- */
 
-static myr_rc tree_make_one(const char *path, myr_err *err)
+static myr_rc tree_make_one(const char *path, mode_t mode, myr_err *err)
 {
-    if (myr_io_allows(MYR_IO_MKDIR, path) && mkdir(path, 0755) == 0) return MYR_OK;
+    if (myr_io_allows(MYR_IO_MKDIR, path) && mkdir(path, mode) == 0) return MYR_OK;
     int error = errno;
     if (error != EEXIST) return myr_io_fail("make directory", path, error, err);
     if (myr_io_is_dir(path)) return MYR_OK;
@@ -121,10 +121,15 @@ myr_rc myr_io_mkdirs(const char *path, myr_err *err)
     for (size_t i = 1; i < size; i++) {
         if (prefix[i] != '/' || prefix[i - 1] == '/') continue;
         prefix[i] = '\0';
-        MYR_TRY(tree_make_one(prefix, err));
+        MYR_TRY(tree_make_one(prefix, 0755, err));
         prefix[i] = '/';
     }
-    return tree_make_one(prefix, err);
+    return tree_make_one(prefix, 0755, err);
+}
+
+myr_rc myr_io_mkdir_private(const char *path, myr_err *err)
+{
+    return tree_make_one(path, 0700, err);
 }
 
 /* ---- walking ---- */
@@ -200,4 +205,13 @@ myr_rc myr_io_sync_tree(const char *dir, myr_err *err)
 {
     if (!myr_io_syncs()) return MYR_OK;
     return tree_walk(dir, 0, tree_sync_one, err);
+}
+
+myr_rc myr_io_sync_all(const char *path, myr_err *err)
+{
+    if (!myr_io_syncs()) return MYR_OK;
+    MYR_AUTO(myr_fd) fd = -1;
+    MYR_TRY(myr_io_open(path, O_RDONLY, 0, &fd, err));
+    if (!myr_io_allows(MYR_IO_SYNC, path) || syncfs(fd) != 0) return myr_io_fail("sync", path, errno, err);
+    return myr_io_close(&fd, path, err);
 }

@@ -27,13 +27,13 @@ extern const unsigned char myr_embed_worker_py[];
 static myr_rc python_base_dir(char *out, size_t out_bytes, myr_err *err)
 {
     const char *tmp = getenv("TMPDIR");
+    char dir[MYR_PATH_BYTES_MAX];
     struct stat st;
     int size = snprintf(out, out_bytes, "%s/myriad-%ld", tmp != NULL && tmp[0] == '/' ? tmp : "/tmp", (long)geteuid());
     if (size < 0 || (size_t)size >= out_bytes) MYR_FAIL(err, BAD_INPUT, "TMPDIR is too long");
-    mode_t before = umask(077);
-    myr_rc rc = myr_io_mkdirs(out, err);
-    umask(before);
-    MYR_TRY(rc);
+    myr_path_dir(out, dir, sizeof dir);
+    MYR_TRY(myr_io_mkdirs(dir, err));
+    MYR_TRY(myr_io_mkdir_private(out, err));
     if (lstat(out, &st) != 0) MYR_FAIL(err, IO, "%s: %s", out, strerror(errno));
     if (S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0) return MYR_OK;
     MYR_FAIL(err, DENIED, "%s is not a directory of this user alone: remove it, or set TMPDIR", out);

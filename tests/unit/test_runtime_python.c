@@ -2,6 +2,8 @@
  * much. */
 #include <math.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "runtime/runtime.h"
 #include "testing.h"
@@ -150,6 +152,50 @@ TEST(files_that_lead_elsewhere_are_refused)
         EXPECT_RC(code_ask(&c, 0, 1, out, &err), BAD_FORMAT, &err);
         EXPECT_HAS(err.message, "a file of the model is named");
         code_stop(&c);
+    }
+}
+
+/* The process's mask, without changing it. */
+static int umask_hook(void *ctx, myr_io_op op, const char *path)
+{
+    unsigned mask = 0;
+    FILE *file = op == MYR_IO_MKDIR ? fopen("/proc/self/status", "re") : NULL;
+    char line[256];
+    (void)path;
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, "Umask:", 6) == 0) mask = (unsigned)strtoul(line + 6, NULL, 8);
+    }
+    if (file != NULL) fclose(file);
+    if (mask == 077) *(bool *)ctx = true;
+    return 0;
+}
+
+TEST(its_directory_is_its_users_alone_whatever_other_threads_make)
+{
+    code c;
+    char dir[TESTING_PATH_BYTES], path[TESTING_PATH_BYTES + 64];
+    struct stat st;
+    bool has_changed = false;
+    const char *tmp = getenv("TMPDIR");
+    MYR_AUTO(myr_mem) before = tmp != NULL ? myr_strdup(tmp) : NULL;
+    testing_dir(dir);
+    snprintf(path, sizeof path, "%s/a/b", dir);
+    setenv("TMPDIR", path, 1);
+    mode_t mask = umask(022);
+    code_start(&c, 1);
+    myr_io_set_hook(umask_hook, &has_changed);
+    code_expect(&c, 1);
+    myr_io_set_hook(NULL, NULL);
+    snprintf(path, sizeof path, "%s/a/b/myriad-%ld", dir, (long)geteuid());
+    EXPECT_INT(stat(path, &st), 0);
+    EXPECT_INT(st.st_mode & 07777, 0700);
+    EXPECT(!has_changed); /* the mask is the whole process's */
+    code_stop(&c);
+    umask(mask);
+    if (before != NULL) {
+        setenv("TMPDIR", before, 1);
+    } else {
+        unsetenv("TMPDIR");
     }
 }
 
