@@ -112,6 +112,7 @@ static myr_rc environment_make(const myr_environment_opts *opts, const char *pat
     MYR_TRY(environment_step(opts, venv, deadline_ns, "venv", err));
     const char *const pip[] = {python, "-m", "pip", "install", "--quiet", "-r", opts->requirements, NULL};
     MYR_TRY(environment_step(opts, pip, deadline_ns, "pip", err));
+    MYR_TRY(myr_io_sync_all(path, err)); /* a mark that outlives a power cut says that the rest does */
     return myr_file_write(mark, "", 0, err);
 }
 
@@ -168,6 +169,17 @@ void myr_environment_release(myr_environment *environment)
     myr_free(environment);
 }
 
+/* Without its mark first, and for good: what is half removed must be whole for nobody. */
+static myr_rc sweep_remove(const char *path)
+{
+    char mark[MYR_PATH_BYTES_MAX];
+    MYR_TRY(myr_path_join(mark, sizeof mark, path, ENVIRONMENT_MARK, NULL));
+    myr_rc rc = myr_io_unlink(mark, NULL);
+    if (rc != MYR_OK && rc != MYR_NOT_FOUND) return rc;
+    MYR_TRY(myr_io_sync_dir(path, NULL));
+    return myr_io_remove_tree(path, NULL);
+}
+
 static void sweep_one(const char *dir, const char *name, int64_t keep_ms)
 {
     char path[MYR_PATH_BYTES_MAX];
@@ -179,7 +191,7 @@ static void sweep_one(const char *dir, const char *name, int64_t keep_ms)
     if (fd < 0) return;
     if (flock(fd, LOCK_EX | LOCK_NB) == 0) { /* nobody has it. The lock file stays: another may be waiting for it */
         path[strlen(path) - strlen(ENVIRONMENT_LOCK)] = '\0';
-        MYR_IGNORE(myr_io_remove_tree(path, NULL)); /* the next sweep goes on */
+        MYR_IGNORE(sweep_remove(path)); /* the next sweep goes on */
     }
     close(fd);
 }

@@ -169,13 +169,29 @@ myr_rc myr_worker_start(const myr_worker_opts *opts, myr_worker **out, myr_err *
     return MYR_OK;
 }
 
-/* Wait until it is gone, which it is about to be. */
+/* Has it ended? Nobody has waited for it yet, so its number is still its own. */
+static bool worker_has_ended(const myr_worker *worker)
+{
+    siginfo_t info = {0};
+    int rc;
+    do {
+        rc = waitid(P_PID, (id_t)worker->pid, &info, WEXITED | WNOHANG | WNOWAIT);
+    } while (rc != 0 && errno == EINTR);
+    return rc != 0 || info.si_pid == worker->pid; /* a failure: somebody else has waited for it */
+}
+
+/*
+ * Wait until it is gone, which it is about to be. What it has started goes with it, and before it is waited for: from
+ * then on another process may have its number.
+ */
 static void worker_reap(myr_worker *worker, int wait_ms)
 {
     if (worker->pid == 0) return;
     for (int waited_ms = 0; waited_ms < wait_ms; waited_ms++) {
-        pid_t got = waitpid(worker->pid, &worker->status, WNOHANG);
-        if (got == worker->pid || (got < 0 && errno != EINTR)) {
+        if (worker_has_ended(worker)) {
+            kill(-worker->pid, SIGKILL);
+            while (waitpid(worker->pid, &worker->status, 0) < 0 && errno == EINTR)
+                continue;
             worker->pid = 0;
             return;
         }
@@ -200,7 +216,8 @@ bool myr_worker_is_alive(myr_worker *worker)
 {
     char byte;
     ssize_t got = recv(worker->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return got < 0 && (errno == EAGAIN || errno == EINTR); /* 0: its end; a byte: nobody has asked for it */
+    bool is_silent = got < 0 && (errno == EAGAIN || errno == EINTR); /* 0: its end; a byte: nobody has asked for it */
+    return is_silent && !worker_has_ended(worker);                   /* what it has started may hold its socket */
 }
 
 /* ---- what it says ---- */
@@ -249,7 +266,7 @@ static myr_rc worker_ended(myr_worker *worker, myr_err *err)
              MYR_STR_ARG(line));
 }
 
-/* Wait for the socket; what is written meanwhile is read. */
+/* Wait for the socket; what is written meanwhile is read. Its end shows there, but for one whose children hold it. */
 static myr_rc worker_wait(myr_worker *worker, short events, int64_t deadline_ns, myr_err *err)
 {
     for (;;) {
@@ -258,6 +275,8 @@ static myr_rc worker_wait(myr_worker *worker, short events, int64_t deadline_ns,
         struct pollfd fds[] = {{.fd = worker->fd, .events = events}, {.fd = worker->output, .events = POLLIN}};
         int got = poll(fds, worker->output >= 0 ? 2 : 1, left_ms > 1000 ? 1000 : (int)left_ms);
         if (got < 0 && errno != EINTR) MYR_FAIL(err, IO, "poll: %s", strerror(errno));
+        /* Looked at again: its last words may have come between the two. */
+        if (got == 0 && worker_has_ended(worker) && poll(fds, 1, 0) == 0) return worker_ended(worker, err);
         if (got <= 0) continue;
         if (fds[1].revents != 0) worker_drain(worker);
         if ((fds[1].revents & POLLHUP) != 0 && (fds[1].revents & POLLIN) == 0) {

@@ -44,6 +44,20 @@ static void compute_ends(const char *code, myr_rc rc, const char *part)
     myr_worker_stop(worker);
 }
 
+static bool compute_is_gone(int64_t pid)
+{
+    for (int i = 0; i < 500; i++) {
+        char path[64];
+        MYR_AUTO(myr_mem) stat = NULL;
+        size_t size;
+        snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
+        if (myr_file_read(path, 4096, (char **)&stat, &size, NULL) != MYR_OK || strstr(stat, ") Z ") != NULL)
+            return true;
+        usleep(10000);
+    }
+    return false;
+}
+
 TEST(a_worker_answers)
 {
     MYR_AUTO(myr_buf) request = {0};
@@ -103,16 +117,50 @@ TEST(what_it_started_ends_with_it)
     EXPECT_RC(myr_worker_ask(worker, NULL, SOON(20000), &answer, &err), OK, &err);
     EXPECT(myr_parse_int64(myr_str_make(answer.data, answer.size), &pid) && kill((pid_t)pid, 0) == 0);
     myr_worker_stop(worker);
-    bool is_gone = false;
-    for (int i = 0; i < 500 && !is_gone; i++) {
-        char path[64];
-        MYR_AUTO(myr_mem) stat = NULL;
-        size_t size;
-        snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
-        is_gone = myr_file_read(path, 4096, (char **)&stat, &size, NULL) != MYR_OK || strstr(stat, ") Z ") != NULL;
-        usleep(10000);
+    EXPECT(compute_is_gone(pid));
+}
+
+/* Whether its child closes the socket that it has from it or not. */
+TEST(what_it_started_ends_when_it_ends_by_itself)
+{
+    static const char *const codes[] = {"pid = os.fork()\n"
+                                        "if pid == 0: s.close(); time.sleep(100)\n"
+                                        "send(str(pid).encode()); recv(); os._exit(3)",
+                                        "pid = os.fork()\n"
+                                        "if pid == 0: time.sleep(100)\n"
+                                        "send(str(pid).encode()); recv(); os._exit(3)"};
+    for (size_t i = 0; i < MYR_COUNT_OF(codes); i++) {
+        MYR_AUTO(myr_buf) answer = {0};
+        MYR_AUTO(myr_buf) request = {0};
+        myr_worker *worker = compute_start(codes[i], 0);
+        myr_err err;
+        int64_t pid = 0;
+        EXPECT_RC(myr_worker_ask(worker, NULL, SOON(20000), &answer, &err), OK, &err);
+        EXPECT(myr_parse_int64(myr_str_make(answer.data, answer.size), &pid) && kill((pid_t)pid, 0) == 0);
+        myr_buf_puts(&request, "end");
+        EXPECT_RC(myr_worker_ask(worker, &request, SOON(20000), &answer, &err), UNAVAILABLE, &err);
+        EXPECT_HAS(err.message, "exit code 3");
+        EXPECT(compute_is_gone(pid)); /* before anybody stops it */
+        myr_worker_stop(worker);
     }
-    EXPECT(is_gone);
+}
+
+TEST(one_that_ended_is_not_alive_though_its_child_has_its_socket)
+{
+    MYR_AUTO(myr_buf) answer = {0};
+    myr_worker *worker = compute_start("pid = os.fork()\n"
+                                       "if pid == 0: time.sleep(100)\n"
+                                       "send(str(pid).encode()); os._exit(0)",
+                                       0);
+    myr_err err;
+    int64_t pid = 0;
+    EXPECT_RC(myr_worker_ask(worker, NULL, SOON(20000), &answer, &err), OK, &err);
+    EXPECT(myr_parse_int64(myr_str_make(answer.data, answer.size), &pid));
+    for (int i = 0; i < 500 && myr_worker_is_alive(worker); i++)
+        usleep(10000);
+    EXPECT(!myr_worker_is_alive(worker));
+    myr_worker_stop(worker);
+    EXPECT(compute_is_gone(pid));
 }
 
 TEST(memory_has_a_limit)
@@ -172,16 +220,7 @@ TEST(no_worker_outlives_its_parent)
     EXPECT(kill((pid_t)pid, 0) == 0);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
-    bool is_gone = false;
-    for (int i = 0; i < 200 && !is_gone; i++) {
-        char path[64];
-        MYR_AUTO(myr_mem) stat = NULL;
-        size_t size;
-        snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
-        is_gone = myr_file_read(path, 4096, (char **)&stat, &size, NULL) != MYR_OK || strstr(stat, ") Z ") != NULL;
-        usleep(10000);
-    }
-    EXPECT(is_gone);
+    EXPECT(compute_is_gone(pid));
     close(pipes[0]);
     close(pipes[1]);
 }
@@ -216,6 +255,25 @@ TEST(a_program_runs_to_its_end)
     EXPECT_RC(myr_process_run(&opts, 200, &err), TIMEOUT, &err);
     opts.dir = "/no/such/directory";
     EXPECT_RC(myr_process_run(&opts, 20000, &err), UNAVAILABLE, &err);
+}
+
+TEST(what_a_program_started_ends_with_it)
+{
+    char dir[TESTING_PATH_BYTES], code[TESTING_PATH_BYTES + 64];
+    testing_dir(dir);
+    snprintf(code, sizeof code, "sleep 100 & echo $! > %s/pid; exit 0", dir);
+    const char *const env[] = {NULL}, *const argv[] = {"/bin/sh", "-c", code, NULL};
+    const myr_worker_opts opts = {.argv = argv, .env = env, .dir = dir};
+    MYR_AUTO(myr_mem) text = NULL;
+    size_t size;
+    int64_t pid = 0, start_ns = myr_clock_mono_ns();
+    myr_err err;
+    EXPECT_RC(myr_process_run(&opts, 60000, &err), OK, &err);
+    EXPECT((myr_clock_mono_ns() - start_ns) / 1000000 < 30000); /* not as long as its child has the socket */
+    snprintf(code, sizeof code, "%s/pid", dir);
+    EXPECT_RC(myr_file_read(code, 100, (char **)&text, &size, &err), OK, &err);
+    EXPECT(myr_parse_int64(myr_str_trim(myr_str_of(text)), &pid) && pid > 1);
+    EXPECT(compute_is_gone(pid));
 }
 
 TEST(each_failed_allocation_starts_nothing)
@@ -266,6 +324,51 @@ TEST(an_environment_is_made_once_and_removed_when_nobody_has_it)
     EXPECT_RC(myr_environment_acquire(&opts, &a, &err), OK, &err);
     EXPECT_STR(myr_environment_python(a), python);
     myr_environment_release(a);
+}
+
+/* Fails a removal after its mark (op UNLINK), before what comes after the mark (SYNC), or with the mark itself. */
+typedef struct cut {
+    myr_io_op op;
+    bool is_mark;
+} cut;
+
+static int cut_hook(void *ctx, myr_io_op op, const char *path)
+{
+    const cut *c = ctx;
+    return op == c->op && myr_str_ends_with(myr_str_of(path), "/.complete") == c->is_mark ? EIO : 0;
+}
+
+TEST(a_removal_that_is_cut_leaves_nothing_that_counts_as_whole)
+{
+    cut cuts[] = {{MYR_IO_UNLINK, true}, {MYR_IO_SYNC, false}, {MYR_IO_UNLINK, false}};
+    char dir[TESTING_PATH_BYTES], list[TESTING_PATH_BYTES + 32], environments[TESTING_PATH_BYTES + 32];
+    char path[MYR_PATH_BYTES_MAX], config[MYR_PATH_BYTES_MAX + 32], mark[MYR_PATH_BYTES_MAX + 32];
+    myr_err err;
+    testing_dir(dir);
+    snprintf(list, sizeof list, "%s/requirements.txt", dir);
+    snprintf(environments, sizeof environments, "%s/environments", dir);
+    EXPECT_RC(myr_file_write(list, "\n", 1, &err), OK, &err);
+    EXPECT_RC(myr_program_find("python3", python, sizeof python, &err), OK, &err);
+    myr_environment_opts opts = {.dir = environments, .python = python, .requirements = list, .timeout_ms = 100000};
+    for (size_t i = 0; i < MYR_COUNT_OF(cuts); i++) {
+        myr_environment *a = NULL;
+        EXPECT_RC(myr_environment_acquire(&opts, &a, &err), OK, &err);
+        snprintf(path, sizeof path, "%s", myr_environment_python(a));
+        path[strlen(path) - strlen("/bin/python")] = '\0';
+        myr_environment_release(a);
+        snprintf(config, sizeof config, "%s/pyvenv.cfg", path);
+        snprintf(mark, sizeof mark, "%s/.complete", path);
+        EXPECT(myr_io_exists(config) && myr_io_exists(mark));
+        myr_io_set_hook(cut_hook, &cuts[i]);
+        myr_environment_sweep(environments, 0);
+        myr_io_set_hook(NULL, NULL);
+        EXPECT(myr_io_exists(mark) == cuts[i].is_mark); /* whole as it was, or whole for nobody … */
+        EXPECT(myr_io_exists(config));                  /* … and all of it is still there in each case */
+        if (!cuts[i].is_mark) EXPECT_INT(unlink(config), 0);
+        EXPECT_RC(myr_environment_acquire(&opts, &a, &err), OK, &err);
+        EXPECT(myr_io_exists(config)); /* made anew */
+        myr_environment_release(a);
+    }
 }
 
 TEST(an_environment_that_can_not_be_made)
