@@ -307,6 +307,8 @@ static myr_rc get_show(void *ctx, size_t key_idx, int64_t written_ms, myr_str js
     char time[MYR_TIME_TEXT_BYTES];
     MYR_AUTO(myr_buf) key = {0};
     rows->is_found[key_idx] = true;
+    if (json.size == 0)
+        MYR_FAIL(err, BAD_FORMAT, "the row of '%s' is not one of features: write it again", rows->keys[key_idx].data);
     if (!rows->json) {
         printf("%s  %s  %.*s\n", rows->keys[key_idx].data, myr_format_time(written_ms, time), (int)json.size,
                json.data);

@@ -36,8 +36,9 @@ myr_rc myr_db_link_may(const db_link *link, myr_err *err)
              (long long)(left_ns / 1000000) + 1);
 }
 
-void myr_db_link_failed(db_link *link, const myr_err *why)
+myr_rc myr_db_link_failed(db_link *link, myr_err *why)
 {
+    if (why->rc == MYR_TIMEOUT) why->rc = MYR_UNAVAILABLE;
     int64_t pause_ms = LINK_BACKOFF_MIN_MS;
     for (int i = 0; i < link->failures && pause_ms < LINK_BACKOFF_MAX_MS; i++)
         pause_ms *= 2;
@@ -48,6 +49,7 @@ void myr_db_link_failed(db_link *link, const myr_err *why)
     link->failures++;
     link->retry_ns = myr_clock_mono_ns() + pause_ns;
     link->last = *why;
+    return (myr_rc)why->rc;
 }
 
 void myr_db_link_works(db_link *link)

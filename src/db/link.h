@@ -25,9 +25,11 @@ myr_rc myr_db_link_init(db_link *link, const char *uri, myr_err *err);
 void myr_db_link_fini(db_link *link);
 /* May a connection be tried now? UNAVAILABLE at once while the last failure is too young, with its words. */
 myr_rc myr_db_link_may(const db_link *link, myr_err *err);
-/* The attempt failed, for the reason in *why: the next one waits, longer each time, and not as long as its neighbours.
+/*
+ * The attempt failed, for the reason in *why: the next one waits, longer each time, and not as long as its neighbours.
+ * Gives the code of *why, where TIMEOUT has become UNAVAILABLE: the server is mute, the caller's own time is not over.
  */
-void myr_db_link_failed(db_link *link, const myr_err *why);
+myr_rc myr_db_link_failed(db_link *link, myr_err *why);
 void myr_db_link_works(db_link *link);
 
 /* Wait for events (POLLIN, POLLOUT) of fd. TIMEOUT: the deadline (monotonic ns) has passed; IO: poll failed. */

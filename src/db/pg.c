@@ -180,7 +180,7 @@ myr_rc myr_pg_connect(myr_pg *pg, myr_err *err)
         return MYR_OK;
     }
     pg_drop(pg);
-    myr_db_link_failed(&pg->link, &why);
+    rc = myr_db_link_failed(&pg->link, &why);
     if (err != NULL) *err = why;
     return rc;
 }
@@ -289,6 +289,7 @@ static myr_rc pg_give(const myr_pg *pg, PGresult **results, size_t count, myr_pg
             for (size_t k = 0; k < i; k++) {
                 out[k]->result = NULL; /* freed with the rest by the caller */
                 myr_pg_rows_free(out[k]);
+                out[k] = NULL; /* the caller frees what is there */
             }
             MYR_FAIL(err, NO_MEMORY, "%s: no memory for %zu results", pg->link.shown, count);
         }

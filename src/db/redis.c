@@ -216,7 +216,7 @@ static myr_rc redis_connect(myr_redis *redis, myr_err *err)
         return MYR_OK;
     }
     redis_drop(redis);
-    myr_db_link_failed(&redis->link, &why);
+    rc = myr_db_link_failed(&redis->link, &why);
     if (err != NULL) *err = why;
     return rc;
 }

@@ -52,6 +52,15 @@ static void uri_show_query(myr_str query, myr_buf *out)
     }
 }
 
+/* An '@' behind the '?': of the query, or both are of a password that nobody encoded. What could be one is left out. */
+static void uri_show_start(const char *uri, const char *authority, const char *mark, myr_buf *out)
+{
+    const char *colon = memchr(authority, ':', (size_t)(mark - authority));
+    const char *end = colon != NULL ? colon : mark;
+    myr_buf_append(out, uri, (size_t)(end - uri));
+    myr_buf_puts(out, colon != NULL ? ":***?***" : "?***");
+}
+
 void myr_db_uri_show(const char *uri, myr_buf *out)
 {
     const char *authority = strstr(uri, "://");
@@ -61,6 +70,11 @@ void myr_db_uri_show(const char *uri, myr_buf *out)
     }
     authority += 3;
     const char *at = strrchr(authority, '@'); /* wherever it is: a password may hold what nobody encoded */
+    const char *mark = strchr(authority, '?');
+    if (at != NULL && mark != NULL && at > mark) {
+        uri_show_start(uri, authority, mark, out);
+        return;
+    }
     const char *colon = at == NULL ? NULL : memchr(authority, ':', (size_t)(at - authority));
     if (colon != NULL) {
         myr_buf_append(out, uri, (size_t)(colon - uri));

@@ -111,8 +111,8 @@ static myr_rc redis_on_rows(void *ctx, size_t call_idx, const myr_str *items, si
         int64_t written_ms = 0;
         if (items[i].data == NULL) continue;
         if (!myr_str_split(&rest, ' ', &written) || rest.data == NULL || !myr_parse_int64(written, &written_ms)) {
-            MYR_FAIL(err, BAD_FORMAT, "a row of features in Redis begins with '%.*s', not with when it was written",
-                     (int)(items[i].size > 20 ? 20 : items[i].size), items[i].data);
+            written_ms = 0;
+            rest = myr_str_make("", 0); /* no row of ours: its question's error, said by who reads it */
         }
         MYR_TRY(rows->fn(rows->ctx, i, written_ms, rest, err));
     }

@@ -25,11 +25,19 @@ static void sqlite_close(void *self)
     myr_db_close(self);
 }
 
+/* A file that was opened to be read alone is followed by us; for the others this does nothing. */
+static myr_rc sqlite_follow(myr_db *db, myr_err *err)
+{
+    int64_t version;
+    return myr_db_data_version(db, &version, err);
+}
+
 static myr_rc sqlite_get_definition(void *self, myr_str name, myr_buf *out, bool *out_is_there, int64_t deadline_ns,
                                     myr_err *err)
 {
     (void)deadline_ns;
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
+    MYR_TRY(sqlite_follow(self, err));
     MYR_TRY(myr_db_prepare(self, "SELECT definition FROM feature_table WHERE name = ?1", &stmt, err));
     myr_stmt_bind_text(stmt, 1, name);
     MYR_TRY(myr_stmt_step(stmt, out_is_there, err));
@@ -101,6 +109,7 @@ static myr_rc sqlite_get(void *self, myr_str name, const myr_str *keys, size_t c
                          myr_feature_fn fn, void *ctx, myr_err *err)
 {
     (void)deadline_ns;
+    MYR_TRY(sqlite_follow(self, err));
     MYR_TRY(myr_db_exec(self, "BEGIN", err));
     myr_rc rc = sqlite_get_rows(self, name, keys, count, fn, ctx, err);
     myr_db_rollback(self);

@@ -57,7 +57,7 @@ typedef struct myr_feature_put {
 } myr_feature_put;
 myr_rc myr_feature_store_put(myr_feature_store *store, const char *name, const myr_feature_put *rows, size_t count,
                              int64_t written_ms, int64_t deadline_ns, myr_err *err);
-/* See each row that is there (json lives for the call). One round trip per 4096 keys. */
+/* See each row that is there (json lives for the call; "": it is damaged). One round trip per 4096 keys. */
 typedef myr_rc (*myr_feature_fn)(void *ctx, size_t key_idx, int64_t written_ms, myr_str json, myr_err *err);
 myr_rc myr_feature_store_get(myr_feature_store *store, const char *name, const myr_str *keys, size_t count,
                              int64_t deadline_ns, myr_feature_fn fn, void *ctx, myr_err *err);

@@ -42,23 +42,23 @@ static void pg_close(void *self, bool is_sound)
     myr_pg_free(self);
 }
 
-/* ---- texts as parameters: NUL-terminated, in a job's arena ---- */
+/* ---- texts as parameters: NUL-terminated, in an arena ---- */
 
-static const char *pg_text(prediction_job *job, myr_str text)
+static const char *pg_text(myr_arena *arena, myr_str text)
 {
-    return text.data == NULL ? NULL : myr_arena_strndup(job->arena, text.data, text.size);
+    return text.data == NULL ? NULL : myr_arena_strndup(arena, text.data, text.size);
 }
 
-static const char *pg_number(prediction_job *job, int64_t value)
+static const char *pg_number(myr_arena *arena, int64_t value)
 {
-    return myr_arena_printf(job->arena, "%lld", (long long)value);
+    return myr_arena_printf(arena, "%lld", (long long)value);
 }
 
 /* `\x00ff`, a bytea. */
-static const char *pg_bytes(prediction_job *job, myr_str data)
+static const char *pg_bytes(myr_arena *arena, myr_str data)
 {
     static const char digits[] = "0123456789abcdef";
-    char *out = myr_arena_alloc(job->arena, data.size * 2 + 3);
+    char *out = myr_arena_alloc(arena, data.size * 2 + 3);
     if (out == NULL) return NULL;
     out[0] = '\\';
     out[1] = 'x';
@@ -91,18 +91,19 @@ static bool pg_keep_bytes(prediction_job *job, myr_str text, myr_str *out)
 
 /* ---- answers ---- */
 
-static myr_rc pg_answer_call(prediction_job *job, const char *params[11], myr_pg_call *out, myr_err *err)
+static myr_rc pg_answer_call(const prediction_job *job, myr_arena *arena, const char *params[11], myr_pg_call *out,
+                             myr_err *err)
 {
-    params[0] = pg_text(job, job->token);
-    params[1] = pg_text(job, job->fleet);
-    params[2] = pg_text(job, job->idempotency_key);
+    params[0] = pg_text(arena, job->token);
+    params[1] = pg_text(arena, job->fleet);
+    params[2] = pg_text(arena, job->idempotency_key);
     params[3] = job->hash;
-    params[4] = pg_number(job, job->expires_ms);
-    params[5] = pg_number(job, job->answer.status);
-    params[6] = pg_text(job, job->answer.content_type);
-    params[7] = pg_number(job, job->answer.json_bytes);
-    params[8] = pg_bytes(job, job->answer.body);
-    params[9] = pg_number(job, myr_clock_unix_ms());
+    params[4] = pg_number(arena, job->expires_ms);
+    params[5] = pg_number(arena, job->answer.status);
+    params[6] = pg_text(arena, job->answer.content_type);
+    params[7] = pg_number(arena, job->answer.json_bytes);
+    params[8] = pg_bytes(arena, job->answer.body);
+    params[9] = pg_number(arena, myr_clock_unix_ms());
     for (int i = 0; i < 10; i++) {
         if (params[i] == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for an answer");
     }
@@ -114,12 +115,13 @@ static myr_rc pg_answer_call(prediction_job *job, const char *params[11], myr_pg
     return MYR_OK;
 }
 
-static myr_rc pg_find_call(prediction_job *job, const char *params[4], myr_pg_call *out, myr_err *err)
+static myr_rc pg_find_call(const prediction_job *job, myr_arena *arena, const char *params[4], myr_pg_call *out,
+                           myr_err *err)
 {
-    params[0] = pg_text(job, job->token);
-    params[1] = pg_text(job, job->fleet);
-    params[2] = pg_text(job, job->idempotency_key);
-    params[3] = pg_number(job, myr_clock_unix_ms());
+    params[0] = pg_text(arena, job->token);
+    params[1] = pg_text(arena, job->fleet);
+    params[2] = pg_text(arena, job->idempotency_key);
+    params[3] = pg_number(arena, myr_clock_unix_ms());
     for (int i = 0; i < 4; i++) {
         if (params[i] == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for an answer");
     }
@@ -144,16 +146,21 @@ static myr_rc pg_read_answer(prediction_job *job, const myr_pg_rows *rows, myr_e
     return MYR_OK;
 }
 
-static myr_rc pg_find_answer(void *self, prediction_job *job, myr_err *err)
+static myr_rc pg_look_answer(myr_pg *pg, prediction_job *job, myr_arena *arena, int64_t deadline_ns, myr_err *err)
 {
     const char *params[4];
     myr_pg_call call;
     myr_pg_rows *rows = NULL;
-    MYR_TRY(pg_find_call(job, params, &call, err));
-    MYR_TRY(myr_pg_run(self, &call, 1, job->job.deadline_ns, &rows, err));
+    MYR_TRY(pg_find_call(job, arena, params, &call, err));
+    MYR_TRY(myr_pg_run(pg, &call, 1, deadline_ns, &rows, err));
     myr_rc rc = pg_read_answer(job, rows, err);
     myr_pg_rows_free(rows);
     return rc;
+}
+
+static myr_rc pg_find_answer(void *self, prediction_job *job, myr_err *err)
+{
+    return pg_look_answer(self, job, job->arena, job->job.deadline_ns, err);
 }
 
 /* ---- rows as arrays ---- */
@@ -237,14 +244,20 @@ static myr_rc pg_rows_call(pg_arrays *arrays, prediction_job **jobs, size_t coun
 
 /* ---- writing ---- */
 
-/* All servers claim in one order, so that no two wait for each other. */
+static int pg_compare_text(myr_str x, myr_str y)
+{
+    size_t size = x.size < y.size ? x.size : y.size;
+    int order = size == 0 ? 0 : memcmp(x.data, y.data, size);
+    return order != 0 ? order : (x.size > y.size) - (x.size < y.size);
+}
+
+/* All servers claim in one order, so that no two wait for each other: by all columns that make an answer one. */
 static int pg_compare(const void *a, const void *b)
 {
     const prediction_job *x = *(prediction_job *const *)a, *y = *(prediction_job *const *)b;
-    size_t size = x->idempotency_key.size < y->idempotency_key.size ? x->idempotency_key.size : y->idempotency_key.size;
-    int order = size == 0 ? 0 : memcmp(x->idempotency_key.data, y->idempotency_key.data, size);
-    if (order != 0) return order;
-    return (x->idempotency_key.size > y->idempotency_key.size) - (x->idempotency_key.size < y->idempotency_key.size);
+    int order = pg_compare_text(x->idempotency_key, y->idempotency_key);
+    if (order == 0) order = pg_compare_text(x->fleet, y->fleet);
+    return order != 0 ? order : pg_compare_text(x->token, y->token);
 }
 
 typedef struct pg_claims {
@@ -252,6 +265,7 @@ typedef struct pg_claims {
     myr_pg_call calls[LANE_BATCH_MAX + 1];
     const char *params[LANE_BATCH_MAX][11];
     myr_pg_rows *rows[LANE_BATCH_MAX + 1];
+    myr_arena *arena; /* of the parameters, for one attempt: a job may see many */
     size_t count;
 } pg_claims;
 
@@ -269,10 +283,11 @@ static myr_rc pg_claim(myr_pg *pg, pg_claims *claims, int64_t deadline_ns, myr_e
     qsort(claims->jobs, claims->count, sizeof(claims->jobs[0]), pg_compare);
     claims->calls[0] = (myr_pg_call){"BEGIN", NULL, 0};
     for (size_t i = 0; i < claims->count; i++)
-        MYR_TRY(pg_answer_call(claims->jobs[i], claims->params[i], &claims->calls[i + 1], err));
+        MYR_TRY(pg_answer_call(claims->jobs[i], claims->arena, claims->params[i], &claims->calls[i + 1], err));
     MYR_TRY(myr_pg_run(pg, claims->calls, claims->count + 1, deadline_ns, claims->rows, err));
     for (size_t i = 0; i < claims->count; i++) {
-        if (myr_pg_affected(claims->rows[i + 1]) == 0) MYR_TRY(pg_find_answer(pg, claims->jobs[i], err));
+        if (myr_pg_affected(claims->rows[i + 1]) > 0) continue;
+        MYR_TRY(pg_look_answer(pg, claims->jobs[i], claims->arena, deadline_ns, err));
     }
     return MYR_OK;
 }
@@ -282,6 +297,9 @@ static myr_rc pg_write_claimed(myr_pg *pg, prediction_job **jobs, size_t count, 
 {
     myr_pg_call calls[2] = {{"", NULL, 0}, {"COMMIT", NULL, 0}};
     MYR_AUTO(pg_arrays) arrays = {0};
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %zu answers", claims->count);
+    claims->arena = arena;
     myr_rc rc = pg_claim(pg, claims, deadline_ns, err);
     pg_claims_clear(claims);
     if (rc == MYR_OK) rc = pg_rows_call(&arrays, jobs, count, &calls[0], err);
@@ -298,8 +316,9 @@ static myr_rc pg_write_claimed(myr_pg *pg, prediction_job **jobs, size_t count, 
 static myr_rc pg_write(void *self, prediction_job **jobs, size_t count, int64_t deadline_ns, bool *out_unknown,
                        myr_err *err)
 {
-    MYR_AUTO(myr_mem) memory = myr_calloc(1, sizeof(pg_claims));
     *out_unknown = false;
+    MYR_TRY(myr_pg_connect(self, err)); /* a server that is away is known before anything is made or sent */
+    MYR_AUTO(myr_mem) memory = myr_calloc(1, sizeof(pg_claims));
     if (memory == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %zu requests", count);
     pg_claims *claims = memory;
     MYR_ASSERT(count <= LANE_BATCH_MAX);
@@ -309,7 +328,6 @@ static myr_rc pg_write(void *self, prediction_job **jobs, size_t count, int64_t 
     if (claims->count > 0) return pg_write_claimed(self, jobs, count, claims, deadline_ns, out_unknown, err);
     MYR_AUTO(pg_arrays) arrays = {0};
     myr_pg_call call;
-    MYR_TRY(myr_pg_connect(self, err)); /* a server that is away is known before anything is sent */
     MYR_TRY(pg_rows_call(&arrays, jobs, count, &call, err));
     *out_unknown = true;
     return myr_pg_run(self, &call, 1, deadline_ns, NULL, err);
@@ -359,7 +377,7 @@ static myr_rc pg_read_latest(prediction_job *job, const myr_pg_rows *rows, myr_e
 
 static myr_rc pg_find_latest(void *self, prediction_job *job, myr_err *err)
 {
-    const char *params[] = {pg_text(job, job->fleet), pg_text(job, job->key)};
+    const char *params[] = {pg_text(job->arena, job->fleet), pg_text(job->arena, job->key)};
     myr_pg_call call = {"SELECT value, outputs, release, model, model_version, level, source, produced_ms, valid_ms,"
                         " request_id FROM myriad_prediction WHERE fleet = $1 AND key = $2"
                         " ORDER BY produced_ms DESC, prediction_id DESC LIMIT 1",

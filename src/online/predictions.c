@@ -145,7 +145,7 @@ static void reader_idle(void *state)
     myr_err err = {0};
     atomic_store(&store->unsettled_rows, 0);
     if (store->kind->settle(r->self, &err) == MYR_IO) {
-        atomic_store(&store->is_broken, true); /* the writer sees it before its next batch is acknowledged */
+        atomic_store(&store->is_broken, true); /* the writer looks before and after each transaction */
         myr_log_err(MYR_LOG_ERROR, "online", "the prediction store is given up", &err);
     }
 }

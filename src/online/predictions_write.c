@@ -33,7 +33,7 @@ void *myr_predictions_writer_open(void *ctx)
 void myr_predictions_writer_close(void *state)
 {
     writer *w = state;
-    if (w->self != NULL) w->store->kind->close(w->self, w->broken.rc == MYR_OK);
+    if (w->self != NULL) w->store->kind->close(w->self, w->broken.rc == MYR_OK && !atomic_load(&w->store->is_broken));
     myr_free(w);
 }
 
@@ -72,18 +72,31 @@ static void writer_forget(prediction_job **jobs, size_t count)
     }
 }
 
+/* Is it given up? Also the reader may have found that the file can't be synced. */
+static myr_rc writer_check(writer *w, myr_err *err)
+{
+    if (w->broken.rc == MYR_OK && atomic_load(&w->store->is_broken)) {
+        MYR_IGNORE(MYR_ERROR(&w->broken, IO,
+                             "%s: nothing is stored until the server is started anew, since a sync failed",
+                             w->store->shown));
+    }
+    if (w->broken.rc != MYR_OK && err != NULL) *err = w->broken;
+    return (myr_rc)w->broken.rc;
+}
+
 static myr_rc writer_try(writer *w, prediction_job **jobs, size_t count, bool *out_unknown, myr_err *err)
 {
     *out_unknown = false;
-    if (w->broken.rc != MYR_OK) {
-        if (err != NULL) *err = w->broken;
-        return (myr_rc)w->broken.rc;
-    }
+    MYR_TRY(writer_check(w, err));
     if (w->self == NULL) MYR_TRY(w->store->kind->open(w->store->uri, true, &w->self, err));
     int64_t start_ns = myr_clock_mono_ns();
     myr_rc rc = w->store->kind->write(w->self, jobs, count, writer_deadline(jobs, count), out_unknown, err);
     myr_metric_observe_ns(w->store->commit_duration, myr_clock_mono_ns() - start_ns);
     myr_metric_add(w->store->commits, 1);
+    if (rc == MYR_OK) {
+        rc = writer_check(w, err); /* given up meanwhile: it is not acknowledged any more */
+        *out_unknown = rc != MYR_OK;
+    }
     if (rc != MYR_OK) writer_forget(jobs, count);
     return rc;
 }
@@ -107,8 +120,8 @@ static void writer_break(writer *w, const myr_err *why)
 /* A failure that may be over soon, of a transaction that surely did not take effect. */
 static bool writer_may_retry(const writer *w, myr_rc rc, bool is_unknown)
 {
-    bool is_away = rc == MYR_BUSY || rc == MYR_UNAVAILABLE;
-    return is_away && !is_unknown && !atomic_load(&w->store->is_stopping);
+    bool is_brief = rc == MYR_BUSY || rc == MYR_UNAVAILABLE || rc == MYR_CONFLICT;
+    return is_brief && !is_unknown && !atomic_load(&w->store->is_stopping);
 }
 
 /* Those whose failure is final are told; the others stay for another attempt. */
@@ -116,7 +129,7 @@ static void writer_fail(const writer *w, prediction_job **jobs, size_t count, co
 {
     int64_t now_ns = myr_clock_mono_ns();
     for (size_t i = 0; i < count; i++) {
-        bool waits_for_lock = err->rc == MYR_BUSY && jobs[i]->job.done != NULL;
+        bool waits_for_lock = (err->rc == MYR_BUSY || err->rc == MYR_CONFLICT) && jobs[i]->job.done != NULL;
         bool has_time = jobs[i]->retry_until_ns > now_ns && (jobs[i]->job.done == NULL || waits_for_lock);
         if (has_time && writer_may_retry(w, (myr_rc)err->rc, is_unknown)) continue;
         jobs[i]->job.err = *err;
@@ -200,13 +213,7 @@ void myr_predictions_writer_work(void *state, lane_job **lane_jobs, size_t count
         myr_claim_free(jobs[i]->claim);
         jobs[i]->claim = NULL;
     }
-    /* The reader found that the file can't be synced. */
-    if (w->broken.rc == MYR_OK && atomic_load(&w->store->is_broken)) {
-        MYR_IGNORE(MYR_ERROR(&w->broken, IO,
-                             "%s: nothing is stored until the server is started anew, since a sync failed",
-                             w->store->shown));
-    }
-    if (w->broken.rc != MYR_OK) return;
+    if (writer_check(w, NULL) != MYR_OK) return;
     writer_clean(w);
     if (w->broken.rc == MYR_OK) writer_settle(w);
 }

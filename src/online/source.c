@@ -228,9 +228,14 @@ static myr_rc fetch_fill(myr_fetch *fetch, const myr_str *keys, size_t key_count
     return MYR_OK;
 }
 
-/* The slot is given back empty: large arenas are not kept. */
+/* A large arena goes with its question; not of one that is late: the thread may still be writing into it. */
 static void fetch_let_go(myr_fetch *fetch)
 {
+    if (atomic_load(&fetch->job.state) != LANE_LATE && fetch->arena != NULL &&
+        myr_arena_used_bytes(fetch->arena) > SOURCE_JOB_BYTES_KEPT) {
+        myr_arena_free(fetch->arena);
+        fetch->arena = NULL;
+    }
     myr_lane_give(&fetch->job);
 }
 

@@ -5,6 +5,18 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Whatever stands before it in the query, a password is not shown. */
+static void check_password(const char *text)
+{
+    MYR_AUTO(myr_buf) uri = {0};
+    MYR_AUTO(myr_buf) shown = {0};
+    if (strstr(text, "fuzz-secret") != NULL) return;
+    myr_buf_printf(&uri, "postgresql://db:5432/x?user=%s&password=fuzz-secret", text);
+    if (uri.failed) return;
+    myr_db_uri_show(uri.data, &shown);
+    MYR_ASSERT(shown.failed || strstr(shown.data, "fuzz-secret") == NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size > 4096) return 0;
@@ -15,6 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (memory == NULL) return 0;
     const char *uri = memory;
     myr_db_uri_show(uri, &shown);
+    check_password(uri);
     myr_rc rc = myr_db_uri_kind(uri, &kind, &err);
     if (rc == MYR_OK && kind == MYR_DB_REDIS) {
         myr_redis *redis = NULL;

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import threading
@@ -203,6 +204,37 @@ def test_idempotency_keys(fleet, place):
         assert server.score(row, Idempotency_Key="k-1").content == first.content
         assert server.score(row, Idempotency_Key="k-9").json()["rows"][0]["prediction"] == 5
     assert len(place.rows()) == 9
+
+
+def test_a_conflict_in_postgres_is_tried_again(fleet):
+    """As when PostgreSQL ends one of two that wait for each other: nothing took effect, so it is no error of the request."""
+    with running(Postgres) as postgres:
+        with serving(fleet, *service(fleet, f'store: {{to: "{postgres.uri}"}}\ndeadline: 10s')) as server:
+            row = {"store": 2, "brand": 1, "price": 1, "deal": 0}
+            assert server.score(row, Idempotency_Key="k-1").status_code == 200
+            postgres.sql("CREATE SEQUENCE tries; CREATE FUNCTION ends() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN"
+                         " IF nextval('tries') = 1 THEN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END IF;"
+                         " RETURN NEW; END$$; CREATE TRIGGER ends BEFORE INSERT ON myriad_answer FOR EACH ROW EXECUTE FUNCTION ends()")
+            answer = server.score(row, Idempotency_Key="k-2")
+            assert answer.status_code == 200, answer.text
+            assert postgres.sql("SELECT count(*), (SELECT last_value FROM tries) FROM myriad_prediction") == "2|2"
+
+
+def test_a_damaged_row_in_redis_is_its_requests_alone(fleet):
+    with running(Redis) as redis:
+        fleet.run("features", "load", "features.csv", "--to", redis.uri, "--table", "prices", "--keys", "store,brand")
+        with socket.create_connection(("127.0.0.1", redis.port)) as s:
+            s.sendall(b"AUTH secret-word\r\nSELECT 1\r\nSET myriad:features:prices:store=2,brand=2 junk\r\n")
+            answer = b""
+            while answer.count(b"+OK") < 3:
+                answer += s.recv(4096)
+        get = ("features", "get", "--from", redis.uri, "--table", "prices", "--key")
+        assert "the row of 'store=2,brand=2' is not one of features" in fleet.fails(*get, "store=2,brand=2")[1]
+        text = f'fetch: [{{from: "{redis.uri}", table: prices, keys: [store, brand], features: [price, deal]}}]\n'
+        text += "deadline: 10s\ndegrade: {fetch: fail}"
+        with serving(fleet, *service(fleet, text)) as server, concurrent.futures.ThreadPoolExecutor(8) as pool:
+            codes = list(pool.map(lambda i: server.score({"store": 2, "brand": 1 + i % 2}).status_code, range(400)))
+        assert set(codes[::2]) == {200} and 200 not in codes[1::2], codes
 
 
 def test_many_with_one_key_at_once(fleet, place):

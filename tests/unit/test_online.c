@@ -4,6 +4,8 @@
 #include <math.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char *const keys_sb[] = {"store", "brand"};
@@ -126,6 +128,64 @@ TEST(a_damaged_row_is_its_questions_error_alone)
     for (int i = 0; i < 3; i++)
         myr_fetch_free(fetches[i]);
     myr_source_close(source);
+}
+
+/* Whether a question of the one key gives a row. */
+static bool is_there(myr_source *source)
+{
+    myr_str key = myr_str_of("store=2,brand=1");
+    myr_fetch *fetch = NULL;
+    const myr_feature_row *rows = NULL;
+    myr_err err = {0};
+    waiter w;
+    waiter_init(&w);
+    EXPECT_RC(myr_fetch_start(source, &key, 1, in_ms(10000), waiter_done, &w, &fetch, &err), OK, &err);
+    waiter_wait(&w, 1);
+    EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), OK, &err);
+    bool is_found = rows != NULL && rows[0].state == MYR_FEATURE_FOUND;
+    myr_fetch_free(fetch);
+    return is_found;
+}
+
+/* As a user who may not write: sees no row, and one as soon as the file has it. 0 = so it was. */
+static int child_follows(const char *uri)
+{
+    if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) return 1;
+    myr_source *source = source_of(uri, 0, 0);
+    if (is_there(source)) return 2;
+    bool has_come = false;
+    for (int i = 0; i < 500 && !has_come; i++) {
+        myr_clock_sleep_ms(10);
+        has_come = is_there(source);
+    }
+    myr_source_close(source);
+    return has_come ? 0 : 3;
+}
+
+static void make_read_only(const char *uri, bool is_read_only)
+{
+    char dir[TESTING_PATH_BYTES];
+    const char *path = myr_db_uri_path(uri);
+    myr_path_dir(path, dir, sizeof dir);
+    EXPECT_INT(chmod(dir, is_read_only ? 0555 : 0755), 0);
+    EXPECT_INT(chmod(path, is_read_only ? 0444 : 0644), 0);
+}
+
+TEST(a_file_that_may_only_be_read_is_followed)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    int status = 0;
+    make_uri(uri);
+    put(uri, "store=9,brand=9", "{\"price\":0.5}", 1);
+    make_read_only(uri, true);
+    pid_t pid = fork();
+    EXPECT(pid >= 0);
+    if (pid == 0) _exit(child_follows(uri));
+    myr_clock_sleep_ms(300);
+    make_read_only(uri, false);
+    put(uri, "store=2,brand=1", "{\"price\":0.5}", 1);
+    EXPECT(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    EXPECT_INT(WEXITSTATUS(status), 0);
 }
 
 TEST(questions_are_bounded)
@@ -275,7 +335,12 @@ TEST(passwords_are_not_shown)
         {"postgresql://u@h/d?password=pw&sslmode=require", "postgresql://u@h/d?password=***&sslmode=require"},
         {"redis://:pw@h/1", "redis://:***@h/1"},
         {"redis://h/1", "redis://h/1"},
-        {"redis://:p/w?x#y@h/1", "redis://:***@h/1"},
+        {"redis://:p/w?x#y@h/1", "redis://:***?***"},
+        {"postgresql://u:p?w@h/d?password=pw", "postgresql://u:***?***"},
+        {"postgresql://db:5432/x?user=a@b&password=pw", "postgresql://db:***?***"},
+        {"postgresql://db:5432/x?password=p@w", "postgresql://db:***?***"},
+        {"postgresql://db/x?password=p:w@b", "postgresql://db/x?***"},
+        {"postgresql://u:pw@db/x?user=a@b&sslpassword=pw", "postgresql://u:***?***"},
         {"sqlite:a:b@c.db", "sqlite:a:b@c.db"},
     };
     for (size_t i = 0; i < MYR_COUNT_OF(pairs); i++) {

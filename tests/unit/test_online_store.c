@@ -2,7 +2,13 @@
  * is held, bounds. */
 #include "online_fixture.h"
 
+#include <arpa/inet.h>
 #include <math.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "online/predictions.h"
 
 static myr_predictions *store_open(const char *uri, size_t waiting_max, myr_metrics *metrics)
 {
@@ -384,6 +390,98 @@ TEST(a_dead_server_is_said_at_once)
     myr_stored_free(stored);
     EXPECT_RC(myr_stored_later(store, &request, &err), OK, &err);
     myr_predictions_close(store); /* does not wait 30 s for it */
+}
+
+/* Hands an answer over to a server that is away, and sees it neither lost nor stored `wait_ms` later. */
+static void expect_patience(const char *uri, size_t body_bytes, int64_t wait_ms)
+{
+    myr_metrics *metrics = myr_metrics_new();
+    myr_predictions *store = store_open(uri, 0, metrics);
+    myr_metric *lost =
+        myr_metrics_series(metrics, MYR_METRIC_COUNTER, "myriad_predictions_total", "", "result=\"lost\"");
+    myr_prediction row = row_of("store=2,brand=1");
+    myr_store_request request = request_of(&row, 1);
+    char *body = myr_calloc(1, body_bytes + 1);
+    myr_err err = {0};
+    myr_claim *claim = NULL;
+    myr_claim_id id = claim_id("", "k", 'a');
+    waiter w;
+    waiter_init(&w);
+    EXPECT_RC(myr_claim_start(store, &id, in_ms(20000), waiter_done, &w, &claim, &err), OK, &err);
+    waiter_wait(&w, 1);
+    request.produced_ms = myr_clock_unix_ms();
+    request.claim = claim;
+    request.answer = (myr_kept_answer){200, myr_str_of("text/plain"), {body, body_bytes}, 0};
+    EXPECT_RC(myr_stored_later(store, &request, &err), OK, &err);
+    myr_clock_sleep_ms(wait_ms);
+    EXPECT_INT(myr_metric_value(lost), 0);
+    myr_predictions_close(store);
+    EXPECT_INT(myr_metric_value(lost), 1); /* stopping: nobody waits 30 s */
+    myr_free(body);
+    myr_metrics_free(metrics);
+}
+
+/* Attempts do not add up to what a job may hold: 128 MiB, of which each made 2 MiB. */
+TEST(a_server_that_is_away_is_waited_for_without_growing)
+{
+    expect_patience("postgresql://u:word@127.0.0.1:1/d", MYR_STORED_ANSWER_BYTES_MAX, 3000);
+}
+
+TEST(a_server_that_is_mute_is_waited_for_too)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    char uri[128];
+    EXPECT(bind(fd, (struct sockaddr *)&address, size) == 0 && listen(fd, 8) == 0);
+    EXPECT(getsockname(fd, (struct sockaddr *)&address, &size) == 0);
+    snprintf(uri, sizeof uri, "postgresql://u:word@127.0.0.1:%d/d", ntohs(address.sin_port));
+    expect_patience(uri, 10, 4500); /* longer than an attempt to connect */
+    close(fd);
+}
+
+/* The reader found that the file can't be synced: the very next request is told, and the log is left alone at the end.
+ */
+TEST(a_store_that_is_given_up_acknowledges_nothing)
+{
+    char uri[TESTING_PATH_BYTES + 16], log[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    myr_predictions *store = store_open(uri, 0, NULL);
+    myr_prediction row = row_of("store=2,brand=1");
+    myr_store_request request = request_of(&row, 1);
+    store_now(store, &request);
+    atomic_store(&store->is_broken, true);
+    myr_stored *stored;
+    myr_kept_answer kept;
+    myr_err err = {0};
+    waiter w;
+    waiter_init(&w);
+    EXPECT_RC(myr_stored_start(store, &request, in_ms(20000), waiter_done, &w, &stored, &err), OK, &err);
+    waiter_wait(&w, 1);
+    EXPECT_RC(myr_stored_result(stored, &kept, &err), IO, &err);
+    EXPECT_HAS(err.message, "until the server is started anew");
+    myr_stored_free(stored);
+    myr_predictions_close(store);
+    struct stat info;
+    snprintf(log, sizeof log, "%s-wal", myr_db_uri_path(uri));
+    EXPECT(stat(log, &info) == 0 && info.st_size > 0);
+}
+
+/* Nobody came between: closed at once, the log is left alone all the same. */
+TEST(a_store_that_is_given_up_is_closed_as_it_is)
+{
+    char uri[TESTING_PATH_BYTES + 16], log[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    myr_predictions *store = store_open(uri, 0, NULL);
+    myr_prediction row = row_of("store=2,brand=1");
+    myr_store_request request = request_of(&row, 1);
+    store_now(store, &request);
+    myr_clock_sleep_ms(100); /* the writer is through */
+    atomic_store(&store->is_broken, true);
+    myr_predictions_close(store);
+    struct stat info;
+    snprintf(log, sizeof log, "%s-wal", myr_db_uri_path(uri));
+    EXPECT(stat(log, &info) == 0 && info.st_size > 0);
 }
 
 RUN()
