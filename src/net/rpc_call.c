@@ -3,7 +3,8 @@
  * end. A call and its two arenas are taken from the loop's spares and put back, so a warm call allocates nothing.
  *
  * Of a stream one message is in work at a time: what comes meanwhile waits in the backlog, which the stream's window
- * bounds, since its bytes are given back to the client only when they become a message.
+ * bounds (two of them at most), since its bytes are given back to the client only when they become a message, and then
+ * leave it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -462,6 +463,27 @@ static void call_deliver(myr_rpc *rpc)
     if (rpc->phase == RPC_RUN) myr_rpc_send(rpc); /* else it may be running elsewhere already */
 }
 
+/*
+ * What became a message leaves the backlog: its bytes are given back to the client, who may send as many again. Moved
+ * only when the used part is no smaller than the rest, a byte is moved once at most for each that was used; what is
+ * kept stays below two windows.
+ */
+static void call_use_backlog(myr_rpc *rpc, size_t used)
+{
+    myr_buf *backlog = &rpc->backlog;
+    rpc->backlog_used += used;
+    size_t left = backlog->size - rpc->backlog_used;
+    if (left == 0) {
+        myr_buf_clear(backlog);
+    } else if (rpc->backlog_used >= left) {
+        memmove(backlog->data, backlog->data + rpc->backlog_used, left + 1);
+        backlog->size = left;
+    } else {
+        return;
+    }
+    rpc->backlog_used = 0;
+}
+
 /* A stream's next message, out of what has come already. */
 static void call_read_on(myr_rpc *rpc)
 {
@@ -474,11 +496,7 @@ static void call_read_on(myr_rpc *rpc)
     myr_rpc_expect(rpc, RPC_NEVER_NS);
     size_t used = left > 0 ? call_feed(rpc, (unsigned char *)rpc->backlog.data + rpc->backlog_used, left) : 0;
     if (rpc->phase == RPC_END) return;
-    rpc->backlog_used += used;
-    if (rpc->backlog_used == rpc->backlog.size) {
-        myr_buf_clear(&rpc->backlog);
-        rpc->backlog_used = 0;
-    }
+    call_use_backlog(rpc, used);
     call_consume_stream(rpc, used);
     if (rpc->has_message) {
         call_deliver(rpc);

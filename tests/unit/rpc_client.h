@@ -33,6 +33,7 @@ typedef struct h2 {
     int pings, ping_acks, settings_acks;
     bool is_closed, mute; /* mute: settings and pings are not answered */
     uint32_t window;      /* what we give back; 0: all that came */
+    int64_t given[2];     /* windows that the server gave: to the connection, to its streams */
 } h2;
 
 TESTING_UNUSED static h2_answer *h2_of(h2 *h, int stream)
@@ -209,6 +210,8 @@ static void h2_on_frame(h2 *h, int type, int flags, int stream, const unsigned c
         }
     }
     if ((type == NGHTTP2_HEADERS || type == NGHTTP2_DATA) && (flags & H2_END_STREAM) != 0) a->has_ended = true;
+    if (type == NGHTTP2_WINDOW_UPDATE)
+        h->given[stream > 0] += (int64_t)(data[0] & 0x7f) << 24 | data[1] << 16 | data[2] << 8 | data[3];
     if (type == NGHTTP2_RST_STREAM) a->reset = (int64_t)data[0] << 24 | data[1] << 16 | data[2] << 8 | data[3];
     if (type == NGHTTP2_SETTINGS && (flags & H2_ACK) == 0 && !h->mute)
         h2_frame(h, NGHTTP2_SETTINGS, H2_ACK, 0, NULL, 0);

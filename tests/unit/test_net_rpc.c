@@ -1,5 +1,6 @@
 /* The gRPC listener with clients that mean well: messages, streams, watches, deferral, deadlines, compression, drain.
  */
+#include "net/rpc_inside.h"
 #include "rpc_client.h"
 
 #include <zlib.h>
@@ -247,6 +248,111 @@ TEST(a_busy_stream_holds_back_its_client_alone)
     h2_frame(&h, NGHTTP2_DATA, H2_END_STREAM, 1, NULL, 0);
     expect_status(&h, 1, 0, "");
     myr_buf_fini(&part);
+    h2_close(&h);
+    rpc_echo_stop(&e);
+}
+
+/* ---- a stream that never waits for its client ---- */
+
+#define FULL_MESSAGE_BYTES ((size_t)200 << 10)
+#define FULL_WHOLE_BYTES   (int64_t)(FULL_MESSAGE_BYTES + RPC_PREFIX_BYTES)
+#define FULL_MESSAGES      100
+
+/* Each message waits on a compute thread until it may be answered: by its hash. */
+typedef struct full_stream {
+    _Atomic int64_t begun, may_answer, backlog_max;
+} full_stream;
+
+static void full_answer(void *ctx, myr_rpc *rpc)
+{
+    full_stream *full = ctx;
+    int64_t number = atomic_fetch_add(&full->begun, 1) + 1;
+    while (atomic_load(&full->may_answer) < number)
+        usleep(200);
+    myr_str message = myr_rpc_message(rpc);
+    uint64_t hash = myr_hash64(message.data, message.size, 0);
+    myr_rpc_reply(rpc, &hash, sizeof hash);
+}
+
+static void full_handler(void *ctx, myr_rpc *rpc)
+{
+    full_stream *full = ctx;
+    int64_t room = (int64_t)rpc->backlog.room;
+    if (room > atomic_load(&full->backlog_max)) atomic_store(&full->backlog_max, room);
+    myr_rpc_defer(rpc, full_answer);
+}
+
+/* The bytes of message after message, of which each is another. */
+static char full_byte(int64_t at)
+{
+    int64_t number = at / FULL_WHOLE_BYTES, i = at % FULL_WHOLE_BYTES;
+    const char prefix[] = {0, 0, (char)(FULL_MESSAGE_BYTES >> 16), (char)(FULL_MESSAGE_BYTES >> 8),
+                           (char)FULL_MESSAGE_BYTES};
+    return i < (int64_t)sizeof prefix ? prefix[i] : (char)(number * 7 + i % 251);
+}
+
+/* All that the windows allow. */
+static void full_send(h2 *h, int64_t *sent)
+{
+    char part[16384];
+    for (;;) {
+        int64_t may = RPC_STREAM_WINDOW + h->given[1] - *sent, may_conn = 65535 + h->given[0] - *sent;
+        if (may > may_conn) may = may_conn;
+        if (may > (int64_t)sizeof part) may = sizeof part;
+        if (may <= 0) return;
+        for (int64_t i = 0; i < may; i++)
+            part[i] = full_byte(*sent + i);
+        if (!h2_frame(h, NGHTTP2_DATA, 0, 1, part, (size_t)may)) return;
+        *sent += may;
+    }
+}
+
+static void expect_full_answers(h2 *h)
+{
+    EXPECT(h2_wait_data(h, 1, (size_t)FULL_MESSAGES * 13));
+    char *message = myr_alloc(FULL_MESSAGE_BYTES);
+    for (int64_t number = 0; number < FULL_MESSAGES; number++) {
+        uint64_t hash;
+        for (size_t i = 0; i < FULL_MESSAGE_BYTES; i++)
+            message[i] = full_byte(number * FULL_WHOLE_BYTES + RPC_PREFIX_BYTES + (int64_t)i);
+        memcpy(&hash, h2_of(h, 1)->data.data + number * 13 + 5, sizeof hash);
+        EXPECT(hash == myr_hash64(message, FULL_MESSAGE_BYTES, 0));
+    }
+    myr_free(message);
+}
+
+/* As much waits as the window allows, always, and 20 MB pass: what is held does not grow. */
+TEST(a_stream_that_is_always_full_holds_no_more)
+{
+    full_stream full = {0};
+    rpc_echo e = {0};
+    myr_rpc_opts opts = rpc_echo_opts(&e);
+    opts.on_headers = NULL;
+    opts.on_done = NULL;
+    opts.make_loop_state = NULL;
+    opts.handler = full_handler;
+    opts.ctx = &full;
+    rpc_echo_serve(&e, &opts);
+    h2 h = h2_open(e.port);
+    MYR_IGNORE(h2_more(&h, 1000));
+    h2_headers(&h, 1, "/t.T/Stream", NULL, 0);
+    int64_t sent = 0, until = myr_clock_mono_ns() + 6 * CLIENT_WAIT_MS * 1000000LL;
+    for (int64_t i = 0; i < FULL_MESSAGES; i++) {
+        /* the message is in work, and behind it waits what the window allows; half of it may be given back late */
+        int64_t least = (i + 1) * FULL_WHOLE_BYTES + RPC_STREAM_WINDOW / 2;
+        while ((atomic_load(&full.begun) == i || sent < least) && myr_clock_mono_ns() < until) {
+            full_send(&h, &sent);
+            MYR_IGNORE(h2_more(&h, 1));
+        }
+        while (h2_more(&h, 5))
+            full_send(&h, &sent);
+        atomic_fetch_add(&full.may_answer, 1);
+    }
+    atomic_fetch_add(&full.may_answer, 2); /* of what was sent beyond */
+    EXPECT(myr_clock_mono_ns() < until);
+    expect_full_answers(&h);
+    EXPECT(atomic_load(&full.backlog_max) >= RPC_STREAM_WINDOW / 2);
+    EXPECT(atomic_load(&full.backlog_max) <= 4 * RPC_STREAM_WINDOW); /* two windows, in a buffer that doubles */
     h2_close(&h);
     rpc_echo_stop(&e);
 }
