@@ -70,7 +70,6 @@ typedef struct myr_http_opts {
 /* Start listening. Port 0 picks one. IO: "127.0.0.1:8080: address in use: choose another --listen". */
 myr_rc myr_http_start(const myr_http_opts *opts, myr_http_server **out, myr_err *err);
 int myr_http_port(const myr_http_server *server);
-bool myr_http_is_loopback(const myr_http_server *server); /* only this machine reaches it */
 /* No new connections; what is in flight is answered (at most drain_ms), then everything is freed. */
 void myr_http_stop(myr_http_server *server, int64_t drain_ms);
 
@@ -100,6 +99,7 @@ myr_arena *myr_req_arena(myr_req *req);                                         
 void *myr_req_loop_state(myr_req *req);                                          /* of the thread that runs now */
 #define MYR_HTTP_CLIENT_BYTES 46                                                 /* an IPv6 address as text, with NUL */
 const char *myr_req_client(const myr_req *req, char out[MYR_HTTP_CLIENT_BYTES]); /* its address; gives back out */
+bool myr_req_is_loopback(const myr_req *req); /* its listener: only this machine reaches it */
 int64_t myr_req_start_ns(const myr_req *req); /* monotonic, when the headers were complete */
 int myr_req_status(const myr_req *req);       /* for on_done */
 int64_t myr_req_reply_bytes(const myr_req *req);

@@ -53,6 +53,11 @@ void *myr_req_loop_state(myr_req *req)
     return req->runs->state;
 }
 
+bool myr_req_is_loopback(const myr_req *req)
+{
+    return req->server->listener.is_loopback;
+}
+
 int64_t myr_req_start_ns(const myr_req *req)
 {
     return req->start_ns;

@@ -213,11 +213,6 @@ int myr_http_port(const myr_http_server *server)
     return server->listener.port;
 }
 
-bool myr_http_is_loopback(const myr_http_server *server)
-{
-    return server->listener.is_loopback;
-}
-
 /* Wait until a counter is 0 or the deadline is over. */
 static void server_wait_zero(_Atomic int64_t *counter, int64_t deadline_ns)
 {

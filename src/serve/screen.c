@@ -110,12 +110,13 @@ static bool screen_is_admin_route(const myr_server *server, const serve_route *r
 }
 
 /* Admin routes answer on the listener for them, or, when there is none, to this machine alone. */
-static myr_rc screen_check_place(const serve_listener *listener, const serve_route *route, myr_err *err)
+static myr_rc screen_check_place(const serve_listener *listener, const myr_req *req, const serve_route *route,
+                                 myr_err *err)
 {
     const myr_server *server = listener->server;
     if (listener->is_admin || !screen_is_admin_route(server, route)) return MYR_OK;
     if (server->has_admin) MYR_FAIL(err, DENIED, "%s answers on serve.admin-listen", route->pattern);
-    if (myr_http_is_loopback(listener->http)) return MYR_OK;
+    if (myr_req_is_loopback(req)) return MYR_OK;
     MYR_FAIL(err, DENIED, "%s does not answer other machines: set serve.admin-listen", route->pattern);
 }
 
@@ -171,7 +172,7 @@ static myr_rc screen_authorize(const serve_listener *listener, myr_req *req, ser
     MYR_TRY(myr_serve_identify(listener->server, myr_req_loop_state(req),
                                header != NULL ? myr_str_of(header) : (myr_str){0}, &note->who, err));
     MYR_TRY(myr_serve_may(&note->who, rule->scope, rule->on, note->params[0], note->params[1], err));
-    return screen_check_place(listener, note->route, err);
+    return screen_check_place(listener, req, note->route, err);
 }
 
 /* ---- before the body ---- */
