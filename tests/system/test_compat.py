@@ -212,11 +212,22 @@ async def evaluate(debugger, script):
                 break
             await asyncio.sleep(0.1)
         async with session.ws_connect(page["webSocketDebuggerUrl"], max_msg_size=0) as socket_:
-            await socket_.send_json({"id": 1, "method": "Runtime.evaluate", "params": {"expression": script, "awaitPromise": True}})
-            async for message in socket_:
-                data = json.loads(message.data)
-                if data.get("id") == 1:
-                    return data["result"]["result"]["value"]
+            for _ in range(200):  # listed does not mean loaded: until then fetch has no server to ask
+                ready = await run_script(socket_, "location.protocol == 'http:' && document.readyState == 'complete'")
+                if ready.get("result", {}).get("result", {}).get("value") is True:
+                    break
+                await asyncio.sleep(0.1)
+            answer = await run_script(socket_, script)
+            assert "value" in answer.get("result", {}).get("result", {}), answer
+            return answer["result"]["result"]["value"]
+
+
+async def run_script(socket_, script):
+    await socket_.send_json({"id": 1, "method": "Runtime.evaluate", "params": {"expression": script, "awaitPromise": True}})
+    async for message in socket_:
+        data = json.loads(message.data)
+        if data.get("id") == 1:
+            return data
 
 
 def test_a_browser_reads_events(url, tmp_path):
