@@ -70,7 +70,9 @@ typedef struct myr_http_opts {
 /* Start listening. Port 0 picks one. IO: "127.0.0.1:8080: address in use: choose another --listen". */
 myr_rc myr_http_start(const myr_http_opts *opts, myr_http_server **out, myr_err *err);
 int myr_http_port(const myr_http_server *server);
-/* No new connections; what is in flight is answered (at most drain_ms), then everything is freed. */
+/* No new connections, and each answer closes its own; what is in flight goes on until myr_http_stop. NULL accepted. */
+void myr_http_drain(myr_http_server *server);
+/* The same if it was not done yet; what is in flight is answered (at most drain_ms), then everything is freed. */
 void myr_http_stop(myr_http_server *server, int64_t drain_ms);
 
 /* ---- a request, as the handler sees it ---- */

@@ -220,13 +220,19 @@ static void server_wait_zero(_Atomic int64_t *counter, int64_t deadline_ns)
         myr_clock_sleep_ms(SERVER_DRAIN_LOOK_MS);
 }
 
+void myr_http_drain(myr_http_server *server)
+{
+    if (server == NULL) return;
+    atomic_store(&server->is_draining, true);
+    myr_net_reaper_hurry(server); /* streams that wait for their client end now */
+}
+
 void myr_http_stop(myr_http_server *server, int64_t drain_ms)
 {
     if (server == NULL) return;
     MYR_ASSERT(server_thread_here == NULL); /* never from a handler */
     int64_t deadline_ns = myr_clock_mono_ns() + drain_ms * 1000000;
-    atomic_store(&server->is_draining, true);
-    myr_net_reaper_hurry(server); /* streams that wait for their client end now */
+    myr_http_drain(server);
     server_wait_zero(&server->in_flight, deadline_ns);
     /*
      * From here no request falls asleep: a loop raises deferred_count before it reads is_hurrying, we raise is_hurrying

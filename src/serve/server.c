@@ -656,16 +656,22 @@ void myr_server_drain(myr_server *server)
     myr_serve_reloader_leave(server);         /* others learn of it; a second time it says nothing new */
 }
 
+static int64_t server_left_ms(int64_t until_ns)
+{
+    int64_t left_ns = until_ns - myr_clock_mono_ns();
+    return left_ns > 0 ? left_ns / 1000000 : 0;
+}
+
 void myr_server_stop(myr_server *server)
 {
     if (server == NULL) return;
-    int64_t drain_ms = myr_serve_now(&server->opts.drain_ms);
     myr_server_drain(server);
-    int64_t until_ns = myr_clock_mono_ns() + drain_ms * 1000000;
-    myr_serve_rpc_stop(server->rpc, drain_ms);
-    int64_t left_ms = (until_ns - myr_clock_mono_ns()) / 1000000;
-    myr_http_stop(server->main.http, left_ms > 0 ? left_ms : 0);
-    myr_http_stop(server->admin.http, drain_ms);
+    int64_t until_ns = myr_clock_mono_ns() + myr_serve_now(&server->opts.drain_ms) * 1000000;
+    myr_http_drain(server->main.http); /* all begin now: a slow client of one takes no time of the others */
+    myr_http_drain(server->admin.http);
+    myr_serve_rpc_stop(server->rpc, server_left_ms(until_ns));
+    myr_http_stop(server->main.http, server_left_ms(until_ns));
+    myr_http_stop(server->admin.http, server_left_ms(until_ns));
     server_free(server); /* the reloader has held every fleet until here */
 }
 

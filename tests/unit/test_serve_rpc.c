@@ -175,4 +175,48 @@ TEST(cut_requests_are_refused)
     world_stop(&w);
 }
 
+static void *stopper_main(void *arg)
+{
+    world_stop(arg);
+    return NULL;
+}
+
+/* A call whose message does not come takes nothing of REST's time to end: both began to stop at once. */
+TEST(a_slow_call_does_not_keep_rest_from_ending)
+{
+    world w;
+    rpc_world(&w);
+    snprintf(w.opts.admin_listen, sizeof w.opts.admin_listen, "127.0.0.1:0");
+    w.opts.drain_ms = CLIENT_WAIT_MS;
+    world_serve(&w);
+    h2 slow = h2_open(myr_server_grpc_port(w.server));
+    h2_headers(&slow, 1, INFER, NULL, 0);
+    client clients[] = {client_open(w.port), client_open(myr_server_admin_port(w.server))};
+    for (size_t i = 0; i < MYR_COUNT_OF(clients); i++) {
+        answer a = ask(&clients[i], "GET", "/v2", NULL);
+        EXPECT_INT(a.status, 200);
+        EXPECT(strstr(a.head, "onnection: close") == NULL);
+        answer_fini(&a);
+    }
+    myr_thread thread;
+    EXPECT_RC(myr_thread_start(&thread, "stop", stopper_main, &w, NULL), OK, NULL);
+    while (slow.goaways == 0 && h2_more(&slow, CLIENT_WAIT_MS)) {
+    }
+    EXPECT_INT(slow.goaways, 1);
+    for (size_t i = 0; i < MYR_COUNT_OF(clients); i++) {
+        answer a = ask(&clients[i], "GET", "/v2", NULL);
+        EXPECT_INT(a.status, 200);
+        EXPECT_HAS(a.head, "onnection: close");
+        answer_fini(&a);
+        client_close(&clients[i]);
+    }
+    client more = client_open(w.port);
+    answer a = ask(&more, "GET", "/v2", NULL);
+    EXPECT_INT(a.status, 0);
+    answer_fini(&a);
+    client_close(&more);
+    h2_close(&slow);
+    myr_thread_join(thread);
+}
+
 RUN()
