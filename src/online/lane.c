@@ -183,14 +183,15 @@ static void lane_end(online_lane *lane, lane_job **jobs, size_t count)
         told[i].done(told[i].ctx);
 }
 
-void myr_lane_tell(lane_job *job)
+bool myr_lane_tell(lane_job *job)
 {
     int waits = LANE_WAITS;
-    if (!atomic_compare_exchange_strong(&job->state, &waits, LANE_DONE)) return;
+    if (!atomic_compare_exchange_strong(&job->state, &waits, LANE_DONE)) return false;
     myr_mutex_lock(&job->owner->lock);
     lane_take_out(job->owner, job);
     myr_mutex_unlock(&job->owner->lock);
     if (job->done != NULL) job->done(job->ctx);
+    return true;
 }
 
 typedef struct lane_start {

@@ -65,8 +65,11 @@ void myr_lane_submit(lane_job *job, int64_t deadline_ns, myr_online_done done, v
 void myr_lane_give(lane_job *job);
 size_t myr_lane_in_use(online_lane *lane);
 
-/* From the thread that works: this job has ended already, before the others of its batch. Its err is set. */
-void myr_lane_tell(lane_job *job);
+/*
+ * From the thread that works: this job has ended already, before the others of its batch. Its err is set. False: it had
+ * ended before (it is late, or was told).
+ */
+bool myr_lane_tell(lane_job *job);
 /* From the thread that works: does its taker still wait, or was there never one? */
 static inline bool myr_lane_is_wanted(lane_job *job)
 {

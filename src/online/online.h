@@ -164,6 +164,7 @@ typedef struct myr_store_request {
     int64_t valid_ms; /* when it is no longer valid; 0 = no such time */
     const myr_prediction *rows;
     size_t row_count;
+    bool stores_late; /* if its time is over it is TIMEOUT, and stored all the same, as by myr_stored_later */
     myr_claim *claim; /* or NULL; then `answer` is not looked at */
     myr_kept_answer answer;
 } myr_store_request;

@@ -32,6 +32,8 @@ typedef struct prediction_job {
     size_t row_count;
     int64_t retry_until_ns; /* monotonic; how long a database that is away is waited for */
     myr_claim *claim;       /* of one that nobody waits for: freed when it is stored */
+    bool stores_late;       /* stored also when its time is over */
+    bool is_over;           /* the thread's: it is stored, or given up */
 
     /* an answer under an idempotency key: to store with it, or asked for */
     bool has_answer;
@@ -68,6 +70,12 @@ typedef struct prediction_kind {
 } prediction_kind;
 
 extern const prediction_kind myr_prediction_sqlite, myr_prediction_pg;
+
+/* From the thread that stores: is it still to be? Somebody waits for it, or it was to be stored all the same. */
+static inline bool myr_prediction_is_wanted(prediction_job *job)
+{
+    return !job->is_over && (job->stores_late || myr_lane_is_wanted(&job->job));
+}
 
 /* Copies a text into a job's arena; data NULL stays so. False: no memory. */
 bool myr_prediction_keep(prediction_job *job, myr_str text, myr_str *out);

@@ -131,7 +131,7 @@ static myr_rc sqlite_put_all(myr_db *db, prediction_job **jobs, size_t count, my
 {
     for (size_t i = 0; i < count; i++) {
         bool is_new = true;
-        jobs[i]->job.skips = !myr_lane_is_wanted(&jobs[i]->job); /* its time ran out while we waited for the lock */
+        jobs[i]->job.skips = !myr_prediction_is_wanted(jobs[i]); /* its time ran out while we waited for the lock */
         if (jobs[i]->job.skips) continue;
         if (jobs[i]->has_answer) MYR_TRY(sqlite_put_answer(db, jobs[i], &is_new, err));
         MYR_TRY(is_new ? sqlite_put_rows(db, jobs[i], err) : sqlite_find_answer(db, jobs[i], err));

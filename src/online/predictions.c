@@ -132,7 +132,7 @@ static void reader_work(void *state, lane_job **jobs, size_t count)
     for (size_t i = 0; i < count; i++) {
         if (!myr_lane_is_wanted(jobs[i])) continue;
         MYR_IGNORE(reader_one(state, (prediction_job *)jobs[i], &jobs[i]->err)); /* the job's */
-        myr_lane_tell(jobs[i]);
+        MYR_IGNORE(myr_lane_tell(jobs[i]));                                      /* or it is late */
     }
 }
 

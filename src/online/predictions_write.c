@@ -45,12 +45,14 @@ void myr_predictions_writer_warm(void *state)
 
 /* ---- one batch ---- */
 
-/* Those that are still to be stored: nobody told them yet, and their time is not over. */
+/* Those that are still to be stored. */
 static size_t writer_choose(prediction_job **jobs, size_t count, prediction_job **out)
 {
     size_t chosen = 0;
     for (size_t i = 0; i < count; i++) {
-        if (myr_lane_is_wanted(&jobs[i]->job)) out[chosen++] = jobs[i];
+        if (!myr_prediction_is_wanted(jobs[i])) continue;
+        jobs[i]->job.skips = false; /* also if it was late before we came to it */
+        out[chosen++] = jobs[i];
     }
     return chosen;
 }
@@ -59,7 +61,8 @@ static int64_t writer_deadline(prediction_job **jobs, size_t count)
 {
     int64_t latest_ns = 0, limit_ns = myr_clock_mono_ns() + WRITER_TRY_MS * 1000000LL;
     for (size_t i = 0; i < count; i++) {
-        if (jobs[i]->job.deadline_ns > latest_ns) latest_ns = jobs[i]->job.deadline_ns;
+        int64_t deadline_ns = jobs[i]->stores_late ? limit_ns : jobs[i]->job.deadline_ns;
+        if (deadline_ns > latest_ns) latest_ns = deadline_ns;
     }
     return latest_ns < limit_ns ? latest_ns : limit_ns;
 }
@@ -120,8 +123,14 @@ static void writer_break(writer *w, const myr_err *why)
 /* A failure that may be over soon, of a transaction that surely did not take effect. */
 static bool writer_may_retry(const writer *w, myr_rc rc, bool is_unknown)
 {
-    bool is_brief = rc == MYR_BUSY || rc == MYR_UNAVAILABLE || rc == MYR_CONFLICT;
+    bool is_brief = rc == MYR_BUSY || rc == MYR_UNAVAILABLE || rc == MYR_CONFLICT || rc == MYR_TIMEOUT;
     return is_brief && !is_unknown && !atomic_load(&w->store->is_stopping);
+}
+
+/* It was answered already, and is stored after that. */
+static bool writer_is_alone(prediction_job *job)
+{
+    return job->job.done == NULL || (job->stores_late && atomic_load(&job->job.state) == LANE_LATE);
 }
 
 /* Those whose failure is final are told; the others stay for another attempt. */
@@ -129,13 +138,15 @@ static void writer_fail(const writer *w, prediction_job **jobs, size_t count, co
 {
     int64_t now_ns = myr_clock_mono_ns();
     for (size_t i = 0; i < count; i++) {
-        bool waits_for_lock = (err->rc == MYR_BUSY || err->rc == MYR_CONFLICT) && jobs[i]->job.done != NULL;
-        bool has_time = jobs[i]->retry_until_ns > now_ns && (jobs[i]->job.done == NULL || waits_for_lock);
+        bool is_alone = writer_is_alone(jobs[i]);
+        bool waits = is_alone || err->rc == MYR_BUSY || err->rc == MYR_CONFLICT ||
+                     (err->rc == MYR_TIMEOUT && jobs[i]->stores_late);
+        bool has_time = jobs[i]->retry_until_ns > now_ns && waits;
         if (has_time && writer_may_retry(w, (myr_rc)err->rc, is_unknown)) continue;
         jobs[i]->job.err = *err;
-        myr_metric_add(w->store->counts[jobs[i]->job.done == NULL ? PREDICTION_LOST : PREDICTION_FAILED],
-                       (int64_t)jobs[i]->row_count);
-        myr_lane_tell(&jobs[i]->job);
+        myr_metric_add(w->store->counts[is_alone ? PREDICTION_LOST : PREDICTION_FAILED], (int64_t)jobs[i]->row_count);
+        bool is_told = myr_lane_tell(&jobs[i]->job);
+        jobs[i]->is_over = is_alone || is_told || !jobs[i]->stores_late; /* late just now: it stays */
     }
 }
 
@@ -147,7 +158,8 @@ static void writer_succeed(writer *w, prediction_job **jobs, size_t count)
         myr_metric_add(w->store->counts[jobs[i]->is_kept ? PREDICTION_REPEATED : PREDICTION_STORED], rows);
         if (!jobs[i]->is_kept) w->stored += rows;
         if (!jobs[i]->is_kept) atomic_fetch_add(&w->store->unsettled_rows, rows);
-        myr_lane_tell(&jobs[i]->job);
+        jobs[i]->is_over = true;
+        MYR_IGNORE(myr_lane_tell(&jobs[i]->job)); /* or it is late */
     }
     if (w->was_bad) myr_log(MYR_LOG_INFO, "online", "predictions are stored again", "store", w->store->shown, NULL);
     w->was_bad = false;

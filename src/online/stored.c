@@ -105,7 +105,9 @@ myr_rc myr_stored_start(myr_predictions *store, const myr_store_request *request
     MYR_ASSERT(done != NULL);
     prediction_job *job = NULL;
     MYR_TRY(stored_make(store, request, &job, err));
-    job->retry_until_ns = deadline_ns;
+    int64_t later_ns = myr_clock_mono_ns() + MYR_STORE_RETRY_MS * 1000000LL;
+    job->stores_late = request->stores_late;
+    job->retry_until_ns = job->stores_late && later_ns > deadline_ns ? later_ns : deadline_ns;
     *out = (myr_stored *)job;
     myr_lane_submit(&job->job, deadline_ns, done, ctx);
     return MYR_OK;

@@ -311,6 +311,7 @@ static myr_rc store_request(const serve_work *work, const myr_kept_answer *answe
                                .produced_ms = now_ms,
                                .valid_ms = store->valid_ms > 0 ? now_ms + store->valid_ms : 0,
                                .rows = rows,
+                               .stores_late = work->bound->plan->late_store == SERVE_SKIP,
                                .claim = work->claim,
                                .answer = *answer};
     for (uint32_t i = 0; i < work->output_count; i++) {
@@ -348,7 +349,7 @@ static myr_rc store_degrade(serve_work *work, const myr_err *why, myr_err *err)
         return myr_err_prefix(err, (myr_rc)why->rc, "the predictions are not stored: ");
     }
     work->is_stored_later = true;
-    if (why->rc != MYR_TIMEOUT) {                            /* a late one is still under way */
+    if (why->rc != MYR_TIMEOUT) {                            /* a late one is stored all the same */
         MYR_IGNORE(store_later(work, &work->storing, NULL)); /* nothing was promised: a line in the log is all */
     }
     return MYR_OK;

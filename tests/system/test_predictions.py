@@ -354,6 +354,20 @@ def test_a_lock_that_is_held(fleet):
         assert server.score(row).status_code == 200
 
 
+def test_what_is_late_is_stored_later(fleet):
+    """Of a plan that answers all the same: what waits for the lock when its time is over, and what waits for the writer."""
+    arguments = service(fleet, 'store: {to: "sqlite:p.db"}\ndeadline: 300ms\ndegrade: {store: after_answer}')
+    with serving(fleet, *arguments) as server:
+        with contextlib.closing(sqlite3.connect(fleet.cwd / "p.db", isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            with concurrent.futures.ThreadPoolExecutor(4) as pool:
+                answers = list(pool.map(lambda i: server.score({"store": 2, "brand": 1, "price": i, "deal": 0}), range(8)))
+            assert {(a.status_code, a.headers.get("X-Stored")) for a in answers} == {(200, "later")}
+            db.execute("ROLLBACK")
+    with contextlib.closing(sqlite3.connect(fleet.cwd / "p.db")) as db:  # a drained server has stored all, each once
+        assert sorted(db.execute("SELECT value FROM prediction").fetchall()) == [(10.0 * i,) for i in range(8)]
+
+
 def test_a_full_disk(fleet, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()

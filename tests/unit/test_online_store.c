@@ -303,6 +303,53 @@ TEST(a_held_lock_and_many_in_one_transaction)
     myr_metrics_free(metrics);
 }
 
+/* Both the one that the thread has and the one that still waits for it: TIMEOUT, and stored when the lock is free. */
+TEST(what_is_late_may_be_stored_all_the_same)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    myr_metrics *metrics = myr_metrics_new();
+    myr_predictions *store = store_open(uri, 0, metrics);
+    myr_db *holder = NULL;
+    myr_err err = {0};
+    EXPECT_RC(myr_db_open(myr_db_uri_path(uri), false, &holder, &err), OK, &err);
+    EXPECT_RC(myr_db_begin(holder, &err), OK, &err);
+    const char *const keys[] = {"store=2,brand=1", "store=2,brand=2"};
+    myr_stored *stored[2];
+    myr_kept_answer kept;
+    waiter w;
+    waiter_init(&w);
+    for (int i = 0; i < 2; i++) {
+        myr_prediction row = row_of(keys[i]);
+        myr_store_request request = request_of(&row, 1);
+        request.stores_late = true;
+        EXPECT_RC(myr_stored_start(store, &request, in_ms(50), waiter_done, &w, &stored[i], &err), OK, &err);
+        waiter_wait(&w, i + 1);
+        EXPECT_RC(myr_stored_result(stored[i], &kept, &err), TIMEOUT, &err);
+        myr_stored_free(stored[i]);
+    }
+    myr_clock_sleep_ms(100);
+    myr_db_rollback(holder);
+    myr_db_close(holder);
+    for (int i = 0; i < 2; i++) {
+        bool is_there = false;
+        for (int k = 0; k < 500 && !is_there; k++) {
+            myr_latest *latest;
+            is_there = latest_of(store, keys[i], &latest).is_found;
+            myr_latest_free(latest);
+            if (!is_there) myr_clock_sleep_ms(10);
+        }
+        EXPECT(is_there);
+    }
+    myr_predictions_close(store);
+    const char *const labels[] = {"result=\"stored\"", "result=\"late\"", "result=\"failed\"", "result=\"lost\""};
+    for (int i = 0; i < 4; i++) {
+        myr_metric *count = myr_metrics_series(metrics, MYR_METRIC_COUNTER, "myriad_predictions_total", "", labels[i]);
+        EXPECT_INT(myr_metric_value(count), i < 2 ? 2 : 0); /* each once */
+    }
+    myr_metrics_free(metrics);
+}
+
 TEST(stored_later_is_stored_when_the_store_closes)
 {
     char uri[TESTING_PATH_BYTES + 16];
