@@ -49,7 +49,7 @@ void myr_net_conn_work(net_conn *conn)
 static bool conn_add(myr_http_server *server, net_conn *conn, const unsigned char peer[NET_PEER_KEY_BYTES])
 {
     myr_mutex_lock(&server->conns_lock);
-    bool is_counted = myr_net_peer_add(server, peer, &conn->peer);
+    bool is_counted = myr_net_peer_add(&server->peers, server->opts.address_connections_max, peer, &conn->peer);
     conn->next = server->conns;
     if (server->conns != NULL) server->conns->prev = conn;
     server->conns = conn;
@@ -60,7 +60,7 @@ static bool conn_add(myr_http_server *server, net_conn *conn, const unsigned cha
 static void conn_remove(myr_http_server *server, net_conn *conn)
 {
     myr_mutex_lock(&server->conns_lock);
-    if (conn->peer != NULL) myr_net_peer_remove(server, conn->peer);
+    if (conn->peer != NULL) myr_net_peer_remove(&server->peers, conn->peer);
     if (conn->prev != NULL) {
         MYR_ASSERT(conn->prev->next == conn);
         conn->prev->next = conn->next;

@@ -21,6 +21,10 @@
 #define NET_FAIR_FLOWS     16
 
 typedef struct net_peer net_peer;
+/* Connections by address, of one server; zero-initialise. */
+typedef struct net_peers {
+    net_peer *lists[NET_PEER_LISTS];
+} net_peers;
 typedef struct net_fair net_fair;
 
 /* What one thread that runs handlers owns. Loops also keep requests for their next use. */
@@ -118,9 +122,9 @@ struct myr_http_server {
     _Atomic bool is_draining; /* answers close their connection */
     _Atomic bool is_hurrying; /* the drain time is over: no more work begins */
     myr_mutex conns_lock;
-    net_conn *conns;                 /* under conns_lock */
-    net_peer *peers[NET_PEER_LISTS]; /* under conns_lock */
-    int reaper_epoll, reaper_event;  /* what wakes the reaper: streams that may send again, and myr_net_reaper_hurry */
+    net_conn *conns;                /* under conns_lock */
+    net_peers peers;                /* under conns_lock */
+    int reaper_epoll, reaper_event; /* what wakes the reaper: streams that may send again, and myr_net_reaper_hurry */
     _Atomic bool reaper_stop;
     bool has_reaper;
     int64_t reaper_period_ms;
@@ -169,11 +173,11 @@ bool myr_net_stream_look(struct net_stream *stream, bool is_late);
 /* Reaper only: its socket takes bytes again, or is gone. */
 void myr_net_stream_writable(struct net_stream *stream, uint32_t events);
 
-/* ---- peers.c: under conns_lock ---- */
+/* ---- peers.c: under the lock of their server ---- */
 void myr_net_peer_key(const struct sockaddr *address, unsigned char out[NET_PEER_KEY_BYTES]);
-/* One more connection of this address. False: it has as many as it may, or memory is short. */
-bool myr_net_peer_add(myr_http_server *server, const unsigned char key[NET_PEER_KEY_BYTES], net_peer **out);
-void myr_net_peer_remove(myr_http_server *server, net_peer *peer);
+/* One more connection of this address. False: it has as many as it may (0: any number), or memory is short. */
+bool myr_net_peer_add(net_peers *peers, int64_t count_max, const unsigned char key[NET_PEER_KEY_BYTES], net_peer **out);
+void myr_net_peer_remove(net_peers *peers, net_peer *peer);
 
 /* ---- fair.c: any thread ---- */
 myr_rc myr_net_fair_new(int64_t queue_max, net_fair **out, myr_err *err);

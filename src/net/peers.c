@@ -1,6 +1,6 @@
 /*
  * How many connections each address has: one that takes them all would leave none for others. An IPv6 client owns its
- * /64, so that counts as one address. Under the lock of the connections, once per connection.
+ * /64, so that counts as one address. Under a lock of the server, once per connection.
  */
 #include "net/internal.h"
 
@@ -32,9 +32,9 @@ void myr_net_peer_key(const struct sockaddr *address, unsigned char out[NET_PEER
     }
 }
 
-bool myr_net_peer_add(myr_http_server *server, const unsigned char key[NET_PEER_KEY_BYTES], net_peer **out)
+bool myr_net_peer_add(net_peers *peers, int64_t count_max, const unsigned char key[NET_PEER_KEY_BYTES], net_peer **out)
 {
-    net_peer **list = &server->peers[myr_hash64(key, NET_PEER_KEY_BYTES, 0) % NET_PEER_LISTS];
+    net_peer **list = &peers->lists[myr_hash64(key, NET_PEER_KEY_BYTES, 0) % NET_PEER_LISTS];
     net_peer *peer = *list;
     while (peer != NULL && memcmp(peer->key, key, NET_PEER_KEY_BYTES) != 0)
         peer = peer->next;
@@ -45,17 +45,17 @@ bool myr_net_peer_add(myr_http_server *server, const unsigned char key[NET_PEER_
         peer->next = *list;
         *list = peer;
     }
-    if (server->opts.address_connections_max > 0 && peer->count >= server->opts.address_connections_max) return false;
+    if (count_max > 0 && peer->count >= count_max) return false;
     peer->count++;
     *out = peer;
     return true;
 }
 
-void myr_net_peer_remove(myr_http_server *server, net_peer *peer)
+void myr_net_peer_remove(net_peers *peers, net_peer *peer)
 {
     MYR_ASSERT(peer->count > 0);
     if (--peer->count > 0) return;
-    net_peer **link = &server->peers[myr_hash64(peer->key, NET_PEER_KEY_BYTES, 0) % NET_PEER_LISTS];
+    net_peer **link = &peers->lists[myr_hash64(peer->key, NET_PEER_KEY_BYTES, 0) % NET_PEER_LISTS];
     while (*link != peer)
         link = &(*link)->next;
     *link = peer->next;

@@ -46,7 +46,8 @@ typedef struct myr_rpc_opts {
     int64_t request_bytes_max; /* arena cap per call: message + decoded + answer; and of a connection's unfinished
                                   messages */
     int64_t connections_max;
-    int64_t streams_max;       /* calls of one connection at once */
+    int64_t address_connections_max; /* as in myr_http_opts */
+    int64_t streams_max;             /* calls of one connection at once */
     int64_t header_timeout_ms; /* from accept to the end of the preface and first settings; for the answer to a ping */
     int64_t body_timeout_ms;   /* for a message to arrive, and for an answer to be taken */
     int64_t idle_timeout_ms;   /* a connection without calls is sent away; a silent one with calls is pinged */

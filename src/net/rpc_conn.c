@@ -28,8 +28,23 @@ rpc_conn *myr_rpc_conn_new(rpc_loop *loop, int fd)
     return conn;
 }
 
+bool myr_rpc_conn_count(rpc_conn *conn, const struct sockaddr *address)
+{
+    myr_rpc_server *server = conn->loop->thread.server;
+    unsigned char key[NET_PEER_KEY_BYTES];
+    myr_net_peer_key(address, key);
+    myr_mutex_lock(&server->peers_lock);
+    bool is_counted = myr_net_peer_add(&server->peers, server->opts.address_connections_max, key, &conn->peer);
+    myr_mutex_unlock(&server->peers_lock);
+    return is_counted;
+}
+
 void myr_rpc_conn_discard(rpc_conn *conn)
 {
+    myr_rpc_server *server = conn->loop->thread.server;
+    myr_mutex_lock(&server->peers_lock);
+    if (conn->peer != NULL) myr_net_peer_remove(&server->peers, conn->peer);
+    myr_mutex_unlock(&server->peers_lock);
     myr_net_wire_close(&conn->wire);
     myr_free(conn);
 }

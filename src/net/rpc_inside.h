@@ -88,6 +88,7 @@ struct rpc_conn {
     rpc_loop *loop;
     rpc_conn *prev, *next, *next_dirty, *next_posted;
     net_wire wire;
+    net_peer *peer; /* under peers_lock; NULL: not counted */
     nghttp2_session *session;
     rpc_memory memory;
     uint32_t call_count;    /* streams with a call */
@@ -183,6 +184,8 @@ struct myr_rpc_server {
     myr_pool *pool;
     int64_t deferred_max;
     _Atomic int64_t conn_count;
+    myr_mutex peers_lock;      /* the acceptor counts, any loop discounts */
+    net_peers peers;           /* under peers_lock */
     _Atomic int64_t in_flight; /* calls, abandoned ones too */
     _Atomic int64_t deferred_count;
     _Atomic bool is_draining, is_hurrying, is_ending;
@@ -206,6 +209,8 @@ rpc_thread *myr_rpc_compute_here(myr_rpc_server *server);
 /* ---- rpc_conn.c: loop only ---- */
 rpc_conn *myr_rpc_conn_new(rpc_loop *loop, int fd); /* acceptor; closes fd if it can't */
 void myr_rpc_conn_discard(rpc_conn *conn);          /* one that no loop has taken */
+/* Counted by its address. False: that has as many as it may. */
+bool myr_rpc_conn_count(rpc_conn *conn, const struct sockaddr *address);
 void myr_rpc_conn_take(rpc_loop *loop, rpc_conn *conn);
 void myr_rpc_conn_on_events(rpc_conn *conn, uint32_t events);
 void myr_rpc_conn_touch(rpc_conn *conn); /* something is to be sent */

@@ -108,7 +108,10 @@ static void loop_accept(rpc_loop *loop)
             loop_listen(loop, false);
             return;
         }
-        int fd = accept4(server->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage address;
+        socklen_t address_bytes = sizeof address;
+        int fd =
+            accept4(server->listener.fd, (struct sockaddr *)&address, &address_bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
         if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
             server->listen_again_ns = loop->now_ns + LOOP_ACCEPT_WAIT_MS * 1000000LL;
@@ -121,6 +124,10 @@ static void loop_accept(rpc_loop *loop)
         rpc_loop *owner = loop_least_busy(server);
         rpc_conn *conn = myr_rpc_conn_new(owner, fd);
         if (conn == NULL) continue;
+        if (!myr_rpc_conn_count(conn, (struct sockaddr *)&address)) {
+            myr_rpc_conn_discard(conn);
+            continue;
+        }
         atomic_fetch_add(&server->conn_count, 1);
         atomic_fetch_add(&owner->conn_count, 1);
         if (owner == loop) {

@@ -116,6 +116,7 @@ static void rpc_free(myr_rpc_server *server)
     if (server->listener.fd >= 0) close(server->listener.fd);
     myr_free(server->loops);
     myr_free(server->computes);
+    myr_mutex_fini(&server->peers_lock);
     myr_free(server);
 }
 
@@ -146,6 +147,7 @@ myr_rc myr_rpc_start(const myr_rpc_opts *opts, myr_rpc_server **out, myr_err *er
     if (server->opts.compute_count > MYR_HTTP_COMPUTES_MAX) server->opts.compute_count = MYR_HTTP_COMPUTES_MAX;
     server->deferred_max = server->opts.queue_max + server->opts.compute_count;
     server->listener.fd = -1;
+    myr_mutex_init(&server->peers_lock);
     myr_rc rc = rpc_start_parts(server, opts->listen, err);
     if (rc != MYR_OK) {
         rpc_free(server);

@@ -81,7 +81,8 @@ static const myr_opt_row serve_rows[] = {
      "Certificates of authorities, a file in PEM: only clients with a certificate of one of them are let in."},
     {"serve.address-connections-max", "0", MYR_OPT_INT, 0, 0, 1000000,
      offsetof(myr_serve_opts, address_connections_max),
-     "Open connections of one address (IPv6: of one /64); more are closed. 0: no limit, as behind a proxy."},
+     "Open connections of one address (IPv6: of one /64), of REST and of gRPC; more are closed. 0: no limit, as behind "
+     "a proxy."},
     {"serve.auth", "auto", MYR_OPT_TEXT, 0, 0, sizeof((myr_serve_opts *)0)->auth, offsetof(myr_serve_opts, auth),
      "Whether a token is asked for: auto (as soon as myriad token create made one), required, off."},
     {"serve.metrics", "main", MYR_OPT_TEXT, 0, 0, sizeof((myr_serve_opts *)0)->metrics,

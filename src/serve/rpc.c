@@ -304,6 +304,7 @@ myr_rc myr_serve_rpc_start(myr_server *server, const char *only_loopback, myr_er
                         .message_bytes_max = opts->body_bytes_max,
                         .request_bytes_max = opts->request_bytes_max,
                         .connections_max = opts->connections_max,
+                        .address_connections_max = opts->address_connections_max,
                         .streams_max = opts->grpc_streams_max,
                         .header_timeout_ms = opts->header_timeout_ms,
                         .body_timeout_ms = opts->body_timeout_ms,

@@ -40,6 +40,18 @@ TESTING_UNUSED static client client_open(int port)
     return c;
 }
 
+/* From another loopback address than 127.0.0.1. */
+TESTING_UNUSED static client client_open_from(int port, uint32_t last_byte)
+{
+    client c = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    struct sockaddr_in from = {.sin_family = AF_INET}, to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + last_byte - 1);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT(bind(c.fd, (struct sockaddr *)&from, sizeof from) == 0);
+    EXPECT(connect(c.fd, (struct sockaddr *)&to, sizeof to) == 0);
+    return c;
+}
+
 TESTING_UNUSED static void client_close(client *c)
 {
     if (c->fd >= 0) close(c->fd);

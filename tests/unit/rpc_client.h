@@ -61,9 +61,9 @@ TESTING_UNUSED static bool h2_frame(h2 *h, int type, int flags, int stream, cons
     return ok;
 }
 
-TESTING_UNUSED static h2 h2_open_as(int port, bool greet)
+TESTING_UNUSED static h2 h2_begin(client c, bool greet)
 {
-    h2 h = {.c = client_open(port), .goaway = -1};
+    h2 h = {.c = c, .goaway = -1};
     h.answers = myr_calloc(H2_ANSWERS_MAX, sizeof *h.answers);
     for (int i = 0; i < H2_ANSWERS_MAX; i++)
         h.answers[i].http = h.answers[i].grpc = -1, h.answers[i].reset = -1;
@@ -73,6 +73,11 @@ TESTING_UNUSED static h2 h2_open_as(int port, bool greet)
         h2_frame(&h, NGHTTP2_SETTINGS, 0, 0, NULL, 0);
     }
     return h;
+}
+
+TESTING_UNUSED static h2 h2_open_as(int port, bool greet)
+{
+    return h2_begin(client_open(port), greet);
 }
 
 TESTING_UNUSED static h2 h2_open(int port)

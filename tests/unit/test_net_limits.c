@@ -310,18 +310,6 @@ TEST(connections_past_the_limit_wait_until_one_leaves)
     echo_stop(&e);
 }
 
-/* From another loopback address than 127.0.0.1. */
-static client client_open_from(int port, uint32_t last_byte)
-{
-    client c = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    struct sockaddr_in from = {.sin_family = AF_INET}, to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + last_byte - 1);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT(bind(c.fd, (struct sockaddr *)&from, sizeof from) == 0);
-    EXPECT(connect(c.fd, (struct sockaddr *)&to, sizeof to) == 0);
-    return c;
-}
-
 static bool client_is_answered(client *c)
 {
     client_puts(c, "GET /x HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -526,4 +526,42 @@ TEST(unfinished_messages_are_bounded)
     rpc_echo_stop(&e);
 }
 
+static bool h2_is_answered(h2 *h)
+{
+    h2_call(h, 1, "/t.T/Plain", "x");
+    return h2_wait(h, 1)->grpc == 0;
+}
+
+TEST(an_address_has_as_many_connections_as_it_may)
+{
+    rpc_echo e = {0};
+    myr_rpc_opts opts = rpc_echo_opts(&e);
+    opts.address_connections_max = 3;
+    rpc_echo_serve(&e, &opts);
+    h2 clients[3];
+    for (int i = 0; i < 3; i++) {
+        clients[i] = h2_begin(client_open_from(e.port, 2), true);
+        EXPECT(h2_is_answered(&clients[i]));
+    }
+    h2 more = h2_begin(client_open_from(e.port, 2), true), other = h2_begin(client_open_from(e.port, 3), true);
+    EXPECT(!h2_is_answered(&more));
+    EXPECT(more.is_closed);
+    EXPECT(h2_is_answered(&other));
+    h2_close(&more);
+    h2_close(&clients[0]);
+    bool is_answered = false;
+    for (int i = 0; i < 200 && !is_answered; i++) { /* the place is free once the server has seen the end */
+        more = h2_begin(client_open_from(e.port, 2), true);
+        is_answered = h2_is_answered(&more);
+        if (!is_answered) h2_close(&more);
+        usleep(20000);
+    }
+    EXPECT(is_answered);
+    h2_close(&more);
+    h2_close(&other);
+    for (int i = 1; i < 3; i++)
+        h2_close(&clients[i]);
+    rpc_echo_stop(&e);
+}
+
 RUN()

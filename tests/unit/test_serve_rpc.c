@@ -219,4 +219,25 @@ TEST(a_slow_call_does_not_keep_rest_from_ending)
     myr_thread_join(thread);
 }
 
+TEST(the_limit_of_an_address_holds_for_grpc)
+{
+    world w;
+    rpc_world(&w);
+    w.opts.address_connections_max = 1;
+    world_serve(&w);
+    MYR_AUTO(myr_buf) request = {0}, call = {0};
+    put_request(&request, "oj", 1);
+    put_call(&call, 1, INFER, &request);
+    h2 first = h2_open(myr_server_grpc_port(w.server));
+    client_write(&first.c, call.data, call.size);
+    EXPECT_INT(h2_wait(&first, 1)->grpc, 0);
+    h2 second = h2_open(myr_server_grpc_port(w.server));
+    client_write(&second.c, call.data, call.size);
+    EXPECT_INT(h2_wait(&second, 1)->grpc, -1);
+    EXPECT(second.is_closed);
+    h2_close(&second);
+    h2_close(&first);
+    world_stop(&w);
+}
+
 RUN()
