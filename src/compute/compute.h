@@ -47,7 +47,7 @@ myr_rc myr_process_run(const myr_worker_opts *opts, int64_t timeout_ms, myr_err 
  * An environment for Python programs, found by the hash of its requirements and of the Python that makes it; made by
  * the first who asks, while others wait; kept while anybody, of any process, has it. dir: where they lie. requirements:
  * the path of a file for pip, whose directory is where relative names in it lead. Errors: UNAVAILABLE with pip's words;
- * TIMEOUT; NOT_FOUND: no Python. Thread: any.
+ * TIMEOUT; BUSY: another still makes it, or removes it; NOT_FOUND: no Python. Thread: any.
  */
 typedef struct myr_environment myr_environment;
 typedef struct myr_environment_opts {
@@ -55,6 +55,7 @@ typedef struct myr_environment_opts {
     const char *python;       /* path of the program */
     const char *requirements; /* NULL: none: that Python as it is */
     int64_t timeout_ms;
+    int64_t until_ns; /* monotonic: no longer is waited while somebody else makes it; 0: timeout_ms alone */
 } myr_environment_opts;
 myr_rc myr_environment_acquire(const myr_environment_opts *opts, myr_environment **out, myr_err *err);
 const char *myr_environment_python(const myr_environment *environment);

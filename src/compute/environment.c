@@ -71,7 +71,7 @@ static myr_rc environment_lock(const char *path, int how, int64_t deadline_ns, i
         }
         if (myr_clock_mono_ns() >= deadline_ns) {
             close(fd);
-            MYR_FAIL(err, TIMEOUT, "%s: another process has it", path);
+            MYR_FAIL(err, BUSY, "its environment is still being made by another (%s): ask again", path);
         }
         myr_clock_sleep_ms(ENVIRONMENT_WAIT_MS);
     }
@@ -120,6 +120,7 @@ static myr_rc environment_open(const myr_environment_opts *opts, myr_environment
 {
     char hash[ENVIRONMENT_HASH_CHARS + 1], path[MYR_PATH_BYTES_MAX], lock[MYR_PATH_BYTES_MAX];
     int64_t deadline_ns = myr_clock_mono_ns() + opts->timeout_ms * 1000000;
+    int64_t lock_ns = opts->until_ns != 0 && opts->until_ns < deadline_ns ? opts->until_ns : deadline_ns;
     if (opts->requirements == NULL) return myr_path_join(out->python, sizeof out->python, "", opts->python, err);
     MYR_TRY(environment_hash(opts, hash, err));
     MYR_TRY(myr_io_mkdirs(opts->dir, err));
@@ -128,11 +129,11 @@ static myr_rc environment_open(const myr_environment_opts *opts, myr_environment
     if ((size_t)snprintf(lock, sizeof lock, "%s" ENVIRONMENT_LOCK, path) >= sizeof lock) {
         MYR_FAIL(err, BAD_INPUT, "%s: the path is too long", path);
     }
-    MYR_TRY(environment_lock(lock, LOCK_SH, deadline_ns, &out->lock, err));
+    MYR_TRY(environment_lock(lock, LOCK_SH, lock_ns, &out->lock, err));
     if (environment_is_whole(path)) return MYR_OK;
     close(out->lock);
     out->lock = -1;
-    MYR_TRY(environment_lock(lock, LOCK_EX, deadline_ns, &out->lock, err));
+    MYR_TRY(environment_lock(lock, LOCK_EX, lock_ns, &out->lock, err));
     MYR_TRY(environment_make(opts, path, out->python, deadline_ns, err));
     /* From one to the other there is a moment without: what a sweep removed in it is made again by the next. */
     if (flock(out->lock, LOCK_SH) != 0) MYR_FAIL(err, IO, "%s: %s", lock, strerror(errno));

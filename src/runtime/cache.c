@@ -495,7 +495,7 @@ myr_rc myr_runtime_describe_python(myr_runtime *runtime, const myr_runtime_bundl
                                    uint32_t feature_count, myr_arena *arena, myr_runtime_signature *out, myr_err *err)
 {
     python_model *model;
-    MYR_TRY(myr_runtime_python_open(&runtime->opts, bundle, arena, &model, err));
+    MYR_TRY(myr_runtime_python_open(&runtime->opts, bundle, arena, 0, &model, err));
     myr_rc rc = describe_python(model, &runtime->opts, features, feature_count, arena, out, err);
     myr_runtime_python_close(model);
     return rc;

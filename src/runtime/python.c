@@ -140,30 +140,32 @@ static int64_t python_hope_ns(const runtime_python *python, const python_entry *
     return entry->busy_ns + (entry->row_ns == 0 || hope_ns > most_ns ? most_ns : hope_ns);
 }
 
-/* Wait for the model's turn. Under the lock. */
-static myr_rc python_wait(runtime_python *python, python_entry *entry, myr_err *err)
+/* Wait for the model's turn, at most until until_ns (0: as long as there is hope). Under the lock. */
+static myr_rc python_wait(runtime_python *python, python_entry *entry, int64_t until_ns, myr_err *err)
 {
     if (entry->waiters >= PYTHON_WAITERS_MAX) {
         MYR_FAIL(err, BUSY, "score.py: %d threads wait for its worker already", entry->waiters);
     }
     entry->waiters++;
     while (entry->is_busy) {
-        int64_t left_ns = python_hope_ns(python, entry) - myr_clock_mono_ns();
+        int64_t hope_ns = python_hope_ns(python, entry), now_ns = myr_clock_mono_ns();
+        int64_t left_ns = (until_ns != 0 && until_ns < hope_ns ? until_ns : hope_ns) - now_ns;
         if (left_ns <= 0) break;
         MYR_IGNORE(myr_cond_wait_ms(&python->changed, &python->lock, left_ns / 1000000 + 1)); /* the loop looks */
     }
     entry->waiters--;
     if (entry->is_busy)
-        MYR_FAIL(err, BUSY, "score.py: its worker is busy with other rows, for longer than it should be");
+        MYR_FAIL(err, BUSY, "score.py: its worker is busy with other rows, or still being started: ask again");
     return MYR_OK;
 }
 
-static myr_rc python_take(runtime_python *python, const char *hex, uint32_t row_count, python_entry **out, myr_err *err)
+static myr_rc python_take(runtime_python *python, const char *hex, const myr_runner_call *call, python_entry **out,
+                          myr_err *err)
 {
     myr_mutex_lock(&python->lock);
     python_entry *entry = python_find_or_add(python, hex);
     myr_rc rc = entry != NULL ? MYR_OK : MYR_ERROR(err, NO_MEMORY, "no memory for a worker");
-    if (rc == MYR_OK && entry->is_busy) rc = python_wait(python, entry, err);
+    if (rc == MYR_OK && entry->is_busy) rc = python_wait(python, entry, call->until_ns, err);
     if (rc == MYR_OK && entry->until_ns > myr_clock_mono_ns()) { /* told again, also to those who waited */
         if (err != NULL) *err = entry->err;
         rc = (myr_rc)entry->err.rc;
@@ -171,15 +173,15 @@ static myr_rc python_take(runtime_python *python, const char *hex, uint32_t row_
     if (rc == MYR_OK) {
         entry->is_busy = true;
         entry->busy_ns = myr_clock_mono_ns();
-        entry->busy_rows = row_count;
+        entry->busy_rows = call->row_count;
         *out = entry;
     }
     myr_mutex_unlock(&python->lock);
     return rc;
 }
 
-/* has_ended: its worker is gone, or must go. */
-static void python_give(runtime_python *python, python_entry *entry, bool has_ended, const myr_err *err)
+/* has_ended: its worker is gone, or must go. A call that did not run tells nothing about how long one takes. */
+static void python_give(runtime_python *python, python_entry *entry, myr_rc rc, bool has_ended, const myr_err *err)
 {
     python_model *gone = NULL;
     int64_t now_ns = myr_clock_mono_ns();
@@ -191,7 +193,7 @@ static void python_give(runtime_python *python, python_entry *entry, bool has_en
         entry->failures++;
         entry->until_ns = now_ns + ((int64_t)PYTHON_BACKOFF_MS << doublings) * 1000000;
         entry->err = *err;
-    } else {
+    } else if (rc == MYR_OK) {
         int64_t row_ns = (now_ns - entry->busy_ns) / entry->busy_rows + 1;
         entry->row_ns = entry->row_ns == 0 ? row_ns : entry->row_ns + (row_ns - entry->row_ns) / PYTHON_WEIGHT;
         entry->failures = 0;
@@ -233,7 +235,7 @@ static void python_drop(runtime_python *python, python_entry *entry)
 }
 
 static myr_rc python_start(runtime_python *python, const myr_runtime_source *source, python_entry *entry,
-                           bool *out_ended, myr_err *err)
+                           int64_t until_ns, bool *out_ended, myr_err *err)
 {
     myr_runtime_bundle bundle = {0};
     MYR_TRY(python_reserve(python, err));
@@ -242,7 +244,7 @@ static myr_rc python_start(runtime_python *python, const myr_runtime_source *sou
     myr_rc rc = arena != NULL ? source->load(source->ctx, entry->hex, arena, &bundle, err)
                               : MYR_ERROR(err, NO_MEMORY, "no memory for a worker");
     if (rc == MYR_OK) {
-        rc = myr_runtime_python_open(python->opts, &bundle, NULL, &entry->model, err);
+        rc = myr_runtime_python_open(python->opts, &bundle, NULL, until_ns, &entry->model, err);
         if (source->unload != NULL) source->unload(source->ctx, &bundle);
         if (rc == MYR_TIMEOUT) rc = MYR_ERROR(err, UNAVAILABLE, "init() took too long: its worker was ended");
     }
@@ -250,6 +252,7 @@ static myr_rc python_start(runtime_python *python, const myr_runtime_source *sou
         *out_ended = false;
         return MYR_OK;
     }
+    *out_ended = rc != MYR_BUSY; /* another makes its environment: no failure of its own */
     python_drop(python, entry);
     return rc;
 }
@@ -259,7 +262,7 @@ static myr_rc python_ask(runtime_python *python, const myr_runtime_source *sourc
 {
     *out_ended = false;
     if (entry->model != NULL && !myr_worker_is_alive(entry->model->worker)) python_drop(python, entry);
-    if (entry->model == NULL) MYR_TRY(python_start(python, source, entry, out_ended, err));
+    if (entry->model == NULL) MYR_TRY(python_start(python, source, entry, call->until_ns, out_ended, err));
     myr_rc rc = myr_runtime_python_ask(entry->model, python->opts, external, call, out_ended, err);
     if (rc == MYR_OK) *out_ended = false;
     if (*out_ended) python_drop(python, entry);
@@ -272,10 +275,10 @@ myr_rc myr_runtime_python_run(runtime_python *python, const myr_runtime_source *
     python_entry *entry;
     bool has_ended;
     myr_err why = {0};
-    MYR_TRY(python_take(python, artifact_hex, call->row_count, &entry, err));
+    MYR_TRY(python_take(python, artifact_hex, call, &entry, err));
     myr_rc rc = python_ask(python, source, entry, external, call, &has_ended, &why);
     if (rc != MYR_OK) MYR_IGNORE(myr_err_prefix(&why, rc, "score.py: "));
-    python_give(python, entry, has_ended, &why);
+    python_give(python, entry, rc, has_ended, &why);
     if (rc != MYR_OK && err != NULL) *err = why;
     return rc;
 }

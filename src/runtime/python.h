@@ -26,9 +26,9 @@ typedef struct python_model {
 } python_model;
 
 /* Its files are written, its environment made, its process started and init() run. arena NULL: its names are not
- * wanted. */
+ * wanted. until_ns: no longer is waited for an environment that another makes (BUSY); 0: as long as it takes. */
 myr_rc myr_runtime_python_open(const myr_runtime_opts *opts, const myr_runtime_bundle *bundle, myr_arena *arena,
-                               python_model **out, myr_err *err);
+                               int64_t until_ns, python_model **out, myr_err *err);
 void myr_runtime_python_close(python_model *model); /* NULL accepted */
 /* *out_ends: it can't be asked again, whatever the result. */
 myr_rc myr_runtime_python_ask(python_model *model, const myr_runtime_opts *opts, const myr_external *external,

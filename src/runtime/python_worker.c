@@ -120,7 +120,8 @@ static myr_rc python_spawn(python_model *model, const myr_runtime_opts *opts, my
     return myr_worker_start(&worker, &model->worker, err);
 }
 
-static myr_rc python_environment(python_model *model, const myr_runtime_opts *opts, bool has_requirements, myr_err *err)
+static myr_rc python_environment(python_model *model, const myr_runtime_opts *opts, bool has_requirements,
+                                 int64_t until_ns, myr_err *err)
 {
     char python[MYR_PATH_BYTES_MAX], requirements[MYR_PATH_BYTES_MAX], dir[MYR_PATH_BYTES_MAX];
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
@@ -137,7 +138,8 @@ static myr_rc python_environment(python_model *model, const myr_runtime_opts *op
     const myr_environment_opts environment = {.dir = dir,
                                               .python = python,
                                               .requirements = has_requirements ? requirements : NULL,
-                                              .timeout_ms = PYTHON_INSTALL_MS};
+                                              .timeout_ms = PYTHON_INSTALL_MS,
+                                              .until_ns = until_ns};
     if (has_requirements) memcpy(model->environments, dir, sizeof model->environments);
     model->keep_ms = opts->python_keep_ms;
     return myr_environment_acquire(&environment, &model->environment, err);
@@ -185,7 +187,7 @@ static myr_rc python_hello(python_model *model, int64_t deadline_ns, myr_arena *
 }
 
 static myr_rc python_open(python_model *model, const myr_runtime_opts *opts, const myr_runtime_bundle *bundle,
-                          myr_arena *arena, myr_err *err)
+                          myr_arena *arena, int64_t until_ns, myr_err *err)
 {
     bool has_requirements = false;
     MYR_TRY(python_make_dir(model, err));
@@ -193,18 +195,18 @@ static myr_rc python_open(python_model *model, const myr_runtime_opts *opts, con
         MYR_TRY(python_write_file(model, &bundle->files[i], err));
         has_requirements = has_requirements || strcmp(bundle->files[i].name, PYTHON_REQUIREMENTS) == 0;
     }
-    MYR_TRY(python_environment(model, opts, has_requirements, err));
+    MYR_TRY(python_environment(model, opts, has_requirements, until_ns, err));
     MYR_TRY(python_spawn(model, opts, err));
     return python_hello(model, myr_clock_mono_ns() + opts->python_timeout_ms * 1000000, arena, err);
 }
 
 myr_rc myr_runtime_python_open(const myr_runtime_opts *opts, const myr_runtime_bundle *bundle, myr_arena *arena,
-                               python_model **out, myr_err *err)
+                               int64_t until_ns, python_model **out, myr_err *err)
 {
     python_model *model = myr_calloc(1, sizeof *model);
     if (model == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a worker");
     model->lock = -1;
-    myr_rc rc = python_open(model, opts, bundle, arena, err);
+    myr_rc rc = python_open(model, opts, bundle, arena, until_ns, err);
     if (rc != MYR_OK) {
         myr_runtime_python_close(model);
         return rc;

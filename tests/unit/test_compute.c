@@ -1,5 +1,7 @@
 /* Worker processes: asked, late, ended in every way, held by limits, gone with their parent; environments made once. */
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -369,6 +371,37 @@ TEST(a_removal_that_is_cut_leaves_nothing_that_counts_as_whole)
         EXPECT(myr_io_exists(config)); /* made anew */
         myr_environment_release(a);
     }
+}
+
+TEST(nobody_waits_for_who_makes_an_environment_beyond_their_time)
+{
+    char dir[TESTING_PATH_BYTES], list[TESTING_PATH_BYTES + 32], environments[TESTING_PATH_BYTES + 32];
+    char path[MYR_PATH_BYTES_MAX], lock[MYR_PATH_BYTES_MAX + 8];
+    myr_environment *a = NULL;
+    myr_err err;
+    testing_dir(dir);
+    snprintf(list, sizeof list, "%s/requirements.txt", dir);
+    snprintf(environments, sizeof environments, "%s/environments", dir);
+    EXPECT_RC(myr_file_write(list, "\n", 1, &err), OK, &err);
+    EXPECT_RC(myr_program_find("python3", python, sizeof python, &err), OK, &err);
+    myr_environment_opts opts = {.dir = environments, .python = python, .requirements = list, .timeout_ms = 100000};
+    EXPECT_RC(myr_environment_acquire(&opts, &a, &err), OK, &err);
+    snprintf(path, sizeof path, "%s", myr_environment_python(a));
+    path[strlen(path) - strlen("/bin/python")] = '\0';
+    snprintf(lock, sizeof lock, "%s.lock", path);
+    myr_environment_release(a);
+    a = NULL;
+    int fd = open(lock, O_RDWR | O_CLOEXEC);
+    EXPECT(fd >= 0 && flock(fd, LOCK_EX) == 0); /* as one that makes it */
+    int64_t start_ns = myr_clock_mono_ns();
+    opts.until_ns = start_ns + 300000000;
+    EXPECT_RC(myr_environment_acquire(&opts, &a, &err), BUSY, &err);
+    EXPECT_HAS(err.message, "ask again");
+    int64_t waited_ms = (myr_clock_mono_ns() - start_ns) / 1000000;
+    EXPECT(a == NULL && waited_ms >= 300 && waited_ms < 20000);
+    close(fd);
+    EXPECT_RC(myr_environment_acquire(&opts, &a, &err), OK, &err); /* it is there: time does not matter */
+    myr_environment_release(a);
 }
 
 TEST(an_environment_that_can_not_be_made)

@@ -17,6 +17,9 @@ typedef struct code {
     unsigned char *models[3];
     _Atomic int loads;
     const char *file_name; /* of a second file; NULL: none */
+    const char *text;      /* of score.py; NULL: as above */
+    int64_t until_ns;
+    size_t late; /* the model that the other thread asks */
 } code;
 
 static myr_rc code_load(void *ctx, const char *hex, myr_arena *arena, myr_runtime_bundle *out, myr_err *err)
@@ -26,6 +29,7 @@ static myr_rc code_load(void *ctx, const char *hex, myr_arena *arena, myr_runtim
     atomic_fetch_add(&c->loads, 1);
     myr_runtime_file *files = myr_arena_calloc(arena, 2, sizeof *files);
     const char *text = myr_arena_printf(arena, "def run(b):\n    return [x + %d for x in b['x']]\n", hex[1] - '0');
+    if (c->text != NULL) text = c->text;
     files[0] = (myr_runtime_file){"score.py", text, strlen(text)};
     files[1] = (myr_runtime_file){c->file_name, "x", 1};
     *out = (myr_runtime_bundle){files, c->file_name != NULL ? 2u : 1u};
@@ -73,7 +77,8 @@ static myr_rc code_ask(code *c, size_t i, double first, double out[ROWS], myr_er
                                   .order = order,
                                   .row_count = ROWS,
                                   .values = values,
-                                  .is_bad = is_bad};
+                                  .is_bad = is_bad,
+                                  .until_ns = c->until_ns};
     return myr_runtime_run(c->runtime, &source, &call, err);
 }
 
@@ -153,6 +158,66 @@ TEST(files_that_lead_elsewhere_are_refused)
         EXPECT_HAS(err.message, "a file of the model is named");
         code_stop(&c);
     }
+}
+
+static void *late_body(void *arg)
+{
+    double out[ROWS];
+    return (void *)(intptr_t)code_ask(arg, ((const code *)arg)->late, 1, out, NULL);
+}
+
+TEST(nobody_waits_for_a_turn_beyond_their_time)
+{
+    code c;
+    double out[ROWS];
+    myr_thread thread;
+    myr_err err = {0};
+    code_start(&c, 1);
+    c.text = "import time\n"
+             "def run(b):\n"
+             "    time.sleep(4)\n"
+             "    return b['x']\n";
+    EXPECT_RC(myr_thread_start(&thread, "late", late_body, &c, NULL), OK, NULL);
+    while (atomic_load(&c.loads) == 0)
+        usleep(1000);
+    int64_t start_ns = myr_clock_mono_ns();
+    code late = c; /* the same runtime and models */
+    late.until_ns = start_ns + 300000000;
+    EXPECT_RC(code_ask(&late, 0, 1, out, &err), BUSY, &err);
+    EXPECT_HAS(err.message, "ask again");
+    int64_t waited_ms = (myr_clock_mono_ns() - start_ns) / 1000000;
+    EXPECT(waited_ms >= 300 && waited_ms < 3000);
+    myr_thread_join(thread);
+    code_stop(&c);
+}
+
+/* BUSY for want of room is no run: it would seem to take no time, and those who wait for a real one had no hope. */
+TEST(a_call_that_did_not_run_tells_no_time)
+{
+    code c;
+    double out[ROWS];
+    myr_thread thread;
+    myr_err err = {0};
+    code_start(&c, 1);
+    c.late = 1;
+    c.text = "import time\n"
+             "def run(b):\n"
+             "    time.sleep(2)\n"
+             "    return b['x']\n";
+    for (int i = 0; i < 2; i++) {
+        EXPECT_RC(myr_thread_start(&thread, "late", late_body, &c, NULL), OK, NULL);
+        while (atomic_load(&c.loads) <= i)
+            usleep(1000);
+        if (i == 0) {
+            EXPECT_RC(code_ask(&c, 0, 1, out, &err), BUSY, &err);
+            EXPECT_HAS(err.message, "runtime.python.workers");
+            c.late = 0; /* was read: its worker is being started */
+        } else {
+            EXPECT_RC(code_ask(&c, 0, 1, out, &err), OK, &err); /* waited 2 s and more */
+        }
+        myr_thread_join(thread);
+    }
+    code_stop(&c);
 }
 
 /* The process's mask, without changing it. */
