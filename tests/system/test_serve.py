@@ -250,7 +250,11 @@ def test_discovery(oj):
         assert fleet["name"] == "oj" and fleet["model_count"] == 4 and fleet["release"] == 1
         assert requests.get(url + fleet["uris"]["metadata"]).json()["name"] == "oj"
         assert [level["model_count"] for level in fleet["levels"]] == [2, 1, 1]
-        assert requests.get(f"{url}/v1/services/myriad").json() == service
+        again = requests.get(f"{url}/v1/services/myriad").json()
+        for answer in (service, again):  # the load is a new one with each beat
+            for place in (answer, *answer["endpoints"]):
+                assert 0 <= place.pop("load") <= 1
+        assert again == service
         described = requests.get(f"{url}/v1/fleets/oj").json()
         assert described == {key: value for key, value in fleet.items() if key not in ("aliases", "tags")}
 
