@@ -135,6 +135,13 @@ struct myr_http_server {
 net_thread *myr_net_thread_here(myr_http_server *server, bool is_loop);
 bool myr_net_thread_is_current(const net_thread *thread);
 
+/* ---- threads.c: for both listeners ---- */
+#define NET_LAST_WORDS_MS_MAX 200 /* after the drain time: for the answers that were just made */
+/* 0 becomes one per processor. BAD_USAGE: more than a listener may have; both counts are as they were. */
+myr_rc myr_net_threads_resolve(int *loop_count, int *compute_count, myr_err *err);
+/* Wait until a counter is 0 or the deadline is over. */
+void myr_net_wait_zero(const _Atomic int64_t *counter, int64_t deadline_ns);
+
 /* ---- listen.c ---- */
 /* A listening socket for "host:port" or "[v6]:port". only_loopback: as in myr_http_opts. The fd is the caller's. */
 myr_rc myr_net_listen(const char *listen, const char *only_loopback, net_socket *out, myr_err *err);

@@ -6,9 +6,6 @@
 
 #include <unistd.h>
 
-#define RPC_DRAIN_LOOK_MS     5
-#define RPC_LAST_WORDS_MS_MAX 200 /* after the drain time: for the answers that were just made */
-
 /* A thread of one server never becomes one of another: they are made with it and end before it. */
 static _Thread_local rpc_thread *rpc_thread_here;
 
@@ -37,13 +34,6 @@ rpc_thread *myr_rpc_compute_here(myr_rpc_server *server)
 static myr_rc rpc_check(const myr_rpc_opts *opts, myr_err *err)
 {
     MYR_ASSERT(opts->handler != NULL && opts->listen != NULL && opts->methods != NULL);
-    if (opts->loop_count < 0 || opts->loop_count > MYR_HTTP_LOOPS_MAX) {
-        MYR_FAIL(err, BAD_USAGE, "%d loops: 0 (one per processor) to %d", opts->loop_count, MYR_HTTP_LOOPS_MAX);
-    }
-    if (opts->compute_count < 0 || opts->compute_count > MYR_HTTP_COMPUTES_MAX) {
-        MYR_FAIL(err, BAD_USAGE, "%d compute threads: 0 (one per processor) to %d", opts->compute_count,
-                 MYR_HTTP_COMPUTES_MAX);
-    }
     if (opts->streams_max < 1 || opts->streams_max > MYR_RPC_STREAMS_MAX) {
         MYR_FAIL(err, BAD_USAGE, "%lld streams per connection: 1 to %d", (long long)opts->streams_max,
                  MYR_RPC_STREAMS_MAX);
@@ -136,15 +126,15 @@ static myr_rc rpc_start_parts(myr_rpc_server *server, const char *listen, myr_er
 
 myr_rc myr_rpc_start(const myr_rpc_opts *opts, myr_rpc_server **out, myr_err *err)
 {
+    int loop_count = opts->loop_count, compute_count = opts->compute_count;
     MYR_TRY(rpc_check(opts, err));
+    MYR_TRY(myr_net_threads_resolve(&loop_count, &compute_count, err));
     myr_rpc_server *server = myr_calloc(1, sizeof *server);
     if (server == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the gRPC server");
     server->opts = *opts;
     server->opts.listen = NULL; /* borrowed for this call only */
-    if (server->opts.loop_count == 0) server->opts.loop_count = myr_cpu_count();
-    if (server->opts.loop_count > MYR_HTTP_LOOPS_MAX) server->opts.loop_count = MYR_HTTP_LOOPS_MAX;
-    if (server->opts.compute_count == 0) server->opts.compute_count = myr_cpu_count();
-    if (server->opts.compute_count > MYR_HTTP_COMPUTES_MAX) server->opts.compute_count = MYR_HTTP_COMPUTES_MAX;
+    server->opts.loop_count = loop_count;
+    server->opts.compute_count = compute_count;
     server->deferred_max = server->opts.queue_max + server->opts.compute_count;
     server->listener.fd = -1;
     myr_mutex_init(&server->peers_lock);
@@ -162,12 +152,6 @@ int myr_rpc_port(const myr_rpc_server *server)
     return server->listener.port;
 }
 
-static void rpc_wait_zero(_Atomic int64_t *counter, int64_t deadline_ns)
-{
-    while (atomic_load(counter) > 0 && myr_clock_mono_ns() < deadline_ns)
-        myr_clock_sleep_ms(RPC_DRAIN_LOOK_MS);
-}
-
 void myr_rpc_stop(myr_rpc_server *server, int64_t drain_ms)
 {
     if (server == NULL) return;
@@ -177,16 +161,16 @@ void myr_rpc_stop(myr_rpc_server *server, int64_t drain_ms)
     for (int i = 0; i < server->opts.loop_count; i++)
         myr_rpc_loop_wake(&server->loops[i]);
     /* first the connections, which close themselves once their calls are over and the clients know */
-    rpc_wait_zero(&server->conn_count, deadline_ns);
+    myr_net_wait_zero(&server->conn_count, deadline_ns);
     /*
      * From here no call goes to a compute thread: a loop raises deferred_count before it reads is_hurrying, we raise
      * is_hurrying before we read deferred_count, so either it sees the flag or we see its call. A running one can't be
      * cut off.
      */
     atomic_store(&server->is_hurrying, true);
-    rpc_wait_zero(&server->deferred_count, INT64_MAX);
+    myr_net_wait_zero(&server->deferred_count, INT64_MAX);
     if (atomic_load(&server->in_flight) > 0) {
-        rpc_wait_zero(&server->in_flight, myr_clock_mono_ns() + RPC_LAST_WORDS_MS_MAX * 1000000LL);
+        myr_net_wait_zero(&server->in_flight, myr_clock_mono_ns() + NET_LAST_WORDS_MS_MAX * 1000000LL);
     }
     rpc_free(server);
 }

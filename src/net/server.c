@@ -12,8 +12,6 @@
 
 #define SERVER_CONN_BYTES                                                                                              \
     (15u << 10) /* libmicrohttpd's memory of one connection: with ours, 16 KiB; it zeroes all per request */
-#define SERVER_DRAIN_LOOK_MS     5
-#define SERVER_LAST_WORDS_MS_MAX 200 /* after the drain time: for the answers that were just made */
 
 /* A thread of one server never becomes one of another: they are made with it and end before it. */
 static _Thread_local net_thread *server_thread_here;
@@ -40,13 +38,6 @@ bool myr_net_thread_is_current(const net_thread *thread)
 static myr_rc server_check(const myr_http_opts *opts, myr_err *err)
 {
     MYR_ASSERT(opts->handler != NULL && opts->listen != NULL);
-    if (opts->loop_count < 0 || opts->loop_count > MYR_HTTP_LOOPS_MAX) {
-        MYR_FAIL(err, BAD_USAGE, "%d loops: 0 (one per processor) to %d", opts->loop_count, MYR_HTTP_LOOPS_MAX);
-    }
-    if (opts->compute_count < 0 || opts->compute_count > MYR_HTTP_COMPUTES_MAX) {
-        MYR_FAIL(err, BAD_USAGE, "%d compute threads: 0 (one per processor) to %d", opts->compute_count,
-                 MYR_HTTP_COMPUTES_MAX);
-    }
     if (opts->queue_max < 1 || opts->body_bytes_max < 1 || opts->connections_max < 1 || opts->header_timeout_ms < 1 ||
         opts->body_timeout_ms < 1 || opts->idle_timeout_ms < 1) {
         MYR_FAIL(err, BAD_USAGE, "a limit or time-out of the server is below 1");
@@ -186,15 +177,15 @@ static myr_rc server_start_parts(myr_http_server *server, const char *listen, my
 
 myr_rc myr_http_start(const myr_http_opts *opts, myr_http_server **out, myr_err *err)
 {
+    int loop_count = opts->loop_count, compute_count = opts->compute_count;
     MYR_TRY(server_check(opts, err));
+    MYR_TRY(myr_net_threads_resolve(&loop_count, &compute_count, err));
     myr_http_server *server = myr_calloc(1, sizeof *server);
     if (server == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the HTTP server");
     server->opts = *opts;
     server->opts.listen = NULL; /* borrowed for this call only */
-    if (server->opts.loop_count == 0) server->opts.loop_count = myr_cpu_count();
-    if (server->opts.loop_count > MYR_HTTP_LOOPS_MAX) server->opts.loop_count = MYR_HTTP_LOOPS_MAX;
-    if (server->opts.compute_count == 0) server->opts.compute_count = myr_cpu_count();
-    if (server->opts.compute_count > MYR_HTTP_COMPUTES_MAX) server->opts.compute_count = MYR_HTTP_COMPUTES_MAX;
+    server->opts.loop_count = loop_count;
+    server->opts.compute_count = compute_count;
     server->thread_count = server->opts.loop_count + server->opts.compute_count;
     server->deferred_max = server->opts.queue_max + server->opts.compute_count;
     server->listener.fd = server->reaper_epoll = server->reaper_event = -1;
@@ -213,13 +204,6 @@ int myr_http_port(const myr_http_server *server)
     return server->listener.port;
 }
 
-/* Wait until a counter is 0 or the deadline is over. */
-static void server_wait_zero(_Atomic int64_t *counter, int64_t deadline_ns)
-{
-    while (atomic_load(counter) > 0 && myr_clock_mono_ns() < deadline_ns)
-        myr_clock_sleep_ms(SERVER_DRAIN_LOOK_MS);
-}
-
 void myr_http_drain(myr_http_server *server)
 {
     if (server == NULL) return;
@@ -233,17 +217,17 @@ void myr_http_stop(myr_http_server *server, int64_t drain_ms)
     MYR_ASSERT(server_thread_here == NULL); /* never from a handler */
     int64_t deadline_ns = myr_clock_mono_ns() + drain_ms * 1000000;
     myr_http_drain(server);
-    server_wait_zero(&server->in_flight, deadline_ns);
+    myr_net_wait_zero(&server->in_flight, deadline_ns);
     /*
      * From here no request falls asleep: a loop raises deferred_count before it reads is_hurrying, we raise is_hurrying
      * before we read deferred_count, so either it sees the flag or we see its request. A running one can't be cut off.
      */
     atomic_store(&server->is_hurrying, true);
     myr_net_reaper_hurry(server); /* streams that their client does not read are cut */
-    server_wait_zero(&server->deferred_count, INT64_MAX);
-    server_wait_zero(&server->parked_count, INT64_MAX); /* after it: a compute thread parks before it lets go */
+    myr_net_wait_zero(&server->deferred_count, INT64_MAX);
+    myr_net_wait_zero(&server->parked_count, INT64_MAX); /* after it: a compute thread parks before it lets go */
     if (atomic_load(&server->in_flight) > 0) {
-        server_wait_zero(&server->in_flight, myr_clock_mono_ns() + SERVER_LAST_WORDS_MS_MAX * 1000000LL);
+        myr_net_wait_zero(&server->in_flight, myr_clock_mono_ns() + NET_LAST_WORDS_MS_MAX * 1000000LL);
     }
     MHD_stop_daemon(server->daemon); /* closes the listening socket */
     server->daemon = NULL;
