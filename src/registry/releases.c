@@ -211,41 +211,39 @@ myr_rc myr_registry_alias_set(myr_registry *registry, int64_t fleet_id, const ch
     return myr_registry_leave(registry, is_own, alias_put(registry, fleet_id, alias, number, err), err);
 }
 
-myr_rc myr_registry_alias_get(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t *out_number,
-                              myr_err *err)
+/* The release that an alias names now, or named before. */
+static myr_rc alias_find(myr_registry *registry, int64_t fleet_id, const char *alias, bool before, int64_t *out_number,
+                         myr_err *err)
 {
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
     bool has_row = false;
     MYR_TRY(myr_db_prepare(registry->db,
-                           "SELECT r.number FROM alias a JOIN release r ON r.release_id = a.release_id"
+                           "SELECT r.number FROM alias a LEFT JOIN release r"
+                           " ON r.release_id = CASE WHEN ?3 THEN a.previous_id ELSE a.release_id END"
                            " WHERE a.fleet_id = ?1 AND a.name = ?2",
                            &stmt, err));
     myr_stmt_bind_int64(stmt, 1, fleet_id);
     registry_bind_text(stmt, 2, alias);
+    myr_stmt_bind_int64(stmt, 3, before);
     MYR_TRY(myr_stmt_step(stmt, &has_row, err));
     if (!has_row) MYR_FAIL(err, NOT_FOUND, "the fleet has no alias '%.128s'", alias);
+    if (myr_stmt_is_null(stmt, 0)) {
+        MYR_FAIL(err, NOT_FOUND, "alias '%.128s' has no %s release", alias, before ? "earlier" : "known");
+    }
     *out_number = myr_stmt_int64(stmt, 0);
     return MYR_OK;
+}
+
+myr_rc myr_registry_alias_get(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t *out_number,
+                              myr_err *err)
+{
+    return alias_find(registry, fleet_id, alias, false, out_number, err);
 }
 
 myr_rc myr_registry_alias_previous(myr_registry *registry, int64_t fleet_id, const char *alias, int64_t *out_number,
                                    myr_err *err)
 {
-    MYR_AUTO(myr_stmt_ptr) stmt = NULL;
-    bool has_row = false;
-    MYR_TRY(myr_db_prepare(registry->db,
-                           "SELECT r.number FROM alias a LEFT JOIN release r ON r.release_id = a.previous_id"
-                           " WHERE a.fleet_id = ?1 AND a.name = ?2",
-                           &stmt, err));
-    myr_stmt_bind_int64(stmt, 1, fleet_id);
-    registry_bind_text(stmt, 2, alias);
-    MYR_TRY(myr_stmt_step(stmt, &has_row, err));
-    if (!has_row) MYR_FAIL(err, NOT_FOUND, "the fleet has no alias '%.128s'", alias);
-    if (myr_stmt_is_null(stmt, 0)) {
-        MYR_FAIL(err, NOT_FOUND, "alias '%.128s' has no earlier release to go back to", alias);
-    }
-    *out_number = myr_stmt_int64(stmt, 0);
-    return MYR_OK;
+    return alias_find(registry, fleet_id, alias, true, out_number, err);
 }
 
 myr_rc myr_registry_alias_remove(myr_registry *registry, int64_t fleet_id, const char *alias, myr_err *err)
