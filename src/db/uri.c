@@ -61,11 +61,24 @@ static void uri_show_start(const char *uri, const char *authority, const char *m
     myr_buf_puts(out, colon != NULL ? ":***?***" : "?***");
 }
 
+/* What begins like no URI (`host=db password=…`, `postgres:user:…`) can hold a password anywhere: its first word. */
+static void uri_show_other(const char *text, myr_buf *out)
+{
+    size_t size = strcspn(text, ":=@?; \t\r\n");
+    myr_buf_append(out, text, size);
+    if (text[size] != '\0') myr_buf_puts(out, "***");
+}
+
 void myr_db_uri_show(const char *uri, myr_buf *out)
 {
-    const char *authority = strstr(uri, "://");
-    if (authority == NULL) {
-        myr_buf_puts(out, uri);
+    const char *authority = strchr(uri, ':'); /* behind the scheme, which holds nothing that could end it */
+    if (authority == NULL || strncmp(authority, "://", 3) != 0 ||
+        strcspn(uri, "=@?; \t\r\n") < strlen(uri) - strlen(authority)) {
+        if (myr_str_starts_with(myr_str_of(uri), "sqlite:")) {
+            myr_buf_puts(out, uri);
+        } else {
+            uri_show_other(uri, out);
+        }
         return;
     }
     authority += 3;

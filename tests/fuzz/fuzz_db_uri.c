@@ -15,6 +15,11 @@ static void check_password(const char *text)
     if (uri.failed) return;
     myr_db_uri_show(uri.data, &shown);
     MYR_ASSERT(shown.failed || strstr(shown.data, "fuzz-secret") == NULL);
+    myr_buf_clear(&uri);
+    myr_buf_clear(&shown);
+    myr_buf_printf(&uri, "host=%s password=fuzz-secret", text);
+    myr_db_uri_show(uri.data, &shown);
+    MYR_ASSERT(shown.failed || strstr(shown.data, "fuzz-secret") == NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

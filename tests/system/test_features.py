@@ -108,6 +108,8 @@ def test_what_uris_there_are(myriad):
     base = ("features", "load", "t.csv", "--table", "p", "--keys", "store", "--to")
     assert "names no database: write sqlite:PATH" in myriad.fails(*base, "mysql://u:secret-word@h/d")[1]
     assert "secret-word" not in myriad.fails(*base, "mysql://u:secret-word@h/d")[1]
+    said = myriad.fails(*base, "host=h user=u password=secret-word")[1]
+    assert "'host***' names no database" in said and "secret-word" not in said
     assert "over TLS is not supported" in myriad.fails(*base, "rediss://h")[1]
     assert "port" in myriad.fails(*base, "redis://h:99999")[1]
     assert "needs a password" in myriad.fails(*base, "redis://user@h")[1]

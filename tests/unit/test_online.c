@@ -342,6 +342,14 @@ TEST(passwords_are_not_shown)
         {"postgresql://db/x?password=p:w@b", "postgresql://db/x?***"},
         {"postgresql://u:pw@db/x?user=a@b&sslpassword=pw", "postgresql://u:***?***"},
         {"sqlite:a:b@c.db", "sqlite:a:b@c.db"},
+        {"host=db user=u password=pw", "host***"},
+        {"password=pw://x", "password***"},
+        {"pw word=x://y", "pw***"},
+        {"postgres:u:pw@db", "postgres***"},
+        {"postgresql:/u:pw@db/d", "postgresql***"},
+        {"u:pw@db", "u***"},
+        {"features.db", "features.db"},
+        {"", ""},
     };
     for (size_t i = 0; i < MYR_COUNT_OF(pairs); i++) {
         MYR_AUTO(myr_buf) out = {0};
