@@ -19,14 +19,18 @@ LOCKS = {
     "requirements-tests.txt": [
         "pytest", "hypothesis", "requests", "numpy", "pandas", "pyarrow", "scikit-learn", "lightgbm>=4",
         "xgboost-cpu==3.2.*", "tritonclient[http,grpc]", "onnx", "onnxruntime==1.32.*", "skl2onnx", "onnxmltools", "polars", "mlflow-skinny", "schemathesis", "httpx",
+        "orjson", "psutil", "cloudevents<2",  # what the client of kserve imports, beside the above
     ],
 }
+# Locked and installed without what they say they need: kserve's package is a model server with Kubernetes' client
+# (67 packages), of which tests import the REST client alone.
+ALONE = {"requirements-tests.txt": ["kserve"]}
 PYTHONS = ["3.11", "3.12", "3.13"]
 CPUS = ["x86_64", "aarch64"]
 
 
-def resolve(wanted: list[str], constraints: dict[str, str], python: str, cpu: str) -> dict[str, tuple[str, str]]:
-    """{package: (version, sha256)} as pip would install them on that Python and processor."""
+def resolve(wanted: list[str], constraints: dict[str, str], python: str, cpu: str, *more: str) -> dict[str, tuple[str, str]]:
+    """{package: (version, sha256)} as pip would install them, with the options `more`, on that Python and processor."""
     with tempfile.TemporaryDirectory() as scratch:
         pins = pathlib.Path(scratch, "constraints.txt")
         pins.write_text("".join(f"{name}=={version}\n" for name, version in constraints.items()), encoding="utf-8")
@@ -37,7 +41,7 @@ def resolve(wanted: list[str], constraints: dict[str, str], python: str, cpu: st
                    "--target", f"{scratch}/target", "--constraint", str(pins)]
         for platform in platforms:
             command += ["--platform", platform]
-        subprocess.run(command + wanted, check=True)
+        subprocess.run([*command, *more, *wanted], check=True)
         report = json.loads(pathlib.Path(scratch, "report.json").read_text(encoding="utf-8"))
     found = {}
     for item in report["install"]:
@@ -64,13 +68,17 @@ def main() -> int:
         for python in PYTHONS:
             for cpu in CPUS:
                 print(f"{lock}: Python {python}, {cpu}", flush=True)
-                for name, (version, digest) in resolve(wanted, versions | chosen, python, cpu).items():
+                found = resolve(wanted, versions | chosen, python, cpu)
+                if lock in ALONE:
+                    found |= resolve(ALONE[lock], versions | chosen, python, cpu, "--no-deps")
+                for name, (version, digest) in found.items():
                     chosen.setdefault(name, version)
                     if chosen[name] != version:
                         print(f"{lock}: {name} is {chosen[name]} and {version}", file=sys.stderr)
                         return 1
                     digests.setdefault(name, set()).add(digest)
         lines = [f"# Written by scripts/fetch-lock.py from: {', '.join(wanted)}",
+                 *(f"# and without what it needs: {name}" for name in ALONE.get(lock, [])),
                  f"# Python {', '.join(PYTHONS)}; {', '.join(CPUS)}. Do not edit: change the list there and run it."]
         for name in sorted(chosen):
             lines.append(f"{name}=={chosen[name]} \\")

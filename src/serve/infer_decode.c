@@ -9,6 +9,7 @@
 #include "serve/infer_inside.h"
 
 #define INFER_MATRIX_NAME "features"
+#define INFER_FIELDS      6
 
 static const infer_datatype infer_datatypes[] = {
     {"FP64", INFER_DOUBLE, 8, 0, 0},
@@ -663,10 +664,11 @@ int64_t myr_serve_infer_rows(yyjson_val *body)
     return yyjson_is_uint(dim) && yyjson_get_uint(dim) < INT64_MAX ? (int64_t)yyjson_get_uint(dim) : 0;
 }
 
-/* The fields of the request, by place in `known`. */
-static myr_rc decode_fields(yyjson_val *body, yyjson_val *fields[4], myr_err *err)
+/* The fields of the request, by place in `known`. The last two are what KServe's client says of what its path says. */
+static myr_rc decode_fields(yyjson_val *body, yyjson_val *fields[INFER_FIELDS], myr_err *err)
 {
-    static const char *const known[] = {"id", "parameters", "inputs", "outputs", NULL};
+    static const char *const known[INFER_FIELDS + 1] = {"id",      "parameters", "inputs",
+                                                        "outputs", "model_name", "model_version"};
     size_t idx, max;
     yyjson_val *key, *val;
     if (!yyjson_is_obj(body)) MYR_FAIL(err, BAD_INPUT, "the request is %s, not an object", myr_serve_json_kind(body));
@@ -707,7 +709,7 @@ static myr_rc decode_timeout(yyjson_val *parameters, serve_work *work, myr_err *
 myr_rc myr_serve_infer_decode(serve_call *call, serve_work *work, infer_form *out, myr_err *err)
 {
     infer_build build;
-    yyjson_val *fields[4] = {0};
+    yyjson_val *fields[INFER_FIELDS] = {0};
     *out = (infer_form){.is_binary_default = call->is_raw};
     work->is_whole = true;
     MYR_TRY(myr_serve_build_begin(&build, work, err));

@@ -1,4 +1,4 @@
-"""Clients of other servers, unmodified: MLflow's scoring client, calls as KServe's client makes them, curl, a browser."""
+"""Clients of other servers, unmodified: MLflow's scoring client, curl, a browser."""
 import asyncio
 import contextlib
 import json
@@ -142,24 +142,6 @@ def test_which_fleet_is_the_default(workspace):
         (workspace.cwd / "service.yaml").write_text(f"default: {name}\n")
         with workspace.serving("--service", "service.yaml") as url:
             assert invoke(url, ask).json() == {"predictions": [wanted]}
-
-
-def test_calls_as_kserves_rest_client_makes_them(url):
-    """After InferenceRESTClient of kserve 0.21 (its package needs 60 others and another pandas): httpx, these paths and bodies."""
-    httpx = pytest.importorskip("httpx")
-
-    async def run():
-        async with httpx.AsyncClient(base_url=url) as client:
-            assert (await client.get("/v2/health/live")).json()["live"] is True
-            assert (await client.get("/v2/health/ready")).json()["ready"] is True
-            assert (await client.get("/v2/models/oj/ready")).json()["ready"] is True
-            body = {"id": "r-1", "inputs": [{"name": name, "shape": [1], "datatype": datatype, "data": [value]} for name, datatype, value in
-                                            (("store", "INT64", 2), ("brand", "INT64", 1), ("price", "FP64", 0.5), ("deal", "FP32", 1.0))]}
-            answer = await client.post("/v2/models/oj/infer", content=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
-            assert answer.status_code == 200 and answer.json()["outputs"][0]["data"] == [11] and answer.json()["id"] == "r-1"
-            answer = await client.post("/v2/models/x/infer", content=json.dumps(body).encode())
-            assert answer.status_code == 404 and "error" in answer.json()
-    asyncio.run(run())
 
 
 # ---- a browser ----

@@ -71,6 +71,8 @@ TEST(what_is_accepted)
         {"POST", ONE, REQ(IN("price", "[1]", "FP64", "[12]") "," DEAL), 200, "[22.5]"},
         {"POST", ONE, REQ(IN("price", "[1]", "FP64", "[null]") "," DEAL), 200, "[null]"},
         {"POST", ONE, REQ(IN("price", "[1]", "BOOL", "[null]") "," DEAL), 200, "[null]"},
+        /* as KServe's client says it too */
+        {"POST", ONE, "{\"model_name\":\"oj\",\"model_version\":null,\"inputs\":[" FEATS "]}", 200, "[11]"},
         /* keys: integers of any type, text of integers, null goes to the parent; all levels in one request */
         {"POST", OJ, REQ(IN("store", "[1]", "UINT8", "[2]") "," IN("brand", "[1]", "BYTES", "[\"1\"]") "," FEATS), 200,
          "[11]"},
