@@ -13,24 +13,10 @@
 #include "base/mem.h"
 
 #define BUF_ROOM_MIN     64
+#define BUF_INT_BYTES    20                 /* a sign and 19 digits */
 #define STR_DOUBLE_EXACT 9007199254740992.0 /* 2^53: below it, an integer of any reader is the double */
 
 /* ---- slices ---- */
-
-myr_str myr_str_of(const char *text)
-{
-    return (myr_str){text, text != NULL ? strlen(text) : 0};
-}
-
-bool myr_str_equal(myr_str a, myr_str b)
-{
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
-bool myr_str_is(myr_str a, const char *text)
-{
-    return myr_str_equal(a, myr_str_of(text));
-}
 
 bool myr_str_starts_with(myr_str text, const char *prefix)
 {
@@ -108,22 +94,13 @@ static bool buf_reserve(myr_buf *buf, size_t size_bytes)
     return true;
 }
 
-void myr_buf_append(myr_buf *buf, const void *data, size_t size_bytes)
+void myr_buf_append_slowly(myr_buf *buf, const void *data, size_t size_bytes)
 {
     if (!buf_reserve(buf, size_bytes)) return;
     if (size_bytes > 0) memcpy(buf->data + buf->size, data, size_bytes);
     buf->size += size_bytes;
     buf->data[buf->size] = '\0';
     MYR_ASSERT(buf->size < buf->room);
-}
-
-void myr_buf_puts(myr_buf *buf, const char *text)
-{
-    myr_buf_append(buf, text, strlen(text));
-}
-void myr_buf_putc(myr_buf *buf, char c)
-{
-    myr_buf_append(buf, &c, 1);
 }
 
 void myr_buf_printf(myr_buf *buf, const char *fmt, ...)
@@ -148,6 +125,19 @@ void myr_buf_printf(myr_buf *buf, const char *fmt, ...)
     va_end(args);
     MYR_ASSERT(written == wanted);
     buf->size += size;
+}
+
+void myr_buf_int(myr_buf *buf, int64_t value)
+{
+    char text[BUF_INT_BYTES];
+    size_t at = sizeof text;
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        text[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0) text[--at] = '-';
+    myr_buf_append(buf, text + at, sizeof text - at);
 }
 
 void myr_buf_double(myr_buf *buf, double value)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/err.h"
 
@@ -20,9 +21,19 @@ static inline myr_str myr_str_make(const char *data, size_t size)
 {
     return (myr_str){data, size};
 }
-myr_str myr_str_of(const char *text); /* NULL gives the empty slice */
-bool myr_str_equal(myr_str a, myr_str b);
-bool myr_str_is(myr_str a, const char *text);
+/* NULL gives the empty slice. Of a literal nothing is left to be counted when the program runs, as in the next two. */
+static inline myr_str myr_str_of(const char *text)
+{
+    return (myr_str){text, text != NULL ? strlen(text) : 0};
+}
+static inline bool myr_str_equal(myr_str a, myr_str b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+static inline bool myr_str_is(myr_str a, const char *text)
+{
+    return myr_str_equal(a, myr_str_of(text));
+}
 bool myr_str_starts_with(myr_str text, const char *prefix);
 bool myr_str_ends_with(myr_str text, const char *suffix);
 myr_str myr_str_trim(myr_str text); /* blanks, tabs, CR, LF at both ends */
@@ -42,9 +53,26 @@ static inline void myr_buf_drop(myr_buf *buf)
 {
     myr_buf_fini(buf);
 }
-void myr_buf_append(myr_buf *buf, const void *data, size_t size_bytes);
-void myr_buf_puts(myr_buf *buf, const char *text);
-void myr_buf_putc(myr_buf *buf, char c);
+void myr_buf_append_slowly(myr_buf *buf, const void *data, size_t size_bytes); /* myr_buf_append where it must grow */
+static inline void myr_buf_append(myr_buf *buf, const void *data, size_t size_bytes)
+{
+    if (buf->failed || buf->room - buf->size <= size_bytes) {
+        myr_buf_append_slowly(buf, data, size_bytes);
+        return;
+    }
+    if (size_bytes > 0) memcpy(buf->data + buf->size, data, size_bytes);
+    buf->size += size_bytes;
+    buf->data[buf->size] = '\0';
+}
+static inline void myr_buf_puts(myr_buf *buf, const char *text)
+{
+    myr_buf_append(buf, text, strlen(text));
+}
+static inline void myr_buf_putc(myr_buf *buf, char c)
+{
+    myr_buf_append(buf, &c, 1);
+}
+void myr_buf_int(myr_buf *buf, int64_t value); /* as %lld does, many times faster */
 void myr_buf_printf(myr_buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void myr_buf_json_string(myr_buf *buf, myr_str text); /* with quotes, escaped; invalid UTF-8 becomes U+FFFD */
 void myr_buf_double(myr_buf *buf, double value); /* shortest text that reads back to the same bits; nan, inf, -inf */

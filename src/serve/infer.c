@@ -30,11 +30,14 @@ static void infer_put_tensor(myr_buf *out, const serve_work *work, const myr_ans
     size_t row_count = (size_t)work->rows.row_count;
     myr_buf_puts(out, "{\"name\":\"");
     myr_buf_puts(out, answers->output == MYR_OUTPUT_VALUE ? SERVE_PREDICTION : myr_output_name(answers->output));
-    myr_buf_printf(out, "\",\"datatype\":\"FP64\",\"shape\":[%zu", row_count);
+    myr_buf_puts(out, "\",\"datatype\":\"FP64\",\"shape\":[");
+    myr_buf_int(out, (int64_t)row_count);
     myr_serve_put_width(out, work->target.fleet->fleet->info, answers->output, answers->width);
     myr_buf_putc(out, ']');
     if (is_binary) {
-        myr_buf_printf(out, ",\"parameters\":{\"binary_data_size\":%zu}", row_count * answers->width * sizeof(double));
+        myr_buf_puts(out, ",\"parameters\":{\"binary_data_size\":");
+        myr_buf_int(out, (int64_t)(row_count * answers->width * sizeof(double)));
+        myr_buf_putc(out, '}');
     } else {
         infer_put_data(out, answers, row_count);
     }
@@ -48,7 +51,9 @@ static void infer_encode(serve_call *call, const serve_work *work, const infer_f
     bool any_binary = false;
     myr_buf_puts(out, "{\"model_name\":");
     myr_buf_json_string(out, work->target.name);
-    myr_buf_printf(out, ",\"model_version\":\"%lld\"", (long long)work->target.fleet->fleet->release);
+    myr_buf_puts(out, ",\"model_version\":\"");
+    myr_buf_int(out, work->target.fleet->fleet->release);
+    myr_buf_putc(out, '"');
     if (work->id.data != NULL) {
         myr_buf_puts(out, ",\"id\":");
         myr_buf_json_string(out, work->id);

@@ -67,6 +67,19 @@ TEST(buffer_grows_and_ends_in_nul)
     }
 }
 
+TEST(integers_are_written_as_printf_does)
+{
+    static const int64_t values[] = {0, 7, -1, 10, 99, 100, -12345, INT64_MAX, INT64_MIN, INT64_MIN + 1};
+    MYR_AUTO(myr_buf) buf = {0};
+    for (size_t i = 0; i < MYR_COUNT_OF(values); i++) {
+        char text[32];
+        snprintf(text, sizeof text, "%lld", (long long)values[i]);
+        myr_buf_clear(&buf);
+        myr_buf_int(&buf, values[i]);
+        EXPECT_STR(buf.data, text);
+    }
+}
+
 TEST(json_doubles_stay_doubles)
 {
     static const struct {
