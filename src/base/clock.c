@@ -38,6 +38,12 @@ int64_t myr_clock_mono_ns(void)
     return clock_read_ns(CLOCK_MONOTONIC);
 }
 
+int64_t myr_clock_tick_ns(void)
+{
+    if (atomic_load(&clock_is_frozen)) return atomic_load(&clock_frozen_mono_ns);
+    return clock_read_ns(CLOCK_MONOTONIC_COARSE);
+}
+
 int64_t myr_clock_cpu_ns(void)
 {
     return clock_read_ns(CLOCK_PROCESS_CPUTIME_ID);

@@ -7,6 +7,7 @@
 
 int64_t myr_clock_unix_ms(void);              /* wall clock */
 int64_t myr_clock_mono_ns(void);              /* never goes back; only differences mean something */
+int64_t myr_clock_tick_ns(void);              /* the same, up to 10 ms behind, for a fifth of the time: for time-outs */
 int64_t myr_clock_cpu_ns(void);               /* processor time of this process, all threads */
 void myr_clock_sleep_ms(int64_t duration_ms); /* under a moved clock it moves the clock instead */
 

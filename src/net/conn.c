@@ -4,6 +4,8 @@
  * through all connections several times per time-out and shuts the late ones down; their loop then meets the end of the
  * stream and cleans up as for any client that left. The same thread waits for the sockets of streams that are full.
  *
+ * Deadlines are counted in the kernel's ticks: they are set four times a request, and need not be exact.
+ *
  * A socket is closed only after its CLOSED notification, which takes conns_lock: under the lock an fd in the list is
  * ours.
  */
@@ -31,13 +33,13 @@ static void conn_set(net_conn *conn, int64_t deadline_ns, int64_t listens_ns)
 
 void myr_net_conn_wait(net_conn *conn, int64_t timeout_ms)
 {
-    int64_t now_ns = myr_clock_mono_ns();
+    int64_t now_ns = myr_clock_tick_ns();
     conn_set(conn, now_ns + timeout_ms * 1000000, now_ns);
 }
 
 void myr_net_conn_send(net_conn *conn, int64_t timeout_ms)
 {
-    conn_set(conn, myr_clock_mono_ns() + timeout_ms * 1000000, NET_NEVER_NS);
+    conn_set(conn, myr_clock_tick_ns() + timeout_ms * 1000000, NET_NEVER_NS);
 }
 
 void myr_net_conn_work(net_conn *conn)

@@ -74,6 +74,8 @@ struct myr_req {
     bool must_close;
     bool is_too_large;
     bool is_decoded; /* the body is no longer what Content-Encoding says */
+    bool has_query;
+    uint64_t header_sizes; /* a bit per length of a header's name: most of those asked for are not there */
     myr_method method;
     const char *method_name;
     const char *path;
@@ -202,6 +204,12 @@ void myr_net_tls_end(myr_tls *tls, void *hold); /* the session is over; NULL is 
 /* As send() on the connection's socket, through TLS if there is some: -1 and errno. Owner of the stream only. */
 ssize_t myr_net_conn_write(net_conn *conn, const void *data, size_t size);
 void myr_net_conn_bye(net_conn *conn); /* no more is written */
+
+/* The bit of myr_req.header_sizes for names of so many bytes. */
+static inline uint64_t myr_net_size_bit(size_t name_bytes)
+{
+    return 1ULL << (name_bytes < 63 ? name_bytes : 63);
+}
 
 /* ---- target.c: the path ---- */
 /* Cut and decode url. BAD_INPUT names the part; NOT_FOUND: too many parts; NO_MEMORY. */

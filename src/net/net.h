@@ -11,6 +11,8 @@
 #ifndef MYR_NET_NET_H
 #define MYR_NET_NET_H
 
+#include <string.h>
+
 #include "base/base.h"
 
 #define MYR_HTTP_SEGMENTS_MAX      16    /* parts of a path; one more is 404 */
@@ -88,7 +90,11 @@ bool myr_req_query(myr_req *req, const char *name, myr_str *out); /* decoded; fi
  */
 myr_rc myr_req_each_query(myr_req *req, myr_rc (*use)(void *ctx, myr_str name, myr_str value, myr_err *err), void *ctx,
                           myr_err *err);
-const char *myr_req_header(myr_req *req, const char *name); /* NULL if absent */
+const char *myr_req_header_of(myr_req *req, const char *name, size_t name_bytes); /* NULL if absent */
+static inline const char *myr_req_header(myr_req *req, const char *name)
+{
+    return myr_req_header_of(req, name, strlen(name));
+}
 myr_str myr_req_body(const myr_req *req);
 bool myr_req_is_encoded(myr_req *req); /* Content-Encoding says that the body is not there as it is meant, yet */
 /*

@@ -32,9 +32,12 @@ const char *myr_req_path(const myr_req *req)
     return req->path;
 }
 
-const char *myr_req_header(myr_req *req, const char *name)
+const char *myr_req_header_of(myr_req *req, const char *name, size_t name_bytes)
 {
-    return MHD_lookup_connection_value(req->mhd, MHD_HEADER_KIND, name);
+    const char *value = NULL;
+    if ((req->header_sizes & myr_net_size_bit(name_bytes)) == 0) return NULL;
+    MHD_lookup_connection_value_n(req->mhd, MHD_HEADER_KIND, name, name_bytes, &value, NULL);
+    return value;
 }
 
 myr_str myr_req_body(const myr_req *req)

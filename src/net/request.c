@@ -76,6 +76,7 @@ void *myr_net_on_request_line(void *ctx, const char *target, struct MHD_Connecti
     req->mhd = mhd;
     req->conn = info != NULL ? info->socket_context : NULL;
     req->target_bytes = strlen(target);
+    req->has_query = memchr(target, '?', req->target_bytes) != NULL;
     if (req->conn != NULL) { /* on a new connection the time of the headers runs since it was accepted */
         if (req->conn->had_request) myr_net_conn_wait(req->conn, server->opts.header_timeout_ms);
         req->conn->had_request = true;
@@ -102,6 +103,7 @@ static const struct {
 
 typedef struct header_counts {
     unsigned char of[MYR_COUNT_OF(req_once)];
+    uint64_t sizes;
     const char *twice; /* the first that stands more than once */
 } header_counts;
 
@@ -112,6 +114,7 @@ static enum MHD_Result req_count_header(void *ctx, enum MHD_ValueKind kind, cons
     (void)kind;
     (void)value;
     (void)value_bytes;
+    counts->sizes |= myr_net_size_bit(name_bytes);
     for (size_t i = 0; i < MYR_COUNT_OF(req_once); i++) {
         if (name_bytes != req_once[i].size || strncasecmp(name, req_once[i].name, name_bytes) != 0) continue;
         if (counts->of[i] != 0) counts->twice = req_once[i].name;
@@ -149,6 +152,7 @@ static int req_check_headers(myr_req *req, const char **out_message)
 {
     header_counts counts = {0};
     MHD_get_connection_values_n(req->mhd, MHD_HEADER_KIND, req_count_header, &counts);
+    req->header_sizes = counts.sizes;
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(req->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     if (counts.twice != NULL) {
         *out_message = myr_arena_printf(req->arena, "the header %s stands more than once", counts.twice);
@@ -181,8 +185,8 @@ static bool req_make_room(myr_req *req, size_t room)
 static enum MHD_Result req_expect_body(myr_req *req)
 {
     int64_t limit = req->server->opts.body_bytes_max;
-    const char *length_text = MHD_lookup_connection_value(req->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    bool asks = MHD_lookup_connection_value(req->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_EXPECT) != NULL;
+    const char *length_text = myr_req_header(req, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    bool asks = myr_req_header(req, MHD_HTTP_HEADER_EXPECT) != NULL;
     uint64_t length = 0;
     if (length_text == NULL || !myr_parse_uint64(myr_str_of(length_text), &length)) length = 0;
     if (req->status != 0) { /* screened: its body is dropped, or not even asked for */

@@ -100,6 +100,7 @@ static enum MHD_Result target_match(void *ctx, enum MHD_ValueKind kind, const ch
 bool myr_req_query(myr_req *req, const char *name, myr_str *out)
 {
     target_search search = {.req = req, .name = name};
+    if (!req->has_query) return false;
     MHD_get_connection_values_n(req->mhd, MHD_GET_ARGUMENT_KIND, target_match, &search);
     if (search.is_found) *out = search.value;
     return search.is_found;
