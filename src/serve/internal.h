@@ -18,6 +18,7 @@
 
 #define SERVE_LABELS_MAX 32 /* fleets with series of their own; all others share one label */
 #define SERVE_PARAMS_MAX 2
+#define SERVE_PARTS_MAX  8  /* of a route's pattern */
 #define SERVE_CODES_MAX  17 /* different status codes that a route is counted by */
 #define SERVE_JSON       "application/json"
 /* How many bytes of the body are JSON; binary tensors follow. 0 in a request: there is no JSON. */
@@ -38,6 +39,7 @@ typedef struct serve_call serve_call;
 typedef struct serve_thread serve_thread;
 typedef struct serve_note serve_note;
 typedef struct serve_rpc serve_rpc;
+typedef struct serve_pattern serve_pattern;
 
 /* The forms of rows; SERVE_TAKES is a set of them. */
 typedef enum serve_format { SERVE_AS_JSON, SERVE_AS_CSV, SERVE_AS_LINES, SERVE_AS_EVENTS } serve_format;
@@ -49,7 +51,8 @@ typedef enum serve_format { SERVE_AS_JSON, SERVE_AS_CSV, SERVE_AS_LINES, SERVE_A
 
 /* What V2 counts per fleet and release; from several threads. */
 typedef struct serve_infer_stats {
-    _Atomic int64_t ok_count, fail_count, rows, last_ms;
+    _Atomic int64_t ok_count, fail_count, rows;
+    _Atomic int64_t last_ns; /* monotonic, when one was answered last; 0: never */
     _Atomic int64_t ok_ns, fail_ns, queue_ns, input_ns, infer_ns, output_ns;
 } serve_infer_stats;
 
@@ -279,6 +282,8 @@ struct myr_server {
     struct serve_helpers *helpers; /* threads that share the rows of large requests; NULL: none do */
     serve_rpc *rpc;                /* NULL: no gRPC */
     serve_reloader *reloader;
+    serve_pattern *patterns; /* route.c: the route table, cut; ordered by number of parts: … */
+    serve_pattern *patterns_of[SERVE_PARTS_MAX + 3]; /* … where those of so many begin, and the end */
     _Atomic(serve_snapshot *) current;
     serve_thread *threads; /* fixed before the reloader's thread starts */
     myr_metrics *metrics;
@@ -340,6 +345,7 @@ struct serve_call {
     bool may_block;                   /* on a compute thread: models that are not ours may be run */
     bool wants_compute;               /* set by a route: ask again where it may block; there is no answer yet */
     int64_t whole_ns;                 /* monotonic: when the request was all there */
+    int64_t began_ns;                 /* the same: when this pass began */
     serve_work *work;                 /* of a request that scores; NULL until it has one */
     bool is_unchanged;                /* set by a route: 304, the client has this answer already */
 };
@@ -384,8 +390,10 @@ extern const size_t myr_serve_route_count;
 
 /* The route of a request, with its parameters. NOT_FOUND, or BAD_METHOD with the methods there are in *out_allow
  * (arena). */
-myr_rc myr_serve_route_find(myr_req *req, const serve_route **out_route, myr_str out_params[SERVE_PARAMS_MAX],
-                            const char **out_allow, myr_err *err);
+myr_rc myr_serve_route_find(const myr_server *server, myr_req *req, const serve_route **out_route,
+                            myr_str out_params[SERVE_PARAMS_MAX], const char **out_allow, myr_err *err);
+myr_rc myr_serve_routes_start(myr_server *server, myr_err *err);
+void myr_serve_routes_stop(myr_server *server);
 
 /* A comma, unless the array that is being written is still empty. */
 static inline void myr_serve_comma(myr_buf *out)
@@ -529,6 +537,8 @@ myr_rc myr_serve_control(myr_server *server, serve_thread *thread, myr_str fleet
                          const serve_snapshot **snapshot, myr_err *err);
 /* repository.c: a request that was answered, or failed, now, in V2's statistics. */
 void myr_serve_count_infer(const serve_work *work, bool is_ok);
+/* repository.c: when one was answered last, by the wall clock as it goes now; 0: never. */
+int64_t myr_serve_last_ms(const serve_infer_stats *stats);
 /* server.c: X-Deadline-Ms; 0 without it. BAD_INPUT. */
 myr_rc myr_serve_read_limit(myr_req *req, int64_t *out_ns, myr_err *err);
 /* server.c: which release the client asks for. */

@@ -30,9 +30,15 @@ void myr_serve_count_infer(const serve_work *work, bool is_ok)
     stats_add(&stats->input_ns, work->stage_ns[SERVE_DECODE]);
     stats_add(&stats->infer_ns, work->stage_ns[SERVE_INFER]);
     stats_add(&stats->output_ns, work->stage_ns[SERVE_ENCODE]);
-    atomic_store_explicit(&stats->last_ms, myr_clock_unix_ms(), memory_order_relaxed);
+    atomic_store_explicit(&stats->last_ns, work->mark_ns, memory_order_relaxed);
     stats_add(&stats->ok_count, 1);
     myr_serve_count_models(work);
+}
+
+int64_t myr_serve_last_ms(const serve_infer_stats *stats)
+{
+    int64_t last_ns = atomic_load(&stats->last_ns);
+    return last_ns != 0 ? myr_clock_unix_ms() - (myr_clock_mono_ns() - last_ns) / 1000000 : 0;
 }
 
 static void stats_put(myr_buf *out, const char *name, int64_t count, int64_t ns, bool is_last)
@@ -49,7 +55,7 @@ static void stats_put_fleet(myr_buf *out, serve_fleet *served)
     myr_buf_json_string(out, myr_str_of(served->fleet->name));
     myr_buf_printf(out,
                    ",\"version\":\"%lld\",\"last_inference\":%lld,\"inference_count\":%lld,\"execution_count\":%lld",
-                   (long long)served->fleet->release, (long long)atomic_load(&stats->last_ms),
+                   (long long)served->fleet->release, (long long)myr_serve_last_ms(stats),
                    (long long)atomic_load(&stats->rows), (long long)ok);
     myr_buf_puts(out, ",\"inference_stats\":{");
     stats_put(out, "success", ok, atomic_load(&stats->ok_ns), false);

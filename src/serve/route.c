@@ -19,24 +19,65 @@ const serve_access_rule myr_serve_access_rules[SERVE_ACCESS_COUNT] = {
 
 static const char *const route_method_names[] = {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"};
 
-/* Whether the parts are those of the pattern. */
-static bool route_matches(const serve_route *route, const myr_str *parts, uint32_t part_count,
-                          myr_str out_params[SERVE_PARAMS_MAX])
+/* A pattern cut at '/'; a part without bytes is a parameter. */
+struct serve_pattern {
+    const serve_route *route;
+    myr_str parts[SERVE_PARTS_MAX];
+};
+
+static uint32_t route_cut(const char *pattern, myr_str parts[SERVE_PARTS_MAX])
 {
-    myr_str rest = myr_str_of(route->pattern + 1), wanted;
-    uint32_t at = 0, params = 0;
-    if (rest.size == 0) return part_count == 0; /* "/" */
-    while (myr_str_split(&rest, '/', &wanted)) {
-        if (at == part_count) return false;
-        if (myr_str_starts_with(wanted, "{")) {
-            MYR_ASSERT(params < SERVE_PARAMS_MAX);
-            out_params[params++] = parts[at];
-        } else if (!myr_str_equal(wanted, parts[at])) {
-            return false;
-        }
-        at++;
+    uint32_t count = 0;
+    myr_str rest = myr_str_of(pattern + 1), part;
+    while (rest.size > 0 && myr_str_split(&rest, '/', &part)) {
+        MYR_ASSERT(count < SERVE_PARTS_MAX && part.size > 0);
+        parts[count++] = part.data[0] == '{' ? (myr_str){0} : part;
     }
-    return at == part_count;
+    return count;
+}
+
+/* Patterns of as many parts stand together, in the order of the table. */
+myr_rc myr_serve_routes_start(myr_server *server, myr_err *err)
+{
+    serve_pattern *next = myr_calloc(myr_serve_route_count, sizeof *next);
+    if (next == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the routes");
+    server->patterns = next;
+    for (uint32_t count = 0; count <= SERVE_PARTS_MAX; count++) {
+        server->patterns_of[count] = next;
+        for (size_t i = 0; i < myr_serve_route_count; i++) {
+            serve_pattern pattern = {.route = &myr_serve_routes[i]};
+            if (route_cut(pattern.route->pattern, pattern.parts) == count) *next++ = pattern;
+        }
+    }
+    server->patterns_of[SERVE_PARTS_MAX + 1] = server->patterns_of[SERVE_PARTS_MAX + 2] = next;
+    MYR_ASSERT(next == server->patterns + myr_serve_route_count);
+    return MYR_OK;
+}
+
+void myr_serve_routes_stop(myr_server *server)
+{
+    myr_free(server->patterns);
+}
+
+/* From the end: that is where most patterns differ. */
+static bool route_matches(const serve_pattern *pattern, const myr_str *parts, uint32_t part_count)
+{
+    for (uint32_t at = part_count; at-- > 0;) {
+        const myr_str *wanted = &pattern->parts[at];
+        if (wanted->size > 0 && !myr_str_equal(*wanted, parts[at])) return false;
+    }
+    return true;
+}
+
+static void route_take_params(const serve_pattern *pattern, const myr_str *parts, uint32_t part_count,
+                              myr_str out_params[SERVE_PARAMS_MAX])
+{
+    uint32_t params = 0;
+    for (uint32_t at = 0; at < part_count; at++) {
+        if (pattern->parts[at].size > 0) continue;
+        MYR_ASSERT(params < SERVE_PARAMS_MAX);
+        out_params[params++] = parts[at];
+    }
 }
 
 /* The methods of all rows that know the path, in the order of the table. */
@@ -50,22 +91,24 @@ static const char *route_allow(myr_arena *arena, unsigned methods)
     return text;
 }
 
-myr_rc myr_serve_route_find(myr_req *req, const serve_route **out_route, myr_str out_params[SERVE_PARAMS_MAX],
-                            const char **out_allow, myr_err *err)
+myr_rc myr_serve_route_find(const myr_server *server, myr_req *req, const serve_route **out_route,
+                            myr_str out_params[SERVE_PARAMS_MAX], const char **out_allow, myr_err *err)
 {
     const myr_str *parts;
     uint32_t part_count = myr_req_segments(req, &parts);
     myr_method method = myr_req_method(req) == MYR_HEAD ? MYR_GET : myr_req_method(req);
     unsigned methods = 0;
-    for (size_t i = 0; i < myr_serve_route_count; i++) {
-        const serve_route *route = &myr_serve_routes[i];
-        if (!route_matches(route, parts, part_count, out_params)) continue;
-        if (route->method == method) {
-            *out_route = route;
+    uint32_t place = part_count <= SERVE_PARTS_MAX ? part_count : SERVE_PARTS_MAX + 1; /* where there are none */
+    for (const serve_pattern *pattern = server->patterns_of[place]; pattern < server->patterns_of[place + 1];
+         pattern++) {
+        if (!route_matches(pattern, parts, part_count)) continue;
+        if (pattern->route->method == method) {
+            *out_route = pattern->route;
+            route_take_params(pattern, parts, part_count, out_params);
             return MYR_OK;
         }
-        methods |= 1u << route->method;
-        if (route->method == MYR_GET) methods |= 1u << MYR_HEAD;
+        methods |= 1u << pattern->route->method;
+        if (pattern->route->method == MYR_GET) methods |= 1u << MYR_HEAD;
     }
     if (methods == 0) MYR_FAIL(err, NOT_FOUND, "no such path: %s", myr_req_path(req));
     *out_allow = route_allow(myr_req_arena(req), methods);

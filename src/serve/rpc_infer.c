@@ -467,7 +467,7 @@ static myr_rc infer_answer(rpc_call *call, const infer_head *head, bool is_strea
 {
     serve_work *work;
     MYR_TRY(myr_serve_work_new(call->server, call->thread, call->arena, &call->note->who, myr_rpc_start_ns(call->rpc),
-                               call->may_block, &work, err));
+                               myr_clock_mono_ns(), call->may_block, &work, err));
     infer_read_metadata(call, work);
     if (!is_stream) infer_read_key(call, work);
     MYR_TRY(myr_serve_rpc_target_of(call, &head->model, &work->target, err));

@@ -108,7 +108,7 @@ static void stats_put_fleet(rpc_call *call, serve_fleet *served, const char *ver
     size_t model = myr_pb_begin(out, 1);
     myr_pb_put_text(out, 1, served->fleet->name);
     myr_pb_put_text(out, 2, version);
-    myr_pb_put_varint(out, 3, (uint64_t)atomic_load(&stats->last_ms));
+    myr_pb_put_varint(out, 3, (uint64_t)myr_serve_last_ms(stats));
     myr_pb_put_varint(out, 4, (uint64_t)atomic_load(&stats->rows));
     myr_pb_put_varint(out, 5, (uint64_t)ok);
     size_t inside = myr_pb_begin(out, 6);

@@ -164,7 +164,8 @@ static myr_rc stream_score(stream_step *step, myr_str text, serve_work **out_wor
 {
     const serve_stream *stream = step->stream;
     serve_work *work;
-    MYR_TRY(myr_serve_work_new(step->server, step->thread, myr_stream_arena(step->req), step->who, myr_clock_mono_ns(),
+    int64_t now_ns = myr_clock_mono_ns();
+    MYR_TRY(myr_serve_work_new(step->server, step->thread, myr_stream_arena(step->req), step->who, now_ns, now_ns,
                                !myr_req_is_on_loop(step->req), &work, err));
     if (stream->limit_ns > 0) myr_serve_work_limit(work, stream->limit_ns);
     *out_work = work;

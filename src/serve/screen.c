@@ -180,7 +180,7 @@ static myr_rc screen_authorize(const serve_listener *listener, myr_req *req, ser
 static myr_rc screen_check(const serve_listener *listener, myr_req *req, serve_note *note, myr_err *err)
 {
     const char *allow = NULL;
-    myr_rc rc = myr_serve_route_find(req, &note->route, note->params, &allow, err);
+    myr_rc rc = myr_serve_route_find(listener->server, req, &note->route, note->params, &allow, err);
     if (allow != NULL) myr_req_add_header(req, "Allow", allow);
     if (rc != MYR_OK) return rc;
     MYR_TRY(screen_name_default(listener->server, req, note, err));

@@ -170,7 +170,7 @@ myr_rc myr_serve_call_work(serve_call *call, serve_work **out, myr_err *err)
     int64_t limit_ns = 0;
     MYR_TRY(myr_serve_read_limit(call->req, &limit_ns, err));
     MYR_TRY(myr_serve_work_new(call->server, call->thread, call->arena, call->who, myr_req_start_ns(call->req),
-                               call->may_block, &call->work, err));
+                               call->began_ns, call->may_block, &call->work, err));
     call->work->whole_ns = call->whole_ns;
     server_read_key(call);
     if (limit_ns > 0) myr_serve_work_limit(call->work, limit_ns);
@@ -190,12 +190,13 @@ static myr_rc server_add_release(serve_call *call, myr_err *err)
 }
 
 /* "infer;dur=0.012": milliseconds of each stage, for those who asked. */
-static myr_rc server_add_timing(serve_call *call, myr_err *err)
+static myr_rc server_add_timing(serve_call *call, const serve_note *note, myr_err *err)
 {
     const serve_service *service = call->server->service;
     if (call->work == NULL) return MYR_OK;
     bool is_asked = service != NULL && service->server_timing;
     if (!is_asked && myr_req_header(call->req, SERVE_TIMING_ASKED) == NULL) return MYR_OK;
+    if (!note->is_encoded) myr_serve_work_mark(call->work, SERVE_ENCODE);
     const char *text = "";
     for (size_t i = 0; i < SERVE_STAGE_COUNT && text != NULL; i++) {
         if (call->work->stage_ns[i] == 0) continue;
@@ -249,8 +250,7 @@ static myr_rc server_run_route(serve_call *call, serve_note *note, bool *out_aga
 static myr_rc server_send(serve_call *call, const serve_note *note, myr_err *err)
 {
     serve_work *work = call->work;
-    if (work != NULL && !note->is_encoded) myr_serve_work_mark(work, SERVE_ENCODE);
-    MYR_TRY(server_add_timing(call, err));
+    MYR_TRY(server_add_timing(call, note, err));
     MYR_TRY(server_add_release(call, err));
     if (work != NULL && work->is_stored_later) myr_req_add_header(call->req, SERVE_STORED_WHEN, "later");
     if (work != NULL && work->replay.status != 0) return server_reply_kept(call, &work->replay, true, err);
@@ -405,7 +405,7 @@ static void server_defer(myr_server *server, myr_req *req, serve_note *note)
     myr_req_defer(req, server_again);
 }
 
-static void server_answer(myr_server *server, myr_req *req, serve_note *note)
+static void server_answer(myr_server *server, myr_req *req, serve_note *note, int64_t began_ns)
 {
     serve_thread *thread = myr_req_loop_state(req);
     serve_call call = {.server = server,
@@ -416,6 +416,7 @@ static void server_answer(myr_server *server, myr_req *req, serve_note *note)
                        .who = &note->who,
                        .may_block = !myr_req_is_on_loop(req),
                        .whole_ns = note->whole_ns,
+                       .began_ns = began_ns,
                        .format = note->format,
                        .out = &thread->out};
     memcpy(call.params, note->params, sizeof call.params);
@@ -450,7 +451,7 @@ static void server_again(void *ctx, myr_req *req)
     bool is_compute = !myr_req_is_on_loop(req);
     int64_t began_ns = myr_clock_mono_ns();
     if (is_compute) myr_serve_gate_began(listener->server, note);
-    server_answer(listener->server, req, note);
+    server_answer(listener->server, req, note, began_ns);
     if (is_compute) myr_serve_gate_served(listener->server, myr_clock_mono_ns() - began_ns);
 }
 
@@ -458,8 +459,9 @@ static void server_again(void *ctx, myr_req *req)
 static void server_handle(void *ctx, myr_req *req)
 {
     const serve_listener *listener = ctx;
-    server_note(req)->whole_ns = myr_clock_mono_ns();
-    server_answer(listener->server, req, server_note(req));
+    serve_note *note = server_note(req);
+    note->whole_ns = myr_clock_mono_ns();
+    server_answer(listener->server, req, note, note->whole_ns);
 }
 
 /* ---- threads ---- */
@@ -591,6 +593,7 @@ static void server_free(myr_server *server)
     myr_serve_helpers_stop(server->helpers);
     myr_service_free(server->service); /* its stores count in the metrics */
     myr_serve_metrics_stop(server);
+    myr_serve_routes_stop(server);
     myr_free(server);
 }
 
@@ -604,6 +607,7 @@ myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, 
     server->admin = (serve_listener){.server = server, .is_admin = true};
     myr_rc rc = server_read_choices(server, err);
     if (rc == MYR_OK) rc = server_open_tls(server, err);
+    if (rc == MYR_OK) rc = myr_serve_routes_start(server, err);
     if (rc == MYR_OK) rc = myr_serve_metrics_start(server, err);
     if (rc == MYR_OK) rc = myr_serve_access_start(server, err);
     if (rc == MYR_OK) myr_serve_gate_start(server);

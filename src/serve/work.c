@@ -23,8 +23,8 @@ const char *myr_serve_stage_name(serve_stage stage)
 }
 
 myr_rc myr_serve_work_new(struct myr_server *server, serve_thread *thread, myr_arena *arena,
-                          const struct serve_principal *who, int64_t start_ns, bool may_block, serve_work **out,
-                          myr_err *err)
+                          const struct serve_principal *who, int64_t start_ns, int64_t began_ns, bool may_block,
+                          serve_work **out, myr_err *err)
 {
     serve_work *work = myr_arena_calloc(arena, 1, sizeof *work);
     if (work == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for a request");
@@ -33,8 +33,9 @@ myr_rc myr_serve_work_new(struct myr_server *server, serve_thread *thread, myr_a
     work->arena = arena;
     work->who = who;
     work->may_block = may_block;
-    work->start_ns = work->whole_ns = work->mark_ns = start_ns;
-    myr_serve_work_mark(work, SERVE_QUEUE);
+    work->start_ns = work->whole_ns = start_ns;
+    work->mark_ns = began_ns;
+    work->stage_ns[SERVE_QUEUE] = began_ns - start_ns;
     *out = work;
     return MYR_OK;
 }

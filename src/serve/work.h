@@ -136,11 +136,11 @@ typedef struct serve_work {
     int64_t stage_ns[SERVE_STAGE_COUNT];
 } serve_work;
 
-/* Work for the request that this thread answers, holding a snapshot until it is encoded; its queueing ends. NO_MEMORY.
- */
+/* Work for the request that this thread answers, holding a snapshot until it is encoded. It waited from start_ns to
+ * began_ns; decoding begins there. NO_MEMORY. */
 myr_rc myr_serve_work_new(struct myr_server *server, serve_thread *thread, myr_arena *arena,
-                          const struct serve_principal *who, int64_t start_ns, bool may_block, serve_work **out,
-                          myr_err *err);
+                          const struct serve_principal *who, int64_t start_ns, int64_t began_ns, bool may_block,
+                          serve_work **out, myr_err *err);
 /* The client's own limit, from whole_ns; the smallest counts, more than an hour is an hour. In place of the default. */
 void myr_serve_work_limit(serve_work *work, int64_t limit_ns);
 /* A stage has ended now. Encoding ends with myr_serve_work_end. */
