@@ -86,6 +86,19 @@ def offered(url, body, rate, work, headers=None, connections=CONNECTIONS, second
     return [(int(row[1]), int(row[2]) / 1000) for row in rows]
 
 
+def open_loop(url, where, body, rate, work, connections=256, deadline_ms=100, seconds=5):
+    """Offer `rate` requests a second, each at its moment whatever the server does: what openloop.c counted."""
+    program, request = work / "openloop", work / "openloop.request"
+    if not program.exists():
+        source = pathlib.Path(__file__).with_name("openloop.c")
+        subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", source, "-o", program, "-lm"], check=True)
+    head = f"POST {where} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    request.write_bytes(head.encode() + body)
+    done = subprocess.run(on(LOAD_CORE, program, url.rsplit(":", 1)[1], rate, seconds, connections, deadline_ms, request),
+                          capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
 def percentile(values, share):
     values = sorted(values)
     return values[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
