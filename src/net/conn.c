@@ -148,13 +148,26 @@ static void reaper_look(myr_http_server *server)
     myr_mutex_unlock(&server->conns_lock);
 }
 
+/* What is due now; gives back how long the reaper may sleep, in ms. */
+static int reaper_turn(myr_http_server *server, int64_t *next_look_ns)
+{
+    int64_t now_ns = myr_clock_mono_ns();
+    if (now_ns >= *next_look_ns || atomic_load(&server->is_draining)) {
+        reaper_look(server);
+        *next_look_ns = now_ns + server->reaper_period_ms * 1000000;
+    }
+    bool any_held = myr_net_room_look(server->room, now_ns);
+    int64_t sleep_ms = (*next_look_ns - now_ns) / 1000000 + 1;
+    return (int)(any_held && sleep_ms > NET_ROOM_LOOK_MS ? NET_ROOM_LOOK_MS : sleep_ms);
+}
+
 static void *reaper_main(void *arg)
 {
     myr_http_server *server = arg;
     struct epoll_event events[REAPER_EVENTS];
+    int64_t next_look_ns = 0;
     while (!atomic_load(&server->reaper_stop)) {
-        reaper_look(server);
-        int count = epoll_wait(server->reaper_epoll, events, REAPER_EVENTS, (int)server->reaper_period_ms);
+        int count = epoll_wait(server->reaper_epoll, events, REAPER_EVENTS, reaper_turn(server, &next_look_ns));
         for (int i = 0; i < count; i++) {
             uint64_t number;
             if (events[i].data.ptr != NULL) {

@@ -19,6 +19,8 @@
 #define NET_PEER_LISTS     4096
 #define NET_FAIR_CLASSES   64
 #define NET_FAIR_FLOWS     16
+#define NET_ROOM_MAX       4096 /* requests that wait there: each resumption walks over all of them */
+#define NET_ROOM_LOOK_MS   10
 
 typedef struct net_peer net_peer;
 /* Connections by address, of one server; zero-initialise. */
@@ -26,6 +28,7 @@ typedef struct net_peers {
     net_peer *lists[NET_PEER_LISTS];
 } net_peers;
 typedef struct net_fair net_fair;
+typedef struct net_room net_room;
 
 /* What one thread that runs handlers owns. Loops also keep requests for their next use. */
 typedef struct net_thread {
@@ -45,6 +48,9 @@ typedef struct net_conn {
     struct gnutls_session_int *session; /* libmicrohttpd's; NULL in clear text */
     bool has_record;                    /* a record waits for the socket: see myr_net_conn_write */
     bool had_request;                   /* loop only */
+    int away_count;                     /* room.c, loop only: refused so often in a row, … */
+    uint64_t away_class;                /* … a request of this class … */
+    int64_t away_bytes, away_until_ns;  /* … of so many bytes, and told not to come before */
     struct net_stream *stream;          /* under conns_lock; written by the loop only */
     _Atomic int64_t deadline_ns;
     _Atomic int64_t listens_ns; /* since when we wait for bytes of the client, or NET_NEVER_NS */
@@ -54,6 +60,7 @@ typedef struct net_conn {
 typedef enum net_phase {
     NET_PHASE_NEW,      /* the request line is there */
     NET_PHASE_BODY,     /* headers checked, the body comes */
+    NET_PHASE_HELD,     /* asleep in the waiting room, its body unread */
     NET_PHASE_HANDLER,  /* the handler runs on the loop */
     NET_PHASE_DEFERRED, /* asleep: a compute thread has it, or had it */
     NET_PHASE_PARKED,   /* asleep: somebody will wake it */
@@ -89,6 +96,9 @@ struct myr_req {
     void (*again)(void *ctx, myr_req *req);
     uint64_t flow_class, flow; /* of myr_req_set_flow */
     myr_req *next_waiting;     /* fair.c */
+    myr_req *newer, *older;    /* room.c, under its lock */
+    int64_t held_until_ns;     /* 0: it was never held */
+    bool is_away;              /* it waited in vain */
     struct net_stream *stream;
     const void *note;
     /* the answer; status 0 = none yet */
@@ -114,6 +124,7 @@ struct myr_http_server {
     net_socket listener;
     myr_pool *pool;
     net_fair *fair;      /* requests that wait for the pool */
+    net_room *room;      /* requests that came too soon */
     net_thread *threads; /* loops, then compute threads */
     int thread_count;
     _Atomic int claimed_loops, claimed_computes;
@@ -166,6 +177,7 @@ enum MHD_Result myr_net_on_access(void *ctx, struct MHD_Connection *mhd, const c
 void myr_net_on_completed(void *ctx, struct MHD_Connection *mhd, void **slot, enum MHD_RequestTerminationCode how);
 void myr_net_req_free(myr_req *req);
 
+void myr_net_reply_busy(myr_req *req, const char *message);
 /* The message of a pool that is full, or of a server that stops. */
 const char *myr_net_busy_text(bool is_hurrying);
 /* Count one more request asleep, before it is. False: not now; *out_hurrying says why. */
@@ -193,6 +205,13 @@ myr_rc myr_net_fair_new(int64_t queue_max, net_fair **out, myr_err *err);
 void myr_net_fair_free(net_fair *fair);              /* NULL accepted */
 bool myr_net_fair_put(net_fair *fair, myr_req *req); /* false: its class or flow has as many waiting as it may */
 myr_req *myr_net_fair_take(net_fair *fair);          /* there is one */
+
+/* ---- room.c: requests that came before their Retry-After; any thread ---- */
+myr_rc myr_net_room_new(net_room **out, myr_err *err);
+void myr_net_room_free(net_room *room);                 /* NULL accepted; it is empty */
+bool myr_net_room_look(net_room *room, int64_t now_ns); /* refuse those whose time is over; true: others wait */
+void myr_net_room_close(net_room *room);                /* let all in, and from now on nobody waits */
+void myr_net_room_refuse(myr_req *req); /* it waited in vain, or there was no place to wait. Loop only */
 
 /* ---- tls.c ---- */
 #define NET_TLS_PRIORITIES "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE"

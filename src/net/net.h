@@ -20,11 +20,12 @@
 #define MYR_HTTP_HEADER_BYTES_MAX  12288 /* request line and headers; more is 431 */
 #define MYR_HTTP_REPLY_HEADERS_MAX 16    /* added by a handler to one answer */
 #define MYR_HTTP_DRAIN_BYTES_MAX                                                                                       \
-    (16LL << 20)                    /* of a body past its limit, read and dropped so that the 413 can be read */
-#define MYR_STREAM_OUT_BYTES  65536 /* a step that has written so much returns, however much input is left */
-#define MYR_STREAM_LINGER_MS  2000  /* after an end before the client's: for it to read it */
-#define MYR_HTTP_LOOPS_MAX    256
-#define MYR_HTTP_COMPUTES_MAX 1024
+    (16LL << 20)                      /* of a body past its limit, read and dropped so that the 413 can be read */
+#define MYR_STREAM_OUT_BYTES    65536 /* a step that has written so much returns, however much input is left */
+#define MYR_STREAM_LINGER_MS    2000  /* after an end before the client's: for it to read it */
+#define MYR_HTTP_RETRY_AFTER_MS 1000  /* what a refusal says */
+#define MYR_HTTP_LOOPS_MAX      256
+#define MYR_HTTP_COMPUTES_MAX   1024
 
 typedef struct myr_http_server myr_http_server;
 typedef struct myr_req myr_req;
@@ -137,6 +138,22 @@ void myr_req_set_flow(myr_req *req, uint64_t class_hash, uint64_t flow_hash);
  * now. */
 void myr_req_defer(myr_req *req, void (*again)(void *ctx, myr_req *req));
 bool myr_req_is_on_loop(const myr_req *req); /* for assertions */
+/*
+ * Overload: how refusing stays cheap (room.c). On the loop: this request, of a class (a fleet), is refused for want of
+ * room.
+ */
+void myr_req_turn_away(myr_req *req, uint64_t class_hash);
+/*
+ * In on_headers: if the connection was turned away less than MYR_HTTP_RETRY_AFTER_MS ago with a request of this class
+ * and not much larger than this one, this one waits, unread, until it is let in, or is refused after wait_ms, or, the
+ * longer the client insists, up to MYR_HTTP_RETRY_AFTER_MS. False: it does not wait.
+ */
+bool myr_req_hold(myr_req *req, uint64_t class_hash, int64_t wait_ms);
+bool myr_req_was_held(const myr_req *req); /* its time runs since myr_req_start_ns */
+bool myr_req_is_away(const myr_req *req);  /* it was refused there; for on_done */
+/* There is room for so many of those that wait on this listener. Any thread. */
+void myr_req_let_in(const myr_req *req, int64_t count);
+void myr_http_let_in(myr_http_server *server, int64_t count);
 /*
  * On a loop: the request sleeps without a thread until myr_req_wake; then `again` runs for it on the same loop, and may
  * park it once more. False: too many sleep already, or the server is stopping: nothing has happened. The handler

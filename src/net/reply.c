@@ -136,7 +136,7 @@ void myr_req_reply_error(myr_req *req, const myr_err *err)
     myr_rc rc = (myr_rc)err->rc;
     char *body = myr_arena_alloc(req->arena, REPLY_ERROR_BYTES);
     if (rc == MYR_BUSY || rc == MYR_UNAVAILABLE || rc == MYR_TOO_MANY)
-        myr_req_add_header(req, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+        myr_req_add_header(req, MHD_HTTP_HEADER_RETRY_AFTER, "1"); /* MYR_HTTP_RETRY_AFTER_MS */
     if (body == NULL) {
         static const char text[] = "{\"error\":\"out of memory\"}";
         myr_req_reply(req, myr_rc_http(rc), "application/json", text, sizeof text - 1);

@@ -134,6 +134,13 @@ static enum MHD_Result req_refuse(myr_req *req, int status, bool close, const ch
     return myr_net_send(req);
 }
 
+void myr_net_reply_busy(myr_req *req, const char *message)
+{
+    myr_err err = {0};
+    MYR_IGNORE(MYR_ERROR(&err, BUSY, "%s", message)); /* only the words are wanted */
+    myr_req_reply_error(req, &err);
+}
+
 /* The limit as one would set it: 8 MiB, not 8.4 MB. */
 static enum MHD_Result req_refuse_too_large(myr_req *req, bool close)
 {
@@ -231,7 +238,17 @@ static enum MHD_Result req_on_headers(myr_req *req, const char *url, const char 
         myr_net_stream_begin(req, version);
         return MHD_YES;
     }
+    if (req->phase == NET_PHASE_HELD) return MHD_YES; /* this loop comes back to it */
     myr_net_conn_wait(req->conn, server->opts.body_timeout_ms);
+    return req_expect_body(req);
+}
+
+/* Out of the waiting room: it may go on, or came too soon. */
+static enum MHD_Result req_after_hold(myr_req *req)
+{
+    req->phase = NET_PHASE_BODY;
+    if (req->is_away) myr_net_room_refuse(req);
+    myr_net_conn_wait(req->conn, req->server->opts.body_timeout_ms);
     return req_expect_body(req);
 }
 
@@ -289,6 +306,8 @@ enum MHD_Result myr_net_on_access(void *ctx, struct MHD_Connection *mhd, const c
     switch (req->phase) {
     case NET_PHASE_NEW:
         return req_on_headers(req, url, method, version);
+    case NET_PHASE_HELD: /* woken */
+        return req_after_hold(req);
     case NET_PHASE_BODY:
         if (*data_bytes > 0) {
             size_t given = *data_bytes;
@@ -336,13 +355,6 @@ void myr_net_on_completed(void *ctx, struct MHD_Connection *mhd, void **slot, en
 
 /* ---- deferral ---- */
 
-static void req_reply_busy(myr_req *req, const char *message)
-{
-    myr_err err = {0};
-    MYR_IGNORE(MYR_ERROR(&err, BUSY, "%s", message)); /* only the words are wanted */
-    myr_req_reply_error(req, &err);
-}
-
 /* On a compute thread. After the connection is woken its loop owns the request again. */
 static void req_compute(void *arg)
 {
@@ -351,7 +363,7 @@ static void req_compute(void *arg)
     struct MHD_Connection *mhd = req->mhd;
     req->runs = myr_net_thread_here(server, false);
     if (atomic_load(&server->is_hurrying)) {
-        req_reply_busy(req, myr_net_busy_text(true));
+        myr_net_reply_busy(req, myr_net_busy_text(true));
     } else {
         req->again(server->opts.ctx, req);
     }
@@ -387,7 +399,8 @@ void myr_req_defer(myr_req *req, void (*again)(void *ctx, myr_req *req))
     bool is_hurrying;
     MYR_ASSERT(myr_net_thread_is_current(req->loop) && req->phase == NET_PHASE_HANDLER && req->status == 0);
     if (!myr_net_fall_asleep(server, &is_hurrying)) {
-        req_reply_busy(req, myr_net_busy_text(is_hurrying));
+        myr_req_turn_away(req, req->flow_class);
+        myr_net_reply_busy(req, myr_net_busy_text(is_hurrying));
         return;
     }
     req->again = again;
@@ -398,7 +411,8 @@ void myr_req_defer(myr_req *req, void (*again)(void *ctx, myr_req *req))
         MYR_ASSERT(rc == MYR_OK); /* the pool holds deferred_max */
         return;
     }
-    req_reply_busy(req, "too many requests like this one wait for a compute thread: try again in a second");
+    myr_req_turn_away(req, req->flow_class);
+    myr_net_reply_busy(req, "too many requests like this one wait for a compute thread: try again in a second");
     MHD_resume_connection(req->mhd);
     atomic_fetch_sub(&server->deferred_count, 1);
 }

@@ -75,6 +75,7 @@ static void server_free(myr_http_server *server)
     myr_pool_stop(server->pool);
     myr_net_fair_free(server->fair);
     myr_net_reaper_stop(server);
+    myr_net_room_free(server->room);
     MYR_ASSERT(server->conns == NULL);
     for (int i = 0; server->threads != NULL && i < server->thread_count; i++) {
         net_thread *thread = &server->threads[i];
@@ -170,6 +171,7 @@ static myr_rc server_start_parts(myr_http_server *server, const char *listen, my
     MYR_TRY(myr_net_listen(listen, server->opts.only_loopback, &server->listener, err));
     MYR_TRY(server_make_threads(server, err));
     MYR_TRY(myr_net_fair_new(server->opts.queue_max, &server->fair, err));
+    MYR_TRY(myr_net_room_new(&server->room, err));
     MYR_TRY(myr_pool_start("compute", server->opts.compute_count, (size_t)server->deferred_max, &server->pool, err));
     MYR_TRY(myr_net_reaper_start(server, err));
     return server_start_daemon(server, err);
@@ -208,6 +210,7 @@ void myr_http_drain(myr_http_server *server)
 {
     if (server == NULL) return;
     atomic_store(&server->is_draining, true);
+    myr_net_room_close(server->room);
     myr_net_reaper_hurry(server); /* streams that wait for their client end now */
 }
 

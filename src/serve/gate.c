@@ -37,6 +37,20 @@ static bool gate_has_share(int64_t of_fleet, int64_t limit)
     return of_fleet < limit / GATE_FLEET_SHARE || of_fleet == 0;
 }
 
+int64_t myr_serve_gate_room(const myr_server *server)
+{
+    const serve_gate *gate = &server->gate;
+    int64_t room = 2 * gate->thread_count + 1 - atomic_load(&gate->inside);
+    return room > 0 ? room : 0;
+}
+
+bool myr_serve_gate_is_closed(const myr_server *server, uint64_t fleet_hash)
+{
+    const serve_gate *gate = &server->gate;
+    int64_t of_fleet = atomic_load_explicit(&gate->of_fleet[fleet_hash % SERVE_GATE_FLEETS], memory_order_relaxed);
+    return of_fleet > 0 && myr_serve_gate_room(server) == 0;
+}
+
 myr_rc myr_serve_gate_enter(myr_server *server, serve_note *note, uint64_t fleet_hash, myr_err *err)
 {
     serve_gate *gate = &server->gate;

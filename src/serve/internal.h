@@ -215,6 +215,10 @@ typedef struct serve_gate {
 void myr_serve_gate_start(myr_server *server);
 /* note->deadline_ns is set. BUSY: too many, or it would be late. */
 myr_rc myr_serve_gate_enter(myr_server *server, serve_note *note, uint64_t fleet_hash, myr_err *err);
+/* How many more may come, so that the next ones are there before the threads are idle. */
+int64_t myr_serve_gate_room(const myr_server *server);
+/* Requests of this fleet wait, so that another one would, too. */
+bool myr_serve_gate_is_closed(const myr_server *server, uint64_t fleet_hash);
 bool myr_serve_gate_is_pressed(const myr_server *server, uint64_t fleet_hash); /* requests of this fleet wait */
 void myr_serve_gate_served(myr_server *server, int64_t took_ns);               /* a compute thread was busy so long */
 void myr_serve_gate_began(myr_server *server, serve_note *note);               /* on its compute thread */
@@ -541,6 +545,8 @@ void myr_serve_count_infer(const serve_work *work, bool is_ok);
 int64_t myr_serve_last_ms(const serve_infer_stats *stats);
 /* server.c: X-Deadline-Ms; 0 without it. BAD_INPUT. */
 myr_rc myr_serve_read_limit(myr_req *req, int64_t *out_ns, myr_err *err);
+/* server.c: of the fleet that a request names, or of nothing. */
+uint64_t myr_serve_fleet_hash(const serve_note *note);
 /* server.c: which release the client asks for. */
 void myr_serve_work_headers(serve_work *work, myr_req *req);
 /* server.c: the work of a REST request. */

@@ -177,6 +177,19 @@ static myr_rc screen_authorize(const serve_listener *listener, myr_req *req, ser
 
 /* ---- before the body ---- */
 
+/* While requests of this fleet wait, one that came before its Retry-After was over is not even read. */
+static void screen_hold(myr_server *server, myr_req *req, const serve_note *note)
+{
+    uint64_t fleet_hash = myr_serve_fleet_hash(note);
+    int64_t limit_ns = 0;
+    if (note->route->count_rows == NULL || !myr_serve_gate_is_closed(server, fleet_hash)) return;
+    if (myr_serve_read_limit(req, &limit_ns, NULL) != MYR_OK) return; /* is said in its turn */
+    if (limit_ns == 0) limit_ns = server->opts.deadline_ms * 1000000;
+    if (!myr_req_hold(req, fleet_hash, limit_ns > 0 ? limit_ns / 1000000 : MYR_HTTP_RETRY_AFTER_MS)) return;
+    if (!myr_serve_gate_is_closed(server, fleet_hash))
+        myr_req_let_in(req, 1); /* the last one left before it was there */
+}
+
 static myr_rc screen_check(const serve_listener *listener, myr_req *req, serve_note *note, myr_err *err)
 {
     const char *allow = NULL;
@@ -204,7 +217,11 @@ void myr_serve_screen(void *ctx, myr_req *req)
     myr_req_set_note(req, note);
     screen_name(listener, req, note);
     if (screen_answer_origin(listener, req)) return;
-    if (screen_check(listener, req, note, &err) != MYR_OK) myr_req_reply_error(req, &err);
+    if (screen_check(listener, req, note, &err) != MYR_OK) {
+        myr_req_reply_error(req, &err);
+    } else if (note->stream == NULL) {
+        screen_hold(listener->server, req, note);
+    }
 }
 
 /* ---- after the answer ---- */
@@ -231,11 +248,13 @@ void myr_serve_done(void *ctx, const myr_req *req)
                                         .trace = note != NULL ? note->trace : (myr_str){0}};
         myr_serve_access_put(server, &line);
     }
+    if (myr_req_is_away(req)) myr_metric_add(server->gate.refused, 1);
     if (note == NULL) return;
     if (note->work != NULL) { /* it left while it slept */
         myr_serve_work_drop(note->work);
         myr_serve_unpin(note->pinned);
     }
     myr_serve_gate_leave(server, note);
+    if (note->gated_ns != 0 || myr_req_was_held(req)) myr_req_let_in(req, myr_serve_gate_room(server));
     myr_serve_forget(&note->who); /* last: the token may go with it */
 }

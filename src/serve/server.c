@@ -235,7 +235,10 @@ static myr_rc server_run_route(serve_call *call, serve_note *note, bool *out_aga
         MYR_TRY(call->route->run(call, err));
         serve_work *work = call->work;
         *out_again = call->wants_compute || (work != NULL && work->waits);
-        if (call->wants_compute && work != NULL) myr_serve_work_drop(work); /* it begins anew there */
+        if (call->wants_compute && work != NULL) {
+            note->deadline_ns = work->deadline_ns; /* 0: not known yet */
+            myr_serve_work_drop(work);             /* it begins anew there */
+        }
         if (*out_again || work == NULL || !myr_serve_work_stores(work)) return MYR_OK;
         MYR_TRY(server_keep(call, &note->answer, err));
         note->is_encoded = true;
@@ -312,8 +315,7 @@ static myr_rc server_read_body(serve_call *call, serve_note *note, myr_err *err)
     return MYR_OK;
 }
 
-/* Of the fleet that a request names, or of nothing. */
-static uint64_t server_fleet_hash(const serve_note *note)
+uint64_t myr_serve_fleet_hash(const serve_note *note)
 {
     myr_str fleet = note->params[0];
     const char *at = fleet.size > 0 ? memchr(fleet.data, '@', fleet.size) : NULL;
@@ -326,7 +328,7 @@ static bool server_is_bulky(const serve_call *call, const serve_note *note)
 {
     size_t size = myr_req_body(call->req).size;
     if (size > SERVE_INLINE_BODY_BYTES || myr_req_is_encoded(call->req)) return true;
-    return size > SERVE_PRESSED_BODY_BYTES && myr_serve_gate_is_pressed(call->server, server_fleet_hash(note));
+    return size > SERVE_PRESSED_BODY_BYTES && myr_serve_gate_is_pressed(call->server, myr_serve_fleet_hash(note));
 }
 
 /* Read the body of a JSON route; true when the request went to a compute thread instead. */
@@ -382,20 +384,28 @@ static myr_rc server_work(serve_call *call, serve_note *note, bool *out_again, m
     return rc;
 }
 
+/* Of one whose rows nobody has counted: it is taken for a large one, which has more time. */
+static myr_rc server_set_deadline(const myr_server *server, myr_req *req, serve_note *note, myr_err *err)
+{
+    int64_t limit_ns = 0;
+    MYR_TRY(myr_serve_read_limit(req, &limit_ns, err));
+    if (limit_ns == 0) limit_ns = server->opts.bulk_deadline_ms * 1000000;
+    note->deadline_ns = limit_ns > 0 ? note->whole_ns + limit_ns : INT64_MAX;
+    return MYR_OK;
+}
+
 /* To a compute thread, in turn with other fleets and clients, unless it would be late there. */
 static void server_defer(myr_server *server, myr_req *req, serve_note *note)
 {
     char client[MYR_HTTP_CLIENT_BYTES];
     myr_err err = {0};
-    int64_t limit_ns = 0;
-    if (myr_serve_read_limit(req, &limit_ns, &err) != MYR_OK) {
+    if (note->deadline_ns == 0 && server_set_deadline(server, req, note, &err) != MYR_OK) {
         myr_req_reply_error(req, &err);
         return;
     }
-    if (limit_ns == 0) limit_ns = server->opts.bulk_deadline_ms * 1000000;
-    note->deadline_ns = limit_ns > 0 ? note->whole_ns + limit_ns : INT64_MAX;
-    uint64_t fleet_hash = server_fleet_hash(note);
+    uint64_t fleet_hash = myr_serve_fleet_hash(note);
     if (note->gated_ns == 0 && myr_serve_gate_enter(server, note, fleet_hash, &err) != MYR_OK) {
+        myr_req_turn_away(req, fleet_hash);
         myr_req_reply_error(req, &err);
         return;
     }
@@ -460,8 +470,9 @@ static void server_handle(void *ctx, myr_req *req)
 {
     const serve_listener *listener = ctx;
     serve_note *note = server_note(req);
-    note->whole_ns = myr_clock_mono_ns();
-    server_answer(listener->server, req, note, note->whole_ns);
+    int64_t now_ns = myr_clock_mono_ns();
+    note->whole_ns = myr_req_was_held(req) ? myr_req_start_ns(req) : now_ns;
+    server_answer(listener->server, req, note, now_ns);
 }
 
 /* ---- threads ---- */

@@ -195,6 +195,51 @@ def test_a_fleet_that_floods_leaves_the_others_their_turn(fleets):
         assert requests.post(f"{url}/v1/fleets/oj/score", data=many(10), timeout=60).status_code == 200
 
 
+SLOW = """function run(row, prediction)
+  local s = 0
+  for i = 1, 300000 do s = s + i end
+  prediction.fields.s = s
+end
+"""
+
+
+def test_clients_that_do_not_wait_cost_nothing(fleets):
+    """Twenty times too much, from clients that ask again as soon as they are refused: most of it is not even read."""
+    (fleets.cwd / "slow.lua").write_text(SLOW)
+    (fleets.cwd / "slow.yaml").write_text("fleets:\n  oj:\n    rules: slow.lua\n  other: {}\n")
+    seconds, clients, codes, stop = 3, 40, [], threading.Event()
+    with serving(fleets, "--service", "slow.yaml", "--serve.loops", 1, "--serve.compute-threads", 1, "--serve.deadline", "300ms",
+                 "--serve.admin-listen", "127.0.0.1:0") as (url, process):
+        def hammer(i):
+            health = []
+            with requests.Session() as http:
+                while not stop.is_set():
+                    codes.append(http.post(f"{url}/v1/fleets/oj/score", data=BODY, timeout=60).status_code)
+                    if i < 4 and codes[-1] != 200:  # on the very connection that was told to come later
+                        began = time.monotonic()
+                        assert http.get(f"{url}/v2/health/ready", timeout=60).status_code == 200
+                        assert http.get(f"{url}/v1/resolve?fleet=other", timeout=60).status_code == 200
+                        health.append(time.monotonic() - began)
+            return health
+        with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+            running = [pool.submit(hammer, i) for i in range(clients)]
+            try:
+                time.sleep(seconds / 2)
+                with requests.Session() as http:
+                    for _ in range(10):
+                        for path in ("/v2/health/live", "/v1/services", "/metrics"):
+                            assert http.get(f"{url}{path}", timeout=60).status_code == 200
+                        assert http.post(f"{url}/v1/fleets/other/score", data=BODY, timeout=60).status_code == 200
+                time.sleep(seconds / 2)
+            finally:
+                stop.set()
+            health = [took for each in running for took in each.result()]
+        assert set(codes) <= {200, 503, 504} and codes.count(200) > 0
+        assert len(codes) - codes.count(200) < clients * (seconds + 2) * 4, "refused and refused, instead of left waiting"
+        assert not health or sorted(health)[len(health) // 2] < 0.25
+        assert requests.post(f"{url}/v1/fleets/oj/score", data=BODY, timeout=60).status_code == 200
+
+
 def test_a_storm_of_deadlines(fleets):
     with serving(fleets, "--serve.compute-threads", 1) as (url, _):
         def hurry(i):

@@ -74,6 +74,28 @@ TEST(late_requests_cut_it_and_those_in_time_raise_it_again)
     gate_free(server);
 }
 
+TEST(it_is_closed_while_the_threads_have_enough_to_do)
+{
+    myr_server *server = gate_server();
+    serve_note notes[6];
+    myr_err err = {0};
+    EXPECT_INT(myr_serve_gate_room(server), 5); /* two threads, one more for each, and one */
+    for (int i = 0; i < 6; i++) {
+        EXPECT_INT(myr_serve_gate_is_closed(server, 1), i == 5);
+        EXPECT_RC(gate_enter(server, &notes[i], 0, &err), OK, &err);
+    }
+    EXPECT_INT(myr_serve_gate_room(server), 0);
+    EXPECT(!myr_serve_gate_is_closed(server, 2)); /* a fleet of which none is inside */
+    myr_serve_gate_leave(server, &notes[0]);
+    EXPECT(myr_serve_gate_is_closed(server, 1));
+    myr_serve_gate_leave(server, &notes[1]);
+    EXPECT_INT(myr_serve_gate_room(server), 1);
+    EXPECT(!myr_serve_gate_is_closed(server, 1));
+    for (int i = 2; i < 6; i++)
+        myr_serve_gate_leave(server, &notes[i]);
+    gate_free(server);
+}
+
 TEST(a_burst_of_late_ones_cuts_once)
 {
     myr_server *server = gate_server();
