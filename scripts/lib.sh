@@ -31,8 +31,8 @@ pin_of() {
     echo "$line"
 }
 
-# Names of all pins for ARCH, in the order of the file.
-pin_names() { awk -v a="$1" '!/^#/ && NF && ($3 == a || $3 == "any") {print $2}' "$MYR_PINS"; }
+# Names of the pins for ARCH that every tree has, in the order of the file.
+pin_names() { awk -v a="$1" '!/^#/ && NF && $1 != "sdist" && ($3 == a || $3 == "any") {print $2}' "$MYR_PINS"; }
 
 # A digest as the name of a file: hexadecimal stays, Go's "h1:base64" is the same 32 bytes in another spelling.
 digest_hex() {

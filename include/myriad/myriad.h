@@ -42,6 +42,11 @@ typedef struct myr_models_info {
     uint32_t output_count;
 } myr_models_info;
 MYR_API int32_t myr_models_get_info(const myr_models *models, myr_models_info *out, myr_err *err);
+/*
+ * The names of the files beside the opened one that belong to it (a pack's blob files), for who copies a pack
+ * elsewhere; NULL past the end. A model file stands alone. Since: 0.1
+ */
+MYR_API const char *myr_models_file_name(const myr_models *models, uint32_t file_idx);
 MYR_API const char *myr_models_key_name(const myr_models *models, uint32_t key_idx);         /* NULL past the end */
 MYR_API int myr_models_key_is_int64(const myr_models *models, uint32_t key_idx);             /* 1: INT64, 0: BYTES */
 MYR_API const char *myr_models_feature_name(const myr_models *models, uint32_t feature_idx); /* NULL past the end */

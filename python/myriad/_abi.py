@@ -69,6 +69,15 @@ def _find() -> str:
     return str(beside) if beside.exists() else "libmyriad.so.0"
 
 
+def library_path() -> pathlib.Path:
+    """Where the library lies that this process has opened."""
+    found = pathlib.Path(_find())
+    if found.is_absolute():
+        return found
+    with open("/proc/self/maps", encoding="utf-8") as maps:  # the loader found it
+        return pathlib.Path(next(line.split(maxsplit=5)[5].strip() for line in maps if "/libmyriad.so" in line))
+
+
 def _load() -> ctypes.CDLL:
     path = _find()
     try:
@@ -82,6 +91,7 @@ def _load() -> ctypes.CDLL:
         "myr_models_open": (c_int32, [c_char_p, POINTER(c_void_p), POINTER(Err)]),
         "myr_models_close": (None, [c_void_p]),
         "myr_models_get_info": (c_int32, [c_void_p, POINTER(Info), POINTER(Err)]),
+        "myr_models_file_name": (c_char_p, [c_void_p, c_uint32]),
         "myr_models_key_name": (c_char_p, [c_void_p, c_uint32]),
         "myr_models_key_is_int64": (c_int, [c_void_p, c_uint32]),
         "myr_models_feature_name": (c_char_p, [c_void_p, c_uint32]),
@@ -110,16 +120,17 @@ def check(rc: int, err: Err) -> None:
         raise error(lib.myr_error_name(rc).decode(), err.message.decode(errors="replace"))
 
 
-def _words(function: object) -> tuple[str, ...]:
+def words(function: object) -> tuple[str, ...]:
+    """What a function of numbers 0, 1, … says until it says nothing."""
     found: list[str] = []
     while (word := function(len(found))) is not None:  # type: ignore[operator]
         found.append(word.decode())
     return tuple(found)
 
 
-LEVELS = _words(lib.myr_models_level_name)
-STATUSES = _words(lib.myr_models_status_name)
+LEVELS = words(lib.myr_models_level_name)
+STATUSES = words(lib.myr_models_status_name)
 VERSION: str = lib.myr_version().decode()
 
 __all__ = ["ArrowArray", "ArrowArrayStream", "ArrowSchema", "BY_KEY", "Entry", "Err", "Info", "LEVELS", "OUTPUTS", "Out",
-           "Rows", "STATUSES", "VERSION", "byref", "c_double", "c_uint8", "check", "lib"]
+           "Rows", "STATUSES", "VERSION", "byref", "c_double", "c_uint8", "check", "lib", "library_path", "words"]

@@ -91,7 +91,7 @@ def _column(name: str, column: Any, kept: list[object]) -> tuple[ArrowSchema, Ar
     if module == "pandas":
         return _pandas(name, column, kept)
     if hasattr(column, "__arrow_c_array__"):
-        return _exported(name, column, kept)
+        return exported(name, column, kept)
     if hasattr(column, "__arrow_c_stream__"):
         return _streamed(name, column, kept)
     if np.isscalar(column) or column is None:
@@ -199,7 +199,7 @@ def _moved(name: str, schema_pointer: int, array_pointer: int) -> tuple[ArrowSch
     return schema, array
 
 
-def _exported(name: str, column: Any, kept: list[object]) -> tuple[ArrowSchema, ArrowArray]:
+def exported(name: str, column: Any, kept: list[object]) -> tuple[ArrowSchema, ArrowArray]:
     capsules = column.__arrow_c_array__()
     kept.append(capsules)  # a capsule that is dropped releases what it holds
     return _moved(name, capsule_pointer(capsules[0], b"arrow_schema"), capsule_pointer(capsules[1], b"arrow_array"))
@@ -210,7 +210,7 @@ def _streamed(name: str, column: Any, kept: list[object]) -> tuple[ArrowSchema, 
     if hasattr(column, "combine_chunks"):
         column = column.combine_chunks()
         if hasattr(column, "__arrow_c_array__"):
-            return _exported(name, column, kept)
+            return exported(name, column, kept)
     elif hasattr(column, "rechunk"):
         column = column.rechunk()
     chunks = list(stream(column, kept))

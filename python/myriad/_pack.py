@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _abi, _answers, _arrow
-from ._abi import BY_KEY, LEVELS, OUTPUTS, STATUSES, Entry, Err, Info, Out, Rows, byref, check, lib
+from ._abi import BY_KEY, LEVELS, OUTPUTS, STATUSES, Entry, Err, Info, Out, Rows, byref, check, lib, words
 from ._errors import NotFound, error
 
 Output = Literal["value", "margin", "probability", "leaf", "contribution"]
@@ -94,6 +94,8 @@ class Pack:
         self.text_features: list[str] = [
             name for i, name in enumerate(self.features) if lib.myr_models_feature_is_text(pointer, i)]
         self.keys: list[str] = [lib.myr_models_key_name(pointer, i).decode() for i in range(info.key_count)]
+        #: files beside the index that belong to it
+        self.blob_files: tuple[str, ...] = words(lambda i: lib.myr_models_file_name(pointer, i))
         self.key_types: dict[str, str] = {
             name: "int64" if lib.myr_models_key_is_int64(pointer, i) else "text" for i, name in enumerate(self.keys)}
 

@@ -123,6 +123,12 @@ int32_t myr_models_get_info(const myr_models *models, myr_models_info *out, myr_
     return MYR_OK;
 }
 
+const char *myr_models_file_name(const myr_models *models, uint32_t file_idx)
+{
+    if (models == NULL || models->pack == NULL) return NULL;
+    return myr_pack_file_name(models->pack, file_idx);
+}
+
 const char *myr_models_key_name(const myr_models *models, uint32_t key_idx)
 {
     if (models == NULL || key_idx >= models->info.keys.column_count) return NULL;

@@ -95,6 +95,9 @@ typedef struct myr_pack_contents {
 /* Which files make the pack, and how much of each is in use. Reads every entry, no model. Errors: as get_entry. */
 myr_rc myr_pack_list_files(const myr_pack *pack, myr_arena *arena, myr_pack_contents *out, myr_err *err);
 
+/* The name of a blob file that the index names, beside it; NULL past the last. Lives as long as the pack. */
+const char *myr_pack_file_name(const myr_pack *pack, uint32_t file_idx);
+
 typedef enum myr_pack_change {
     MYR_PACK_SAME,    /* the same bytes under the same key, whatever their version's number */
     MYR_PACK_CHANGED, /* other bytes */

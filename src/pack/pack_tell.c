@@ -4,6 +4,11 @@
  */
 #include "pack/pack_inside.h"
 
+const char *myr_pack_file_name(const myr_pack *pack, uint32_t file_idx)
+{
+    return file_idx < pack->header.file_count ? pack->files[file_idx].name : NULL;
+}
+
 myr_rc myr_pack_list_files(const myr_pack *pack, myr_arena *arena, myr_pack_contents *out, myr_err *err)
 {
     uint32_t file_count = pack->header.file_count;

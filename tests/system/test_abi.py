@@ -64,7 +64,8 @@ OFFSETS = {"myr_models_rows.column_stride": 48, "myr_models_rows.key_columns": 8
            "myr_models_info.output_count": 36, "myr_err.message": 16}
 NUMBERS = {"MYR_MODELS_VALUE": 0, "MYR_MODELS_CONTRIBUTION": 4, "MYR_MODELS_COLUMN_VALUES": 1, "MYR_MODELS_COLUMN_MODEL_INDEX": 16,
            "MYR_OK": 0, "MYR_BAD_INPUT": 1, "MYR_BAD_METHOD": 19}
-SYMBOLS = """myr_error_name myr_models_close myr_models_feature_is_text myr_models_feature_name myr_models_find myr_models_get_entry
+SYMBOLS = """myr_error_name myr_models_close myr_models_feature_is_text myr_models_feature_name myr_models_file_name
+    myr_models_find myr_models_get_entry
     myr_models_get_info myr_models_get_segment myr_models_key_is_int64 myr_models_key_name myr_models_level_name myr_models_open
     myr_models_score myr_models_score_arrow myr_models_score_into myr_models_status_name myr_models_width myr_version"""
 

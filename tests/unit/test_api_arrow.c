@@ -532,6 +532,8 @@ TEST(models_are_listed)
     EXPECT_RC(myr_models_get_segment(models, idx, NULL, 0, &size, &err), TOO_LARGE, &err);
     EXPECT_RC(myr_models_get_segment(models, 2, text, sizeof text, &size, &err), BAD_INPUT, &err);
     EXPECT_RC(myr_models_get_entry(models, 2, &entry, &err), BAD_INPUT, &err);
+    EXPECT_STR(myr_models_file_name(models, 0), "r7.blobs");
+    EXPECT(myr_models_file_name(models, 1) == NULL && myr_models_file_name(NULL, 0) == NULL);
     EXPECT_STR(myr_models_level_name(1), "segment");
     EXPECT_STR(myr_models_status_name(1), "no_model");
     EXPECT_STR(myr_models_level_name(4), "stored");
