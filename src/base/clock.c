@@ -62,8 +62,7 @@ void myr_clock_sleep_ms(int64_t duration_ms)
     }
 }
 
-/* Year, month and day of a day counted from 1970-01-01, in the proleptic Gregorian calendar. */
-static void clock_civil(int64_t day, int *out_year, int *out_month, int *out_day)
+void myr_civil_of_day(int64_t day, int *out_year, int *out_month, int *out_day_of_month)
 {
     /* Years begin in March here, so that the leap day is the last; an era is 400 years = 146,097 days. */
     day += 719468; /* from 0000-03-01 */
@@ -72,9 +71,19 @@ static void clock_civil(int64_t day, int *out_year, int *out_month, int *out_day
     int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
     int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     int64_t month = (5 * day_of_year + 2) / 153; /* 0 = March */
-    *out_day = (int)(day_of_year - (153 * month + 2) / 5 + 1);
+    *out_day_of_month = (int)(day_of_year - (153 * month + 2) / 5 + 1);
     *out_month = (int)(month < 10 ? month + 3 : month - 9);
     *out_year = (int)(year_of_era + era * 400 + (*out_month <= 2 ? 1 : 0));
+}
+
+int64_t myr_day_of_civil(int year, int month, int day_of_month)
+{
+    MYR_ASSERT(month >= 1 && month <= 12);
+    int64_t march_year = month > 2 ? year : year - 1;
+    int64_t era = (march_year >= 0 ? march_year : march_year - 399) / 400;
+    int64_t year_of_era = march_year - era * 400;
+    int64_t day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day_of_month - 1;
+    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
 }
 
 const char *myr_format_time(int64_t unix_ms, char out[MYR_TIME_TEXT_BYTES])
@@ -90,7 +99,7 @@ const char *myr_format_time(int64_t unix_ms, char out[MYR_TIME_TEXT_BYTES])
         day--;
     }
     int year, month, day_of_month;
-    clock_civil(day, &year, &month, &day_of_month);
+    myr_civil_of_day(day, &year, &month, &day_of_month);
     MYR_ASSERT(year >= 0 && year <= 9999);
     unsigned seconds = (unsigned)(ms / CLOCK_MS_PER_S);
     snprintf(out, MYR_TIME_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", (unsigned)year % 10000,
@@ -111,6 +120,12 @@ void myr_clock_advance_ms(int64_t duration_ms)
     MYR_ASSERT(duration_ms >= 0 && atomic_load(&clock_is_frozen));
     atomic_fetch_add(&clock_frozen_unix_ms, duration_ms);
     atomic_fetch_add(&clock_frozen_mono_ns, duration_ms * CLOCK_NS_PER_MS);
+}
+
+void myr_clock_jump_ms(int64_t duration_ms)
+{
+    MYR_ASSERT(atomic_load(&clock_is_frozen));
+    atomic_fetch_add(&clock_frozen_unix_ms, duration_ms);
 }
 
 void myr_clock_release(void)
