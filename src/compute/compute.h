@@ -44,6 +44,37 @@ myr_rc myr_worker_ask(myr_worker *worker, const myr_buf *request, int64_t deadli
 myr_rc myr_process_run(const myr_worker_opts *opts, int64_t timeout_ms, myr_err *err);
 
 /*
+ * A process that goes on when its starter ends, in a session of its own. It is there at once but waits at a gate, so
+ * that its starter can write down that it is, before anything happens: a starter that dies with the gate shut has
+ * started nothing. Once let in, it makes its output file, which therefore says whether it ever was, and runs.
+ */
+typedef struct myr_detached {
+    int64_t pid;       /* also of its process group */
+    int64_t pid_start; /* when it was started, as the kernel counts: with pid, the one process that this is */
+    int gate;          /* our end; -1: it was let in, or sent away */
+} myr_detached;
+typedef struct myr_detached_opts {
+    const char *const *argv; /* NULL-terminated; argv[0] is the program's path */
+    const char *const *env;  /* NULL-terminated NAME=value: all that it gets */
+    const char *dir;         /* its working directory */
+    const char *output_path; /* where its standard output goes; must not exist */
+    const char *error_path;  /* standard error; appended */
+} myr_detached_opts;
+/* Errors: NOT_FOUND: no such program; NO_MEMORY, IO. It is the caller's child, to be waited for. */
+myr_rc myr_detached_start(const myr_detached_opts *opts, myr_detached *out, myr_err *err);
+void myr_detached_let_in(myr_detached *process);
+void myr_detached_send_away(myr_detached *process); /* it ends without having run, and is waited for */
+/* Is it still running? Also another's child; one that has ended and was not waited for yet is not. */
+bool myr_process_runs(int64_t pid, int64_t pid_start);
+/* A child of ours: has it ended? *out_exit: its exit code, 128 + the signal that ended it; -1: nobody knows. */
+bool myr_process_ended(int64_t pid, int64_t *out_exit);
+/* Send a signal to its process group, if it is still this process. */
+void myr_process_signal(int64_t pid, int64_t pid_start, int number);
+/* This machine and this start of it: process numbers mean something within one alone. "name/1a2b3c4d". */
+#define MYR_HOST_BYTES 96
+void myr_host(char out[MYR_HOST_BYTES]);
+
+/*
  * An environment for Python programs, found by the hash of its requirements and of the Python that makes it; made by
  * the first who asks, while others wait; kept while anybody, of any process, has it. dir: where they lie. requirements:
  * the path of a file for pip, whose directory is where relative names in it lead. Errors: UNAVAILABLE with pip's words;
