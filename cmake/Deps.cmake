@@ -1,7 +1,7 @@
 # What myriad links that is not ours, as imported targets dep::*. Pinned libraries come from .deps/ (scripts/setup made it),
 # the rest from Debian packages. Whatever is missing is said in one message; only DuckDB may be missing.
 #
-#   dep::duckdb dep::yyjson dep::microhttpd dep::sqlite3 dep::yaml dep::pq dep::hiredis dep::nghttp2 dep::lapacke dep::zlib  libraries
+#   dep::duckdb dep::yyjson dep::microhttpd dep::sqlite3 dep::yaml dep::pq dep::hiredis dep::nghttp2 dep::lapacke dep::zlib dep::glib  libraries
 #   dep::cmocka                                                                   if found; tests need it
 #   dep::xgboost_headers dep::onnxruntime_headers                                 headers only: opened at run time, from
 #   MYR_DEFAULT_XGBOOST_LIB MYR_DEFAULT_ONNXRUNTIME_LIB                           these absolute paths ("" if absent);
@@ -87,8 +87,12 @@ dep_from_pkgconfig(lua lua5.4)
 dep_from_pkgconfig(cmocka cmocka)
 dep_from_pkgconfig(zlib zlib)
 dep_from_pkgconfig(nghttp2 libnghttp2)
+dep_from_pkgconfig(glib glib-2.0>=2.68)
 if(NOT TARGET dep::zlib)
   list(APPEND dep_missing "zlib1g-dev")
+endif()
+if(NOT TARGET dep::glib)
+  list(APPEND dep_missing "libglib2.0-dev")
 endif()
 if(NOT TARGET dep::lua)
   list(APPEND dep_missing "liblua5.4-dev")

@@ -9,6 +9,7 @@ set(MYR_FOREIGN_script dep::lua)
 set(MYR_FOREIGN_net dep::microhttpd dep::nghttp2 dep::zlib)
 set(MYR_FOREIGN_fetch ${CMAKE_DL_LIBS})
 set(MYR_FOREIGN_runtime dep::onnxruntime_headers ${CMAKE_DL_LIBS})
+set(MYR_FOREIGN_jobs dep::glib)
 set(MYR_FOREIGN_train dep::lapacke dep::xgboost_headers ${CMAKE_DL_LIBS})
 # Data files compiled into a directory's library.
 set(MYR_EMBED_runtime share/python/worker.py)

@@ -4,6 +4,7 @@
 
 #include "cli/args.h"
 #include "cli/commands.h"
+#include "jobs/jobs.h"
 #include "serve/serve.h"
 
 /* The rows of one section: each with its default, commented out. */
@@ -29,6 +30,8 @@ static void init_config(myr_buf *out)
     init_section(out, myr_runtime_opt_table, "    ", "runtime.onnx.");
     myr_buf_puts(out, "  python:\n");
     init_section(out, myr_runtime_opt_table, "    ", "runtime.python.");
+    myr_buf_puts(out, "scheduler:\n");
+    init_section(out, myr_scheduler_opt_table, "  ", "scheduler.");
 }
 
 myr_rc myr_cmd_init(int argc, char **argv, myr_err *err)

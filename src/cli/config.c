@@ -47,7 +47,7 @@ static myr_rc config_section(const myr_spec *spec, const char *section, const my
 
 myr_rc myr_cli_config(const char *workspace_root, myr_opt_table table, void *slots, myr_err *err)
 {
-    static const char *const sections[] = {"serve", "runtime", NULL};
+    static const char *const sections[] = {"serve", "runtime", "scheduler", NULL};
     char path[MYR_PATH_BYTES_MAX];
     MYR_TRY(myr_path_join(path, sizeof path, workspace_root, "myriad.yaml", err));
     MYR_AUTO(myr_spec_ptr) spec = NULL;

@@ -10,6 +10,7 @@
 #include "base/base.h"
 #include "db/pg.h"
 #include "db/redis.h"
+#include "db/sql.h"
 
 #define MYR_DB_BUSY_MS        5000 /* how long a call waits for another process's transaction */
 #define MYR_DB_STATEMENTS_MAX 256  /* different statements of one connection */

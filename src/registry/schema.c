@@ -92,6 +92,34 @@ static const char registry_version_5[] =
 /* Where an alias pointed before, so that one step goes back. */
 static const char registry_version_6[] = "ALTER TABLE alias ADD COLUMN previous_id INTEGER;";
 
+/*
+ * What the scheduler keeps: jobs' tables (src/jobs), here because this file has one owner. The same tables stand in
+ * PostgreSQL where schedulers of several machines share them (jobs/store.c). A firing is one time or event that starts
+ * a job, or why it did not; its key is what makes it the only one.
+ */
+static const char registry_version_7[] =
+    "CREATE TABLE scheduled_job("
+    "  name TEXT NOT NULL PRIMARY KEY, path TEXT NOT NULL, trouble TEXT NOT NULL, is_active INTEGER NOT NULL,"
+    "  is_paused INTEGER NOT NULL, created_ms INTEGER NOT NULL, cursor_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE firing("
+    "  firing_id INTEGER PRIMARY KEY AUTOINCREMENT, job TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL,"
+    "  state TEXT NOT NULL, is_open INTEGER NOT NULL, logical_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL,"
+    "  count INTEGER NOT NULL, created_ms INTEGER NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL,"
+    "  seen_ms INTEGER NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL, pid_start INTEGER NOT NULL,"
+    "  run_id INTEGER NOT NULL, exit_code INTEGER NOT NULL, wish TEXT NOT NULL, reason TEXT NOT NULL,"
+    "  detail TEXT NOT NULL, UNIQUE(job, key)) STRICT;"
+    "CREATE INDEX firing_open ON firing(job) WHERE is_open = 1;"
+    "CREATE INDEX firing_by_end ON firing(job, ended_ms);"
+    "CREATE TABLE firing_file("
+    "  job TEXT NOT NULL, pattern TEXT NOT NULL, path TEXT NOT NULL, size_bytes INTEGER NOT NULL, changed_ns INTEGER "
+    "NOT "
+    "NULL,"
+    "  PRIMARY KEY(job, pattern, path)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE scheduler("
+    "  role TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,"
+    "  epoch INTEGER NOT NULL, expires_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
+
 const char *const myr_registry_migrations[] = {registry_version_1, registry_version_2, registry_version_3,
-                                               registry_version_4, registry_version_5, registry_version_6};
+                                               registry_version_4, registry_version_5, registry_version_6,
+                                               registry_version_7};
 const int myr_registry_migration_count = MYR_COUNT_OF(myr_registry_migrations);

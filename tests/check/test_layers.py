@@ -6,7 +6,7 @@ from tree import ROOT, layers, sources
 FOREIGN = {
     "duckdb.h": "table", "sqlite3.h": "db", "libpq-fe.h": "db", "hiredis": "db", "lua.h": "script", "lauxlib.h": "script", "lualib.h": "script",
     "onnxruntime_c_api.h": "runtime", "microhttpd.h": "net", "nghttp2": "net", "gnutls": "net", "protobuf-c": "net",
-    "librdkafka": "stream", "xgboost": "train", "cblas.h": "train", "lapacke.h": "train", "curl": "fetch", "yaml.h": "spec",
+    "librdkafka": "stream", "xgboost": "train", "cblas.h": "train", "lapacke.h": "train", "curl": "fetch", "yaml.h": "spec", "glib.h": "jobs",
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.M)
 

@@ -299,7 +299,7 @@ BAD_CALLS = [
 def test_bad_calls_say_what_is_wrong(fleet, args, part):
     done = fleet.run(*args, ok=False)
     assert 0 < done.returncode < 128 and part in done.stderr, f"{done.returncode}: {done.stderr}"
-    assert "Sanitizer" not in done.stderr and len(done.stderr.splitlines()) <= 40
+    assert "Sanitizer" not in done.stderr and len(done.stderr.splitlines()) <= 80
 
 
 def test_bad_tables(fleet):

@@ -1,0 +1,224 @@
+"""Schedulers as processes: two over one store, killed at any moment; times against an independent reading of zones; commands."""
+import collections
+import datetime
+import os
+import random
+import signal
+import subprocess
+import time
+import zoneinfo
+
+import pytest
+from conftest import BUILD
+from databases import Postgres, running
+
+LONG = bool(os.environ.get("MYR_LONG"))
+STUB = """#!/bin/sh
+echo "$MYRIAD_FIRING $MYRIAD_LOGICAL_TIME" >>ran.txt
+echo "{\\"run\\":$MYRIAD_FIRING}"
+sleep 0.2
+"""
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    with running(Postgres) as server:
+        yield server
+
+
+@pytest.fixture
+def workspace(myriad):
+    """A workspace with a program that stands in for batches."""
+    myriad.run("init", ".")
+    (myriad.cwd / "jobs").mkdir()
+    stub = myriad.cwd / "stub"
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    return myriad
+
+
+def job(myriad, name, text):
+    (myriad.cwd / "jobs" / f"{name}.yaml").write_text(text)
+
+
+class Scheduler:
+    def __init__(self, myriad, store=None):
+        command = [myriad.path, "scheduler", "--program", str(myriad.cwd / "stub"), "--scheduler.poll", "50ms", "--lease", "500ms"]
+        self.log = (myriad.cwd / "scheduler.log").open("a")
+        self.process = subprocess.Popen(command + (["--scheduler.store", store] if store else []), cwd=myriad.cwd,
+                                        stdout=subprocess.PIPE, stderr=self.log, text=True)
+        assert "jobs" in self.process.stdout.readline(), (myriad.cwd / "scheduler.log").read_text()
+
+    def kill(self, number=signal.SIGKILL):
+        self.process.send_signal(number)
+        self.process.wait(60)
+        self.process.stdout.close()
+        self.log.close()
+        return self.process.returncode
+
+
+def until(what, timeout=60):
+    end = time.monotonic() + timeout
+    while not (value := what()):
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.05)
+    return value
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_two_schedulers_killed_at_any_moment_start_each_time_once(workspace, postgres, kind):
+    rounds = random.Random(7)
+    store = postgres.uri if kind == "postgresql" else None
+    env = {"MYRIAD_SCHEDULER_STORE": store} if store else {}
+    if store:
+        postgres.sql("DROP SCHEMA IF EXISTS myriad CASCADE")
+    job(workspace, "each", "schedule: {every: 1s, catch_up: all, max_active_runs: 8, queue_max: 1000, overlap: queue}\n")
+    both = [Scheduler(workspace, store), Scheduler(workspace, store)]
+    until((workspace.cwd / "ran.txt").exists)
+    for _ in range(400 if LONG else 12):
+        time.sleep(rounds.uniform(0, 0.4))
+        victim = rounds.randrange(2)
+        both[victim].kill()
+        both[victim] = Scheduler(workspace, store)
+    time.sleep(1.5)
+    job(workspace, "each", "fleet: none\n")  # no more times
+    for scheduler in both:
+        scheduler.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    history = lambda: workspace.json("schedule", "history", "--limit", 10000, env=env)
+    until(lambda: all(f["state"] not in ("waiting", "starting", "running") for f in history()))
+    assert [s.kill(signal.SIGTERM) for s in both] == [0, 0]
+    firings = [f for f in history() if f["state"] != "missed"]
+    ran = collections.Counter(line.split()[1] for line in (workspace.cwd / "ran.txt").read_text().splitlines())
+    assert set(ran.values()) == {1}, "a time ran twice"
+    lost = [f for f in firings if f["state"] == "failed"]
+    for f in firings:
+        assert f["state"] in ("completed", "failed"), f
+    for f in lost:  # killed in the moment between: not started again, and said so
+        assert "scheduler" in f["reason"] or "has not ended" in f["reason"], f
+    times = sorted(datetime.datetime.fromisoformat(f["logical"]) for f in firings)
+    steps = {b - a for a, b in zip(times, times[1:])}
+    assert steps == {datetime.timedelta(seconds=1)}, "a time was left out"
+    assert len(ran) >= len(firings) - len(lost)
+    assert "Sanitizer" not in (workspace.cwd / "scheduler.log").read_text()
+
+
+def test_a_leader_that_is_stopped_and_goes_on_starts_nothing_twice(workspace):
+    job(workspace, "each", "schedule: {every: 1s, max_active_runs: 8, overlap: queue}\n")
+    first = Scheduler(workspace)
+    until((workspace.cwd / "ran.txt").exists)
+    second = Scheduler(workspace)
+    for _ in range(2):
+        first.process.send_signal(signal.SIGSTOP)
+        time.sleep(1.5)
+        first.process.send_signal(signal.SIGCONT)
+        time.sleep(0.5)
+        first, second = second, first
+    assert [first.kill(signal.SIGTERM), second.kill(signal.SIGTERM)] == [0, 0]
+    ran = collections.Counter(line.split()[1] for line in (workspace.cwd / "ran.txt").read_text().splitlines())
+    assert len(ran) > 2 and set(ran.values()) == {1}
+
+
+def test_the_scheduler_over_postgresql(postgres):
+    """The tests on a clock that stands still, over the other database."""
+    binary = BUILD / "tests" / "test_jobs_scheduler"
+    done = subprocess.run([binary], env={**os.environ, "MYR_JOBS_STORE": postgres.uri}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def test_postgresql_that_restarts(workspace, postgres):
+    postgres.sql("DROP SCHEMA IF EXISTS myriad CASCADE")
+    job(workspace, "each", "schedule: {every: 1s, max_active_runs: 8, overlap: queue}\n")
+    scheduler = Scheduler(workspace, postgres.uri)
+    ran = workspace.cwd / "ran.txt"
+    until(ran.exists)
+    postgres.kill()
+    time.sleep(1)
+    postgres.start()
+    before = len(ran.read_text().splitlines())
+    until(lambda: len(ran.read_text().splitlines()) > before + 2)
+    assert scheduler.kill(signal.SIGTERM) == 0
+    assert set(collections.Counter(line.split()[1] for line in ran.read_text().splitlines()).values()) == {1}
+    assert "secret-word" not in (workspace.cwd / "scheduler.log").read_text()
+
+
+def walked(zone, fixed, matches, start, count):
+    """As `schedule next`, by Python's zones: every minute of UTC, told by what the wall's clock shows."""
+    zone, found = zoneinfo.ZoneInfo(zone), []
+    at = start.astimezone(datetime.timezone.utc)
+    local = lambda t: t.astimezone(zone).replace(tzinfo=None)
+    reached = local(at)
+    while len(found) < count:
+        at += datetime.timedelta(minutes=1)
+        now = local(at)
+        if fixed:
+            passed, due = reached + datetime.timedelta(minutes=1), False
+            while passed <= now:
+                due, passed = due or matches(passed), passed + datetime.timedelta(minutes=1)
+            reached = max(reached, now)
+        else:
+            due = matches(now)
+        if due:
+            found.append(at.astimezone(zone).isoformat())
+    return found
+
+
+@pytest.mark.parametrize("zone, day", [("Europe/Berlin", "2026-03-28"), ("Europe/Berlin", "2026-10-24"), ("America/New_York", "2026-03-07"),
+                                       ("America/New_York", "2026-10-31"), ("Australia/Lord_Howe", "2026-04-04"),
+                                       ("Australia/Lord_Howe", "2026-10-03"), ("Pacific/Apia", "2011-12-29"), ("America/Sao_Paulo", "2018-11-03")])
+def test_times_agree_with_pythons_zones(workspace, zone, day):
+    job(workspace, "fixed", f"schedule: {{cron: '15 0,1,2 * * *', timezone: {zone}}}\n")
+    job(workspace, "wild", f"schedule: {{cron: '*/20 0-3 * * *', timezone: {zone}}}\n")
+    start = datetime.datetime.fromisoformat(day).replace(tzinfo=zoneinfo.ZoneInfo(zone))
+    for name, fixed, count, matches in (("fixed", True, 8, lambda t: t.minute == 15 and t.hour < 3),
+                                        ("wild", False, 40, lambda t: t.minute % 20 == 0 and t.hour < 4)):
+        answer = workspace.json("schedule", "next", name, "--count", count, "--after", day)
+        assert answer["next"] == walked(zone, fixed, matches, start, count)
+
+
+def test_commands(workspace):
+    job(workspace, "nightly", "fleet: oj\nschedule:\n  cron: '30 2 * * *'\n  timezone: Europe/Berlin\n  jitter: 5m\n")
+    job(workspace, "broken", "name: broken\nschedule:\n  cron: '61 2 * * *'\n")
+    job(workspace, "typo", "schedule:\n  cron: '1 2 * * *'\n  timezon: UTC\n")
+    listed = {j["name"]: j for j in workspace.json("schedule", "list")}
+    assert listed["nightly"]["state"] == "new" and listed["nightly"]["when"] == "30 2 * * * Europe/Berlin"
+    assert "broken.yaml:3:9: cron '61 2 * * *': minute '61': 0 to 59" in listed["broken"]["trouble"]
+    assert "typo.yaml:3:3: unknown key 'timezon': did you mean 'timezone'?" in listed["typo"]["trouble"]
+    assert "No scheduler runs" in workspace.run("schedule", "list").stderr
+    assert "did you mean 'nightly'" in workspace.fails("schedule", "next", "nightli")[1]
+    assert "no job 'nightly'" in workspace.fails("schedule", "run", "nightly")[1]  # no scheduler has read it yet
+    scheduler = Scheduler(workspace)
+    until(lambda: {j["name"]: j for j in workspace.json("schedule", "list")}["nightly"]["state"] == "ready")
+    asked = workspace.json("schedule", "run", "nightly", "--at", "2026-03-29", "--key", "mine")
+    assert asked["new"] and not workspace.json("schedule", "run", "nightly", "--key", "mine")["new"]
+    until(lambda: workspace.json("schedule", "history", "nightly")[0]["state"] == "completed")
+    first = workspace.json("schedule", "history", "nightly")[0]
+    assert (first["logical"], first["trigger"], first["run"]) == ("2026-03-29T00:00:00+01:00", "manual", first["firing"])
+    assert "it is completed" in workspace.fails("schedule", "cancel", first["firing"])[1]
+    assert workspace.json("schedule", "backfill", "nightly", "--from", "2026-03-28", "--to", "2026-03-31", "--dry-run")["new"] == 3
+    assert workspace.json("schedule", "backfill", "nightly", "--from", "2026-03-28", "--to", "2026-03-31")["new"] == 3
+    until(lambda: sum(f["state"] == "completed" for f in workspace.json("schedule", "history", "nightly")) == 4)
+    assert "can't be started" in workspace.fails("schedule", "run", "broken")[1]
+    assert workspace.json("schedule", "pause", "nightly")["paused"]
+    workspace.run("schedule", "run", "nightly")
+    time.sleep(0.5)
+    waiting = workspace.json("schedule", "history", "nightly")[0]
+    assert waiting["state"] == "waiting"
+    workspace.run("schedule", "cancel", waiting["firing"])
+    assert workspace.json("schedule", "history", "nightly")[0]["state"] == "cancelled"
+    assert not workspace.json("schedule", "resume", "nightly")["paused"]
+    assert scheduler.kill(signal.SIGTERM) == 0
+    assert "2026-03-29T03:00:00+02:00" in workspace.run("schedule", "next", "nightly", "--after", "2026-03-29").stdout
+
+
+def test_files_are_told_by_the_system(workspace):
+    """inotify: no poll is waited for."""
+    (workspace.cwd / "in").mkdir()
+    job(workspace, "arrive", "triggers: [{files: in/*.csv, quiet: 0s, poll: 1h}]\n")
+    scheduler = Scheduler(workspace)
+    until(lambda: workspace.json("schedule", "list")[0]["state"] == "ready")
+    time.sleep(0.3)
+    (workspace.cwd / "in" / "a.csv").write_text("x")
+    until(lambda: any(f["state"] == "completed" for f in workspace.json("schedule", "history")), timeout=20)
+    assert workspace.json("schedule", "history")[0]["detail"] == f"{workspace.cwd}/in/a.csv\n"
+    assert scheduler.kill(signal.SIGTERM) == 0
