@@ -365,26 +365,6 @@ myr_rc myr_cmd_schedule_backfill(int argc, char **argv, myr_err *err)
 
 /* ---- history ---- */
 
-static void history_json(schedule_call *call, const myr_firing *f, bool is_first)
-{
-    const myr_job_file *job = myr_jobs_find(&call->jobs, f->job);
-    myr_buf *out = &call->out;
-    myr_buf_printf(out, "%s{\"firing\":%lld,\"job\":\"%s\"", is_first ? "\n" : ",\n", (long long)f->id, f->job);
-    put_text(out, "trigger", f->kind);
-    put_text(out, "state", myr_firing_state_name(f->state));
-    put_text(out, "key", f->key);
-    put_time(out, "logical", job, f->logical_ms);
-    put_time(out, "due", job, f->due_ms);
-    put_time(out, "started", job, f->started_ms);
-    put_time(out, "ended", job, f->ended_ms);
-    myr_buf_printf(out, ",\"count\":%lld,\"exit_code\":%lld,\"run\":", (long long)f->count, (long long)f->exit_code);
-    myr_buf_printf(out, f->run_id != 0 ? "%lld" : "null", (long long)f->run_id);
-    put_text(out, "host", f->host);
-    put_text(out, "reason", f->reason);
-    put_text(out, "detail", f->detail);
-    myr_buf_putc(out, '}');
-}
-
 static void history_line(schedule_call *call, const myr_firing *f)
 {
     const myr_job_file *job = myr_jobs_find(&call->jobs, f->job);
@@ -408,7 +388,8 @@ static myr_rc schedule_history(schedule_call *call, const char *name, int64_t li
                                                "state         run  why\n");
     for (size_t i = 0; i < count; i++) {
         if (call->cli->json) {
-            history_json(call, &firings[i], i == 0);
+            myr_buf_puts(&call->out, i == 0 ? "\n" : ",\n");
+            myr_firing_put_json(&firings[i], myr_jobs_find(&call->jobs, firings[i].job), &call->out);
         } else {
             history_line(call, &firings[i]);
         }

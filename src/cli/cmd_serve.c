@@ -8,6 +8,7 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "cli/notify.h"
+#include "cli/scheduler_opts.h"
 #include "serve/serve.h"
 
 /*
@@ -113,7 +114,12 @@ static myr_rc serve_options(const char *root, int argc, char **argv, myr_serve_o
     myr_cli_options options = {.table = myr_serve_opt_table, .slots = opts};
     const myr_cli_arg args[] = {{"options", NULL, MYR_CLI_OPTIONS, &options, ""}};
     myr_cli again = {0};
-    return myr_cli_parse("serve", "", "", args, MYR_COUNT_OF(args), argc, argv, &again, err);
+    MYR_TRY(myr_cli_parse("serve", "", "", args, MYR_COUNT_OF(args), argc, argv, &again, err));
+    if (opts->job_store[0] != '\0') return MYR_OK;
+    static myr_scheduler_opts scheduler; /* large; main's alone */
+    MYR_TRY(myr_cli_scheduler_opts(root, 0, NULL, &scheduler, err));
+    memcpy(opts->job_store, scheduler.store, sizeof opts->job_store);
+    return MYR_OK;
 }
 
 /* SIGHUP: what differs is printed. A mistake anywhere keeps everything as it was. */

@@ -14,7 +14,8 @@
 static const struct {
     const char *name;
     unsigned bit;
-} token_scopes[] = {{"infer", MYR_SCOPE_INFER}, {"read", MYR_SCOPE_READ}, {"admin", MYR_SCOPE_ADMIN}};
+} token_scopes[] = {
+    {"infer", MYR_SCOPE_INFER}, {"read", MYR_SCOPE_READ}, {"admin", MYR_SCOPE_ADMIN}, {"run", MYR_SCOPE_RUN}};
 
 static myr_rc token_parse_scopes(const char *text, unsigned *out, myr_err *err)
 {
@@ -173,7 +174,7 @@ myr_rc myr_cmd_token_create(int argc, char **argv, myr_err *err)
     token_wish wish = {0};
     const myr_cli_arg args[] = {
         {"NAME", NULL, MYR_CLI_POSITIONAL, &wish.name, "what you call it: who has it, what for"},
-        {"--scope", "LIST", MYR_CLI_TEXT, &wish.scopes, "infer, read, admin, or several; default infer,read"},
+        {"--scope", "LIST", MYR_CLI_TEXT, &wish.scopes, "infer, read, admin, run, or several; default infer,read"},
         {"--fleet", "F[@GROUP]", MYR_CLI_LIST, &wish.fleets, "only this fleet or group (oj, oj@brand=1); repeatable"},
         {"--expires", "TIME", MYR_CLI_TEXT, &wish.expires, "for how long it is good: 12h, 90d; default for ever"},
         {"--rate", "N", MYR_CLI_INT, &wish.rate, "most requests per second"},

@@ -99,6 +99,9 @@ typedef struct myr_firing_filter {
 /* Newest first. */
 myr_rc myr_job_store_firings(myr_job_store *store, myr_arena *arena, const myr_firing_filter *filter, myr_firing **out,
                              size_t *out_count, myr_err *err);
+/* {"id":…,"job":…,"state":…}: a firing for programs, times by the clock of `job`'s zone (NULL: UTC); appended. */
+struct myr_job_file;
+void myr_firing_put_json(const myr_firing *firing, const struct myr_job_file *job, myr_buf *out);
 /*
  * Ask for a run: an event of this kind with this key, once for all time. A key that is there already gives the firing
  * it made then (*out_is_new = false). NOT_FOUND: no such job; BUSY: MYR_JOB_CALL_MAX wait.

@@ -199,7 +199,7 @@ myr_rc myr_registry_runs(myr_registry *registry, myr_arena *arena, myr_run_row *
 #define MYR_TOKEN_TARGETS_MAX      64
 #define MYR_TOKEN_TARGET_BYTES_MAX (MYR_NAME_BYTES_MAX + 1 + MYR_KEY_TEXT_BYTES_MAX)
 #define MYR_TOKEN_BYTES            32 /* of SHA-256 */
-enum { MYR_SCOPE_INFER = 1, MYR_SCOPE_READ = 2, MYR_SCOPE_ADMIN = 4, MYR_SCOPE_ALL = 7 };
+enum { MYR_SCOPE_INFER = 1, MYR_SCOPE_READ = 2, MYR_SCOPE_ADMIN = 4, MYR_SCOPE_RUN = 8, MYR_SCOPE_ALL = 15 };
 
 typedef struct myr_token_row {
     int64_t id;                          /* given by add */

@@ -10,7 +10,7 @@ static myr_rc token_check(const myr_token_row *row, myr_err *err)
 {
     MYR_TRY(myr_registry_check_name(row->name, "token name", err));
     if (row->scopes == 0 || (row->scopes & ~(unsigned)MYR_SCOPE_ALL) != 0)
-        MYR_FAIL(err, BAD_INPUT, "token '%s': scopes are infer, read and admin, at least one of them", row->name);
+        MYR_FAIL(err, BAD_INPUT, "token '%s': scopes are infer, read, admin and run, at least one of them", row->name);
     if (row->rate_per_s < 0 || row->concurrency < 0 || row->expires_ms < 0)
         MYR_FAIL(err, BAD_INPUT, "token '%s': a limit or an expiry is below 0", row->name);
     myr_str rest = myr_token_targets(row), target;

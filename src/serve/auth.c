@@ -252,7 +252,10 @@ static auth_reach auth_reaches(const serve_token *token, myr_str fleet, const my
 
 static const char *auth_scope_name(unsigned scope)
 {
-    return scope == MYR_SCOPE_INFER ? "infer" : scope == MYR_SCOPE_READ ? "read" : "admin";
+    return scope == MYR_SCOPE_INFER  ? "infer"
+           : scope == MYR_SCOPE_READ ? "read"
+           : scope == MYR_SCOPE_RUN  ? "run"
+                                     : "admin";
 }
 
 static myr_rc auth_may_target(const serve_token *token, unsigned scope, myr_str fleet, const myr_str *segment_text,

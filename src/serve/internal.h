@@ -286,7 +286,8 @@ struct myr_server {
     struct serve_helpers *helpers; /* threads that share the rows of large requests; NULL: none do */
     serve_rpc *rpc;                /* NULL: no gRPC */
     serve_reloader *reloader;
-    serve_pattern *patterns; /* route.c: the route table, cut; ordered by number of parts: … */
+    char root[MYR_PATH_BYTES_MAX]; /* the workspace */
+    serve_pattern *patterns;       /* route.c: the route table, cut; ordered by number of parts: … */
     serve_pattern *patterns_of[SERVE_PARTS_MAX + 3]; /* … where those of so many begin, and the end */
     _Atomic(serve_snapshot *) current;
     serve_thread *threads; /* fixed before the reloader's thread starts */
@@ -364,6 +365,7 @@ typedef enum serve_access {
     SERVE_READ_SERVER,
     SERVE_INFER_MODEL, /* {fleet or model} */
     SERVE_ADMIN_MODEL, /* {fleet} */
+    SERVE_RUN_JOB,     /* jobs are not of one fleet */
     SERVE_ACCESS_COUNT
 } serve_access;
 typedef struct serve_access_rule {
@@ -382,6 +384,7 @@ struct serve_route {
     myr_rc (*run)(serve_call *call, myr_err *err);
     int64_t (*count_rows)(yyjson_val *body); /* JSON routes: how much work it is, before it is checked; else NULL */
     const char *content_type;
+    int status;      /* of an answer that is no error; 0: 200 */
     unsigned takes;  /* forms of the body by Content-Type; 0: JSON, whatever it says */
     bool of_default; /* of the default fleet: params[0] is its name, or "" when there is none */
     bool allows_nan; /* NaN and Infinity stand in JSON of Python's */
@@ -512,6 +515,10 @@ myr_rc myr_serve_post_azure(serve_call *call, myr_err *err);
 int64_t myr_serve_azure_rows(yyjson_val *body);
 myr_rc myr_serve_get_openapi(serve_call *call, myr_err *err); /* openapi.c */
 myr_rc myr_serve_get_docs(serve_call *call, myr_err *err);
+
+/* ---- jobs.c ---- */
+myr_rc myr_serve_post_job(serve_call *call, myr_err *err);
+myr_rc myr_serve_get_job_run(serve_call *call, myr_err *err);
 myr_rc myr_serve_get_swagger(serve_call *call, myr_err *err);
 myr_rc myr_serve_get_healthy(serve_call *call, myr_err *err);
 myr_rc myr_serve_get_ping(serve_call *call, myr_err *err);

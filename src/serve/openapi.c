@@ -41,7 +41,8 @@ static void openapi_put_parameters(myr_buf *out, const serve_route *route)
     while (myr_str_split(&rest, '/', &name)) {
         if (!myr_str_starts_with(name, "{")) continue;
         myr_serve_comma(out);
-        myr_buf_printf(out, "{\"$ref\":\"#/components/parameters/path_%.*s\"}", (int)name.size - 2, name.data + 1);
+        myr_buf_printf(out, "{\"$ref\":\"#/components/parameters/path_%.*s\"}", (int)strcspn(name.data, "}") - 1,
+                       name.data + 1);
     }
     rest = myr_str_of(route->parameters);
     while (route->parameters != NULL && myr_str_split(&rest, ' ', &name)) {
@@ -65,7 +66,8 @@ static void openapi_put_operation(myr_buf *out, const serve_route *route)
         openapi_put_content(out, SERVE_JSON, route->body, is_infer ? OPENAPI_BINARY : route->takes);
         myr_buf_puts(out, "},");
     }
-    myr_buf_puts(out, "\"responses\":{\"200\":{\"description\":\"The answer.\"");
+    myr_buf_printf(out, "\"responses\":{\"%d\":{\"description\":\"The answer.\"",
+                   route->status != 0 ? route->status : 200);
     if (route->answer != NULL) {
         unsigned forms = is_score ? route->takes | 1u << SERVE_AS_EVENTS : is_infer ? OPENAPI_BINARY : 0;
         myr_buf_putc(out, ',');

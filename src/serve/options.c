@@ -97,6 +97,9 @@ static const myr_opt_row serve_rows[] = {
     {"serve.token-concurrency", "0", MYR_OPT_INT, MYR_OPT_RELOAD, 0, 1000000,
      offsetof(myr_serve_opts, token_concurrency),
      "Most requests at once of such a token; more are answered 429. 0: no limit."},
+    {"serve.job-store", "", MYR_OPT_TEXT, MYR_OPT_SECRET, 0, sizeof((myr_serve_opts *)0)->job_store,
+     offsetof(myr_serve_opts, job_store),
+     "Where POST /v1/jobs/{job}:run leaves what the scheduler is to start. Empty: as scheduler.store says."},
 };
 
 const myr_opt_table myr_serve_opt_table = {serve_rows, MYR_COUNT_OF(serve_rows)};

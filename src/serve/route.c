@@ -14,6 +14,7 @@ const serve_access_rule myr_serve_access_rules[SERVE_ACCESS_COUNT] = {
     [SERVE_READ_SEGMENT] = {"read", MYR_SCOPE_READ, SERVE_ON_SEGMENT},
     [SERVE_READ_SERVER] = {"read", MYR_SCOPE_READ, SERVE_ON_SERVER},
     [SERVE_INFER_MODEL] = {"infer", MYR_SCOPE_INFER, SERVE_ON_MODEL},
+    [SERVE_RUN_JOB] = {"run", MYR_SCOPE_RUN, SERVE_ON_SERVER},
     [SERVE_ADMIN_MODEL] = {"admin", MYR_SCOPE_ADMIN, SERVE_ON_MODEL},
 };
 

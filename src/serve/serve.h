@@ -31,6 +31,7 @@ typedef struct myr_serve_opts {
     char cors_origins[1024];               /* origins of web pages that may ask, commas between them; "": none */
     bool insecure;                         /* other machines may be answered without tokens or in clear text */
     int64_t token_rate, token_concurrency; /* of tokens that don't say; 0 = no limit */
+    char job_store[1024];                  /* where jobs are kept; "": the workspace's registry */
 } myr_serve_opts;
 extern const myr_opt_table myr_serve_opt_table;
 

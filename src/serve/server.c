@@ -94,7 +94,7 @@ static myr_rc server_reply(serve_call *call, myr_err *err)
         size = answer.body.size;
     }
     if (call->json_bytes > 0) MYR_TRY(server_add_length(call, (int64_t)call->json_bytes, err));
-    myr_req_reply(call->req, 200, type, body, size);
+    myr_req_reply(call->req, call->route->status != 0 ? call->route->status : 200, type, body, size);
     return MYR_OK;
 }
 
@@ -614,6 +614,7 @@ myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, 
     myr_server *server = myr_calloc(1, sizeof *server);
     if (server == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the server");
     server->opts = *opts;
+    (void)snprintf(server->root, sizeof server->root, "%s", workspace_root);
     server->main = (serve_listener){.server = server};
     server->admin = (serve_listener){.server = server, .is_admin = true};
     myr_rc rc = server_read_choices(server, err);

@@ -1,6 +1,7 @@
 """/openapi.json against the server, by a tester that knows nothing of it: no server error, no answer outside its schemas."""
 import json
 import os
+import subprocess
 
 import pytest
 import requests
@@ -24,15 +25,23 @@ def no_server_error(ctx, response, case):
 
 CHECKS = [no_server_error, response_schema_conformance, content_type_conformance, status_code_conformance]
 NAMES = {"path_fleet": ["oj", "x"], "path_model": ["oj", "oj@", "oj@store=2,brand=1", "x"], "path_version": ["1", "2"],
-         "path_segment": ["store=2,brand=1", "brand=1", "x=1"]}
+         "path_job": ["nightly", "x"], "path_run": ["1", "2", "100"], "path_segment": ["store=2,brand=1", "brand=1", "x=1"]}
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory, build):
     workspace = Program(build / "myriad", tmp_path_factory.mktemp("openapi"))
     workspace.run("init", ".")
+    jobs = workspace.cwd / "jobs"
+    jobs.mkdir()
+    (jobs / "nightly.yaml").write_text("fleet: oj\n")
+    scheduler = subprocess.Popen([workspace.path, "scheduler", "--program", "/bin/true"], cwd=workspace.cwd, stdout=subprocess.PIPE,
+                                 stderr=subprocess.DEVNULL)
+    scheduler.stdout.readline()
     with make(workspace).serving() as base:
         yield base
+    scheduler.terminate()
+    assert scheduler.wait(60) == 0
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import time
 import zoneinfo
 
 import pytest
+import requests
 from conftest import BUILD
 from databases import Postgres, running
 
@@ -193,8 +194,8 @@ def test_commands(workspace):
     assert asked["new"] and not workspace.json("schedule", "run", "nightly", "--key", "mine")["new"]
     until(lambda: workspace.json("schedule", "history", "nightly")[0]["state"] == "completed")
     first = workspace.json("schedule", "history", "nightly")[0]
-    assert (first["logical"], first["trigger"], first["run"]) == ("2026-03-29T00:00:00+01:00", "manual", first["firing"])
-    assert "it is completed" in workspace.fails("schedule", "cancel", first["firing"])[1]
+    assert (first["logical"], first["trigger"], first["run"]) == ("2026-03-29T00:00:00+01:00", "manual", first["id"])
+    assert "it is completed" in workspace.fails("schedule", "cancel", first["id"])[1]
     assert workspace.json("schedule", "backfill", "nightly", "--from", "2026-03-28", "--to", "2026-03-31", "--dry-run")["new"] == 3
     assert workspace.json("schedule", "backfill", "nightly", "--from", "2026-03-28", "--to", "2026-03-31")["new"] == 3
     until(lambda: sum(f["state"] == "completed" for f in workspace.json("schedule", "history", "nightly")) == 4)
@@ -204,7 +205,7 @@ def test_commands(workspace):
     time.sleep(0.5)
     waiting = workspace.json("schedule", "history", "nightly")[0]
     assert waiting["state"] == "waiting"
-    workspace.run("schedule", "cancel", waiting["firing"])
+    workspace.run("schedule", "cancel", waiting["id"])
     assert workspace.json("schedule", "history", "nightly")[0]["state"] == "cancelled"
     assert not workspace.json("schedule", "resume", "nightly")["paused"]
     assert scheduler.kill(signal.SIGTERM) == 0
@@ -222,3 +223,36 @@ def test_files_are_told_by_the_system(workspace):
     until(lambda: any(f["state"] == "completed" for f in workspace.json("schedule", "history")), timeout=20)
     assert workspace.json("schedule", "history")[0]["detail"] == f"{workspace.cwd}/in/a.csv\n"
     assert scheduler.kill(signal.SIGTERM) == 0
+
+
+def test_a_run_is_asked_for_over_http(workspace):
+    job(workspace, "nightly", "fleet: oj\n")
+    job(workspace, "broken", "schedule: '1 2 3'\n")
+    tokens = {name: workspace.run("token", "create", name, "--scope", scope).stdout.strip()
+              for name, scope in (("caller", "run"), ("other", "run"), ("reader", "infer,read,admin"))}
+    auth = lambda name: {"Authorization": f"Bearer {tokens[name]}"}
+    scheduler = Scheduler(workspace)
+    with workspace.serving() as url:
+        post = lambda name, who="caller", **headers: requests.post(f"{url}/v1/jobs/{name}:run", headers={**auth(who), **headers}, timeout=60)
+        until(lambda: post("nightly", **{"Idempotency-Key": "k1"}).status_code == 202)
+        answer = post("nightly", **{"Idempotency-Key": "k1"})
+        assert answer.status_code == 202 and answer.headers["Idempotency-Replayed"] == "true"
+        place, run = answer.headers["Location"], answer.json()
+        assert place == f"/v1/jobs/nightly/runs/{run['id']}" and (run["job"], run["trigger"]) == ("nightly", "http")
+        ended = until(lambda: (a := requests.get(url + place, headers=auth("caller"), timeout=60).json())["state"] == "completed" and a)
+        assert (ended["run"], ended["exit_code"]) == (run["id"], 0)
+        assert post("nightly", "other", **{"Idempotency-Key": "k1"}).json()["id"] != run["id"]  # another's key
+        first, second = post("nightly").json()["id"], post("nightly").json()["id"]
+        assert first != second
+        assert post("nightly", "reader").status_code == 403
+        assert requests.post(f"{url}/v1/jobs/nightly:run", timeout=60).status_code == 401
+        assert post("nightli").status_code == 404 and "did you mean 'nightly'" in post("nightli").json()["error"]
+        assert post("broken").status_code == 409 and "write five" in post("broken").json()["error"]
+        assert requests.post(f"{url}/v1/jobs/nightly", headers=auth("caller"), timeout=60).status_code == 404
+        assert requests.get(f"{url}/v1/jobs/nightly:run", headers=auth("caller"), timeout=60).status_code == 405
+        assert requests.get(f"{url}/v1/jobs/broken/runs/{first}", headers=auth("caller"), timeout=60).status_code == 404
+        long = lambda size: post("nightly", **{"Idempotency-Key": "k" * size}).status_code
+        assert (long(128), long(129)) == (202, 400)
+    assert scheduler.kill(signal.SIGTERM) == 0
+    ran = (workspace.cwd / "ran.txt").read_text().splitlines()
+    assert len(ran) == len(set(ran))

@@ -80,7 +80,7 @@ TEST(bad_tokens_are_refused)
     row = token_row("ok");
     row.scopes = 0;
     EXPECT_RC(myr_registry_token_add(registry, &row, &id, &err), BAD_INPUT, &err);
-    row.scopes = 8;
+    row.scopes = MYR_SCOPE_ALL + 1;
     EXPECT_RC(myr_registry_token_add(registry, &row, &id, &err), BAD_INPUT, &err);
     row = token_row("ok");
     row.rate_per_s = -1;

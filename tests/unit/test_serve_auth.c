@@ -69,6 +69,7 @@ static const role roles[] = {
     {"infer", MYR_SCOPE_INFER, "", true, true, true},
     {"read", MYR_SCOPE_READ, "", true, true, true},
     {"admin", MYR_SCOPE_ADMIN, "", true, true, true},
+    {"run", MYR_SCOPE_RUN, "", true, true, true},
     {"all", MYR_SCOPE_ALL, "", true, true, true},
     {"oj", MYR_SCOPE_ALL, "oj", true, true, false},
     {"city", MYR_SCOPE_ALL, "city", false, false, false},
