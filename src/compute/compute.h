@@ -21,6 +21,7 @@ typedef struct myr_worker_opts {
     const char *dir;          /* its working directory */
     int64_t memory_bytes_max; /* of address space; 0: no limit */
     int64_t file_bytes_max;   /* of a file that it writes; 0: no limit */
+    const _Atomic bool *stop; /* once it is set nobody waits for it any more (UNAVAILABLE); NULL: there is none */
 } myr_worker_opts;
 
 /* A worker process. Thread: one at a time. */
@@ -78,15 +79,17 @@ void myr_host(char out[MYR_HOST_BYTES]);
  * An environment for Python programs, found by the hash of its requirements and of the Python that makes it; made by
  * the first who asks, while others wait; kept while anybody, of any process, has it. dir: where they lie. requirements:
  * the path of a file for pip, whose directory is where relative names in it lead. Errors: UNAVAILABLE with pip's words;
- * TIMEOUT; BUSY: another still makes it, or removes it; NOT_FOUND: no Python. Thread: any.
+ * TIMEOUT; BUSY: another still makes it, or removes it, or it is not there and only to be found; NOT_FOUND: no Python.
+ * Thread: any.
  */
 typedef struct myr_environment myr_environment;
 typedef struct myr_environment_opts {
     const char *dir;
     const char *python;       /* path of the program */
     const char *requirements; /* NULL: none: that Python as it is */
-    int64_t timeout_ms;
-    int64_t until_ns; /* monotonic: no longer is waited while somebody else makes it; 0: timeout_ms alone */
+    bool only_found;          /* not made: BUSY while it is not there */
+    int64_t timeout_ms;       /* to make it, and for another to have made it */
+    const _Atomic bool *stop; /* as of a worker */
 } myr_environment_opts;
 myr_rc myr_environment_acquire(const myr_environment_opts *opts, myr_environment **out, myr_err *err);
 const char *myr_environment_python(const myr_environment *environment);

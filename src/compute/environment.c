@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +60,13 @@ static myr_rc environment_hash(const myr_environment_opts *opts, char out[ENVIRO
     return MYR_OK;
 }
 
-static myr_rc environment_lock(const char *path, int how, int64_t deadline_ns, int *out, myr_err *err)
+static bool environment_stops(const myr_environment_opts *opts)
+{
+    return opts->stop != NULL && atomic_load(opts->stop);
+}
+
+static myr_rc environment_lock(const myr_environment_opts *opts, const char *path, int how, int64_t deadline_ns,
+                               int *out, myr_err *err)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) MYR_FAIL(err, IO, "%s: %s", path, strerror(errno));
@@ -69,9 +76,9 @@ static myr_rc environment_lock(const char *path, int how, int64_t deadline_ns, i
             close(fd);
             MYR_FAIL(err, IO, "%s: %s", path, strerror(error));
         }
-        if (myr_clock_mono_ns() >= deadline_ns) {
+        if (myr_clock_mono_ns() >= deadline_ns || opts->only_found || environment_stops(opts)) {
             close(fd);
-            MYR_FAIL(err, BUSY, "its environment is still being made by another (%s): ask again", path);
+            MYR_FAIL(err, BUSY, "its environment is still being made: ask again");
         }
         myr_clock_sleep_ms(ENVIRONMENT_WAIT_MS);
     }
@@ -88,7 +95,7 @@ static myr_rc environment_step(const myr_environment_opts *opts, const char *con
     snprintf(path, sizeof path, "PATH=%s", env_path != NULL ? env_path : "/usr/bin:/bin");
     const char *const env[] = {home, path, "LANG=C.UTF-8", "PIP_NO_INPUT=1", "PIP_DISABLE_PIP_VERSION_CHECK=1", NULL};
     myr_path_dir(opts->requirements, dir, sizeof dir);
-    myr_worker_opts worker = {.argv = argv, .env = env, .dir = dir};
+    myr_worker_opts worker = {.argv = argv, .env = env, .dir = dir, .stop = opts->stop};
     int64_t left_ms = (deadline_ns - myr_clock_mono_ns()) / 1000000;
     myr_rc rc = myr_process_run(&worker, left_ms > 1 ? left_ms : 1, err);
     return rc == MYR_OK ? MYR_OK : myr_err_prefix(err, rc, "its environment can't be made (%s): ", what);
@@ -120,7 +127,6 @@ static myr_rc environment_open(const myr_environment_opts *opts, myr_environment
 {
     char hash[ENVIRONMENT_HASH_CHARS + 1], path[MYR_PATH_BYTES_MAX], lock[MYR_PATH_BYTES_MAX];
     int64_t deadline_ns = myr_clock_mono_ns() + opts->timeout_ms * 1000000;
-    int64_t lock_ns = opts->until_ns != 0 && opts->until_ns < deadline_ns ? opts->until_ns : deadline_ns;
     if (opts->requirements == NULL) return myr_path_join(out->python, sizeof out->python, "", opts->python, err);
     MYR_TRY(environment_hash(opts, hash, err));
     MYR_TRY(myr_io_mkdirs(opts->dir, err));
@@ -129,11 +135,12 @@ static myr_rc environment_open(const myr_environment_opts *opts, myr_environment
     if ((size_t)snprintf(lock, sizeof lock, "%s" ENVIRONMENT_LOCK, path) >= sizeof lock) {
         MYR_FAIL(err, BAD_INPUT, "%s: the path is too long", path);
     }
-    MYR_TRY(environment_lock(lock, LOCK_SH, lock_ns, &out->lock, err));
+    MYR_TRY(environment_lock(opts, lock, LOCK_SH, deadline_ns, &out->lock, err));
     if (environment_is_whole(path)) return MYR_OK;
     close(out->lock);
     out->lock = -1;
-    MYR_TRY(environment_lock(lock, LOCK_EX, lock_ns, &out->lock, err));
+    if (opts->only_found) MYR_FAIL(err, BUSY, "its environment is still being made: ask again");
+    MYR_TRY(environment_lock(opts, lock, LOCK_EX, deadline_ns, &out->lock, err));
     MYR_TRY(environment_make(opts, path, out->python, deadline_ns, err));
     /* From one to the other there is a moment without: what a sweep removed in it is made again by the next. */
     if (flock(out->lock, LOCK_SH) != 0) MYR_FAIL(err, IO, "%s: %s", lock, strerror(errno));

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,13 +17,15 @@
 
 #define WORKER_PREFIX_BYTES 4
 #define WORKER_GONE_MS      5000 /* how long an ended process may take to be gone */
+#define WORKER_LOOK_MS      200  /* between looks whether it has ended, or whether all this stops */
 #define WORKER_LAST_MS      500  /* how long one that has closed its socket may take to end */
 
 struct myr_worker {
-    pid_t pid;  /* 0: waited for */
-    int fd;     /* our end of the socket */
-    int output; /* what it writes to standard output and error */
-    int status; /* when pid is 0 */
+    pid_t pid;                /* 0: waited for */
+    int fd;                   /* our end of the socket */
+    int output;               /* what it writes to standard output and error */
+    int status;               /* when pid is 0 */
+    const _Atomic bool *stop; /* borrowed */
     char tail[MYR_WORKER_TAIL_BYTES];
     size_t tail_bytes;
 };
@@ -160,6 +163,7 @@ myr_rc myr_worker_start(const myr_worker_opts *opts, myr_worker **out, myr_err *
     myr_worker *worker = myr_calloc(1, sizeof *worker);
     if (worker == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a worker");
     worker->fd = worker->output = -1;
+    worker->stop = opts->stop;
     myr_rc rc = spawner_fork(opts, worker, err);
     if (rc != MYR_OK) {
         myr_worker_stop(worker);
@@ -272,8 +276,10 @@ static myr_rc worker_wait(myr_worker *worker, short events, int64_t deadline_ns,
     for (;;) {
         int64_t left_ms = (deadline_ns - myr_clock_mono_ns()) / 1000000;
         if (left_ms <= 0) MYR_FAIL(err, TIMEOUT, "it has not answered in time");
+        if (worker->stop != NULL && atomic_load(worker->stop))
+            MYR_FAIL(err, UNAVAILABLE, "it is not waited for any more");
         struct pollfd fds[] = {{.fd = worker->fd, .events = events}, {.fd = worker->output, .events = POLLIN}};
-        int got = poll(fds, worker->output >= 0 ? 2 : 1, left_ms > 1000 ? 1000 : (int)left_ms);
+        int got = poll(fds, worker->output >= 0 ? 2 : 1, left_ms > WORKER_LOOK_MS ? WORKER_LOOK_MS : (int)left_ms);
         if (got < 0 && errno != EINTR) MYR_FAIL(err, IO, "poll: %s", strerror(errno));
         /* Looked at again: its last words may have come between the two. */
         if (got == 0 && worker_has_ended(worker) && poll(fds, 1, 0) == 0) return worker_ended(worker, err);
@@ -362,7 +368,8 @@ myr_rc myr_process_run(const myr_worker_opts *opts, int64_t timeout_ms, myr_err 
     char byte;
     MYR_TRY(myr_worker_start(opts, &worker, err));
     myr_rc rc = worker_read(worker, &byte, 1, deadline_ns, err); /* its socket ends with it: UNAVAILABLE says how */
-    bool is_good = rc == MYR_UNAVAILABLE && WIFEXITED(worker->status) && WEXITSTATUS(worker->status) == 0;
+    bool is_good =
+        rc == MYR_UNAVAILABLE && worker->pid == 0 && WIFEXITED(worker->status) && WEXITSTATUS(worker->status) == 0;
     myr_worker_stop(worker);
     if (rc == MYR_OK) MYR_FAIL(err, INTERNAL, "%s answers, which it was not asked to", opts->argv[0]);
     return is_good ? MYR_OK : rc;

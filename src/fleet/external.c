@@ -528,29 +528,55 @@ static myr_rc external_load_failed(myr_rc rc, const char *hex, myr_err *err)
     return myr_err_prefix(err, told, "artifact %.12s: ", hex);
 }
 
+/* What the artifact says of the model. */
+static myr_rc external_get(fleet_external *external, const char *hex, myr_arena *arena, external_model *out,
+                           myr_err *err)
+{
+    MYR_AUTO(myr_mem) text = NULL;
+    size_t size = 0;
+    myr_rc rc = myr_store_get(external->store, hex, (char **)&text, &size, err);
+    if (rc == MYR_OK) rc = myr_fleet_external_parse(text, size, arena, out, err);
+    return rc == MYR_OK ? MYR_OK : external_load_failed(rc, hex, err);
+}
+
 static myr_rc external_load(void *ctx, const char *hex, myr_arena *arena, myr_runtime_bundle *out, myr_err *err)
 {
     fleet_external *external = ctx;
-    MYR_AUTO(myr_mem) text = NULL;
-    size_t size = 0;
     external_model model = {0};
     uint32_t loaded = 0;
-    myr_rc rc = myr_store_get(external->store, hex, (char **)&text, &size, err);
-    if (rc == MYR_OK) rc = myr_fleet_external_parse(text, size, arena, &model, err);
-    if (rc != MYR_OK) return external_load_failed(rc, hex, err);
+    MYR_TRY(external_get(external, hex, arena, &model, err));
     myr_runtime_file *files = myr_arena_calloc(arena, model.file_count, sizeof *files);
     if (files == NULL) return external_no_memory(err);
-    rc = external_load_files(external->store, &model, files, &loaded, err);
+    myr_rc rc = external_load_files(external->store, &model, files, &loaded, err);
     *out = (myr_runtime_bundle){files, loaded};
     if (rc == MYR_OK) return MYR_OK;
     external_unload(ctx, out);
     return external_load_failed(rc, hex, err);
 }
 
+myr_rc myr_fleet_external_file(fleet_external *external, const char *hex, const char *name, myr_arena *arena,
+                               char **out, size_t *out_bytes, myr_err *err)
+{
+    external_model model = {0};
+    MYR_TRY(external_get(external, hex, arena, &model, err));
+    *out = NULL;
+    for (uint32_t i = 0; i < model.file_count; i++) {
+        if (strcmp(model.files[i].name, name) != 0) continue;
+        myr_rc rc = myr_store_get(external->store, model.files[i].hex, out, out_bytes, err);
+        return rc == MYR_OK ? MYR_OK : external_load_failed(rc, hex, err);
+    }
+    return MYR_OK;
+}
+
+myr_runtime_source myr_fleet_external_source(fleet_external *external)
+{
+    return (myr_runtime_source){.ctx = external, .load = external_load, .unload = external_unload};
+}
+
 static myr_rc external_run(void *ctx, const myr_runner_call *call, myr_err *err)
 {
     fleet_external *external = ctx;
-    const myr_runtime_source source = {.ctx = external, .load = external_load, .unload = external_unload};
+    const myr_runtime_source source = myr_fleet_external_source(external);
     return myr_runtime_run(external->runtime, &source, call, err);
 }
 

@@ -63,5 +63,9 @@ typedef struct fleet_external fleet_external;
 myr_rc myr_fleet_external_open(myr_workspace *workspace, fleet_external **out, myr_err *err);
 void myr_fleet_external_close(fleet_external *external); /* NULL accepted */
 myr_runner myr_fleet_external_runner(fleet_external *external);
+myr_runtime_source myr_fleet_external_source(fleet_external *external);
+/* One file of a model; *out is the caller's (myr_free), or NULL: it has none of this name. */
+myr_rc myr_fleet_external_file(fleet_external *external, const char *hex, const char *name, myr_arena *arena,
+                               char **out, size_t *out_bytes, myr_err *err);
 
 #endif

@@ -146,6 +146,19 @@ typedef struct myr_fleet {
     struct fleet_external *external; /* runs the models that are not ours (fleet's own) */
 } myr_fleet;
 
+/*
+ * What models that are code (score.py) need. Thread: one at a time. prepare: the environment of the model with this
+ * artifact is found, or made, which takes as long as it takes; *out holds it (NULL: it needs none) until
+ * myr_runtime_environment_release. Errors: UNAVAILABLE with pip's words, or once *stop is set; those of the store.
+ * keep: the processes of all other models that are code end.
+ */
+typedef struct myr_fleet_code myr_fleet_code;
+myr_rc myr_fleet_code_open(myr_workspace *workspace, myr_fleet_code **out, myr_err *err);
+void myr_fleet_code_close(myr_fleet_code *code); /* NULL accepted */
+myr_rc myr_fleet_code_prepare(myr_fleet_code *code, const char *artifact, const _Atomic bool *stop,
+                              myr_runtime_environment **out, myr_err *err);
+void myr_fleet_code_keep(myr_fleet_code *code, const char *const *artifacts, size_t count);
+
 /* release 0 = the alias `champion`. NOT_FOUND says what to type. */
 myr_rc myr_fleet_open(myr_workspace *workspace, const char *name, int64_t release, myr_fleet **out, myr_err *err);
 void myr_fleet_close(myr_fleet *fleet); /* NULL accepted */

@@ -239,3 +239,19 @@ myr_rc myr_registry_release_tags(myr_registry *registry, myr_arena *arena, int64
     myr_stmt_bind_int64(stmt, 3, (int64_t)max);
     return instance_read_texts(stmt, arena, out, out_count, err);
 }
+
+myr_rc myr_registry_release_code(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number,
+                                 const char ***out, size_t *out_count, myr_err *err)
+{
+    MYR_AUTO(myr_stmt_ptr) stmt = NULL;
+    MYR_TRY(myr_db_prepare(registry->db,
+                           "SELECT DISTINCT m.artifact FROM release r"
+                           " JOIN release_model rm ON rm.release_id = r.release_id"
+                           " JOIN model m ON m.model_id = rm.model_id"
+                           " WHERE r.fleet_id = ?1 AND r.number = ?2 AND m.format = 'score.py'"
+                           " AND EXISTS (SELECT 1 FROM model c WHERE c.format = 'score.py') ORDER BY 1",
+                           &stmt, err));
+    myr_stmt_bind_int64(stmt, 1, fleet_id);
+    myr_stmt_bind_int64(stmt, 2, number);
+    return instance_read_texts(stmt, arena, out, out_count, err);
+}

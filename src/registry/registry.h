@@ -173,6 +173,9 @@ myr_rc myr_registry_instances(myr_registry *registry, myr_arena *arena, int64_t 
 /* Its documents, in the order of their writer. */
 myr_rc myr_registry_instance_docs(myr_registry *registry, myr_arena *arena, const char *id, const char ***out,
                                   size_t *out_count, myr_err *err);
+/* The artifacts of a release's models that are code (format score.py), each once. At once where there are none. */
+myr_rc myr_registry_release_code(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number,
+                                 const char ***out, size_t *out_count, myr_err *err);
 /* Tags (`k=v`) that models of a release have: each once, ordered, the first `max`. */
 myr_rc myr_registry_release_tags(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number, size_t max,
                                  const char ***out, size_t *out_count, myr_err *err);

@@ -119,7 +119,10 @@ static const char registry_version_7[] =
     "  role TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,"
     "  epoch INTEGER NOT NULL, expires_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
 
+/* Which models are code: a server asks of each release that it opens, and nearly always there are none. */
+static const char registry_version_8[] = "CREATE INDEX model_is_code ON model(model_id) WHERE format = 'score.py';";
+
 const char *const myr_registry_migrations[] = {registry_version_1, registry_version_2, registry_version_3,
                                                registry_version_4, registry_version_5, registry_version_6,
-                                               registry_version_7};
+                                               registry_version_7, registry_version_8};
 const int myr_registry_migration_count = MYR_COUNT_OF(myr_registry_migrations);

@@ -495,10 +495,26 @@ myr_rc myr_runtime_describe_python(myr_runtime *runtime, const myr_runtime_bundl
                                    uint32_t feature_count, myr_arena *arena, myr_runtime_signature *out, myr_err *err)
 {
     python_model *model;
-    MYR_TRY(myr_runtime_python_open(&runtime->opts, bundle, arena, 0, &model, err));
+    MYR_TRY(myr_runtime_python_open(&runtime->opts, bundle, arena, false, &model, err));
     myr_rc rc = describe_python(model, &runtime->opts, features, feature_count, arena, out, err);
     myr_runtime_python_close(model);
     return rc;
+}
+
+myr_rc myr_runtime_environment_acquire(myr_runtime *runtime, const myr_runtime_bundle *bundle, bool only_found,
+                                       const _Atomic bool *stop, myr_runtime_environment **out, myr_err *err)
+{
+    return myr_runtime_python_prepare(&runtime->opts, bundle, only_found, stop, out, err);
+}
+
+void myr_runtime_environment_release(myr_runtime_environment *environment)
+{
+    myr_runtime_python_close(environment);
+}
+
+void myr_runtime_keep_code(myr_runtime *runtime, const char *const *hexes, size_t count)
+{
+    myr_runtime_python_keep(runtime->python, hexes, count);
 }
 
 /* ---- the runtime ---- */

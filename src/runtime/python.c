@@ -22,6 +22,7 @@ typedef struct python_entry {
     char hex[MYR_SHA256_HEX_BYTES];
     python_model *model; /* whoever made it busy; the lock's while it is not */
     bool is_busy;
+    bool is_retired; /* nobody serves it any more: its process ends when it is idle */
     int waiters;
     int failures;     /* one after another */
     int64_t until_ns; /* until then callers are told err */
@@ -113,6 +114,15 @@ static python_entry *python_find_or_add(runtime_python *python, const char *hex)
     return entry;
 }
 
+/* Its worker, which is idle, or NULL; the caller's to close. */
+static python_model *python_take_model(runtime_python *python, python_entry *entry)
+{
+    python_model *model = entry->model;
+    entry->model = NULL;
+    if (model != NULL) python->model_count--;
+    return model;
+}
+
 /* The worker that was asked least lately and is idle, since before `before_ns`; it is the caller's to close. */
 static python_model *python_take_idle(runtime_python *python, int64_t before_ns)
 {
@@ -120,11 +130,7 @@ static python_model *python_take_idle(runtime_python *python, int64_t before_ns)
     for (python_entry *entry = python->entries; entry != NULL; entry = entry->next) {
         if (python_is_idle(entry) && entry->model != NULL && entry->used_ns <= before_ns) last = entry;
     }
-    if (last == NULL) return NULL;
-    python_model *model = last->model;
-    last->model = NULL;
-    python->model_count--;
-    return model;
+    return last != NULL ? python_take_model(python, last) : NULL;
 }
 
 /* ---- take and give ---- */
@@ -172,6 +178,7 @@ static myr_rc python_take(runtime_python *python, const char *hex, const myr_run
     }
     if (rc == MYR_OK) {
         entry->is_busy = true;
+        entry->is_retired = false;
         entry->busy_ns = myr_clock_mono_ns();
         entry->busy_rows = call->row_count;
         *out = entry;
@@ -193,6 +200,8 @@ static void python_give(runtime_python *python, python_entry *entry, myr_rc rc, 
         entry->failures++;
         entry->until_ns = now_ns + ((int64_t)PYTHON_BACKOFF_MS << doublings) * 1000000;
         entry->err = *err;
+    } else if (entry->is_retired && entry->waiters == 0) {
+        gone = python_take_model(python, entry);
     } else if (rc == MYR_OK) {
         int64_t row_ns = (now_ns - entry->busy_ns) / entry->busy_rows + 1;
         entry->row_ns = entry->row_ns == 0 ? row_ns : entry->row_ns + (row_ns - entry->row_ns) / PYTHON_WEIGHT;
@@ -234,8 +243,9 @@ static void python_drop(runtime_python *python, python_entry *entry)
     myr_mutex_unlock(&python->lock);
 }
 
+/* only_found: who asks has a deadline, and does not make an environment: whoever serves it does. */
 static myr_rc python_start(runtime_python *python, const myr_runtime_source *source, python_entry *entry,
-                           int64_t until_ns, bool *out_ended, myr_err *err)
+                           bool only_found, bool *out_ended, myr_err *err)
 {
     myr_runtime_bundle bundle = {0};
     MYR_TRY(python_reserve(python, err));
@@ -244,7 +254,7 @@ static myr_rc python_start(runtime_python *python, const myr_runtime_source *sou
     myr_rc rc = arena != NULL ? source->load(source->ctx, entry->hex, arena, &bundle, err)
                               : MYR_ERROR(err, NO_MEMORY, "no memory for a worker");
     if (rc == MYR_OK) {
-        rc = myr_runtime_python_open(python->opts, &bundle, NULL, until_ns, &entry->model, err);
+        rc = myr_runtime_python_open(python->opts, &bundle, NULL, only_found, &entry->model, err);
         if (source->unload != NULL) source->unload(source->ctx, &bundle);
         if (rc == MYR_TIMEOUT) rc = MYR_ERROR(err, UNAVAILABLE, "init() took too long: its worker was ended");
     }
@@ -252,7 +262,7 @@ static myr_rc python_start(runtime_python *python, const myr_runtime_source *sou
         *out_ended = false;
         return MYR_OK;
     }
-    *out_ended = rc != MYR_BUSY; /* another makes its environment: no failure of its own */
+    *out_ended = rc != MYR_BUSY; /* its environment is being made: no failure of its own */
     python_drop(python, entry);
     return rc;
 }
@@ -262,7 +272,7 @@ static myr_rc python_ask(runtime_python *python, const myr_runtime_source *sourc
 {
     *out_ended = false;
     if (entry->model != NULL && !myr_worker_is_alive(entry->model->worker)) python_drop(python, entry);
-    if (entry->model == NULL) MYR_TRY(python_start(python, source, entry, call->until_ns, out_ended, err));
+    if (entry->model == NULL) MYR_TRY(python_start(python, source, entry, call->until_ns != 0, out_ended, err));
     myr_rc rc = myr_runtime_python_ask(entry->model, python->opts, external, call, out_ended, err);
     if (rc == MYR_OK) *out_ended = false;
     if (*out_ended) python_drop(python, entry);
@@ -281,4 +291,28 @@ myr_rc myr_runtime_python_run(runtime_python *python, const myr_runtime_source *
     python_give(python, entry, rc, has_ended, &why);
     if (rc != MYR_OK && err != NULL) *err = why;
     return rc;
+}
+
+static bool python_is_kept(const python_entry *entry, const char *const *hexes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(entry->hex, hexes[i]) == 0) return true;
+    }
+    return false;
+}
+
+void myr_runtime_python_keep(runtime_python *python, const char *const *hexes, size_t count)
+{
+    for (;;) { /* closing waits for a process: not under the lock */
+        python_model *gone = NULL;
+        myr_mutex_lock(&python->lock);
+        for (python_entry *entry = python->entries; entry != NULL && gone == NULL; entry = entry->next) {
+            if (python_is_kept(entry, hexes, count)) continue;
+            entry->is_retired = true;
+            if (python_is_idle(entry)) gone = python_take_model(python, entry);
+        }
+        myr_mutex_unlock(&python->lock);
+        if (gone == NULL) return;
+        myr_runtime_python_close(gone);
+    }
 }

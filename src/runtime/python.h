@@ -26,9 +26,12 @@ typedef struct python_model {
 } python_model;
 
 /* Its files are written, its environment made, its process started and init() run. arena NULL: its names are not
- * wanted. until_ns: no longer is waited for an environment that another makes (BUSY); 0: as long as it takes. */
+ * wanted. only_found: BUSY while its environment is not there. */
 myr_rc myr_runtime_python_open(const myr_runtime_opts *opts, const myr_runtime_bundle *bundle, myr_arena *arena,
-                               int64_t until_ns, python_model **out, myr_err *err);
+                               bool only_found, python_model **out, myr_err *err);
+/* Its environment alone, held until it is closed. stop: ends it soon, NULL: nothing does. */
+myr_rc myr_runtime_python_prepare(const myr_runtime_opts *opts, const myr_runtime_bundle *bundle, bool only_found,
+                                  const _Atomic bool *stop, python_model **out, myr_err *err);
 void myr_runtime_python_close(python_model *model); /* NULL accepted */
 /* *out_ends: it can't be asked again, whatever the result. */
 myr_rc myr_runtime_python_ask(python_model *model, const myr_runtime_opts *opts, const myr_external *external,
@@ -44,5 +47,7 @@ void myr_runtime_python_free(runtime_python *python); /* NULL accepted; ends all
 /* What myr_runtime_run does for such a model. Thread: any. */
 myr_rc myr_runtime_python_run(runtime_python *python, const myr_runtime_source *source, const char *artifact_hex,
                               const myr_external *external, const myr_runner_call *call, myr_err *err);
+/* End the processes of all models but these. One that is asked now ends when it has answered. */
+void myr_runtime_python_keep(runtime_python *python, const char *const *hexes, size_t count);
 
 #endif

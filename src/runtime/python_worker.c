@@ -121,7 +121,7 @@ static myr_rc python_spawn(python_model *model, const myr_runtime_opts *opts, my
 }
 
 static myr_rc python_environment(python_model *model, const myr_runtime_opts *opts, bool has_requirements,
-                                 int64_t until_ns, myr_err *err)
+                                 bool only_found, const _Atomic bool *stop, myr_err *err)
 {
     char python[MYR_PATH_BYTES_MAX], requirements[MYR_PATH_BYTES_MAX], dir[MYR_PATH_BYTES_MAX];
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
@@ -138,8 +138,9 @@ static myr_rc python_environment(python_model *model, const myr_runtime_opts *op
     const myr_environment_opts environment = {.dir = dir,
                                               .python = python,
                                               .requirements = has_requirements ? requirements : NULL,
+                                              .only_found = only_found,
                                               .timeout_ms = PYTHON_INSTALL_MS,
-                                              .until_ns = until_ns};
+                                              .stop = stop};
     if (has_requirements) memcpy(model->environments, dir, sizeof model->environments);
     model->keep_ms = opts->python_keep_ms;
     return myr_environment_acquire(&environment, &model->environment, err);
@@ -186,8 +187,9 @@ static myr_rc python_hello(python_model *model, int64_t deadline_ns, myr_arena *
     return rc;
 }
 
-static myr_rc python_open(python_model *model, const myr_runtime_opts *opts, const myr_runtime_bundle *bundle,
-                          myr_arena *arena, int64_t until_ns, myr_err *err)
+/* Its files, and what they need. */
+static myr_rc python_furnish(python_model *model, const myr_runtime_opts *opts, const myr_runtime_bundle *bundle,
+                             bool only_found, const _Atomic bool *stop, myr_err *err)
 {
     bool has_requirements = false;
     MYR_TRY(python_make_dir(model, err));
@@ -195,18 +197,30 @@ static myr_rc python_open(python_model *model, const myr_runtime_opts *opts, con
         MYR_TRY(python_write_file(model, &bundle->files[i], err));
         has_requirements = has_requirements || strcmp(bundle->files[i].name, PYTHON_REQUIREMENTS) == 0;
     }
-    MYR_TRY(python_environment(model, opts, has_requirements, until_ns, err));
+    return python_environment(model, opts, has_requirements, only_found, stop, err);
+}
+
+static myr_rc python_open(python_model *model, const myr_runtime_opts *opts, const myr_runtime_bundle *bundle,
+                          myr_arena *arena, bool only_found, myr_err *err)
+{
+    MYR_TRY(python_furnish(model, opts, bundle, only_found, NULL, err));
     MYR_TRY(python_spawn(model, opts, err));
     return python_hello(model, myr_clock_mono_ns() + opts->python_timeout_ms * 1000000, arena, err);
 }
 
-myr_rc myr_runtime_python_open(const myr_runtime_opts *opts, const myr_runtime_bundle *bundle, myr_arena *arena,
-                               int64_t until_ns, python_model **out, myr_err *err)
+static python_model *python_new(void)
 {
     python_model *model = myr_calloc(1, sizeof *model);
+    if (model != NULL) model->lock = -1;
+    return model;
+}
+
+myr_rc myr_runtime_python_open(const myr_runtime_opts *opts, const myr_runtime_bundle *bundle, myr_arena *arena,
+                               bool only_found, python_model **out, myr_err *err)
+{
+    python_model *model = python_new();
     if (model == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a worker");
-    model->lock = -1;
-    myr_rc rc = python_open(model, opts, bundle, arena, until_ns, err);
+    myr_rc rc = python_open(model, opts, bundle, arena, only_found, err);
     if (rc != MYR_OK) {
         myr_runtime_python_close(model);
         return rc;
@@ -215,22 +229,43 @@ myr_rc myr_runtime_python_open(const myr_runtime_opts *opts, const myr_runtime_b
     return MYR_OK;
 }
 
-void myr_runtime_python_close(python_model *model)
+static void python_drop_dir(python_model *model)
 {
     char lock[MYR_PATH_BYTES_MAX + 8];
+    if (model->dir[0] == '\0') return;
+    MYR_IGNORE(myr_io_remove_tree(model->dir, NULL)); /* best effort: the next sweep finds what is left */
+    snprintf(lock, sizeof lock, "%s.lock", model->dir);
+    MYR_IGNORE(myr_io_unlink(lock, NULL));
+    myr_fd_drop(&model->lock);
+    model->lock = -1;
+    model->dir[0] = '\0';
+}
+
+void myr_runtime_python_close(python_model *model)
+{
     if (model == NULL) return;
     myr_worker_stop(model->worker);
     myr_environment_release(model->environment);
     if (model->environments[0] != '\0') myr_environment_sweep(model->environments, model->keep_ms);
-    if (model->dir[0] != '\0') {
-        MYR_IGNORE(myr_io_remove_tree(model->dir, NULL)); /* best effort: the next sweep finds what is left */
-        snprintf(lock, sizeof lock, "%s.lock", model->dir);
-        MYR_IGNORE(myr_io_unlink(lock, NULL));
-    }
-    myr_fd_drop(&model->lock);
+    python_drop_dir(model);
     myr_buf_fini(&model->request);
     myr_buf_fini(&model->answer);
     myr_free(model);
+}
+
+myr_rc myr_runtime_python_prepare(const myr_runtime_opts *opts, const myr_runtime_bundle *bundle, bool only_found,
+                                  const _Atomic bool *stop, python_model **out, myr_err *err)
+{
+    python_model *model = python_new();
+    if (model == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for an environment");
+    myr_rc rc = python_furnish(model, opts, bundle, only_found, stop, err);
+    python_drop_dir(model); /* its files were for pip alone */
+    if (rc != MYR_OK) {
+        myr_runtime_python_close(model);
+        return rc;
+    }
+    *out = model;
+    return MYR_OK;
 }
 
 /* ---- rows ---- */

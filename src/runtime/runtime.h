@@ -130,6 +130,20 @@ myr_rc myr_runtime_pin(myr_runtime *runtime, const myr_runtime_source *source, c
                        uint32_t feature_count, myr_err *err);
 void myr_runtime_unpin(myr_runtime *runtime, const char *artifact_hex);
 
+/*
+ * What a model that is code needs, held: nobody removes it meanwhile. The bundle is the model's, or its
+ * requirements.txt alone where only_found. Errors: BUSY: it is not there, and only to be found; UNAVAILABLE with pip's
+ * words, or once *stop is set (NULL: nothing stops it). Released ones are removed when nobody has had them for
+ * runtime.python.keep. Whoever runs a model with a deadline (until_ns) does not make its environment: BUSY until
+ * somebody has made it here.
+ */
+typedef struct python_model myr_runtime_environment;
+myr_rc myr_runtime_environment_acquire(myr_runtime *runtime, const myr_runtime_bundle *bundle, bool only_found,
+                                       const _Atomic bool *stop, myr_runtime_environment **out, myr_err *err);
+void myr_runtime_environment_release(myr_runtime_environment *environment); /* NULL accepted */
+/* End the processes of all models that are code but these. */
+void myr_runtime_keep_code(myr_runtime *runtime, const char *const *hexes, size_t count);
+
 typedef struct myr_runtime_stats {
     int64_t bytes;      /* of sessions in memory, measured */
     int64_t bytes_peak; /* the most that were counted at once */

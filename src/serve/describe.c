@@ -131,6 +131,8 @@ myr_rc myr_serve_check_ready(serve_call *call, myr_err *err)
 {
     if (atomic_load(&call->server->is_stopping)) MYR_FAIL(err, UNAVAILABLE, "the server is stopping");
     if (!myr_serve_reloader_is_well(call->server)) MYR_FAIL(err, UNAVAILABLE, "no fleet can be opened: see the log");
+    if (!myr_serve_deploy_is_settled(call->server))
+        MYR_FAIL(err, UNAVAILABLE, "environments of models are still being made");
     return MYR_OK;
 }
 
@@ -249,6 +251,7 @@ myr_rc myr_serve_get_model_ready(serve_call *call, myr_err *err)
         const myr_model *model;
         MYR_TRY(myr_pack_model(target.fleet->fleet->pack, target.model_idx, &model, err));
     }
+    MYR_TRY(myr_serve_deploy_check(call->server, &target, err));
     myr_buf_puts(call->out, "{\"name\":");
     myr_buf_json_string(call->out, target.name);
     myr_buf_puts(call->out, ",\"ready\":true}");

@@ -72,7 +72,9 @@ struct serve_fleet {
     _Atomic(myr_metric *) rows[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT]; /* made on first use … */
     _Atomic(myr_metric *) stages[SERVE_STAGE_COUNT];                   /* … this too */
     serve_infer_stats stats;
-    serve_model_stats *models;          /* by model index */
+    serve_model_stats *models; /* by model index */
+    const char **code;         /* artifacts of its models that are code; in the fleet's arena */
+    size_t code_count;
     const char *label;                  /* in metrics: its name, or what all share that are too many */
     _Atomic(myr_metric *) release_rows; /* made on first use */
     _Atomic int64_t row_ns;             /* how long a row takes, about; only with a plan */
@@ -125,6 +127,7 @@ typedef struct serve_snapshot {
 } serve_snapshot;
 
 typedef struct serve_reloader serve_reloader;
+typedef struct serve_deploy serve_deploy;
 
 /* Open the workspace and every fleet that has a champion. */
 myr_rc myr_serve_reloader_open(myr_server *server, const char *workspace_root, myr_err *err);
@@ -286,6 +289,7 @@ struct myr_server {
     struct serve_helpers *helpers; /* threads that share the rows of large requests; NULL: none do */
     serve_rpc *rpc;                /* NULL: no gRPC */
     serve_reloader *reloader;
+    struct serve_deploy *deploy;   /* environments of models that are code */
     char root[MYR_PATH_BYTES_MAX]; /* the workspace */
     serve_pattern *patterns;       /* route.c: the route table, cut; ordered by number of parts: … */
     serve_pattern *patterns_of[SERVE_PARTS_MAX + 3]; /* … where those of so many begin, and the end */
@@ -577,6 +581,17 @@ void myr_serve_rpc_stop(serve_rpc *rpc, int64_t drain_ms); /* NULL accepted */
 /* ---- metrics.c ---- */
 myr_rc myr_serve_metrics_start(myr_server *server, myr_err *err);
 void myr_serve_metrics_stop(myr_server *server);
+/* ---- deploy.c: environments of models that are code ---- */
+/* open: the workspace is borrowed for the call; it is for myr_serve_deploy_close to clean up, whatever comes of it. */
+myr_rc myr_serve_deploy_open(myr_server *server, myr_workspace *workspace, myr_err *err);
+void myr_serve_deploy_close(myr_server *server); /* ends at once, whatever is being made; NULL-safe */
+/* Reloader (main before it starts): this is what is served from now on. */
+void myr_serve_deploy_look(myr_server *server, const serve_snapshot *snapshot);
+/* Any thread: has each been made, or failed, once? */
+bool myr_serve_deploy_is_settled(myr_server *server);
+/* Any thread: UNAVAILABLE while the model's is not there; of a fleet, while one has not been tried yet. */
+myr_rc myr_serve_deploy_check(myr_server *server, const serve_target *target, myr_err *err);
+
 /* The label of a fleet's series; lives as long as the server. Thread: reloader. */
 const char *myr_serve_metrics_label(myr_server *server, const char *fleet);
 void myr_serve_count_request(myr_server *server, const serve_route *route, int status,

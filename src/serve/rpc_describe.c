@@ -47,7 +47,8 @@ myr_rc myr_serve_rpc_server_live(rpc_call *call, myr_err *err)
 myr_rc myr_serve_rpc_server_ready(rpc_call *call, myr_err *err)
 {
     (void)err;
-    if (!atomic_load(&call->server->is_stopping)) myr_pb_put_varint(call->out, 1, 1);
+    bool is_ready = !atomic_load(&call->server->is_stopping) && myr_serve_deploy_is_settled(call->server);
+    if (is_ready) myr_pb_put_varint(call->out, 1, 1);
     return MYR_OK;
 }
 
@@ -64,6 +65,7 @@ myr_rc myr_serve_rpc_model_ready(rpc_call *call, myr_err *err)
     if (rc == MYR_OK && target.model_idx != MYR_PACK_NONE) { /* checked in full now, if it never was */
         rc = myr_pack_model(target.fleet->fleet->pack, target.model_idx, &model, &why);
     }
+    if (rc == MYR_OK) rc = myr_serve_deploy_check(call->server, &target, &why);
     if (rc == MYR_NO_MEMORY) {
         if (err != NULL) *err = why;
         return rc;

@@ -111,6 +111,10 @@ static myr_rc fleet_open(serve_reloader *reloader, const char *name, int64_t rel
         rc = myr_serve_plan_bind(service, plan, served->fleet, &served->bound, err);
         *out_plan_is_bad = rc == MYR_BAD_INPUT;
     }
+    if (rc == MYR_OK) {
+        rc = myr_registry_release_code(reloader->workspace->registry, served->fleet->arena, served->fleet->row.id,
+                                       served->fleet->release, &served->code, &served->code_count, err);
+    }
     if (rc == MYR_OK) rc = myr_serve_models_new(served, err);
     if (rc == MYR_OK) rc = fleet_name_inputs(served, err);
     if (rc == MYR_OK) rc = myr_pack_count_levels(served->fleet->pack, served->level_models, err);
@@ -555,6 +559,7 @@ static void reload_publish(serve_reloader *reloader, serve_snapshot *next)
     atomic_store(&server->current, next);
     atomic_store(&server->fleet_count, next->fleet_count);
     if (old == NULL || old->fleets_number != next->fleets_number) {
+        myr_serve_deploy_look(server, next);
         myr_metric_set(server->fleets_gauge, (int64_t)next->fleet_count);
         myr_metric_add(server->reloads, 1);
     }
@@ -810,6 +815,7 @@ myr_rc myr_serve_reloader_open(myr_server *server, const char *workspace_root, m
     if (reloader->failures == NULL || reloader->unloaded == NULL)
         MYR_FAIL(err, NO_MEMORY, "out of memory for the server");
     MYR_TRY(myr_workspace_open(workspace_root, &reloader->workspace, err));
+    MYR_TRY(myr_serve_deploy_open(server, reloader->workspace, err));
     bool changed;
     MYR_TRY(reload_look(reloader, true, &changed, err));
     reload_note_absent(server);
@@ -860,6 +866,7 @@ void myr_serve_reloader_stop(myr_server *server)
     reload_free_tokens(reloader);
     MYR_ASSERT(reloader->idle_tokens == NULL);
     myr_serve_beat_fini(&reloader->beat);
+    myr_serve_deploy_close(server);
     myr_workspace_close(reloader->workspace);
     myr_cond_fini(&reloader->wake);
     myr_cond_fini(&reloader->done);

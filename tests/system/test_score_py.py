@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -301,6 +302,94 @@ def test_an_environment_is_made_shared_and_removed(workspace):
     (bad / "score.py").write_text("features = ['a']\ndef run(b): return [0]\n")
     _, message = workspace.fails("model", "import", bad, "--fleet", "g", "--segment", "", env=env)
     assert "its environment can't be made (pip)" in message and "no-such-package-here" in message
+
+
+@pytest.fixture
+def needy(workspace):
+    """store=1 is code that needs an environment, store=2 and everything else are flat; release 2 is flat alone."""
+    env = {"MYRIAD_RUNTIME_PYTHON_ENVIRONMENTS": str(workspace.cwd / "of-the-import")}
+    directory = workspace.cwd / "needy"
+    directory.mkdir()
+    make_wheel(directory / "wheels", 42)
+    (directory / "requirements.txt").write_text("--no-index\n--find-links wheels\ntiny-answer==42\n")
+    (directory / "score.py").write_text("import os, tiny_answer\nfeatures = ['price']\n"
+                                        "def run(b): return [float(os.getpid()) if p == 7 else tiny_answer.answer + p for p in b['price']]\n")
+    workspace.run("model", "import", directory, "--fleet", "f", "--segment", "store=1", env=env)
+    (workspace.cwd / "flat.json").write_text(linear(["price"], 5.0, [1.0]))
+    workspace.run("model", "import", "flat.json", "--fleet", "f", "--segment", "store=2")
+    workspace.run("model", "import", "flat.json", "--fleet", "f", "--segment", "")
+    workspace.run("release", "create", "f")
+    workspace.run("model", "import", "flat.json", "--fleet", "f", "--segment", "store=1")
+    workspace.run("release", "create", "f", "--no-promote")
+    workspace.serve_env = {"MYRIAD_RUNTIME_PYTHON_ENVIRONMENTS": str(workspace.cwd / "of-the-server"), "MYRIAD_RUNTIME_PYTHON_KEEP": "0s"}
+    return workspace
+
+
+def ready(url, model=None):
+    answer = requests.get(f"{url}/v2/models/{model}/ready" if model else f"{url}/v2/health/ready", timeout=30)
+    return answer.status_code, answer.json().get("error", "")
+
+
+def environments(workspace):
+    return [path for path in (workspace.cwd / "of-the-server").iterdir() if path.is_dir()]
+
+
+V2_ROW = {"inputs": [{"name": "price", "shape": [1], "datatype": "FP64", "data": [1]}]}
+
+
+def test_a_server_makes_environments_where_no_request_waits(needy):
+    (needy.cwd / "s.yaml").write_text("fleets:\n  f:\n    degrade: {infer: next_level}\n")
+    for service in ((), ("--service", "s.yaml")):
+        shutil.rmtree(needy.cwd / "of-the-server", ignore_errors=True)
+        with needy.serving(*service, "--grpc-listen", "127.0.0.1:0", env=needy.serve_env) as url:
+            begin = time.monotonic()
+            assert ready(url) == (503, "environments of models are still being made")
+            assert ready(url, "f") == ready(url, "f@store=1") == (503, "its environment is still being made")
+            assert ready(url, "f@store=2")[0] == 200
+            code, flat = ask(url, {"store": 1, "price": 1}, {"store": 2, "price": 1})
+            assert flat["prediction"] == 6 and code["status"] == ("ok" if service else "unavailable")
+            if service:
+                assert (code["level"], code["prediction"]) == ("global", 6) and "can't be run now" in code["message"]
+            else:
+                answer = requests.post(f"{url}/v2/models/f@store=1/infer", json=V2_ROW, headers={"X-Deadline-Ms": "30000"}, timeout=60)
+                assert answer.status_code == 503 and answer.headers["Retry-After"] and "still being made" in answer.json()["error"]
+            assert time.monotonic() - begin < 3, "nobody waits"
+            assert eventually(lambda: ready(url)[0] == 200, 90) and ready(url, "f")[0] == ready(url, "f@store=1")[0] == 200
+            assert ask(url, {"store": 1, "price": 1})[0]["prediction"] == 43
+
+
+def test_what_no_served_release_needs_is_removed(needy):
+    with needy.serving("--serve.reload", "100ms", env=needy.serve_env) as url:
+        assert eventually(lambda: ready(url)[0] == 200, 90)
+        pid = int(ask(url, {"store": 1, "price": 7})[0]["prediction"])
+        assert pid_is_there(pid) and len(environments(needy)) == 1
+        needy.run("release", "promote", "f", 2)
+        assert eventually(lambda: ask(url, {"store": 1, "price": 1})[0]["prediction"] == 6)
+        assert eventually(lambda: not pid_is_there(pid)) and eventually(lambda: environments(needy) == [])
+        assert ready(url, "f@store=1")[0] == 200
+        needy.run("release", "promote", "f", 1, "--alias", "challenger")  # served again, beside champion: made again
+        assert eventually(lambda: len(environments(needy)) == 1)
+        needy.run("release", "rollback", "f")
+        assert eventually(lambda: ask(url, {"store": 1, "price": 1})[0]["prediction"] == 43, 90)
+    assert environments(needy) == []
+
+
+def test_an_environment_that_can_not_be_made_stops_nobody_else(needy):
+    (needy.cwd / "of-the-server").write_text("in the way")
+    with needy.serving(env=needy.serve_env) as url:
+        assert eventually(lambda: ready(url)[0] == 200), "it was tried"
+        status, error = ready(url, "f@store=1")
+        assert status == 503 and "of-the-server" in error
+        assert ready(url, "f")[0] == 200 and ask(url, {"store": 2, "price": 1})[0]["prediction"] == 6
+        assert ask(url, {"store": 1, "price": 1})[0]["status"] == "unavailable"
+
+
+def test_a_server_that_stops_does_not_wait_for_pip(needy):
+    begin = time.monotonic()
+    with needy.serving(env=needy.serve_env) as url:
+        assert ready(url)[0] == 503
+        stopped = time.monotonic()
+    assert time.monotonic() - stopped < 5 or time.monotonic() - begin < 8
 
 
 def test_the_example_with_pandas(workspace):
