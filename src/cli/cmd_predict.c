@@ -8,6 +8,7 @@
 
 #include "cli/args.h"
 #include "cli/commands.h"
+#include "serve/serve.h"
 
 /* *out_trouble: why a model that is not ours gave no answer, if one did not. */
 static myr_rc predict_score(const myr_fleet *fleet, yyjson_val *row, myr_output output, myr_buf *out,
@@ -75,6 +76,26 @@ static void predict_print_values(yyjson_val *values, myr_output output)
     free(text); /* yyjson allocated it */
 }
 
+/* What stages have added: a message, where a stored prediction came from, fields of the score script. */
+static void predict_print_more(yyjson_val *answer)
+{
+    static const char *const known[] = {"model", "model_version", "level", "status", NULL};
+    size_t idx, max;
+    yyjson_val *key, *val;
+    yyjson_obj_foreach(answer, idx, max, key, val)
+    {
+        myr_output output;
+        const char *name = yyjson_get_str(key);
+        bool is_shown = strcmp(name, "prediction") == 0 || myr_output_parse(myr_str_of(name), &output);
+        for (size_t i = 0; known[i] != NULL; i++)
+            is_shown = is_shown || strcmp(name, known[i]) == 0;
+        if (is_shown) continue;
+        char *text = yyjson_val_write(val, 0, NULL);
+        printf("%-10s %s\n", name, yyjson_is_str(val) ? yyjson_get_str(val) : text != NULL ? text : "null");
+        free(text); /* yyjson allocated it */
+    }
+}
+
 /* The answer for people, from the answer for machines. */
 static void predict_print(yyjson_val *answer, myr_output output)
 {
@@ -85,8 +106,10 @@ static void predict_print(yyjson_val *answer, myr_output output)
         printf("model      %s, version %lld\n", model,
                (long long)yyjson_get_sint(yyjson_obj_get(answer, "model_version")));
     }
-    printf("level      %s\nstatus     %s\n", yyjson_get_str(yyjson_obj_get(answer, "level")),
-           yyjson_get_str(yyjson_obj_get(answer, "status")));
+    const char *level = yyjson_get_str(yyjson_obj_get(answer, "level"));
+    const char *status = yyjson_get_str(yyjson_obj_get(answer, "status"));
+    printf("level      %s\nstatus     %s\n", level != NULL ? level : "", status != NULL ? status : "");
+    predict_print_more(answer);
 }
 
 /* A row that could not be scored is this command's failure: it had no other row. */
@@ -99,6 +122,8 @@ static myr_rc predict_check(const char *fleet, yyjson_val *answer, const myr_err
         *err = *trouble;
         return (myr_rc)trouble->rc;
     }
+    const char *message = yyjson_get_str(yyjson_obj_get(answer, "message"));
+    if (message != NULL) MYR_FAIL(err, BAD_INPUT, "%s: %s", status, message);
     if (strcmp(status, "no_model") == 0) {
         MYR_FAIL(err, NOT_FOUND,
                  "%s has no model for this row, nor a parent or global one: see myriad model list --fleet %s", fleet,
@@ -135,14 +160,28 @@ static myr_rc predict_show(const myr_cli *cli, const char *fleet, myr_output out
     return rc;
 }
 
-static myr_rc predict_run(const myr_cli *cli, const char *name, int64_t release, myr_output output, const char *row,
-                          myr_err *err)
+typedef struct predict_ask {
+    const char *fleet, *row, *service; /* service NULL: models alone */
+    int64_t release;
+    myr_output output;
+} predict_ask;
+
+static myr_rc predict_answer(const myr_cli *cli, const predict_ask *ask, yyjson_val *row, myr_buf *out,
+                             myr_err *out_trouble, myr_err *err)
 {
     MYR_AUTO(myr_workspace_ptr) workspace = NULL;
     MYR_TRY(myr_cli_workspace(cli, &workspace, err));
+    if (ask->service != NULL) {
+        return myr_serve_score_once(workspace->root, ask->service, ask->fleet, row, ask->output, out, out_trouble, err);
+    }
     MYR_AUTO(myr_fleet_ptr) fleet = NULL;
-    MYR_TRY(myr_fleet_open(workspace, name, release, &fleet, err));
-    myr_str text = myr_str_of(row);
+    MYR_TRY(myr_fleet_open(workspace, ask->fleet, ask->release, &fleet, err));
+    return predict_score(fleet, row, ask->output, out, out_trouble, err);
+}
+
+static myr_rc predict_run(const myr_cli *cli, const predict_ask *ask, myr_err *err)
+{
+    myr_str text = myr_str_of(ask->row);
     yyjson_read_err json_err;
     yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)text.data, text.size, 0, NULL, &json_err);
     if (doc == NULL)
@@ -150,33 +189,36 @@ static myr_rc predict_run(const myr_cli *cli, const char *name, int64_t release,
                  json_err.msg);
     MYR_AUTO(myr_buf) out = {0};
     myr_err trouble = {0};
-    myr_rc rc = predict_score(fleet, yyjson_doc_get_root(doc), output, &out, &trouble, err);
+    myr_rc rc = predict_answer(cli, ask, yyjson_doc_get_root(doc), &out, &trouble, err);
     yyjson_doc_free(doc);
     MYR_TRY(rc);
-    return predict_show(cli, name, output, &out, &trouble, err);
+    return predict_show(cli, ask->fleet, ask->output, &out, &trouble, err);
 }
 
 myr_rc myr_cmd_predict(int argc, char **argv, myr_err *err)
 {
-    const char *fleet = NULL, *row = NULL, *output_name = "value";
-    int64_t release = 0;
-    myr_output output = MYR_OUTPUT_VALUE;
+    const char *output_name = "value";
+    predict_ask ask = {.output = MYR_OUTPUT_VALUE};
     const myr_cli_arg args[] = {
-        {"FLEET", NULL, MYR_CLI_POSITIONAL, &fleet, "the fleet"},
-        {"--row", "JSON", MYR_CLI_TEXT, &row, "an object with the partition columns and the features"},
+        {"FLEET", NULL, MYR_CLI_POSITIONAL, &ask.fleet, "the fleet"},
+        {"--row", "JSON", MYR_CLI_TEXT, &ask.row, "an object with the partition columns and the features"},
         {"--output", "WHAT", MYR_CLI_TEXT, &output_name, "value (default), margin, probability, leaf or contribution"},
-        {"--release", "N", MYR_CLI_INT, &release, "a release by number (default: champion)"},
+        {"--release", "N", MYR_CLI_INT, &ask.release, "a release by number (default: champion)"},
+        {"--service", "FILE", MYR_CLI_TEXT, &ask.service, "with the stages of this service file; nothing is stored"},
     };
     myr_cli cli = {0};
     MYR_TRY(myr_cli_parse("predict", "score one row, without a server",
                           "myriad predict oj --row '{\"store\":2,\"brand\":1,\"week\":153,\"price1\":0.06}'", args,
                           MYR_COUNT_OF(args), argc, argv, &cli, err));
     if (cli.done) return MYR_OK;
-    if (row == NULL) MYR_FAIL(err, BAD_USAGE, "myriad predict: --row is missing: give a JSON object");
-    if (!myr_output_parse(myr_str_of(output_name), &output)) {
+    if (ask.row == NULL) MYR_FAIL(err, BAD_USAGE, "myriad predict: --row is missing: give a JSON object");
+    if (!myr_output_parse(myr_str_of(output_name), &ask.output)) {
         MYR_FAIL(err, BAD_USAGE,
                  "myriad predict: --output '%s' is not known: value, margin, probability, leaf or contribution",
                  output_name);
     }
-    return predict_run(&cli, fleet, release, output, row, err);
+    if (ask.service != NULL && ask.release != 0) {
+        MYR_FAIL(err, BAD_USAGE, "myriad predict: --service serves the champion: leave out --release");
+    }
+    return predict_run(&cli, &ask, err);
 }

@@ -56,6 +56,18 @@ void myr_server_reload(myr_server *server, const myr_serve_opts *next, myr_buf *
 void myr_server_drain(myr_server *server); /* no longer ready, but everything is answered: before a stop */
 void myr_server_stop(myr_server *server);  /* drains */
 
+/* ---- one row, without a server ---- */
+
+/*
+ * A row (a JSON object) of a fleet through the stages of a service file: what POST /v1/fleets/{fleet}/score answers for
+ * it is appended to *out. Deadlines don't count, nothing is stored. *out_trouble: why a model that is not ours gave no
+ * answer, if one did not. Errors: those of the service file, of opening the workspace and of decoding; NOT_FOUND: the
+ * file does not serve the fleet.
+ */
+struct yyjson_val;
+myr_rc myr_serve_score_once(const char *workspace_root, const char *service, const char *fleet, struct yyjson_val *row,
+                            myr_output output, myr_buf *out, myr_err *out_trouble, myr_err *err);
+
 /* ---- what is known of all servers ---- */
 
 /* NULL: anything. As GET /v1/services has them: docs/discovery.md. */

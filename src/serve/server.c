@@ -608,11 +608,9 @@ static void server_free(myr_server *server)
     myr_free(server);
 }
 
-myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, myr_server **out, myr_err *err)
+/* All but listening. */
+static myr_rc server_open(myr_server *server, const char *workspace_root, const myr_serve_opts *opts, myr_err *err)
 {
-    MYR_ASSERT(workspace_root != NULL && opts != NULL && opts->reload_ms > 0);
-    myr_server *server = myr_calloc(1, sizeof *server);
-    if (server == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the server");
     server->opts = *opts;
     (void)snprintf(server->root, sizeof server->root, "%s", workspace_root);
     server->main = (serve_listener){.server = server};
@@ -630,6 +628,38 @@ myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, 
     }
     if (rc == MYR_OK)
         rc = myr_serve_reloader_open(server, workspace_root, err); /* the first request finds all fleets */
+    return rc;
+}
+
+myr_rc myr_serve_open_silent(const char *workspace_root, const char *service, myr_server **out, myr_err *err)
+{
+    myr_serve_opts opts = {0};
+    myr_opt_defaults(myr_serve_opt_table, &opts);
+    if ((size_t)snprintf(opts.service, sizeof opts.service, "%s", service) >= sizeof opts.service)
+        MYR_FAIL(err, BAD_USAGE, "the path of the service file is too long");
+    myr_server *server = myr_calloc(1, sizeof *server);
+    if (server == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the stages");
+    myr_rc rc = myr_serve_thread_new(server) != NULL ? server_open(server, workspace_root, &opts, err)
+                                                     : MYR_ERROR(err, NO_MEMORY, "out of memory for the stages");
+    if (rc != MYR_OK) {
+        server_free(server);
+        return rc;
+    }
+    *out = server;
+    return MYR_OK;
+}
+
+void myr_serve_close_silent(myr_server *server)
+{
+    server_free(server);
+}
+
+myr_rc myr_server_start(const char *workspace_root, const myr_serve_opts *opts, myr_server **out, myr_err *err)
+{
+    MYR_ASSERT(workspace_root != NULL && opts != NULL && opts->reload_ms > 0);
+    myr_server *server = myr_calloc(1, sizeof *server);
+    if (server == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the server");
+    myr_rc rc = server_open(server, workspace_root, opts, err);
     if (rc == MYR_OK && server->has_admin) rc = server_listen(server, &server->admin, opts->admin_listen, err);
     if (rc == MYR_OK) rc = server_listen(server, &server->main, opts->listen, err);
     if (rc == MYR_OK && opts->grpc_listen[0] != '\0')

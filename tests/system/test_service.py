@@ -111,6 +111,26 @@ def test_one_request_through_all_stages(staged):
     assert json.loads(after[1][2]) == {"price": 7, "deal": 1} and after[0][3] == 1 and all(before <= r[6] <= before + 120_000 for r in after)
 
 
+def test_predict_goes_through_the_same_stages(staged):
+    """`myriad predict --service`: what the server answers, row by row, and nothing is stored."""
+    rows = [{"store": 2, "brand": 1}, {"store": 3, "brand": 1}, {"store": 9, "brand": 1, "deal": 0}, {"store": 2, "brand": 9, "price": 99}]
+    with staged.serving("--service", "s.yaml") as url:
+        wanted = requests.post(f"{url}/v1/fleets/oj/score", json={"rows": rows}, timeout=60).json()["rows"]
+    count = len(stored(staged))
+    got = [staged.json("predict", "oj", "--row", json.dumps(row), "--service", "s.yaml") for row in rows]
+    assert got == wanted and len(stored(staged)) == count
+    assert [row["prediction"] for row in got] == [15, 215, 101, 1099]
+    assert staged.json("predict", "oj", "--row", json.dumps(rows[1]))["prediction"] == 100, "without the file: the model alone"
+    text = staged.run("predict", "oj", "--row", json.dumps(rows[1]), "--service", "s.yaml").stdout
+    assert "prediction 215" in text and "doubled    true" in text and "level      parent" in text
+    code, message = staged.fails("predict", "oj", "--row", '{"store":2,"brand":1,"price":-1}', "--service", "s.yaml")
+    assert code == 65 and "rejected: 'price' is -1, below 0" in message
+    for args, said in ((("--service", "none.yaml"), "none.yaml"), (("--service", "s.yaml", "--release", "1"), "leave out --release")):
+        assert said in staged.fails("predict", "oj", "--row", "{}", *args)[1]
+    assert "unknown model: 'x'" in staged.fails("predict", "x", "--row", "{}", "--service", "s.yaml")[1]
+    assert "did you mean 'price'" in staged.fails("predict", "oj", "--row", '{"prise":1}', "--service", "s.yaml")[1]
+
+
 def test_nothing_that_was_answered_is_lost(staged):
     """Many clients, then SIGKILL: each prediction that was answered as durable is in the store, once per idempotency key."""
     server = subprocess.Popen([staged.path, "serve", "--listen", "127.0.0.1:0", "--service", "s.yaml"], cwd=staged.cwd, text=True,
