@@ -32,6 +32,7 @@ static myr_rc compat_work(serve_call *call, serve_work **out, myr_err *err)
     work->target.model_idx = MYR_PACK_NONE;
     work->target.name = myr_str_of(work->target.fleet->fleet->name);
     myr_serve_call_may_sleep(call);
+    work->can_replay = true;
     *out = work;
     return MYR_OK;
 }
@@ -185,7 +186,7 @@ myr_rc myr_serve_post_invocations(serve_call *call, myr_err *err)
     serve_work *work = call->work;
     MYR_TRY(myr_serve_work_run(work, err));
     call->wants_compute = work->wants_compute;
-    if (work->wants_compute || work->waits) return MYR_OK;
+    if (!myr_serve_work_is_answered(work)) return MYR_OK;
     myr_buf_puts(call->out, "{\"predictions\":");
     if (!compat_put(work, call->out)) compat_put_statuses(work, call->out);
     myr_buf_putc(call->out, '}');
@@ -232,10 +233,11 @@ myr_rc myr_serve_post_azure(serve_call *call, myr_err *err)
     MYR_TRY(myr_serve_work_run(work, err));
     call->wants_compute = work->wants_compute;
     if (work->wants_compute || work->waits) return MYR_OK;
-    const char *deployment = myr_arena_printf(call->arena, "%s", azure_deployment(call)); /* outlives the snapshot */
-    if (deployment == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
     const char *id = myr_req_header(call->req, COMPAT_CLIENT_ID);
     if (id != NULL) myr_req_add_header(call->req, COMPAT_CLIENT_ID, id);
+    if (!myr_serve_work_is_answered(work)) return MYR_OK; /* an answer of before: whose deployment it was is not kept */
+    const char *deployment = myr_arena_printf(call->arena, "%s", azure_deployment(call)); /* outlives the snapshot */
+    if (deployment == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
     myr_req_add_header(call->req, SERVE_DEPLOYMENT, deployment);
     compat_put(work, call->out);
     return MYR_OK;

@@ -597,6 +597,7 @@ bool myr_serve_deploy_is_settled(myr_server *server);
 /* Any thread: UNAVAILABLE while the model's is not there; of a fleet, while one has not been tried yet. */
 myr_rc myr_serve_deploy_check(myr_server *server, const serve_target *target, myr_err *err);
 
+#define SERVE_LABEL_OTHER "_other" /* no fleet's name begins so, no group is called so */
 /* The label of a fleet's series; lives as long as the server. Thread: reloader. */
 const char *myr_serve_metrics_label(myr_server *server, const char *fleet);
 void myr_serve_count_request(myr_server *server, const serve_route *route, int status,

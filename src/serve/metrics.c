@@ -77,7 +77,7 @@ const char *myr_serve_metrics_label(myr_server *server, const char *fleet)
     for (size_t i = 0; i < server->label_count; i++) {
         if (strcmp(server->labels[i], fleet) == 0) return server->labels[i];
     }
-    if (server->label_count == SERVE_LABELS_MAX) return "_other"; /* no fleet's name begins so */
+    if (server->label_count == SERVE_LABELS_MAX) return SERVE_LABEL_OTHER;
     char *label = server->labels[server->label_count++];
     snprintf(label, sizeof server->labels[0], "%s", fleet);
     return label;

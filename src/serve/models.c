@@ -5,8 +5,11 @@
 #include "serve/internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-#define MODELS_SHOWN 50
+#define MODELS_SHOWN           50
+#define MODELS_GROUPS_MAX      512 /* of all fleets together, shown by name … */
+#define MODELS_GROUP_BYTES_MAX 256 /* … which is no longer than this */
 
 myr_rc myr_serve_models_new(serve_fleet *served, myr_err *err)
 {
@@ -114,9 +117,48 @@ static void models_put(myr_buf *out, models_top *top, const char *name, const ch
     }
 }
 
+static void models_put_group(myr_buf *out, const char *fleet, const char *group, int64_t rows)
+{
+    myr_buf_printf(out, "myriad_group_rows_total{fleet=\"%s\",group=\"", fleet);
+    models_put_label(out, group, strlen(group));
+    myr_buf_printf(out, "\"} %lld\n", (long long)rows);
+}
+
+/* Rows by group of the service file. Past so many groups of all fleets the others are one per fleet, as are those of
+ * all fleets without series of their own. */
+static void models_put_groups(const serve_snapshot *snapshot, myr_buf *out)
+{
+    size_t shown = 0, fleets = 0;
+    int64_t unnamed = 0;
+    for (size_t i = 0; i < snapshot->fleet_count; i++) {
+        const serve_fleet *served = snapshot->fleets[i];
+        uint32_t count = served->bound != NULL ? served->bound->plan->group_count : 0;
+        bool is_named = strcmp(served->label, SERVE_LABEL_OTHER) != 0;
+        int64_t others = 0;
+        if (count > 0 && fleets++ == 0) {
+            myr_buf_puts(out, "# HELP myriad_group_rows_total Rows asked for, by group of the service file.\n"
+                              "# TYPE myriad_group_rows_total counter\n");
+        }
+        for (uint32_t g = 0; g < count; g++) {
+            const char *name = served->bound->plan->groups[g];
+            int64_t rows = atomic_load_explicit(&served->bound->groups[g].rows, memory_order_relaxed);
+            if (is_named && shown < MODELS_GROUPS_MAX && strlen(name) <= MODELS_GROUP_BYTES_MAX) {
+                models_put_group(out, served->label, name, rows);
+                shown++;
+            } else {
+                others += rows;
+            }
+        }
+        if (is_named && others > 0) models_put_group(out, served->label, SERVE_LABEL_OTHER, others);
+        unnamed += is_named ? 0 : others;
+    }
+    if (unnamed > 0) models_put_group(out, SERVE_LABEL_OTHER, SERVE_LABEL_OTHER, unnamed);
+}
+
 void myr_serve_models_render(const serve_snapshot *snapshot, myr_buf *out)
 {
     models_top heaviest = {0}, slowest = {0};
+    models_put_groups(snapshot, out);
     for (size_t i = 0; i < snapshot->fleet_count; i++)
         models_offer_all(snapshot->fleets[i], &heaviest, &slowest);
     models_put(out, &heaviest, "myriad_model_rows_total", "counter",

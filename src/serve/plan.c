@@ -228,13 +228,9 @@ bool myr_serve_key_is_in(const serve_bound *bound, const serve_group *groups, ui
     return myr_serve_values_are_in(bound, groups, count, values, present);
 }
 
-bool myr_serve_values_are_served(const serve_bound *bound, const myr_key_value *values, uint32_t present)
-{
-    return myr_serve_values_are_in(bound, bound->groups, bound->plan->group_count, values, present);
-}
-
-bool myr_serve_values_are_in(const serve_bound *bound, const serve_group *groups, uint32_t count,
-                             const myr_key_value *values, uint32_t present)
+/* The place of the group, or count. */
+static uint32_t plan_find_group(const serve_bound *bound, const serve_group *groups, uint32_t count,
+                                const myr_key_value *values, uint32_t present)
 {
     const myr_key_schema *schema = &bound->fleet->info->keys;
     unsigned char key[MYR_KEY_BYTES_MAX];
@@ -245,7 +241,20 @@ bool myr_serve_values_are_in(const serve_bound *bound, const serve_group *groups
         if ((group->mask & ~present) != 0) continue;
         if (group->mask != mask) key_bytes = myr_key_encode(schema, group->mask, values, key);
         mask = group->mask;
-        if (key_bytes == group->key_bytes && memcmp(key, group->key, key_bytes) == 0) return true;
+        if (key_bytes == group->key_bytes && memcmp(key, group->key, key_bytes) == 0) return i;
     }
-    return false;
+    return count;
+}
+
+serve_group *myr_serve_values_group(const serve_bound *bound, const myr_key_value *values, uint32_t present)
+{
+    uint32_t count = bound->plan->group_count;
+    uint32_t at = plan_find_group(bound, bound->groups, count, values, present);
+    return at < count ? &bound->groups[at] : NULL;
+}
+
+bool myr_serve_values_are_in(const serve_bound *bound, const serve_group *groups, uint32_t count,
+                             const myr_key_value *values, uint32_t present)
+{
+    return plan_find_group(bound, groups, count, values, present) < count;
 }

@@ -10,6 +10,7 @@ typedef struct serve_group {
     uint32_t mask; /* partition columns that it has */
     const unsigned char *key;
     size_t key_bytes;
+    _Atomic int64_t rows; /* of groups that are served: asked for since the fleet was opened; any thread */
 } serve_group;
 
 /* A source, whose names are the fleet's columns. */
@@ -19,7 +20,7 @@ typedef struct serve_bound_source {
     uint32_t *features; /* per feature of it: the feature */
 } serve_bound_source;
 
-/* Immutable; freed with its fleet. */
+/* Immutable but for what is counted; freed with its fleet. */
 typedef struct serve_bound {
     const serve_plan *plan; /* the service's, which outlives it */
     const myr_fleet *fleet;
@@ -43,13 +44,13 @@ bool myr_serve_plan_is_current(const serve_bound *bound);
 /* The values of canonical key bytes, null where the key has no such column, texts borrowed; gives the columns it has.
  */
 uint32_t myr_serve_key_values(const myr_key_schema *schema, const unsigned char *key, myr_key_value *out);
-/* Whether a key lies in one of the groups; without groups each does. present: columns that are not null. */
-bool myr_serve_values_are_served(const serve_bound *bound, const myr_key_value *values, uint32_t present);
-/* … in one of these groups. */
+/* The first of the groups that are served in which a key lies; NULL: none. present: columns that are not null. */
+serve_group *myr_serve_values_group(const serve_bound *bound, const myr_key_value *values, uint32_t present);
+/* Whether it lies in one of these groups. */
 bool myr_serve_values_are_in(const serve_bound *bound, const serve_group *groups, uint32_t count,
                              const myr_key_value *values, uint32_t present);
 bool myr_serve_key_is_in(const serve_bound *bound, const serve_group *groups, uint32_t count, const unsigned char *key);
-/* The same of a model's key, in canonical bytes. */
+/* Whether a model's key, in canonical bytes, lies in one that is served; without groups each does. */
 bool myr_serve_key_is_served(const serve_bound *bound, const unsigned char *key);
 
 #endif

@@ -26,7 +26,9 @@ static bool validate_is_inside(const serve_work *work, int64_t row_idx)
         }
         present |= values[i].is_null ? 0 : 1u << i;
     }
-    return myr_serve_values_are_served(work->bound, values, present);
+    serve_group *group = myr_serve_values_group(work->bound, values, present);
+    if (group != NULL) atomic_fetch_add_explicit(&group->rows, 1, memory_order_relaxed);
+    return group != NULL;
 }
 
 myr_rc myr_serve_check_groups(serve_work *work, myr_err *err)

@@ -195,7 +195,14 @@ def test_idempotency_keys(fleet, place):
         one, two = (requests.post(f"{server.url}/v2/models/oj/infer", json=body, timeout=30) for _ in range(2))
         assert one.status_code == 200 and one.content == two.content and two.headers["Idempotency-Replayed"] == "true", one.text
         assert one.headers["Inference-Header-Content-Length"] == two.headers["Inference-Header-Content-Length"]
-    assert len(place.rows()) == 7
+        # MLflow's and Azure's routes too; each route is another request
+        for path, body, key in (("invocations", {"dataframe_records": [row]}, "k-4"), ("score", {"data": [row]}, "k-5")):
+            one, two, other = (requests.post(f"{server.url}/{path}", json=body, timeout=30, headers={
+                "Idempotency-Key": k, "x-ms-client-request-id": "c"}) for k in (key, key, "k-1"))
+            assert one.status_code == 200 and "Idempotency-Replayed" not in one.headers, one.text
+            assert two.content == one.content and two.headers["Idempotency-Replayed"] == "true"
+            assert other.status_code == 422 and path != "score" or two.headers["x-ms-client-request-id"] == "c"
+    assert len(place.rows()) == 9
     (fleet.cwd / "new.json").write_text(linear(["price", "deal"], 5, [0, 0]))
     fleet.run("model", "import", "new.json", "--fleet", "oj", "--segment", "store=2,brand=1")
     fleet.run("release", "create", "oj")
@@ -203,7 +210,7 @@ def test_idempotency_keys(fleet, place):
         assert server.score(row).json()["rows"][0]["prediction"] == 5
         assert server.score(row, Idempotency_Key="k-1").content == first.content
         assert server.score(row, Idempotency_Key="k-9").json()["rows"][0]["prediction"] == 5
-    assert len(place.rows()) == 9
+    assert len(place.rows()) == 11
 
 
 def test_a_conflict_in_postgres_is_tried_again(fleet):

@@ -45,6 +45,23 @@ def test_a_service_file_that_is_wrong_ends_the_start(workspace):
     assert code == 66 and "none.yaml" in message
 
 
+def test_rows_by_group_in_the_metrics(workspace):
+    """Of up to 512 groups; the others are one, and all of it stays small."""
+    (workspace.cwd / "m.json").write_text(linear(["price"]))
+    workspace.run("model", "import", "m.json", "--fleet", "oj", "--segment", "")
+    workspace.run("model", "import", "m.json", "--fleet", "oj", "--segment", "store=1,brand=1")
+    workspace.run("release", "create", "oj")
+    (workspace.cwd / "s.yaml").write_text("fleets:\n  oj:\n    groups: [%s]\n" % ", ".join(f"store={i}" for i in range(1024)))
+    with workspace.serving("--service", "s.yaml") as url:
+        rows = [{"store": store, "brand": 1, "price": 1} for store in (0, 511, 511, 512, 1023, 1024)]
+        answer = requests.post(f"{url}/v1/fleets/oj/score", json={"rows": rows}, timeout=60).json()["rows"]
+        assert [row["status"] for row in answer] == ["ok"] * 5 + ["no_model"]
+        text = requests.get(f"{url}/metrics", timeout=60).text
+    found = dict(re.findall(r'myriad_group_rows_total\{fleet="oj",group="([^"]+)"\} (\d+)', text))
+    assert len(found) == 513 and len(text) < 100_000
+    assert [found[name] for name in ("store=0", "store=1", "store=511", "_other")] == ["1", "0", "2", "2"]
+
+
 STAGES = """\
 name: all
 fleets:
