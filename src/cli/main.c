@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/guard.h"
+#include "runtime/runtime.h"
 
 static bool word_asks_for_help(const char *word)
 {
@@ -56,6 +57,8 @@ int main(int argc, char **argv)
 {
     (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of the write */
     myr_guard_install();
+    if (argc > 1 && strcmp(argv[1], MYR_RUNTIME_WORKER) == 0) return myr_runtime_worker_main(argc - 2, argv + 2);
+    myr_runtime_set_worker("/proc/self/exe"); /* this very file, even if another has taken its name */
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         printf("myriad %s\n", MYR_VERSION);
         return main_flush(0);

@@ -568,9 +568,22 @@ myr_rc myr_fleet_external_file(fleet_external *external, const char *hex, const 
     return MYR_OK;
 }
 
+static myr_rc external_measure(void *ctx, const char *hex, int64_t *out_bytes, myr_err *err)
+{
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    external_model model = {0};
+    if (arena == NULL) return external_no_memory(err);
+    MYR_TRY(external_get(ctx, hex, arena, &model, err));
+    *out_bytes = 0;
+    for (uint32_t i = 0; i < model.file_count; i++)
+        *out_bytes += model.files[i].size_bytes;
+    return MYR_OK;
+}
+
 myr_runtime_source myr_fleet_external_source(fleet_external *external)
 {
-    return (myr_runtime_source){.ctx = external, .load = external_load, .unload = external_unload};
+    return (myr_runtime_source){
+        .ctx = external, .load = external_load, .unload = external_unload, .measure = external_measure};
 }
 
 static myr_rc external_run(void *ctx, const myr_runner_call *call, myr_err *err)

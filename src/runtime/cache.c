@@ -36,8 +36,9 @@ typedef struct cache_entry {
     int64_t pins;
     int64_t waiters;
     int64_t used_tick;
-    int64_t until_ns; /* FAILED: told again until; GONE with bytes: when it went */
-    myr_err err;      /* FAILED */
+    int64_t until_ns;   /* FAILED: told again until; GONE with bytes: when it went */
+    int64_t file_bytes; /* 0: not measured yet; never while no model is isolated */
+    myr_err err;        /* FAILED */
 } cache_entry;
 
 struct myr_runtime {
@@ -365,6 +366,27 @@ static void runtime_hex(const unsigned char sha256[MYR_SHA256_BYTES], char out[M
     out[2 * MYR_SHA256_BYTES] = '\0';
 }
 
+/* Is it so large that it has a process of its own? Measured once, without the lock: two that do it at once agree. */
+static myr_rc cache_is_isolated(myr_runtime *runtime, const myr_runtime_source *source, const char *hex, bool *out,
+                                myr_err *err)
+{
+    *out = false;
+    if (!myr_runtime_isolated_is_on(&runtime->opts) || source->measure == NULL) return MYR_OK;
+    myr_mutex_lock(&runtime->lock);
+    cache_entry *entry = cache_find_or_add(runtime, hex);
+    int64_t bytes = entry != NULL ? entry->file_bytes : 0;
+    myr_mutex_unlock(&runtime->lock);
+    if (bytes == 0) {
+        MYR_TRY(source->measure(source->ctx, hex, &bytes, err));
+        myr_mutex_lock(&runtime->lock);
+        entry = cache_find(runtime, hex); /* forgotten meanwhile: measured again the next time */
+        if (entry != NULL) entry->file_bytes = bytes > 0 ? bytes : 1;
+        myr_mutex_unlock(&runtime->lock);
+    }
+    *out = bytes >= runtime->opts.isolate_bytes;
+    return MYR_OK;
+}
+
 myr_rc myr_runtime_run(myr_runtime *runtime, const myr_runtime_source *source, const myr_runner_call *call,
                        myr_err *err)
 {
@@ -380,6 +402,9 @@ myr_rc myr_runtime_run(myr_runtime *runtime, const myr_runtime_source *source, c
         MYR_FAIL(err, UNAVAILABLE, "the model wants the runtime '%.31s', this program has %s and %s", external.runtime,
                  MYR_RUNTIME_ONNX, MYR_RUNTIME_PYTHON);
     }
+    bool is_isolated = false;
+    MYR_TRY(cache_is_isolated(runtime, source, hex, &is_isolated, err));
+    if (is_isolated) return myr_runtime_python_run(runtime->python, source, hex, &external, call, err);
     MYR_TRY(cache_acquire(runtime, source, hex, external.feature_count, call->until_ns, &entry, err));
     myr_rc rc = myr_runtime_session_run(entry->session, call, err);
     cache_release(runtime, entry);

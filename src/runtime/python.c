@@ -1,7 +1,7 @@
 /*
- * Which score.py models have a worker: started when a row first asks for one, asked by one thread at a time, ended when
- * room is needed or nobody has asked for long. One that ended by itself, or was ended because it hung, is started
- * again, but not at once: each failure doubles the time in which callers are told the failure instead.
+ * Which models (score.py, large ONNX models) have a worker: started when a row first asks for one, asked by one thread
+ * at a time, ended when room is needed or nobody has asked for long. One that ended by itself, or was ended because it
+ * hung, is started again, but not at once: each failure doubles the time in which callers are told the failure instead.
  */
 #include <stdio.h>
 #include <string.h>
@@ -150,7 +150,7 @@ static int64_t python_hope_ns(const runtime_python *python, const python_entry *
 static myr_rc python_wait(runtime_python *python, python_entry *entry, int64_t until_ns, myr_err *err)
 {
     if (entry->waiters >= PYTHON_WAITERS_MAX) {
-        MYR_FAIL(err, BUSY, "score.py: %d threads wait for its worker already", entry->waiters);
+        MYR_FAIL(err, BUSY, "%d threads wait for its worker already", entry->waiters);
     }
     entry->waiters++;
     while (entry->is_busy) {
@@ -160,8 +160,7 @@ static myr_rc python_wait(runtime_python *python, python_entry *entry, int64_t u
         MYR_IGNORE(myr_cond_wait_ms(&python->changed, &python->lock, left_ns / 1000000 + 1)); /* the loop looks */
     }
     entry->waiters--;
-    if (entry->is_busy)
-        MYR_FAIL(err, BUSY, "score.py: its worker is busy with other rows, or still being started: ask again");
+    if (entry->is_busy) MYR_FAIL(err, BUSY, "its worker is busy with other rows, or still being started: ask again");
     return MYR_OK;
 }
 
@@ -224,7 +223,7 @@ static myr_rc python_reserve(runtime_python *python, myr_err *err)
     if (python->model_count >= python->opts->python_workers) {
         gone = python_take_idle(python, INT64_MAX);
         if (gone == NULL) {
-            rc = MYR_ERROR(err, BUSY, "score.py: all of the %lld workers are busy: runtime.python.workers allows more",
+            rc = MYR_ERROR(err, BUSY, "all of the %lld workers are busy: runtime.python.workers allows more",
                            (long long)python->opts->python_workers);
         }
     }
@@ -243,9 +242,14 @@ static void python_drop(runtime_python *python, python_entry *entry)
     myr_mutex_unlock(&python->lock);
 }
 
+static bool python_is_code(const myr_external *external)
+{
+    return strncmp(external->runtime, MYR_RUNTIME_PYTHON, MYR_EXTERNAL_RUNTIME_BYTES) == 0;
+}
+
 /* only_found: who asks has a deadline, and does not make an environment: whoever serves it does. */
 static myr_rc python_start(runtime_python *python, const myr_runtime_source *source, python_entry *entry,
-                           bool only_found, bool *out_ended, myr_err *err)
+                           const myr_external *external, bool only_found, bool *out_ended, myr_err *err)
 {
     myr_runtime_bundle bundle = {0};
     MYR_TRY(python_reserve(python, err));
@@ -254,9 +258,14 @@ static myr_rc python_start(runtime_python *python, const myr_runtime_source *sou
     myr_rc rc = arena != NULL ? source->load(source->ctx, entry->hex, arena, &bundle, err)
                               : MYR_ERROR(err, NO_MEMORY, "no memory for a worker");
     if (rc == MYR_OK) {
-        rc = myr_runtime_python_open(python->opts, &bundle, NULL, only_found, &entry->model, err);
+        rc = python_is_code(external)
+                 ? myr_runtime_python_open(python->opts, &bundle, NULL, only_found, &entry->model, err)
+                 : myr_runtime_isolated_open(python->opts, &bundle, external, &entry->model, err);
         if (source->unload != NULL) source->unload(source->ctx, &bundle);
-        if (rc == MYR_TIMEOUT) rc = MYR_ERROR(err, UNAVAILABLE, "init() took too long: its worker was ended");
+        if (rc == MYR_TIMEOUT) {
+            rc = MYR_ERROR(err, UNAVAILABLE, "%s took too long: its worker was ended",
+                           python_is_code(external) ? "init()" : "loading");
+        }
     }
     if (rc == MYR_OK) {
         *out_ended = false;
@@ -272,8 +281,9 @@ static myr_rc python_ask(runtime_python *python, const myr_runtime_source *sourc
 {
     *out_ended = false;
     if (entry->model != NULL && !myr_worker_is_alive(entry->model->worker)) python_drop(python, entry);
-    if (entry->model == NULL) MYR_TRY(python_start(python, source, entry, call->until_ns != 0, out_ended, err));
-    myr_rc rc = myr_runtime_python_ask(entry->model, python->opts, external, call, out_ended, err);
+    if (entry->model == NULL)
+        MYR_TRY(python_start(python, source, entry, external, call->until_ns != 0, out_ended, err));
+    myr_rc rc = myr_runtime_python_ask(entry->model, external, call, out_ended, err);
     if (rc == MYR_OK) *out_ended = false;
     if (*out_ended) python_drop(python, entry);
     return rc;
@@ -287,7 +297,7 @@ myr_rc myr_runtime_python_run(runtime_python *python, const myr_runtime_source *
     myr_err why = {0};
     MYR_TRY(python_take(python, artifact_hex, call, &entry, err));
     myr_rc rc = python_ask(python, source, entry, external, call, &has_ended, &why);
-    if (rc != MYR_OK) MYR_IGNORE(myr_err_prefix(&why, rc, "score.py: "));
+    if (rc != MYR_OK) MYR_IGNORE(myr_err_prefix(&why, rc, python_is_code(external) ? "score.py: " : "ONNX: "));
     python_give(python, entry, rc, has_ended, &why);
     if (rc != MYR_OK && err != NULL) *err = why;
     return rc;

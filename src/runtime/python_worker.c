@@ -169,8 +169,9 @@ static myr_rc python_read_names(yyjson_val *list, myr_arena *arena, const char *
 }
 
 /* What it says when init() is over. */
-static myr_rc python_hello(python_model *model, int64_t deadline_ns, myr_arena *arena, myr_err *err)
+static myr_rc python_hello(python_model *model, myr_arena *arena, myr_err *err)
 {
+    int64_t deadline_ns = myr_clock_mono_ns() + model->timeout_ms * 1000000;
     MYR_TRY(myr_worker_ask(model->worker, NULL, deadline_ns, &model->answer, err));
     const myr_buf *hello = &model->answer;
     if (hello->size > 0 && hello->data[0] == 1) MYR_FAIL(err, UNAVAILABLE, "%s", hello->data + 1);
@@ -205,7 +206,9 @@ static myr_rc python_open(python_model *model, const myr_runtime_opts *opts, con
 {
     MYR_TRY(python_furnish(model, opts, bundle, only_found, NULL, err));
     MYR_TRY(python_spawn(model, opts, err));
-    return python_hello(model, myr_clock_mono_ns() + opts->python_timeout_ms * 1000000, arena, err);
+    model->run_name = "run()";
+    model->timeout_ms = opts->python_timeout_ms;
+    return python_hello(model, arena, err);
 }
 
 static python_model *python_new(void)
@@ -221,6 +224,32 @@ myr_rc myr_runtime_python_open(const myr_runtime_opts *opts, const myr_runtime_b
     python_model *model = python_new();
     if (model == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a worker");
     myr_rc rc = python_open(model, opts, bundle, arena, only_found, err);
+    if (rc != MYR_OK) {
+        myr_runtime_python_close(model);
+        return rc;
+    }
+    *out = model;
+    return MYR_OK;
+}
+
+static myr_rc isolated_open(python_model *model, const myr_runtime_opts *opts, const myr_runtime_bundle *bundle,
+                            const myr_external *external, myr_err *err)
+{
+    MYR_TRY(python_make_dir(model, err));
+    for (uint32_t i = 0; i < bundle->file_count; i++)
+        MYR_TRY(python_write_file(model, &bundle->files[i], err));
+    model->run_name = "a run";
+    model->timeout_ms = opts->isolate_timeout_ms;
+    MYR_TRY(myr_runtime_isolated_spawn(model, opts, bundle, external, err));
+    return python_hello(model, NULL, err);
+}
+
+myr_rc myr_runtime_isolated_open(const myr_runtime_opts *opts, const myr_runtime_bundle *bundle,
+                                 const myr_external *external, python_model **out, myr_err *err)
+{
+    python_model *model = python_new();
+    if (model == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a worker");
+    myr_rc rc = isolated_open(model, opts, bundle, external, err);
     if (rc != MYR_OK) {
         myr_runtime_python_close(model);
         return rc;
@@ -270,7 +299,7 @@ myr_rc myr_runtime_python_prepare(const myr_runtime_opts *opts, const myr_runtim
 
 /* ---- rows ---- */
 
-static void frame_put_u32(myr_buf *out, uint32_t value)
+void myr_runtime_frame_put_u32(myr_buf *out, uint32_t value)
 {
     unsigned char bytes[4] = {(unsigned char)value, (unsigned char)(value >> 8), (unsigned char)(value >> 16),
                               (unsigned char)(value >> 24)};
@@ -311,24 +340,24 @@ static void frame_put_text(const myr_runner_call *call, const myr_col *col, uint
     } else {
         double value = frame_number(call, col, i);
         if (isnan(value)) {
-            frame_put_u32(out, UINT32_MAX);
+            myr_runtime_frame_put_u32(out, UINT32_MAX);
             return;
         }
         text = myr_str_make(scratch, myr_format_double(value, scratch));
     }
-    frame_put_u32(out, (uint32_t)text.size);
+    myr_runtime_frame_put_u32(out, (uint32_t)text.size);
     myr_buf_append(out, text.data, text.size);
 }
 
 static myr_rc frame_request(const myr_external *external, const myr_runner_call *call, myr_buf *out, myr_err *err)
 {
     myr_buf_clear(out);
-    frame_put_u32(out, call->row_count);
-    frame_put_u32(out, external->feature_count);
+    myr_runtime_frame_put_u32(out, call->row_count);
+    myr_runtime_frame_put_u32(out, external->feature_count);
     for (uint32_t j = 0; j < external->feature_count; j++) {
         const myr_col *col = &call->features[MYR_EXTERNAL_COLUMN(external->columns[j])];
         bool is_text = (external->columns[j] & MYR_EXTERNAL_TEXT) != 0;
-        frame_put_u32(out, (uint32_t)strlen(col->name));
+        myr_runtime_frame_put_u32(out, (uint32_t)strlen(col->name));
         myr_buf_puts(out, col->name);
         myr_buf_putc(out, is_text ? '\1' : '\0');
         for (uint32_t i = 0; i < call->row_count; i++) {
@@ -358,7 +387,9 @@ static myr_rc frame_answer(const myr_buf *answer, const myr_external *external, 
                            myr_err *err)
 {
     uint32_t rows = frame_get_u32(answer->data + 1), width = frame_get_u32(answer->data + 5);
-    if (rows != call->row_count || (answer->size - 9) / sizeof(double) != (size_t)rows * width) {
+    size_t cells_bytes = (size_t)rows * width * sizeof(double), rest_bytes = answer->size - 9 - cells_bytes;
+    bool is_whole = rows == call->row_count && cells_bytes <= answer->size - 9;
+    if (!is_whole || (rest_bytes != 0 && rest_bytes != rows)) { /* behind the values: which rows it can't take */
         MYR_FAIL(err, UNAVAILABLE, "its worker does not speak as it should");
     }
     if (width != external->output_count) {
@@ -370,20 +401,22 @@ static myr_rc frame_answer(const myr_buf *answer, const myr_external *external, 
         for (uint32_t k = 0; k < width; k++, at += sizeof(double))
             memcpy(&call->values[k][call->first_row + call->order[i]], at, sizeof(double));
     }
+    for (uint32_t i = 0; rest_bytes > 0 && i < rows; i++)
+        call->is_bad[i] |= at[i] != 0;
     return MYR_OK;
 }
 
-myr_rc myr_runtime_python_ask(python_model *model, const myr_runtime_opts *opts, const myr_external *external,
-                              const myr_runner_call *call, bool *out_ends, myr_err *err)
+myr_rc myr_runtime_python_ask(python_model *model, const myr_external *external, const myr_runner_call *call,
+                              bool *out_ends, myr_err *err)
 {
     *out_ends = false;
     MYR_TRY(frame_request(external, call, &model->request, err));
     *out_ends = true;
-    myr_rc rc = myr_worker_ask(model->worker, &model->request, myr_clock_mono_ns() + opts->python_timeout_ms * 1000000,
+    myr_rc rc = myr_worker_ask(model->worker, &model->request, myr_clock_mono_ns() + model->timeout_ms * 1000000,
                                &model->answer, err);
     if (rc == MYR_TIMEOUT) {
-        MYR_FAIL(err, UNAVAILABLE, "run() took more than %lld ms: its worker was ended",
-                 (long long)opts->python_timeout_ms);
+        MYR_FAIL(err, UNAVAILABLE, "%s took more than %lld ms: its worker was ended", model->run_name,
+                 (long long)model->timeout_ms);
     }
     MYR_TRY(rc);
     MYR_TRY(frame_check(&model->answer, out_ends, err));
@@ -399,14 +432,14 @@ myr_rc myr_runtime_python_width(python_model *model, const myr_runtime_opts *opt
     myr_buf *request = &model->request;
     const double zero = 0;
     myr_buf_clear(request);
-    frame_put_u32(request, 1);
-    frame_put_u32(request, feature_count);
+    myr_runtime_frame_put_u32(request, 1);
+    myr_runtime_frame_put_u32(request, feature_count);
     for (uint32_t j = 0; j < feature_count; j++) {
-        frame_put_u32(request, (uint32_t)strlen(features[j]));
+        myr_runtime_frame_put_u32(request, (uint32_t)strlen(features[j]));
         myr_buf_puts(request, features[j]);
         myr_buf_putc(request, is_text[j] ? '\1' : '\0');
         if (is_text[j]) {
-            frame_put_u32(request, 0);
+            myr_runtime_frame_put_u32(request, 0);
         } else {
             myr_buf_append(request, &zero, sizeof zero);
         }

@@ -3,7 +3,8 @@
  * model that needs it; sessions are loaded on demand inside a budget of measured bytes, and share one environment, one
  * thread pool and one allocator.
  *
- * ONNX Runtime reads model files inside this process: a file that breaks its parser breaks the process.
+ * ONNX Runtime reads model files inside this process, but for large ones (runtime.onnx.isolate), which have a process
+ * of their own: a file that breaks its parser breaks the process that reads it.
  */
 #ifndef MYR_RUNTIME_RUNTIME_H
 #define MYR_RUNTIME_RUNTIME_H
@@ -13,6 +14,7 @@
 
 #define MYR_RUNTIME_ONNX   "onnxruntime" /* the runner's name in a model's compiled bytes */
 #define MYR_RUNTIME_PYTHON "python"      /* that of a directory with score.py */
+#define MYR_RUNTIME_WORKER "onnx-worker" /* the word that makes this program a worker: see myr_runtime_set_worker */
 
 #define MYR_RUNTIME_TENSORS_MAX 256 /* inputs of a model, and outputs */
 #define MYR_RUNTIME_FILES_MAX   256 /* files of a model: itself and its external data */
@@ -24,6 +26,9 @@ typedef struct myr_runtime_opts {
     char library[MYR_PATH_BYTES_MAX]; /* "": look in the usual places */
     int64_t bytes_max;                /* sessions in memory together, as measured */
     int64_t threads;                  /* of the pool that all sessions share; 1: the calling thread works alone */
+    int64_t isolate_bytes;            /* files of a model from which on it has a process; 0: none has */
+    int64_t isolate_memory;           /* of address space of each such process; 0: no limit */
+    int64_t isolate_timeout_ms;       /* for loading, and for one run */
     char python_program[MYR_PATH_BYTES_MAX];      /* "": python3 of PATH */
     char python_environments[MYR_PATH_BYTES_MAX]; /* "": the user's cache */
     int64_t python_workers;                       /* processes together */
@@ -36,6 +41,13 @@ extern const myr_opt_table myr_runtime_opt_table;
 void myr_runtime_set_defaults(const myr_runtime_opts *opts);
 /* The defaults of the rows, then the environment, unless myr_runtime_set_defaults said otherwise. */
 myr_rc myr_runtime_defaults(myr_runtime_opts *out, myr_err *err);
+
+/*
+ * Large ONNX models have processes of their own if there is a program that can be one: `PROGRAM onnx-worker …`, whose
+ * main hands what follows that word to myr_runtime_worker_main and ends with what that gives. Before threads start.
+ */
+void myr_runtime_set_worker(const char *program);
+int myr_runtime_worker_main(int argc, char **argv);
 
 /* ---- a runtime ---- */
 
@@ -113,6 +125,8 @@ typedef struct myr_runtime_source {
     void *ctx;
     myr_rc (*load)(void *ctx, const char *artifact_hex, myr_arena *arena, myr_runtime_bundle *out, myr_err *err);
     void (*unload)(void *ctx, const myr_runtime_bundle *bundle); /* the session has what it needs; may be NULL */
+    /* How large its files are together, without reading them; NULL: not known, so it stays in this process. */
+    myr_rc (*measure)(void *ctx, const char *artifact_hex, int64_t *out_bytes, myr_err *err);
 } myr_runtime_source;
 
 /*
