@@ -15,7 +15,7 @@ set(MYR_FOREIGN_train dep::lapacke dep::xgboost_headers ${CMAKE_DL_LIBS})
 set(MYR_EMBED_runtime share/python/worker.py)
 set(MYR_EMBED_advise share/advise/trees.yaml share/advise/products.yaml)
 set(MYR_EMBED_serve share/serve/openapi.json)
-set(MYR_NEED_DUCKDB table train batch) # without it: the library, and a program that serves but neither trains nor runs batches
+set(MYR_NEED_DUCKDB table train batch query) # without it: the library, and a program that serves but neither trains nor runs batches
 
 include(cmake/Embed.cmake)
 find_package(Threads REQUIRED)
@@ -33,7 +33,7 @@ foreach(line IN LISTS layer_lines)
   file(GLOB sources CONFIGURE_DEPENDS src/${layer}/*.c)
   list(REMOVE_ITEM sources ${CMAKE_SOURCE_DIR}/src/cli/main.c)
   if(NOT MYR_WITH_DUCKDB)
-    list(REMOVE_ITEM sources ${CMAKE_SOURCE_DIR}/src/cli/cmd_train.c ${CMAKE_SOURCE_DIR}/src/cli/cmd_batch.c)
+    list(REMOVE_ITEM sources ${CMAKE_SOURCE_DIR}/src/cli/cmd_train.c ${CMAKE_SOURCE_DIR}/src/cli/cmd_batch.c ${CMAKE_SOURCE_DIR}/src/cli/cmd_sql.c)
   endif()
   if(NOT sources)
     continue()

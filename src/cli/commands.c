@@ -12,6 +12,7 @@ static myr_rc command_without_duckdb(int argc, char **argv, myr_err *err)
 }
 #define myr_cmd_train         command_without_duckdb
 #define myr_cmd_batch_run     command_without_duckdb
+#define myr_cmd_sql           command_without_duckdb
 #define myr_cmd_features_load command_without_duckdb
 #endif
 
@@ -39,6 +40,7 @@ const myr_command myr_commands[] = {
     {"schedule cancel", "end a run, or let a firing that waits not be started", myr_cmd_schedule_cancel},
     {"schedule backfill", "run a job for times of the past", myr_cmd_schedule_backfill},
     {"schedule history", "what was due, what became of it and why", myr_cmd_schedule_history},
+    {"sql", "a query over tables in which fleets predict", myr_cmd_sql},
     {"features load", "fill a feature store: the latest row of features by key", myr_cmd_features_load},
     {"features get", "what a feature store holds for keys, and since when", myr_cmd_features_get},
     {"predict", "score one row, without a server", myr_cmd_predict},

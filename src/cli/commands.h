@@ -14,6 +14,7 @@ myr_rc myr_cmd_release_list(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_release_promote(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_release_rollback(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_sql(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_pack_info(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_pack_verify(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_pack_diff(int argc, char **argv, myr_err *err);

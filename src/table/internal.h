@@ -103,6 +103,34 @@ myr_rc myr_table_source_explain(myr_table_engine *engine, const table_source *so
 /* ---- number.c ---- */
 myr_rc myr_table_number_register(myr_table_engine *engine, myr_err *err);
 
+/* ---- write.c ---- */
+/* A file that is whole gets its name: synced, renamed, the directory synced. */
+myr_rc myr_table_publish(const char *temp, const char *path, myr_err *err);
+
+/* ---- function.c ---- */
+/* A statement begins; did one of its functions fail, and how? */
+void myr_table_functions_begin(myr_table_functions *all); /* NULL accepted, as below */
+bool myr_table_functions_failed(const myr_table_functions *all, myr_err *out);
+
+/* ---- vector.c ---- */
+/* How a vector of any type becomes a column. */
+typedef struct table_reader {
+    const char *name;
+    myr_table_use use;
+    duckdb_type type, physical; /* physical: how the cells of decimals and enums lie */
+    uint8_t scale;              /* of a decimal */
+    myr_str *words;             /* of an enum */
+    myr_col_type out;
+} table_reader;
+/* BAD_INPUT: a type that no model takes. What is kept is in the arena. */
+myr_rc myr_table_reader_init(duckdb_logical_type type, myr_table_use use, const char *name, myr_arena *arena,
+                             table_reader *out, myr_err *err);
+size_t myr_table_reader_bytes(const table_reader *reader); /* of `room`, per row */
+/* outer: validity of the STRUCT that the vector is a field of, or NULL. The column lives as long as the vector and the
+ * rooms (valid_room: a byte per row). */
+void myr_table_reader_read(const table_reader *reader, duckdb_vector vector, const uint64_t *outer, int64_t rows,
+                           void *room, uint8_t *valid_room, myr_col *out);
+
 /* ---- want.c ---- */
 typedef struct table_want {
     uint32_t col_idx;   /* in the source */

@@ -118,6 +118,73 @@ typedef struct myr_table_map {
  */
 myr_rc myr_table_map_run(myr_table_engine *engine, const myr_table_map *map, int64_t *out_rows, myr_err *err);
 
+/* ---- functions of ours in people's SQL ---- */
+
+/* What a column of a call is to the function. */
+typedef enum myr_table_use {
+    MYR_TABLE_USE_NUMBER, /* DOUBLE; a text stays TEXT, and is what its number is */
+    MYR_TABLE_USE_NAME,   /* TEXT, of any type that has one: 2.0 is `2` */
+    MYR_TABLE_USE_KEY     /* INT64 of whole numbers, DOUBLE of floats, else TEXT */
+} myr_table_use;
+typedef struct myr_table_parameter {
+    const char *name;
+    const char *what; /* for messages: "a feature" */
+    myr_table_use use;
+} myr_table_parameter;
+/* What one call in a query needs and does; borrowed until the engine is closed. */
+typedef struct myr_table_call {
+    const myr_table_parameter *parameters;
+    uint32_t parameter_count;
+    uint32_t value_count; /* numbers a row; at least 1 */
+    /* As of a map: f64[0 … value_count - 1], valid[0] for all of them, then what the function tells. */
+    myr_table_fn fn;
+    void *ctx;
+    void *(*make_state)(void *ctx);
+    void (*free_state)(void *state);
+} myr_table_call;
+
+#define MYR_TABLE_TOLD_MAX 8
+typedef struct myr_table_function {
+    const char *name;
+    const char *values_name;      /* in the STRUCT, if there is one */
+    bool values_as_list;          /* any number of values a row; else one */
+    const char *of_many;          /* which function is for calls with several values */
+    const myr_table_output *told; /* INT64 or TEXT: the other fields of the STRUCT; told_count 0: the value alone */
+    uint32_t told_count;
+    /* What a call with this first argument means; called when a query is read, again for every use of it. */
+    myr_rc (*bind)(void *ctx, const char *subject, myr_table_call *out, myr_err *err);
+    void *ctx;
+} myr_table_function;
+
+typedef struct myr_table_functions myr_table_functions;
+/* Freed after the engine. */
+myr_rc myr_table_functions_new(myr_table_functions **out, myr_err *err);
+void myr_table_functions_free(myr_table_functions *functions); /* NULL accepted */
+/* `name('subject', row)` with the columns of one STRUCT by name, or `name('subject', a, b, …)` in the order of the
+ * parameters. */
+myr_rc myr_table_function_add(myr_table_engine *engine, myr_table_functions *functions, const myr_table_function *def,
+                              myr_err *err);
+
+/* ---- people's SQL ---- */
+
+/* Where the rows of a query go, one after the other, on the caller's thread. */
+typedef struct myr_table_rows {
+    bool as_json;  /* cells are JSON values (NULL, NaN and infinities: data == NULL); else SQL's texts */
+    int64_t limit; /* 0: all */
+    myr_rc (*columns)(void *ctx, const char *const *names, const bool *are_numbers, size_t count, myr_err *err);
+    myr_rc (*row)(void *ctx, const myr_str *cells, myr_err *err); /* data == NULL: null */
+    void *ctx;
+} myr_table_rows;
+/*
+ * One query, whose files are read as DuckDB reads them. Thread: the engine's owner. Errors: BAD_INPUT with DuckDB's
+ * words: not one query, a mistake in it, a column that is missing; NOT_FOUND a file; what functions and rows answer.
+ */
+myr_rc myr_table_query_rows(myr_table_engine *engine, myr_table_functions *functions, const char *query,
+                            const myr_table_rows *rows, myr_err *err);
+/* Into a file by its name (.parquet, .csv, .json, .ndjson), which appears when it is whole. */
+myr_rc myr_table_query_write(myr_table_engine *engine, myr_table_functions *functions, const char *query,
+                             const char *path, int64_t *out_rows, myr_err *err);
+
 /* Write columns held in memory as one file (Parquet or CSV by its name), atomically. */
 myr_rc myr_table_write(myr_table_engine *engine, const char *path, const myr_col *cols, uint32_t col_count,
                        int64_t row_count, myr_err *err);

@@ -122,7 +122,7 @@ static myr_rc write_copy(myr_table_engine *engine, const char *table, const char
     return myr_table_exec(engine, sql.data, path, err);
 }
 
-static myr_rc write_publish(const char *temp, const char *path, myr_err *err)
+myr_rc myr_table_publish(const char *temp, const char *path, myr_err *err)
 {
     MYR_AUTO(myr_fd) fd = -1;
     MYR_TRY(myr_io_open(temp, O_RDONLY, 0, &fd, err));
@@ -146,7 +146,7 @@ myr_rc myr_table_write(myr_table_engine *engine, const char *path, const myr_col
     MYR_TRY(write_table_new(engine, table, path, cols, col_count, err));
     myr_rc rc = write_rows(engine, table, cols, col_count, row_count, err);
     if (rc == MYR_OK) rc = write_copy(engine, table, path, temp, err);
-    if (rc == MYR_OK) rc = write_publish(temp, path, err);
+    if (rc == MYR_OK) rc = myr_table_publish(temp, path, err);
     if (rc != MYR_OK && myr_io_exists(temp))
         MYR_IGNORE(myr_io_unlink(temp, NULL)); /* the first error is the one to tell */
     char drop[64];
