@@ -331,3 +331,10 @@ def _ship_package(context: "SparkContext") -> str:
 
 
 __all__ = ["Counts", "score"]
+
+if __name__ == "__main__":
+    import sys
+
+    from ._spark_job import main
+
+    sys.exit(main())

@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 import threading
 import time
 
@@ -287,6 +288,59 @@ def test_the_example_runs(cluster, fleet, table, batch, tmp_path):
                                "PYTHONPATH": os.environ["PYTHONPATH"], "MYRIAD": os.environ["MYRIAD"]})
     bad = sum(word != "ok" for word in batch["status"].to_pylist())
     assert done.returncode == (1 if bad > ROWS / 100 else 0), done.stderr[-3000:]
-    assert f"\n{ROWS} rows with 8 models of oj release 1: {{'segment': " in "\n" + done.stdout  # behind warnings of pyspark's
+    assert f"\n{ROWS} rows with 8 models of oj release 1: {{" in "\n" + done.stdout  # behind warnings of pyspark's
     assert done.stdout.count("'status': 'bad_key'") == min(bad, 10)
     assert {path.name for path in (tmp_path / "out").glob("brand=*")} >= {"brand=a", "brand=__HIVE_DEFAULT_PARTITION__"}
+
+
+def test_a_job_by_command(cluster, fleet, table, batch, tmp_path):
+    """python -m myriad.spark: a directory per brand, executors as they are needed, all or nothing."""
+    sparkcluster.stop()
+    paths = os.pathsep.join([*sparkcluster.use(), os.environ["PYTHONPATH"]])
+
+    def job(*args):
+        return subprocess.run([sys.executable, "-W", "ignore", "-m", "myriad.spark", "--workspace", fleet.registry.workspace, "--fleet", "oj", "--master",
+                               cluster.url, "--max-executors", "3", "--idle-seconds", "1", "--conf", "spark.executor.memory=512m", "--conf",
+                               "spark.driver.host=127.0.0.1", "--conf", "spark.executor.cores=1", *map(str, args)], capture_output=True, text=True,
+                              timeout=300, env=os.environ | cluster.env | {"PYTHONPATH": paths, "MYRIAD": os.environ["MYRIAD"]})
+
+    out = tmp_path / "out"
+    done = job("--input", table, "--output", out, "--by", "brand")
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert (said["rows"], said["fleet"], said["release"]) == (ROWS, "oj", 1) and said["statuses"]["ok"] == batch["status"].to_pylist().count("ok")
+    files = sorted(path.relative_to(out) for path in out.rglob("*") if path.is_file())
+    assert {path.parts[0] for path in files} >= {"brand=a", "brand=__HIVE_DEFAULT_PARTITION__"} and all(path.suffix == ".parquet" for path in files)
+    found = pa.concat_tables([pq.ParquetFile(out / path).read() for path in files]).sort_by("row_id")
+    assert found["row_id"].to_pylist() == list(range(ROWS))
+    values = found["prediction"]
+    assert pa.array(values.to_numpy().view(np.int64), mask=values.is_null().to_numpy()).to_pylist() == batch["bits"].to_pylist()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]  # nothing beside it
+    for args, code, message in (
+            (("--input", table, "--output", out), 73, "exists already"),
+            (("--input", tmp_path / "none.parquet", "--output", tmp_path / "o2"), 66, "none.parquet"),
+            (("--input", table, "--output", tmp_path / "o2", "--keep", "weeks"), 65, "did you mean 'week'?"),
+            (("--input", table, "--output", tmp_path / "o2", "--release", "9"), 66, "has no release 9")):
+        done = job(*args)
+        assert done.returncode == code and message in done.stderr.splitlines()[-1], done.stderr[-2000:]
+    assert not (tmp_path / "o2").exists()
+
+
+def test_settings_of_a_job():
+    from myriad import _spark_job
+    found = _spark_job.settings(_spark_job._arguments(["--pack", "p", "--input", "i", "--output", "o", "--min-executors", "1", "--max-executors", "8",
+                                                       "--idle-seconds", "0.5", "--conf", "spark.executor.memory=4g"]))
+    assert found["spark.dynamicAllocation.minExecutors"] == found["spark.dynamicAllocation.initialExecutors"] == "1"
+    assert found["spark.dynamicAllocation.maxExecutors"] == "8" and found["spark.dynamicAllocation.executorIdleTimeout"] == "500ms"
+    assert found["spark.executor.memory"] == "4g"
+    assert "spark.dynamicAllocation.enabled" not in _spark_job.settings(_spark_job._arguments(["--pack", "p", "--input", "i", "--output", "o"]))
+
+
+@pytest.mark.parametrize("args", [["--fleet", "f"], ["--input", "i", "--output", "o"], ["--fleet", "f", "--pack", "p", "--input", "i", "--output", "o"],
+                                  ["--fleet", "f", "--input", "i", "--output", "o", "--min-executors", "1"],
+                                  ["--fleet", "f", "--input", "i", "--output", "o", "--conf", "x"]])
+def test_a_job_that_is_not_said_right(args, capsys):
+    from myriad import _spark_job
+    with pytest.raises(SystemExit):
+        _spark_job.main(args)
+    assert "usage: python -m myriad.spark" in capsys.readouterr().err
