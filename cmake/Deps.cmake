@@ -1,12 +1,13 @@
 # What myriad links that is not ours, as imported targets dep::*. Pinned libraries come from .deps/ (scripts/setup made it),
-# the rest from Debian packages. Whatever is missing is said in one message; only DuckDB may be missing.
+# the rest from Debian packages. Whatever is missing is said in one message; only DuckDB and librdkafka may be missing.
 #
 #   dep::duckdb dep::yyjson dep::microhttpd dep::sqlite3 dep::yaml dep::pq dep::hiredis dep::nghttp2 dep::lapacke dep::zlib dep::glib  libraries
 #   dep::cmocka                                                                   if found; tests need it
 #   dep::xgboost_headers dep::onnxruntime_headers                                 headers only: opened at run time, from
 #   MYR_DEFAULT_XGBOOST_LIB MYR_DEFAULT_ONNXRUNTIME_LIB                           these absolute paths ("" if absent);
 #                                                                                 the header targets define both as strings
-# -DMYR_WITH_DUCKDB=OFF leaves DuckDB and LAPACKE out.
+#   dep::rdkafka_headers                                                          the same, if found
+# -DMYR_WITH_DUCKDB=OFF leaves DuckDB and LAPACKE out, -DMYR_WITH_KAFKA=OFF librdkafka.
 
 set(MYR_DEPS ${CMAKE_SOURCE_DIR}/.deps)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/scripts/pins.txt)
@@ -102,6 +103,20 @@ foreach(name sqlite3 yaml pq hiredis nghttp2)
     list(APPEND dep_missing "lib${name}-dev")
   endif()
 endforeach()
+
+# ---- librdkafka: its header to build with, opened at run time; without it streams say what is missing ----
+if(MYR_WITH_KAFKA)
+  pkg_check_modules(DEP_rdkafka QUIET rdkafka>=1.9)
+  if(DEP_rdkafka_FOUND)
+    add_library(dep::rdkafka_headers INTERFACE IMPORTED GLOBAL)
+    target_include_directories(dep::rdkafka_headers SYSTEM INTERFACE ${DEP_rdkafka_INCLUDE_DIRS})
+    message(STATUS "dep::rdkafka_headers: rdkafka ${DEP_rdkafka_VERSION}")
+  else()
+    set(MYR_WITH_KAFKA OFF)
+    message(WARNING "librdkafka-dev is missing: no streams. scripts/setup installs it; -DMYR_WITH_KAFKA=OFF says that "
+                    "this is wanted.")
+  endif()
+endif()
 
 # ---- LAPACKE over OpenBLAS: training only, which needs DuckDB ----
 if(MYR_WITH_DUCKDB)

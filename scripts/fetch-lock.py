@@ -20,6 +20,7 @@ LOCKS = {
         "pytest", "hypothesis", "requests", "numpy", "pandas", "pyarrow", "scikit-learn", "lightgbm>=4",
         "xgboost-cpu==3.2.*", "tritonclient[http,grpc]", "onnx", "onnxruntime==1.32.*", "skl2onnx", "onnxmltools", "polars", "mlflow-skinny", "schemathesis", "httpx",
         "orjson", "psutil", "cloudevents<2",  # what the client of kserve imports, beside the above
+        "kafka-python",  # an independent client, to see what streams do
     ],
 }
 # Locked and installed without what they say they need: kserve's package is a model server with Kubernetes' client

@@ -3,6 +3,7 @@
 
 #include "cli/args.h"
 #include "cli/commands.h"
+#include "stream/stream.h"
 
 typedef struct version_onnx {
     char version[32];
@@ -36,6 +37,11 @@ static myr_rc version_json(const version_onnx *onnx, myr_err *err)
         myr_buf_puts(&out, "{\"version\":null,\"error\":");
         myr_buf_json_string(&out, myr_str_of(onnx->err.message));
     }
+    const char *kafka = NULL;
+    myr_err absent = {0};
+    bool has_kafka = myr_stream_find(&kafka, &absent) == MYR_OK;
+    myr_buf_puts(&out, has_kafka ? "},\"librdkafka\":{\"version\":" : "},\"librdkafka\":{\"version\":null,\"error\":");
+    myr_buf_json_string(&out, myr_str_of(has_kafka ? kafka : absent.message));
     myr_buf_puts(&out, "}}");
     MYR_TRY(myr_buf_check(&out, err));
     puts(out.data);
@@ -56,6 +62,13 @@ myr_rc myr_cmd_version(int argc, char **argv, myr_err *err)
         printf("ONNX Runtime %s, %s\n", onnx.version, onnx.path);
     } else {
         printf("%s\n", onnx.err.message);
+    }
+    const char *kafka = NULL;
+    myr_err absent = {0};
+    if (myr_stream_find(&kafka, &absent) == MYR_OK) {
+        printf("librdkafka %s\n", kafka);
+    } else {
+        printf("Kafka: %s\n", absent.message);
     }
     return MYR_OK;
 }

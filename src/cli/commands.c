@@ -45,6 +45,7 @@ const myr_command myr_commands[] = {
     {"features get", "what a feature store holds for keys, and since when", myr_cmd_features_get},
     {"predict", "score one row, without a server", myr_cmd_predict},
     {"serve", "answer over REST: scoring, discovery, metrics", myr_cmd_serve},
+    {"stream", "score the records of a Kafka topic into another one, at least once", myr_cmd_stream},
     {"token create", "a secret that opens a server: scopes, fleets, expiry, limits", myr_cmd_token_create},
     {"token list", "the tokens there are, never their texts", myr_cmd_token_list},
     {"token revoke", "let a token open nothing any more", myr_cmd_token_revoke},

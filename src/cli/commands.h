@@ -33,6 +33,7 @@ myr_rc myr_cmd_features_load(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_features_get(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_discover(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_serve(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_stream(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_token_create(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_token_list(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_token_revoke(int argc, char **argv, myr_err *err);

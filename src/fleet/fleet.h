@@ -228,6 +228,10 @@ myr_rc myr_fleet_put_answer(const myr_fleet *fleet, const myr_answers *answers, 
  */
 myr_rc myr_fleet_leaf_width(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_score_rows *rows,
                             myr_arena *arena, uint32_t *out_width, myr_err *err);
+/* Score rows into arrays of the arena: leaves by key are as wide as they need. Warm: no heap. Errors: those of
+ * myr_score, NO_MEMORY, TOO_LARGE (the arena's cap). */
+myr_rc myr_fleet_answer_rows(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_score_rows *rows,
+                             myr_arena *arena, myr_answers *out, myr_err *err);
 /*
  * Score them into arena arrays and append one JSON object per row (myr_fleet_put_answer), commas between them. Set
  * rows->fixed_model to score all rows with one model. Warm (arena, scratch and *out used before for as much): no

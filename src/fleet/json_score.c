@@ -160,11 +160,10 @@ myr_rc myr_fleet_leaf_width(const myr_fleet *fleet, myr_score_scratch *scratch, 
     return MYR_OK;
 }
 
-myr_rc myr_fleet_score_json(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_score_rows *json_rows,
-                            myr_arena *arena, myr_buf *out, myr_err *err)
+myr_rc myr_fleet_answer_rows(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_score_rows *asked,
+                             myr_arena *arena, myr_answers *out, myr_err *err)
 {
-    myr_score_rows rows = *json_rows;
-    size_t row_count = (size_t)rows.row_count;
+    myr_score_rows rows = *asked;
     size_t width = 0;
     if (rows.output == MYR_OUTPUT_LEAF && rows.fixed_model == MYR_PACK_NONE) {
         MYR_TRY(myr_fleet_leaf_width(fleet, scratch, &rows, arena, &rows.leaf_width, err));
@@ -174,12 +173,21 @@ myr_rc myr_fleet_score_json(const myr_fleet *fleet, myr_score_scratch *scratch, 
     }
     myr_score_out scored;
     myr_answers answers;
-    MYR_TRY(answers_make(row_count, rows.output, width, arena, &scored, &answers, err));
+    MYR_TRY(answers_make((size_t)rows.row_count, rows.output, width, arena, &scored, &answers, err));
     MYR_TRY(myr_score(fleet->scorer, scratch, &rows, &scored, err));
+    *out = answers;
+    return MYR_OK;
+}
+
+myr_rc myr_fleet_score_json(const myr_fleet *fleet, myr_score_scratch *scratch, const myr_score_rows *rows,
+                            myr_arena *arena, myr_buf *out, myr_err *err)
+{
+    myr_answers answers;
+    MYR_TRY(myr_fleet_answer_rows(fleet, scratch, rows, arena, &answers, err));
     MYR_TRY(myr_buf_check(out, err));
     size_t start = out->size;
     myr_rc rc = MYR_OK;
-    for (size_t i = 0; rc == MYR_OK && i < row_count; i++) {
+    for (size_t i = 0; rc == MYR_OK && i < (size_t)rows->row_count; i++) {
         if (i > 0) myr_buf_putc(out, ',');
         rc = myr_fleet_put_answer(fleet, &answers, i, arena, out, err);
     }

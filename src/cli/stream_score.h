@@ -1,0 +1,35 @@
+/* Records of a stream answered by a fleet: JSON rows in, the answers of /score out. For `myriad stream`. */
+#ifndef MYR_CLI_STREAM_SCORE_H
+#define MYR_CLI_STREAM_SCORE_H
+
+#include "fleet/fleet.h"
+#include "stream/stream.h"
+
+/* The fleet, and what scoring it needs. One thread's. */
+typedef struct stream_scorer {
+    myr_workspace *workspace; /* borrowed */
+    const char *name;
+    int64_t release; /* 0: the champion, followed */
+    bool ignore_unknown;
+    myr_metric *release_gauge; /* or NULL */
+    /* its own */
+    myr_fleet *fleet;
+    myr_score_scratch *scratch;
+    myr_arena *arena; /* of a batch */
+    myr_buf out;      /* its answers */
+    int64_t looked_ns, change_number;
+    myr_err last_error; /* of a look at the registry: the same is logged once */
+} stream_scorer;
+
+/* Open the fleet; the first part of the struct is the caller's. In any case myr_stream_scorer_fini comes after it.
+ * Errors: those of myr_fleet_open; NO_MEMORY. */
+myr_rc myr_stream_scorer_init(stream_scorer *scorer, myr_err *err);
+void myr_stream_scorer_fini(stream_scorer *scorer);
+/*
+ * For myr_stream_setup.answer. A record that is no row, and one whose status is not ok, is dead. A new champion answers
+ * from the next batch on, at most a second after it was made. Errors: NO_MEMORY.
+ */
+myr_rc myr_stream_scorer_answer(stream_scorer *scorer, const myr_stream_record *records, size_t count,
+                                myr_stream_answer *answers, myr_err *err);
+
+#endif
