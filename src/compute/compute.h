@@ -71,9 +71,13 @@ bool myr_process_runs(int64_t pid, int64_t pid_start);
 bool myr_process_ended(int64_t pid, int64_t *out_exit);
 /* Send a signal to its process group, if it is still this process. */
 void myr_process_signal(int64_t pid, int64_t pid_start, int number);
-/* This machine and this start of it: process numbers mean something within one alone. "name/1a2b3c4d". */
-#define MYR_HOST_BYTES 96
-void myr_host(char out[MYR_HOST_BYTES]);
+/*
+ * Where a process number means something: this machine, since it was started, in this name space of processes. `place`
+ * tells those apart that share it but not their files. "name:place/1a2b3c4d-4026531836": before the slash is what stays
+ * over a restart.
+ */
+#define MYR_HOST_BYTES 128
+void myr_host(const char *place, char out[MYR_HOST_BYTES]);
 
 /*
  * An environment for Python programs, found by the hash of its requirements and of the Python that makes it; made by

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -87,16 +88,19 @@ void myr_process_signal(int64_t pid, int64_t pid_start, int number)
     if (myr_process_runs(pid, pid_start)) MYR_IGNORE(kill((pid_t)-pid, number) != 0); /* it ended just now */
 }
 
-void myr_host(char out[MYR_HOST_BYTES])
+void myr_host(const char *place, char out[MYR_HOST_BYTES])
 {
     char name[65] = "localhost", boot[9] = "00000000";
     char *data = NULL;
     size_t size = 0;
+    struct stat space = {0};
     if (gethostname(name, sizeof name - 1) != 0) name[0] = '\0';
+    MYR_IGNORE(stat("/proc/self/ns/pid", &space) != 0); /* without it there is one */
     if (myr_file_read("/proc/sys/kernel/random/boot_id", 64, &data, &size, NULL) == MYR_OK && size >= 8)
         memcpy(boot, data, 8);
     myr_free(data);
-    (void)snprintf(out, MYR_HOST_BYTES, "%s/%s", name, boot);
+    (void)snprintf(out, MYR_HOST_BYTES, "%s:%08x/%s-%llu", name, (unsigned)myr_hash64(place, strlen(place), 0), boot,
+                   (unsigned long long)space.st_ino);
 }
 
 /* ---- start ---- */

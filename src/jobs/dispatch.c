@@ -107,7 +107,6 @@ static myr_rc dispatch_gone(dispatch_job *d, const char *name, myr_err *err)
     return MYR_OK;
 }
 
-/* Backfills come last: they have time. */
 static myr_rc dispatch_job_firings(dispatch_job *d, int64_t *all_active, myr_err *err)
 {
     myr_scheduler *s = d->s;
@@ -118,12 +117,8 @@ static myr_rc dispatch_job_firings(dispatch_job *d, int64_t *all_active, myr_err
         bool is_due = firing->state == MYR_FIRING_WAITING && firing->due_ms <= s->now_ms;
         if (is_due && firing_is(firing, "schedule")) d->newest_due = firing->id;
     }
-    for (int is_backfill = 0; is_backfill < 2; is_backfill++) {
-        for (size_t i = 0; i < s->open_count; i++) {
-            const myr_firing *firing = &s->open[i];
-            if (strcmp(firing->job, d->job->name) != 0 || firing_is(firing, "backfill") != (is_backfill == 1)) continue;
-            MYR_TRY(dispatch_one(d, firing, all_active, err));
-        }
+    for (size_t i = 0; i < s->open_count; i++) {
+        if (strcmp(s->open[i].job, d->job->name) == 0) MYR_TRY(dispatch_one(d, &s->open[i], all_active, err));
     }
     return MYR_OK;
 }

@@ -40,6 +40,7 @@ typedef struct files_watch {
     size_t pending_count;
     int64_t look_ns; /* monotonic: when it looks again */
     bool is_told;    /* of inotify: the directory is watched */
+    char last_trouble[sizeof(myr_err)];
 } files_watch;
 
 /* ---- life ---- */
@@ -338,11 +339,25 @@ static void files_plan_look(const myr_scheduler *s, files_watch *watch)
     watch->look_ns = s->mono_ns + wait_ms * FILES_NS_PER_MS;
 }
 
+/* A failure is said once, and again when it is another. */
+static void files_say(files_watch *watch, const myr_err *why)
+{
+    if (strcmp(watch->last_trouble, why->message) == 0) return;
+    (void)snprintf(watch->last_trouble, sizeof watch->last_trouble, "%s", why->message);
+    myr_log_err(MYR_LOG_ERROR, "jobs", "files can't be looked at", why);
+}
+
 static myr_rc files_turn(myr_scheduler *s, files_watch *watch, myr_err *err)
 {
+    myr_err why = {0};
     if (!s->files_happened && s->mono_ns < watch->look_ns) return MYR_OK;
     files_listen(s, watch);
-    MYR_TRY(files_look(s, watch, err));
+    files_plan_look(s, watch); /* whatever comes: a look that fails is not repeated at once */
+    if (files_look(s, watch, &why) != MYR_OK) {
+        files_say(watch, &why);
+        return MYR_OK; /* one pattern's trouble is not the other jobs' */
+    }
+    watch->last_trouble[0] = '\0';
     if (watch->pending_count > 0) MYR_TRY(files_answer(s, watch, err));
     files_plan_look(s, watch);
     return MYR_OK;
@@ -362,7 +377,9 @@ myr_rc myr_scheduler_files(myr_scheduler *s, const myr_job_file *job, myr_err *e
 int64_t myr_scheduler_files_next(const myr_scheduler *s)
 {
     int64_t next_ns = INT64_MAX;
-    for (const files_watch *watch = s->watches; watch != NULL; watch = watch->next)
-        next_ns = watch->look_ns < next_ns ? watch->look_ns : next_ns;
+    for (const files_watch *watch = s->watches; watch != NULL; watch = watch->next) {
+        bool is_paused = watch->look_ns <= s->mono_ns; /* else this turn has looked */
+        if (!is_paused && watch->look_ns < next_ns) next_ns = watch->look_ns;
+    }
     return next_ns;
 }

@@ -69,7 +69,12 @@ static myr_rc job_zone(const job_reader *r, const myr_spec_node *schedule, myr_e
     myr_err why = {0};
     bool is_map = schedule != NULL && schedule->kind == MYR_SPEC_MAP;
     if (is_map) MYR_TRY(myr_spec_text(r->spec, schedule, "timezone", false, &name, err));
-    if (myr_zone_open(name, &r->job->schedule.zone, &why) == MYR_OK) return MYR_OK;
+    myr_rc rc = myr_zone_open(name, &r->job->schedule.zone, &why);
+    if (rc == MYR_OK) return MYR_OK;
+    if (rc != MYR_BAD_INPUT) { /* not the file's fault */
+        *err = why;
+        return rc;
+    }
     const myr_spec_node *node = is_map ? myr_spec_find(schedule, "timezone") : NULL;
     return myr_spec_fail(r->spec, node != NULL ? node : myr_spec_root(r->spec), err, "%s", why.message);
 }
@@ -291,7 +296,7 @@ myr_rc myr_job_read(const char *path, const job_stamp *stamp, myr_job_file **out
                                    .queue_max = 10,
                                    .active_max = 1};
     job_stem(path, job->name);
-    job->is_usable = job_fill(job, &job->trouble) == MYR_OK;
+    job->is_read = job->is_usable = job_fill(job, &job->trouble) == MYR_OK;
     *out = job;
     return MYR_OK;
 }

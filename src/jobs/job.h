@@ -31,7 +31,8 @@ struct myr_job_file {
     char *path;
     job_stamp stamp;
     bool is_edited; /* it was read before, and said something else that could be used */
-    bool is_usable; /* else trouble says why not */
+    bool is_read;   /* the file itself is good */
+    bool is_usable; /* … and so it is among the others; else trouble says why not */
     myr_err trouble;
     myr_schedule schedule;
     char words[MYR_CRON_BYTES_MAX + 1]; /* its crons or interval, for people */

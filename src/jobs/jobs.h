@@ -96,7 +96,7 @@ typedef struct myr_firing_filter {
     int64_t id; /* 0: all */
     int64_t limit;
 } myr_firing_filter;
-/* Newest first. */
+/* Newest first; open ones alone: those with a process, others, backfills, each oldest first. At most 10,000. */
 myr_rc myr_job_store_firings(myr_job_store *store, myr_arena *arena, const myr_firing_filter *filter, myr_firing **out,
                              size_t *out_count, myr_err *err);
 /* {"id":…,"job":…,"state":…}: a firing for programs, times by the clock of `job`'s zone (NULL: UTC); appended. */

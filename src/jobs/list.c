@@ -7,6 +7,8 @@
 #include "jobs/list.h"
 #include "jobs/when.h"
 
+#define LIST_CHAIN_MAX 16 /* jobs after one another that are followed */
+
 static bool list_is_job(const char *name)
 {
     myr_str text = myr_str_of(name);
@@ -34,17 +36,50 @@ static void list_mark_twins(myr_job_list *list)
     }
 }
 
+static const myr_job_file *list_usable(const myr_job_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->items[i]->is_usable && strcmp(list->items[i]->name, name) == 0) return list->items[i];
+    }
+    return NULL;
+}
+
+/* Does `job` start, over others, after the one named? Walks up; depth bounds what a cycle elsewhere would make endless.
+ */
+static bool list_follows(const myr_job_list *list, const myr_job_file *job, const char *name, size_t depth)
+{
+    for (uint32_t i = 0; depth > 0 && i < job->trigger_count; i++) {
+        const job_trigger *trigger = &job->triggers[i];
+        if (trigger->kind != TRIGGER_AFTER) continue;
+        if (strcmp(trigger->job, name) == 0) return true;
+        const myr_job_file *upstream = list_usable(list, trigger->job);
+        if (upstream != NULL && list_follows(list, upstream, name, depth - 1)) return true;
+    }
+    return false;
+}
+
+/* Jobs that start one another in a circle would never stop. */
+static void list_mark_circles(myr_job_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        myr_job_file *job = list->items[i];
+        if (!job->is_usable || !list_follows(list, job, job->name, LIST_CHAIN_MAX)) continue;
+        job->is_usable = false;
+        (void)myr_err_set(&job->trouble, MYR_CONFLICT, __FILE__, __LINE__,
+                          "%s: after: '%s' would start itself, over the jobs that it starts", job->path, job->name);
+    }
+}
+
 /* Is the file as it was when the job of `before` was read? Then the job is taken out of it. */
 static myr_job_file *list_take_same(myr_job_list *before, const char *path, const job_stamp *stamp)
 {
     for (size_t i = 0; before != NULL && i < before->count; i++) {
         myr_job_file *job = before->items[i];
         if (job == NULL || strcmp(job->path, path) != 0) continue;
-        if (memcmp(&job->stamp, stamp, sizeof *stamp) != 0) return NULL;
-        if (job->trouble.rc == MYR_EXISTS) { /* the file is good; whether it has a twin is found out anew */
-            job->trouble = (myr_err){0};
-            job->is_usable = true;
-        }
+        bool is_certain = job->is_read || job->trouble.rc == MYR_BAD_INPUT; /* not a want of memory, say */
+        if (!is_certain || memcmp(&job->stamp, stamp, sizeof *stamp) != 0) return NULL;
+        if (job->is_read) job->trouble = (myr_err){0}; /* what is wrong with it among others is found out anew */
+        job->is_usable = job->is_read;
         before->items[i] = NULL;
         return job;
     }
@@ -94,6 +129,7 @@ myr_rc myr_jobs_reload(const char *dir, myr_job_list *before, myr_job_list *out,
     MYR_TRY(rc);
     qsort(list.items, list.count, sizeof(myr_job_file *), list_compare);
     list_mark_twins(&list);
+    list_mark_circles(&list);
     *out = list;
     list = (myr_job_list){0};
     return MYR_OK;

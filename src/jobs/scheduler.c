@@ -43,7 +43,7 @@ static myr_rc scheduler_begin(myr_scheduler *s, myr_err *err)
     MYR_TRY(scheduler_paths(s, err));
     MYR_TRY(myr_random(id, sizeof id, err));
     myr_hex(id, sizeof id, s->lease.owner);
-    myr_host(s->host);
+    myr_host(s->root, s->host);
     s->lease.host = s->host;
     s->lease.pid = getpid();
     s->arena = myr_arena_new(0);
@@ -199,13 +199,7 @@ static myr_rc scheduler_read_store(myr_scheduler *s, myr_err *err)
 {
     const myr_firing_filter filter = {.open_only = true};
     MYR_TRY(myr_job_store_jobs(s->store, s->arena, &s->rows, &s->row_count, err));
-    MYR_TRY(myr_job_store_firings(s->store, s->arena, &filter, &s->open, &s->open_count, err));
-    for (size_t i = 0; i < s->open_count / 2; i++) {
-        myr_firing other = s->open[i];
-        s->open[i] = s->open[s->open_count - 1 - i];
-        s->open[s->open_count - 1 - i] = other;
-    }
-    return MYR_OK;
+    return myr_job_store_firings(s->store, s->arena, &filter, &s->open, &s->open_count, err);
 }
 
 const myr_job_row *myr_scheduler_row_of(const myr_scheduler *s, const char *job)

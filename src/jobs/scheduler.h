@@ -33,7 +33,7 @@ struct myr_scheduler {
     /* what this turn read from the store */
     myr_job_row *rows;
     size_t row_count;
-    myr_firing *open; /* oldest first */
+    myr_firing *open; /* in the order in which they have a right to start: backfills last */
     size_t open_count;
 };
 

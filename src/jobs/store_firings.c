@@ -79,8 +79,9 @@ myr_rc myr_job_store_firings(myr_job_store *store, myr_arena *arena, const myr_f
     const char *job = filter->job != NULL ? filter->job : "";
     if (filter->open_only) {
         MYR_TRY(MYR_SQL(store->sql, err,
-                        "SELECT " FIRING_COLUMNS " FROM firing WHERE is_open = 1 AND ($1 = '' OR job = $1)"
-                        " ORDER BY firing_id DESC LIMIT $2",
+                        "SELECT " FIRING_COLUMNS " FROM firing WHERE is_open = 1 AND ($1 = '' OR job = $1) ORDER BY"
+                        " CASE WHEN state <> 'waiting' THEN 0 WHEN kind <> 'backfill' THEN 1 ELSE 2 END, firing_id"
+                        " LIMIT $2",
                         MYR_SQL_TEXT(job), MYR_SQL_INT(limit)));
     } else if (filter->id != 0) {
         MYR_TRY(MYR_SQL(store->sql, err,

@@ -146,6 +146,7 @@ static myr_rc watch_orphan_ended(myr_scheduler *s, const myr_firing *firing, int
                                  myr_err *err)
 {
     const char *state = "", *message = "";
+    myr_err why = {0};
     char reason[WATCH_REASON_BYTES + 128], words[WATCH_REASON_BYTES];
     if (!has_output) { /* it was never let in: it waits again */
         myr_firing next = *firing;
@@ -155,7 +156,10 @@ static myr_rc watch_orphan_ended(myr_scheduler *s, const myr_firing *firing, int
         next.started_ms = next.seen_ms = 0;
         return watch_move(s, firing, &next, err);
     }
-    if (run_id != 0) MYR_TRY(watch_run_state(s, run_id, &state, &message, err));
+    if (run_id != 0 && watch_run_state(s, run_id, &state, &message, &why) != MYR_OK) {
+        myr_log_err(MYR_LOG_WARN, "jobs", "how a run ended can't be read yet", &why);
+        return MYR_OK; /* the next turn asks again; the others go on */
+    }
     if (strcmp(state, "completed") == 0) return watch_end(s, firing, MYR_FIRING_COMPLETED, 0, run_id, "", err);
     if (firing->wish[0] != '\0') return watch_end(s, firing, MYR_FIRING_CANCELLED, -1, run_id, firing->reason, err);
     watch_last_words(s, firing, words);
