@@ -258,22 +258,29 @@ bool myr_parse_double(myr_str text, double *out)
 #define NUM_POSITIONAL_MAX  17 /* up to 10^16 a number is written without exponent, as %.17g does */
 #define NUM_POSITIONAL_MIN  (-4)
 #define NUM_INTEGER_EXACT   1e15
+#define NUM_SAME_MIN        1e-3 /* from here to NUM_INTEGER_EXACT JSON's writer and %g lay out a fraction alike */
 #define NUM_DIGITS_MAX      20
 #define NUM_JSON_WORK_BYTES 512 /* yyjson's working memory for one number */
 
-/* The shortest decimal digits d1d2… and the point's place: value = 0.d1d2… * 10^point. value is finite and > 0. */
-static size_t num_shortest(double value, char digits[NUM_DIGITS_MAX], int *out_point)
+/* The shortest text of a finite value > 0 as JSON has it, in `work`. */
+static myr_str num_json(double value, char work[NUM_JSON_WORK_BYTES])
 {
-    char work[NUM_JSON_WORK_BYTES];
     yyjson_alc alc;
-    bool has_pool = yyjson_alc_pool_init(&alc, work, sizeof work);
+    bool has_pool = yyjson_alc_pool_init(&alc, work, NUM_JSON_WORK_BYTES);
     MYR_ASSERT(has_pool);
     yyjson_val number = {0};
     yyjson_set_real(&number, value);
     size_t size = 0;
     const char *text = yyjson_val_write_opts(&number, 0, &alc, &size, NULL);
     MYR_ASSERT(text != NULL);
+    return myr_str_make(text, size);
+}
 
+/* Its digits d1d2… and the point's place: value = 0.d1d2… * 10^point. */
+static size_t num_digits(myr_str json, char digits[NUM_DIGITS_MAX], int *out_point)
+{
+    const char *text = json.data;
+    size_t size = json.size;
     size_t count = 0;
     int point = 0;
     bool is_past_point = false;
@@ -361,10 +368,18 @@ size_t myr_format_double(double value, char out[MYR_DOUBLE_TEXT_BYTES])
     } else if (value < NUM_INTEGER_EXACT && value == (double)(uint64_t)value) {
         at += num_integer(out + at, (uint64_t)value);
     } else {
-        char digits[NUM_DIGITS_MAX];
-        int point;
-        size_t count = num_shortest(value, digits, &point);
-        at += num_lay_out(out + at, digits, count, point);
+        char work[NUM_JSON_WORK_BYTES];
+        myr_str json = num_json(value, work);
+        if (value >= NUM_SAME_MIN && value < NUM_INTEGER_EXACT && memchr(json.data, 'e', json.size) == NULL) {
+            MYR_ASSERT(json.size < MYR_DOUBLE_TEXT_BYTES - at); /* with a fraction: both write the same */
+            memcpy(out + at, json.data, json.size);
+            at += json.size;
+        } else {
+            char digits[NUM_DIGITS_MAX];
+            int point;
+            size_t count = num_digits(json, digits, &point);
+            at += num_lay_out(out + at, digits, count, point);
+        }
     }
     MYR_ASSERT(at < MYR_DOUBLE_TEXT_BYTES);
     out[at] = '\0';

@@ -21,6 +21,7 @@
 #define NET_FAIR_FLOWS     16
 #define NET_ROOM_MAX       4096 /* requests that wait there: each resumption walks over all of them */
 #define NET_ROOM_LOOK_MS   10
+#define NET_ANSWER_SLOTS   64
 
 typedef struct net_peer net_peer;
 /* Connections by address, of one server; zero-initialise. */
@@ -29,6 +30,7 @@ typedef struct net_peers {
 } net_peers;
 typedef struct net_fair net_fair;
 typedef struct net_room net_room;
+typedef struct net_answer net_answer;
 
 /* What one thread that runs handlers owns. Loops also keep requests for their next use. */
 typedef struct net_thread {
@@ -37,6 +39,8 @@ typedef struct net_thread {
     bool is_loop;
     myr_req *spare_reqs;
     uint32_t spare_count;
+    net_answer *answers[NET_ANSWER_SLOTS]; /* answers.c: by the length of their body */
+    uint32_t answer_count;
 } net_thread;
 
 /* One connection: its socket and the moment at which we cut it. Made and freed by libmicrohttpd's notifications. */
@@ -82,7 +86,7 @@ struct myr_req {
     bool is_too_large;
     bool is_decoded; /* the body is no longer what Content-Encoding says */
     bool has_query;
-    uint64_t header_sizes; /* a bit per length of a header's name: most of those asked for are not there */
+    uint64_t header_bits; /* of the headers that are there: most of those asked for are not */
     myr_method method;
     const char *method_name;
     const char *path;
@@ -110,6 +114,7 @@ struct myr_req {
         const char *name, *value;
     } headers[MYR_HTTP_REPLY_HEADERS_MAX];
     uint32_t header_count;
+    net_answer *answer; /* what it was sent as, if that is kept */
 };
 
 /* A socket that listens, and whether only this machine reaches it. */
@@ -224,10 +229,11 @@ void myr_net_tls_end(myr_tls *tls, void *hold); /* the session is over; NULL is 
 ssize_t myr_net_conn_write(net_conn *conn, const void *data, size_t size);
 void myr_net_conn_bye(net_conn *conn); /* no more is written */
 
-/* The bit of myr_req.header_sizes for names of so many bytes. */
-static inline uint64_t myr_net_size_bit(size_t name_bytes)
+/* The bit of myr_req.header_bits for a name: by its length and its first letter, of either case. */
+static inline uint64_t myr_net_header_bit(const char *name, size_t name_bytes)
 {
-    return 1ULL << (name_bytes < 63 ? name_bytes : 63);
+    unsigned first = name_bytes > 0 ? (unsigned char)name[0] | 0x20u : 0;
+    return 1ULL << ((name_bytes + 7 * first) % 64);
 }
 
 /* ---- target.c: the path ---- */
@@ -239,5 +245,14 @@ bool myr_net_percent_decode(myr_str text, char *out, size_t *out_size);
 /* ---- reply.c ---- */
 /* Hand the answer to libmicrohttpd. MHD_NO closes the connection. Loop only. */
 enum MHD_Result myr_net_send(myr_req *req);
+/* A response with the headers of this answer and a body of its length at `body`, borrowed; NULL: no memory. */
+struct MHD_Response *myr_net_response_new(const myr_req *req, const char *body);
+
+/* ---- answers.c: loop only ---- */
+/* What can be sent for this answer, with its body in it; NULL: it is too large to be kept, or memory is short. */
+net_answer *myr_net_answer_take(myr_req *req);
+struct MHD_Response *myr_net_answer_response(const net_answer *answer);
+void myr_net_answer_put(net_thread *loop, net_answer *answer); /* it was sent */
+void myr_net_answers_fini(net_thread *loop);
 
 #endif

@@ -35,7 +35,7 @@ const char *myr_req_path(const myr_req *req)
 const char *myr_req_header_of(myr_req *req, const char *name, size_t name_bytes)
 {
     const char *value = NULL;
-    if ((req->header_sizes & myr_net_size_bit(name_bytes)) == 0) return NULL;
+    if ((req->header_bits & myr_net_header_bit(name, name_bytes)) == 0) return NULL;
     MHD_lookup_connection_value_n(req->mhd, MHD_HEADER_KIND, name, name_bytes, &value, NULL);
     return value;
 }
@@ -150,6 +150,12 @@ void myr_req_reply_error(myr_req *req, const myr_err *err)
     myr_req_reply(req, myr_rc_http(rc), "application/json", body, size);
 }
 
+/* Whether this answer is the connection's last, which a header says. */
+static bool reply_closes(const myr_req *req)
+{
+    return req->must_close || atomic_load_explicit(&req->server->is_draining, memory_order_relaxed);
+}
+
 static bool reply_headers(const myr_req *req, struct MHD_Response *response)
 {
     bool ok = true;
@@ -159,23 +165,35 @@ static bool reply_headers(const myr_req *req, struct MHD_Response *response)
     for (uint32_t i = 0; i < req->header_count; i++) {
         ok = ok && MHD_add_response_header(response, req->headers[i].name, req->headers[i].value) == MHD_YES;
     }
-    if (req->must_close || atomic_load_explicit(&req->server->is_draining, memory_order_relaxed)) {
-        ok = ok && MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close") == MHD_YES;
-    }
     return ok;
+}
+
+struct MHD_Response *myr_net_response_new(const myr_req *req, const char *body)
+{
+    struct MHD_Response *response = MHD_create_response_from_buffer_static(req->reply_bytes, body);
+    if (response == NULL || reply_headers(req, response)) return response;
+    MHD_destroy_response(response);
+    return NULL;
+}
+
+static enum MHD_Result reply_queue(myr_req *req, struct MHD_Response *response)
+{
+    myr_net_conn_send(req->conn, req->server->opts.body_timeout_ms); /* the client has as long to take it */
+    req->phase = NET_PHASE_SENT;
+    return MHD_queue_response(req->mhd, (unsigned)req->status, response);
 }
 
 enum MHD_Result myr_net_send(myr_req *req)
 {
     MYR_ASSERT(myr_net_thread_is_current(req->loop) && req->status != 0 && req->phase != NET_PHASE_SENT);
-    struct MHD_Response *response = MHD_create_response_from_buffer_static(req->reply_bytes, req->reply);
+    bool closes = reply_closes(req);
+    if (!closes) req->answer = myr_net_answer_take(req);
+    if (req->answer != NULL) return reply_queue(req, myr_net_answer_response(req->answer));
+    struct MHD_Response *response = myr_net_response_new(req, req->reply);
     if (response == NULL) return MHD_NO;
     enum MHD_Result result = MHD_NO;
-    if (reply_headers(req, response)) {
-        myr_net_conn_send(req->conn, req->server->opts.body_timeout_ms); /* the client has as long to take it */
-        req->phase = NET_PHASE_SENT;
-        result = MHD_queue_response(req->mhd, (unsigned)req->status, response);
-    }
+    if (!closes || MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close") == MHD_YES)
+        result = reply_queue(req, response);
     MHD_destroy_response(response); /* the connection holds its own reference */
     return result;
 }

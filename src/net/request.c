@@ -103,7 +103,7 @@ static const struct {
 
 typedef struct header_counts {
     unsigned char of[MYR_COUNT_OF(req_once)];
-    uint64_t sizes;
+    uint64_t bits;
     const char *twice; /* the first that stands more than once */
 } header_counts;
 
@@ -114,7 +114,7 @@ static enum MHD_Result req_count_header(void *ctx, enum MHD_ValueKind kind, cons
     (void)kind;
     (void)value;
     (void)value_bytes;
-    counts->sizes |= myr_net_size_bit(name_bytes);
+    counts->bits |= myr_net_header_bit(name, name_bytes);
     for (size_t i = 0; i < MYR_COUNT_OF(req_once); i++) {
         if (name_bytes != req_once[i].size || strncasecmp(name, req_once[i].name, name_bytes) != 0) continue;
         if (counts->of[i] != 0) counts->twice = req_once[i].name;
@@ -159,7 +159,7 @@ static int req_check_headers(myr_req *req, const char **out_message)
 {
     header_counts counts = {0};
     MHD_get_connection_values_n(req->mhd, MHD_HEADER_KIND, req_count_header, &counts);
-    req->header_sizes = counts.sizes;
+    req->header_bits = counts.bits;
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(req->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     if (counts.twice != NULL) {
         *out_message = myr_arena_printf(req->arena, "the header %s stands more than once", counts.twice);
@@ -349,6 +349,7 @@ void myr_net_on_completed(void *ctx, struct MHD_Connection *mhd, void **slot, en
     }
     myr_net_conn_wait(req->conn, server->opts.idle_timeout_ms);
     bool is_counted = req->is_counted;
+    if (req->answer != NULL) myr_net_answer_put(req->loop, req->answer); /* its body is not read any more */
     req_put(req);
     if (is_counted) atomic_fetch_sub(&server->in_flight, 1);
 }

@@ -84,6 +84,7 @@ static void server_free(myr_http_server *server)
             thread->spare_reqs = req->next_spare;
             myr_net_req_free(req);
         }
+        myr_net_answers_fini(thread);
         if (thread->state != NULL && server->opts.free_loop_state != NULL) server->opts.free_loop_state(thread->state);
     }
     if (server->listener.fd >= 0) close(server->listener.fd);

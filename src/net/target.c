@@ -33,15 +33,16 @@ bool myr_net_percent_decode(myr_str text, char *out, size_t *out_size)
     return true;
 }
 
-static myr_rc target_part(myr_req *req, myr_str raw, myr_err *err)
+/* text: room for it and a NUL. */
+static myr_rc target_part(myr_req *req, myr_str raw, char *text, myr_err *err)
 {
     if (req->segment_count == MYR_HTTP_SEGMENTS_MAX) {
         MYR_FAIL(err, NOT_FOUND, "no such path: it has more than %d parts", MYR_HTTP_SEGMENTS_MAX);
     }
-    char *text = myr_arena_alloc(req->arena, raw.size + 1);
-    if (text == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the path");
-    size_t size;
-    if (!myr_net_percent_decode(raw, text, &size)) {
+    size_t size = raw.size;
+    if (raw.size > 0 && memchr(raw.data, '%', raw.size) == NULL) {
+        memcpy(text, raw.data, raw.size);
+    } else if (!myr_net_percent_decode(raw, text, &size)) {
         MYR_FAIL(err, BAD_INPUT,
                  "path part " MYR_STR_FMT " has a bad escape: %% needs two hexadecimal digits and %%00 is not"
                  " accepted",
@@ -63,11 +64,14 @@ myr_rc myr_net_target_parse(myr_req *req, const char *url, myr_err *err)
     myr_str rest = myr_str_of(url + 1);
     if (rest.size > 0 && rest.data[rest.size - 1] == '/') rest.size--; /* one slash at the end changes nothing */
     if (rest.size == 0) return MYR_OK;
+    char *text = myr_arena_alloc(req->arena, rest.size + 1); /* a part's NUL has the place of the slash after it */
+    if (text == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the path");
     for (;;) {
         const char *slash = memchr(rest.data, '/', rest.size);
         myr_str part = myr_str_make(rest.data, slash != NULL ? (size_t)(slash - rest.data) : rest.size);
-        MYR_TRY(target_part(req, part, err));
+        MYR_TRY(target_part(req, part, text, err));
         if (slash == NULL) return MYR_OK;
+        text += part.size + 1;
         rest = myr_str_make(slash + 1, rest.size - part.size - 1);
     }
 }
