@@ -399,6 +399,7 @@ myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr
         int64_t left = rows->row_count - call.first_row;
         uint32_t row_count = left < chunk_rows ? (uint32_t)left : chunk_rows;
         myr_score_group_rows(scratch, scorer, rows, call.first_row, row_count);
+        score_prefetch(scorer, scratch->groups[0].code);
         for (uint32_t g = 0; g < scratch->group_count; g++) {
             if (g + 1 < scratch->group_count) score_prefetch(scorer, scratch->groups[g + 1].code);
             score_group_run(&call, &scratch->groups[g]);

@@ -109,6 +109,11 @@ static uint32_t score_group_of(myr_score_scratch *scratch, uint32_t code)
     return scratch->group_count - 1;
 }
 
+static uint32_t score_code_of(const myr_scorer *scorer, const myr_score_rows *rows, int64_t row_idx)
+{
+    return rows->fixed_model != MYR_PACK_NONE ? rows->fixed_model : myr_score_resolve_row(scorer, rows, row_idx);
+}
+
 /* Each row's group, and how many rows each group has. */
 static void score_group_assign(myr_score_scratch *scratch, const myr_scorer *scorer, const myr_score_rows *rows,
                                int64_t first_row, uint32_t row_count)
@@ -120,11 +125,7 @@ static void score_group_assign(myr_score_scratch *scratch, const myr_scorer *sco
         bool is_same = i > 0 && (rows->fixed_model != MYR_PACK_NONE ||
                                  myr_score_keys_are_same(rows->keys, column_count, row_idx, row_idx - 1));
         if (!is_same) {
-            uint32_t code = rows->fixed_model;
-            if (code == MYR_PACK_NONE) {
-                code = myr_score_resolve_row(scorer, rows, row_idx);
-            }
-            group = score_group_of(scratch, code);
+            group = score_group_of(scratch, score_code_of(scorer, rows, row_idx));
         }
         scratch->row_groups[i] = group;
         scratch->groups[group].count++;
@@ -135,6 +136,12 @@ void myr_score_group_rows(myr_score_scratch *scratch, const myr_scorer *scorer, 
                           int64_t first_row, uint32_t row_count)
 {
     MYR_ASSERT(row_count > 0 && row_count <= scratch->row_room);
+    if (row_count == 1) {
+        scratch->groups[0] = (score_group){.code = score_code_of(scorer, rows, first_row), .count = 1};
+        scratch->group_count = 1;
+        scratch->order[0] = 0;
+        return;
+    }
     uint32_t table_size = score_power_of_two(row_count * SCORE_TABLE_LOAD);
     MYR_ASSERT(table_size <= scratch->table_room);
     memset(scratch->table, 0, table_size * sizeof *scratch->table);
