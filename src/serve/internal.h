@@ -40,6 +40,7 @@ typedef struct serve_thread serve_thread;
 typedef struct serve_note serve_note;
 typedef struct serve_rpc serve_rpc;
 typedef struct serve_pattern serve_pattern;
+typedef struct infer_scan infer_scan;
 
 /* The forms of rows; SERVE_TAKES is a set of them. */
 typedef enum serve_format { SERVE_AS_JSON, SERVE_AS_CSV, SERVE_AS_LINES, SERVE_AS_EVENTS } serve_format;
@@ -343,7 +344,9 @@ struct serve_call {
     const serve_route *route;
     const serve_principal *who;
     myr_str params[SERVE_PARAMS_MAX]; /* the {…} of the pattern */
-    yyjson_val *body;                 /* JSON routes; NULL when is_raw */
+    yyjson_val *body;                 /* JSON routes; NULL when is_raw, or … */
+    infer_scan *scan;                 /* … an infer request of the usual form, out of … */
+    myr_str json;                     /* … this */
     serve_format format;              /* of the body, on routes that take several … */
     myr_str text;                     /* … and the body where it is not JSON */
     const char *answer_type;          /* NULL: the route's */
@@ -429,6 +432,8 @@ struct serve_note {
     myr_kept_answer answer;                  /* … so, in its arena, and stored before that is sent */
     bool is_read;                            /* and so the rest is there */
     yyjson_val *body;                        /* these as in serve_call */
+    infer_scan *scan;
+    myr_str json;
     serve_format format;
     myr_str text, binary;
     bool has_binary, is_raw;
@@ -626,6 +631,10 @@ typedef struct infer_form {
     bool is_binary[MYR_OUTPUT_COUNT]; /* of each output: after the JSON, not in it */
     bool is_binary_default;           /* for outputs that don't say */
 } infer_form;
+/* infer_scan.c: an infer request of the usual form, in the arena; NULL: it is read as any JSON is. A NUL follows the
+ * text, there or after what lies behind it. */
+infer_scan *myr_serve_infer_scan(myr_arena *arena, myr_str text);
+int64_t myr_serve_scan_rows(const infer_scan *scan); /* as myr_serve_infer_rows */
 /* Rows, outputs and id of an infer request, for work->target. */
 myr_rc myr_serve_infer_decode(serve_call *call, serve_work *work, infer_form *out, myr_err *err);
 

@@ -70,7 +70,10 @@ static myr_rc server_keep(serve_call *call, myr_kept_answer *out, myr_err *err)
 
 static myr_rc server_add_length(serve_call *call, int64_t json_bytes, myr_err *err)
 {
-    const char *length = myr_arena_printf(call->arena, "%lld", (long long)json_bytes);
+    myr_buf *text = &call->thread->text;
+    myr_buf_clear(text);
+    myr_buf_int(text, json_bytes);
+    const char *length = text->failed ? NULL : myr_arena_strndup(call->arena, text->data, text->size);
     if (length == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the answer");
     myr_req_add_header(call->req, SERVE_JSON_LENGTH, length);
     return MYR_OK;
@@ -299,6 +302,7 @@ static myr_rc server_read_body(serve_call *call, serve_note *note, myr_err *err)
 {
     myr_str json;
     if (call->route->takes != 0) MYR_TRY(myr_serve_body_format(call->req, call->route->takes, &note->format, err));
+    bool was_encoded = myr_req_is_encoded(call->req);
     MYR_TRY(myr_req_decode_body(call->req, err));
     if (note->format != SERVE_AS_JSON) {
         note->text = myr_req_body(call->req);
@@ -306,6 +310,14 @@ static myr_rc server_read_body(serve_call *call, serve_note *note, myr_err *err)
         return MYR_OK;
     }
     MYR_TRY(server_split(call, note, myr_req_body(call->req), &json, err));
+    if (call->route->run == myr_serve_post_infer && !note->is_raw && !was_encoded) { /* as it came, a NUL follows */
+        note->scan = myr_serve_infer_scan(call->arena, json);
+        note->json = json;
+    }
+    if (note->scan != NULL) {
+        note->is_read = true;
+        return MYR_OK;
+    }
     if (call->route->allows_nan) {
         MYR_TRY(myr_serve_json_read_loose(call->thread, call->arena, json, &note->body, err));
     } else if (!note->is_raw) {
@@ -338,10 +350,13 @@ static myr_rc server_read(serve_call *call, serve_note *note, bool *out_deferred
     *out_deferred = on_loop && !note->is_read && server_is_bulky(call, note);
     if (*out_deferred) return MYR_OK;
     if (!note->is_read) MYR_TRY(server_read_body(call, note, err));
-    int64_t rows = note->format == SERVE_AS_JSON ? call->route->count_rows(note->body)
-                                                 : (int64_t)myr_serve_count_lines(note->text);
+    int64_t rows = note->scan != NULL              ? myr_serve_scan_rows(note->scan)
+                   : note->format == SERVE_AS_JSON ? call->route->count_rows(note->body)
+                                                   : (int64_t)myr_serve_count_lines(note->text);
     *out_deferred = on_loop && rows > myr_serve_now(&call->server->opts.inline_rows_max);
     call->body = note->body;
+    call->scan = note->scan;
+    call->json = note->json;
     call->format = note->format;
     call->text = note->text;
     call->binary = note->binary;
