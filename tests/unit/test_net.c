@@ -293,6 +293,41 @@ TEST(a_warm_request_allocates_nothing)
     echo_stop(&e);
 }
 
+/* Answers are used again by length and headers: more lengths than are kept, short of the longest and past it. */
+TEST(answers_keep_their_own_bytes_and_headers)
+{
+    echo e = {0};
+    myr_http_opts opts = echo_opts(&e);
+    opts.loop_count = 1;
+    echo_start(&e, &opts);
+    client c = client_open(e.port);
+    MYR_AUTO(myr_buf) text = {0};
+    MYR_AUTO(myr_buf) body = {0};
+    for (int i = 0; i < 1400; i++) {
+        int length = i % 2 == 0 ? i / 2 % 350 : 960 + i / 2 % 80;
+        char note[16], back[40];
+        snprintf(note, sizeof note, "%0*d", 6 + i % 4,
+                 i / 5); /* up to the longest value of what is kept, and past it */
+        myr_buf_clear(&body);
+        for (int k = 0; k < length; k++)
+            myr_buf_putc(&body, (char)('a' + (i * 7 + k) % 26));
+        myr_buf_clear(&text);
+        myr_buf_printf(&text, "POST /header HTTP/1.1\r\nHost: x\r\n%s%s%sContent-Length: %d\r\n\r\n",
+                       i % 3 == 0 ? "X-Note: " : "", i % 3 == 0 ? note : "", i % 3 == 0 ? "\r\n" : "", length);
+        myr_buf_append(&text, body.data, body.size);
+        EXPECT(client_write(&c, text.data, text.size));
+        answer a = client_read(&c);
+        EXPECT_INT(a.status, 200);
+        snprintf(back, sizeof back, "X-Note-Back: %s\r\n", note);
+        EXPECT((strstr(a.head, "X-Note-Back") != NULL) == (i % 3 == 0));
+        if (i % 3 == 0) EXPECT_HAS(a.head, back);
+        if (length > 0) EXPECT_HAS(a.body, body.data);
+        answer_fini(&a);
+    }
+    client_close(&c);
+    echo_stop(&e);
+}
+
 static size_t open_files(void)
 {
     char **names;

@@ -247,6 +247,40 @@ TEST(bodies_that_are_not_what_they_must_be)
 
 /* Doubles survive the way through JSON, the columns and back, bit for bit; and each way of asking gives the same bits.
  */
+/* What is read in one pass, and the same in words that only a document is read from. */
+TEST(the_usual_form_answers_as_any_other)
+{
+    static const char *const pairs[][2] = {
+        {REQ(KEYS FEATS),
+         "{\"inputs\":[" KEYS PRICE "{\"data\":[1],\"shape\":[1],\"datatype\":\"FP64\",\"name\":\"deal\"}]}"},
+        {"{\"id\":\"a b\",\"inputs\":[" KEYS FEATS "]}", "{\"id\":\"a\\u0020b\",\"inputs\":[" KEYS FEATS "]}"},
+        {REQ(KEYS IN("features", "[1,2]", "FP64", "[[0.1, 123456.7890123]]")),
+         REQ(KEYS IN("\\u0066eatures", "[1,2]", "FP64", "[1e-1, 1.234567890123e5]"))},
+        {REQ(KEYS IN("price", "[1]", "FP64", "[null]") "," DEAL),
+         REQ(KEYS IN("\\u0070rice", "[1]", "FP64", "[null]") "," DEAL)},
+        {"{\"outputs\":[{\"name\":\"margin\"},{\"name\":\"prediction\"}],\"inputs\":[" KEYS FEATS "]}",
+         "{\"outputs\":[{\"name\":\"margin\",\"x\":1},{\"name\":\"prediction\"}],\"inputs\":[" KEYS FEATS "]}"},
+        {REQ(STORE STORE BRAND FEATS), REQ(STORE IN("\\u0073tore", "[1]", "INT64", "[2]") "," BRAND FEATS)},
+        {REQ(STORE FEATS), REQ(STORE IN("\\u0070rice", "[1]", "FP64", "[0.5]") "," DEAL)},
+        {REQ(KEYS IN("price", "[2]", "FP64", "[1.5,2.5]") "," DEAL),
+         REQ(KEYS IN("\\u0070rice", "[2]", "FP64", "[1.5,2.5]") "," DEAL)},
+    };
+    world w;
+    world_make(&w);
+    world_serve(&w);
+    client c = client_open(w.port);
+    for (size_t i = 0; i < MYR_COUNT_OF(pairs); i++) {
+        answer usual = ask(&c, "POST", OJ, pairs[i][0]), other = ask(&c, "POST", OJ, pairs[i][1]);
+        EXPECT_INT(usual.status, other.status);
+        EXPECT_INT(usual.status, i < 5 ? 200 : 400);
+        EXPECT_STR(usual.body, other.body);
+        answer_fini(&usual);
+        answer_fini(&other);
+    }
+    client_close(&c);
+    world_stop(&w);
+}
+
 TEST(numbers_keep_their_bits)
 {
     static const double values[] = {0.1,
