@@ -92,6 +92,13 @@ def test_fleets_releases_and_sums_in_one_query(shop, sql):
     assert found["n"] == found["moved"] > 0 and math.isfinite(found["a"]) and math.isfinite(found["s"])
 
 
+def test_so_many_fleets_and_no_more(sql):
+    calls = [f"predict('oj/{'0' * k}1', 1, 'a', 1, 1, 1)" for k in range(65)]
+    found = [row["p"] for row in rows_of(sql(f"select unnest([{', '.join(calls[:64])}]) p", "--json"))]
+    assert len(found) == 64 and len(set(found)) == 1
+    assert "at most 64 fleets and releases" in sql(f"select [{', '.join(calls)}]", fails=65).stderr
+
+
 def test_types(shop, sql):
     """What a text says counts: 2, 2.0 and '2' are one key, names of categories come from any type."""
     want = rows_of(sql("select predict('oj', 2, 'b', 1.5::double, 2, 3) p", "--json"))[0]["p"]
