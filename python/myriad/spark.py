@@ -304,7 +304,7 @@ def _ship_pack(context: "SparkContext", pack: Pack) -> tuple[str, list[tuple[str
     index = pathlib.Path(pack.path).resolve()
     with open(index, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:20]
-    files = [(f"myriad-{digest}-{name}", name) for name in (index.name, *pack.blob_files)]
+    files = [(f"myriad-{digest}-{k}", name) for k, name in enumerate((index.name, *pack.blob_files))]
     for shipped, name in files:
         _ship(context, shipped, index.with_name(name))
     return digest, files

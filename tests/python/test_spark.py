@@ -171,6 +171,16 @@ def test_names_of_categories(session, tmp_path):
     assert {r.status for r in strange} == {"ok"}  # a name that the model has not is missing, as in LightGBM
 
 
+def test_one_model_file_of_any_name(session, fleet, tmp_path):
+    """A file is a pack of one model; its name may hold what a URI may not."""
+    path = tmp_path / "größe #1 50%.txt"
+    fleet.boosters[None, None].save_model(path)
+    _, _, matrix = fleet.rows(20)
+    df = session.createDataFrame(pd.DataFrame(matrix, columns=FEATURES).assign(n=range(20)))
+    found = score(df, path).orderBy("n").collect()
+    assert [r.prediction for r in found] == list(fleet.boosters[None, None].predict(matrix)) and {r.model for r in found} == {path.name}
+
+
 def test_empty_partitions_and_no_rows(session, fleet, table):
     df = session.read.parquet(str(table))
     one = score(df.where("row_id = 7").repartition(8), fleet.pack_path)
