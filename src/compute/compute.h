@@ -41,6 +41,16 @@ bool myr_worker_is_alive(myr_worker *worker);
  */
 myr_rc myr_worker_ask(myr_worker *worker, const myr_buf *request, int64_t deadline_ns, myr_buf *answer, myr_err *err);
 
+int64_t myr_worker_pid(const myr_worker *worker); /* for people; 0 when it is gone */
+
+/*
+ * Inside a worker that is this program: the next request (CANCELLED: there is none any more), and an answer to it.
+ * Ownership: the buffer is the caller's, cleared first. Thread: one at a time for each of the two. Errors: IO,
+ * TOO_LARGE, NO_MEMORY.
+ */
+myr_rc myr_worker_hear(myr_buf *request, myr_err *err);
+myr_rc myr_worker_tell(const myr_buf *answer, myr_err *err);
+
 /* Run a program to its end. Errors: UNAVAILABLE: it failed, with what it wrote last; TIMEOUT; those of start. */
 myr_rc myr_process_run(const myr_worker_opts *opts, int64_t timeout_ms, myr_err *err);
 

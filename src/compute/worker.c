@@ -216,6 +216,11 @@ void myr_worker_stop(myr_worker *worker)
     myr_free(worker);
 }
 
+int64_t myr_worker_pid(const myr_worker *worker)
+{
+    return worker->pid;
+}
+
 bool myr_worker_is_alive(myr_worker *worker)
 {
     char byte;
