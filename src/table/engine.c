@@ -124,12 +124,18 @@ myr_rc myr_table_engine_set_temp(myr_table_engine *engine, const char *dir, myr_
     return MYR_OK;
 }
 
+void myr_table_engine_set_lenient(myr_table_engine *engine, bool is_lenient)
+{
+    engine->is_lenient = is_lenient;
+}
+
 myr_rc myr_table_query(myr_table_engine *engine, const char *sql, const char *about, duckdb_result *out, myr_err *err)
 {
     MYR_ASSERT(engine->connection != NULL);
     duckdb_result result;
     if (duckdb_query(engine->connection, sql, &result) != DuckDBSuccess) {
-        myr_rc rc = myr_table_error(duckdb_result_error_type(&result), duckdb_result_error(&result), about, err);
+        myr_rc rc =
+            myr_table_error(duckdb_result_error_type(&result), duckdb_result_error(&result), about, engine->range, err);
         MYR_ASSERT(rc != MYR_OK);
         if (rc == MYR_INTERNAL) myr_log(MYR_LOG_DEBUG, "table", "sql", "text", sql, NULL);
         duckdb_destroy_result(&result);

@@ -2,6 +2,7 @@
  * DuckDB explains an error on twenty lines; ours is one: file, line of the file, what is wrong, the mend. What DuckDB
  * says about CSV cells is taken apart; anything else keeps its first line.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "table/internal.h"
@@ -48,11 +49,19 @@ static myr_str error_csv_sentence(const char *message)
     return next == NULL ? error_first_line(original) : error_first_line(next + 1);
 }
 
-static myr_rc error_csv(const char *message, const char *about, myr_err *err)
+static myr_rc error_csv(const char *message, const char *about, const table_range *range, myr_err *err)
 {
+    char shifted[24];
+    int64_t number = 0;
     myr_str line = myr_str_trim(error_between(message, "CSV Error on Line:", "\n"));
     myr_str file = error_cut(error_between(message, "\n  file = ", "\n"));
     if (file.data == NULL) file = error_cut(myr_str_of(about));
+    if (range != NULL && myr_parse_int64(line, &number)) { /* of the part: the file has it further down */
+        number += range->line_shift;
+        (void)snprintf(shifted, sizeof shifted, "%lld", (long long)number);
+        line = myr_str_of(shifted);
+        file = error_cut(myr_str_of(range->file));
+    }
     if (error_says(message, "Invalid unicode")) {
         MYR_FAIL(err, BAD_INPUT, MYR_STR_FMT ":" MYR_STR_FMT ": not UTF-8; convert it first (iconv -f latin1 -t utf-8)",
                  MYR_STR_ARG(file), MYR_STR_ARG(line));
@@ -147,11 +156,12 @@ static const char *error_mend(myr_rc rc, const char *message)
     }
 }
 
-myr_rc myr_table_error(duckdb_error_type type, const char *message, const char *about, myr_err *err)
+myr_rc myr_table_error(duckdb_error_type type, const char *message, const char *about, const table_range *range,
+                       myr_err *err)
 {
     if (message == NULL) message = "DuckDB failed and did not say why";
     if (error_says(message, "CSV Error on Line:") && !error_says(message, "No space left"))
-        return error_csv(message, about, err);
+        return error_csv(message, about, range, err);
     if (error_says(message, "Schema mismatch between globbed files")) return error_csv_schema(message, about, err);
     myr_rc rc = error_code(type, message);
     if (rc == MYR_NOT_FOUND) MYR_FAIL(err, NOT_FOUND, "%s: no such file, or nothing matches", about);

@@ -25,6 +25,8 @@ struct myr_table_engine {
     duckdb_connection connection;
     char temp_dir[MYR_PATH_BYTES_MAX]; /* where DuckDB spills; removed by close */
     int64_t next_name;                 /* functions and tables of ours get a fresh name each */
+    bool is_lenient;
+    const struct table_range *range; /* being read: what DuckDB says of its lines is said of the file's; or NULL */
 };
 
 /* ---- engine.c ---- */
@@ -43,8 +45,9 @@ static inline void table_chunk_drop(table_chunk *chunk)
 }
 
 /* ---- error.c ---- */
-/* Turn DuckDB's words into a code and one line that names the file; gives back the code. */
-myr_rc myr_table_error(duckdb_error_type type, const char *message, const char *about, myr_err *err);
+/* Turn DuckDB's words into a code and one line that names the file; gives back the code. range: being read, or NULL. */
+myr_rc myr_table_error(duckdb_error_type type, const char *message, const char *about, const struct table_range *range,
+                       myr_err *err);
 
 /* ---- sql.c ---- */
 void myr_table_sql_name(myr_buf *sql, const char *name);    /* "a""b" */
@@ -65,7 +68,12 @@ typedef struct table_how {
     const char *path_name; /* not in the files but in their paths: how its name stands there (`a%20b`); else NULL */
 } table_how;
 typedef struct table_source {
-    const char *input;
+    const char *input;          /* what people call it; a pattern, or the file of `part` */
+    const char *reads;          /* what is read: the input, or bytes in memory that are a part of it */
+    const myr_table_part *part; /* NULL: all of it */
+    bool is_lenient;            /* bad lines are passed over */
+    bool is_one_of_many;        /* files: this one's columns may have other types than those below */
+    const char *first_file;     /* of these many */
     table_kind kind;
     char delimiter;   /* CSV */
     myr_arena *arena; /* borrowed: holds all that follows */
@@ -75,6 +83,13 @@ typedef struct table_source {
     table_how *hows; /* per column */
     size_t column_count;
 } table_source;
+/* How one wanted column is read (want.c). */
+typedef struct table_want {
+    uint32_t col_idx;   /* in the source */
+    myr_col_type type;  /* what the expression gives */
+    const char *format; /* the expression; $ is the column, # its index */
+    bool is_kept_so;    /* a copy of the column is the expression too, not the cell as it is */
+} table_want;
 /* Find format, delimiter, columns. The source borrows input and arena. */
 myr_rc myr_table_source_open(myr_table_engine *engine, const char *input, myr_arena *arena, table_source *out,
                              myr_err *err);
@@ -83,6 +98,39 @@ void myr_table_source_sql(const table_source *source, myr_buf *sql);
 /* The index of a column, which joins the source now if only the paths have it; BAD_INPUT with the nearest one, or if
  * there are two. Calls come before myr_table_source_sql. */
 myr_rc myr_table_source_find(table_source *source, const char *name, uint32_t *out_idx, myr_err *err);
+
+/* ---- plan.c ---- */
+/* A planned source and how its columns are wanted, as text and back. What is read lives in source->arena. */
+void myr_table_plan_write(const table_source *source, const table_want *wants, uint32_t want_count, myr_buf *out);
+myr_rc myr_table_plan_read(const char *text, table_source *source, table_want *wants, uint32_t want_count,
+                           myr_err *err);
+
+/* ---- cut.c ---- */
+/* The kind of a file by its name. */
+myr_rc myr_table_kind(const char *name, table_kind *out, myr_err *err);
+/* Whether bytes of the file are rows as they stand there. */
+bool myr_table_is_in_lines(const char *name, table_kind kind);
+/* Bytes of a CSV's header line, byte order mark and line end included; all of it if there is no other line. */
+size_t myr_table_header_bytes(const unsigned char *data, size_t size);
+
+/* The end of the row that begins at `begin`, and newlines between two places. */
+size_t myr_table_row_end(const unsigned char *data, size_t begin, size_t end, table_kind kind);
+int64_t myr_table_count_lines(const unsigned char *data, size_t begin, size_t end);
+
+/* ---- range.c ---- */
+/* Bytes of a file, held in memory under a name that DuckDB can open. */
+typedef struct table_range {
+    myr_fd fd;
+    char path[32];
+    const char *file;
+    int64_t line_shift; /* from a line in memory to the file's */
+} table_range;
+static inline void table_range_drop(table_range *range)
+{
+    myr_fd_drop(&range->fd);
+}
+/* Nothing is held (fd < 0) where a part is read from its file. */
+myr_rc myr_table_range_open(const myr_table_part *part, table_kind kind, table_range *out, myr_err *err);
 
 /* ---- twins.c ---- */
 /* Mark columns whose name stands twice in the file, which DuckDB hides by renaming one. `header` is a CSV's line. */
@@ -132,12 +180,6 @@ void myr_table_reader_read(const table_reader *reader, duckdb_vector vector, con
                            void *room, uint8_t *valid_room, myr_col *out);
 
 /* ---- want.c ---- */
-typedef struct table_want {
-    uint32_t col_idx;   /* in the source */
-    myr_col_type type;  /* what the expression gives */
-    const char *format; /* the expression; $ is the column, # its index */
-    bool is_kept_so;    /* a copy of the column is the expression too, not the cell as it is */
-} table_want;
 /* Decide how each wanted column is read. BAD_INPUT: not there, or of a type that is never numeric. */
 myr_rc myr_table_wants_plan(myr_table_engine *engine, table_source *source, const myr_table_want *wants,
                             uint32_t want_count, table_want *out, myr_err *err);

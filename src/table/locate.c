@@ -138,17 +138,19 @@ static myr_rc locate_number_in(myr_table_engine *engine, const table_source *fil
     myr_str value = myr_table_text(duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 1)));
     if (value.size > LOCATE_VALUE_BYTES_MAX) value.size = LOCATE_VALUE_BYTES_MAX;
     int64_t row_number = 0, line = 0;
-    if (file->kind == TABLE_CSV && locate_is_plain(file->input) && myr_is_canonical_int64(row, &row_number))
-        line = locate_line(file->input, row_number, file->column_count == 1);
+    bool is_known = myr_is_canonical_int64(row, &row_number);
+    if (file->kind == TABLE_CSV && locate_is_plain(file->input) && is_known)
+        line = locate_line(file->reads, row_number, file->column_count == 1);
+    if (line > 0 && engine->range != NULL) line += engine->range->line_shift;
+    if (file->part != NULL && file->kind == TABLE_PARQUET && file->part->end >= 0) row_number += file->part->begin;
     if (line > 0) {
         MYR_FAIL(err, BAD_INPUT,
                  "%s:%lld: column '%s': '" MYR_STR_FMT "' is not a number; correct it or leave the cell empty",
                  file->input, (long long)line, column->name, MYR_STR_ARG(value));
     }
     MYR_FAIL(err, BAD_INPUT,
-             "%s: column '%s' (%.40s) must be numeric; row " MYR_STR_FMT " holds '" MYR_STR_FMT
-             "': correct it or leave it empty",
-             file->input, column->name, column->sql_type, MYR_STR_ARG(row), MYR_STR_ARG(value));
+             "%s: column '%s' (%.40s) must be numeric; row %lld holds '" MYR_STR_FMT "': correct it or leave it empty",
+             file->input, column->name, column->sql_type, (long long)row_number, MYR_STR_ARG(value));
 }
 
 static myr_rc locate_number(myr_table_engine *engine, const table_source *source, size_t col_idx, myr_err *err)
@@ -158,16 +160,19 @@ static myr_rc locate_number(myr_table_engine *engine, const table_source *source
     for (size_t i = 0; i < source->file_count; i++) {
         table_source file = *source;
         file.input = source->files[i];
+        if (source->part == NULL) file.reads = file.input;
         MYR_TRY(locate_number_in(engine, &file, column, err));
     }
     MYR_FAIL(err, BAD_INPUT, "%s: column '%s' holds a text that is not a number", source->input, column->name);
 }
 
 /* A CSV that DuckDB gave up on, whatever it says: DuckDB 1.5 loses its way when it explains a bad byte far down. */
-static myr_rc locate_bytes(const table_source *source, myr_err *err)
+static myr_rc locate_bytes(const myr_table_engine *engine, const table_source *source, myr_err *err)
 {
     for (size_t i = 0; i < source->file_count; i++) {
-        int64_t line = locate_is_plain(source->files[i]) ? locate_not_utf8(source->files[i]) : 0;
+        const char *path = source->part != NULL ? source->reads : source->files[i];
+        int64_t line = locate_is_plain(source->files[i]) ? locate_not_utf8(path) : 0;
+        if (line > 0 && engine->range != NULL) line += engine->range->line_shift;
         if (line > 0) {
             MYR_FAIL(err, BAD_INPUT, "%s:%lld: not UTF-8; convert it first (iconv -f latin1 -t utf-8)",
                      source->files[i], (long long)line);
@@ -184,7 +189,7 @@ static myr_rc locate_columns(myr_table_engine *engine, const table_source *sourc
     size_t size = strcspn(begin, "\"");
     for (size_t i = 1; i < source->file_count; i++) {
         table_source file = *source;
-        file.input = source->files[i];
+        file.input = file.reads = source->files[i];
         MYR_AUTO(myr_buf) sql = {0};
         myr_buf_puts(&sql, "SELECT 1 FROM ");
         myr_table_source_sql(&file, &sql);
@@ -197,6 +202,29 @@ static myr_rc locate_columns(myr_table_engine *engine, const table_source *sourc
     return MYR_OK;
 }
 
+/* A file of many that lacks a column which the others have. MYR_OK: it lacks none. */
+static myr_rc locate_missing(myr_table_engine *engine, const table_source *source, myr_err *err)
+{
+    for (size_t i = 0; i < source->column_count; i++) {
+        if (source->hows[i].path_name != NULL) continue;
+        MYR_AUTO(myr_buf) sql = {0};
+        table_source plain = *source;
+        plain.is_one_of_many = false; /* it names all columns */
+        myr_buf_puts(&sql, "SELECT ");
+        myr_table_sql_name(&sql, source->columns[i].name);
+        myr_buf_puts(&sql, " FROM ");
+        myr_table_source_sql(&plain, &sql);
+        myr_buf_puts(&sql, " LIMIT 0");
+        MYR_TRY(myr_buf_check(&sql, err));
+        myr_err found = {0};
+        if (myr_table_exec(engine, sql.data, source->input, &found) == MYR_OK) continue;
+        if (strstr(found.message, "not found in FROM clause") == NULL) return MYR_OK; /* something else is wrong */
+        MYR_FAIL(err, BAD_INPUT, "%s has no column '%.*s', which the first file %s has", source->input,
+                 LOCATE_VALUE_BYTES_MAX, source->columns[i].name, source->first_file);
+    }
+    return MYR_OK;
+}
+
 myr_rc myr_table_source_explain(myr_table_engine *engine, const table_source *source, myr_rc rc, const myr_err *found,
                                 myr_err *err)
 {
@@ -204,9 +232,10 @@ myr_rc myr_table_source_explain(myr_table_engine *engine, const table_source *so
     const char *mark = strstr(found->message, TABLE_NOT_NUMBER);
     if (mark != NULL) return locate_number(engine, source, strtoul(mark + strlen(TABLE_NOT_NUMBER), NULL, 10), err);
     if (source->kind == TABLE_CSV && (rc == MYR_INTERNAL || strstr(found->message, "nicode") != NULL))
-        MYR_TRY(locate_bytes(source, err));
+        MYR_TRY(locate_bytes(engine, source, err));
     if (source->kind == TABLE_CSV && strstr(found->message, "COLUMN_TYPES") != NULL)
         MYR_TRY(locate_columns(engine, source, found->message, err));
+    if (source->is_one_of_many && rc == MYR_BAD_INPUT) MYR_TRY(locate_missing(engine, source, err));
     return myr_err_set(err, rc, found->file, found->line, "%s", found->message);
 }
 

@@ -12,6 +12,7 @@
 
 typedef struct map_run {
     const myr_table_map *map;
+    const char *input; /* what it is called */
     table_want *plan;
     atomic_llong row_count;
     myr_mutex mutex; /* guards first_err */
@@ -100,7 +101,7 @@ static void map_init(duckdb_init_info info)
     if (thread == NULL) {
         myr_err err = {0};
         MYR_IGNORE(
-            MYR_ERROR(&err, NO_MEMORY, "no memory for a thread's work on %s", run->map->input)); /* filled, passed on */
+            MYR_ERROR(&err, NO_MEMORY, "no memory for a thread's work on %s", run->input)); /* filled, passed on */
         map_fail(run, &err);
         duckdb_scalar_function_init_set_error(info, err.message);
         return;
@@ -497,7 +498,7 @@ static myr_rc map_execute(myr_table_engine *engine, map_run *run, const table_so
     MYR_TRY(map_copy_sql(run, source, function, &sql, err));
     MYR_AUTO(table_result) result = {0};
     myr_err found = {0};
-    myr_rc rc = myr_table_query(engine, sql.data, run->map->input, &result, &found);
+    myr_rc rc = myr_table_query(engine, sql.data, run->input, &result, &found);
     if (rc != MYR_OK && run->has_failed) { /* every thread has ended */
         myr_err *first = &run->first_err;
         return myr_err_set(err, (myr_rc)first->rc, first->file, first->line, "%s", first->message);
@@ -507,26 +508,68 @@ static myr_rc map_execute(myr_table_engine *engine, map_run *run, const table_so
     MYR_TRY(map_count(run->map, &result, &written, err));
     int64_t computed = atomic_load(&run->row_count);
     if (written != computed) {
-        MYR_FAIL(err, INTERNAL, "%s: %lld rows were computed and %lld written", run->map->input, (long long)computed,
+        MYR_FAIL(err, INTERNAL, "%s: %lld rows were computed and %lld written", run->input, (long long)computed,
                  (long long)written);
     }
     *out_rows = written;
     return MYR_OK;
 }
 
+/* ---- a run ---- */
+
+/* The source of a map: of the whole input, looked at now, or of a part, as the plan says. */
+static myr_rc map_open(myr_table_engine *engine, const myr_table_map *map, myr_arena *arena, table_source *out,
+                       table_want *wants, myr_err *err)
+{
+    if (map->part == NULL) {
+        MYR_TRY(myr_table_source_open(engine, map->input, arena, out, err));
+        return myr_table_wants_plan(engine, out, map->wants, map->want_count, wants, err);
+    }
+    MYR_ASSERT(map->plan != NULL);
+    const char **files = myr_arena_calloc(arena, 1, sizeof *files);
+    if (files == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", map->part->file);
+    files[0] = map->part->file;
+    table_source source = {
+        .input = files[0], .reads = files[0], .part = map->part, .arena = arena, .files = files, .file_count = 1};
+    MYR_TRY(myr_table_plan_read(map->plan, &source, wants, map->want_count, err));
+    *out = source;
+    return MYR_OK;
+}
+
+/* Thread: the engine's owner. Errors: those of myr_table_map_run. */
+myr_rc myr_table_map_plan(myr_table_engine *engine, const myr_table_map *map, myr_buf *out, myr_err *err)
+{
+    MYR_ASSERT(map->part == NULL);
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    table_want *wants = arena != NULL ? myr_arena_calloc(arena, map->want_count + 1, sizeof *wants) : NULL;
+    if (wants == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", map->input);
+    table_source source;
+    MYR_TRY(map_open(engine, map, arena, &source, wants, err));
+    uint32_t unused;
+    for (uint32_t i = 0; i < map->keep_count; i++)
+        MYR_TRY(myr_table_source_find(&source, map->keep[i], &unused, err));
+    myr_table_plan_write(&source, wants, map->want_count, out);
+    return myr_buf_check(out, err);
+}
+
 /* Thread: the engine's owner; map->fn on others. */
 myr_rc myr_table_map_run(myr_table_engine *engine, const myr_table_map *map, int64_t *out_rows, myr_err *err)
 {
+    const char *input = map->part != NULL ? map->part->file : map->input;
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
-    map_run run = {.map = map};
+    map_run run = {.map = map, .input = input};
     run.plan = arena != NULL ? myr_arena_calloc(arena, map->want_count + 1, sizeof *run.plan) : NULL;
-    if (run.plan == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", map->input);
+    if (run.plan == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", input);
     table_source source;
-    MYR_TRY(myr_table_source_open(engine, map->input, arena, &source, err));
-    MYR_TRY(myr_table_wants_plan(engine, &source, map->wants, map->want_count, run.plan, err));
+    MYR_TRY(map_open(engine, map, arena, &source, run.plan, err));
     MYR_TRY(map_check(map, &source, err));
+    MYR_AUTO(table_range) range = {.fd = -1};
+    if (map->part != NULL) MYR_TRY(myr_table_range_open(map->part, source.kind, &range, err));
+    if (range.fd >= 0) source.reads = range.path;
+    engine->range = range.fd >= 0 ? &range : NULL;
     myr_mutex_init(&run.mutex);
     myr_rc rc = map_execute(engine, &run, &source, out_rows, err);
     myr_mutex_fini(&run.mutex);
+    engine->range = NULL;
     return rc;
 }

@@ -56,7 +56,7 @@ static myr_rc query_failed(const myr_table_functions *functions, duckdb_result *
     duckdb_error_type type = duckdb_result_error_type(result);
     const char *message = duckdb_result_error(result);
     if (query_is_mistake(type)) return query_explain(message, err);
-    return myr_table_error(type, message, "SQL", err);
+    return myr_table_error(type, message, "SQL", NULL, err);
 }
 
 static myr_rc query_run(myr_table_engine *engine, myr_table_functions *functions, const char *sql, duckdb_result *out,

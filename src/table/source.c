@@ -26,7 +26,7 @@ static myr_str source_without(myr_str name, const char *suffix)
     return name;
 }
 
-static myr_rc source_kind(const char *input, table_kind *out, myr_err *err)
+myr_rc myr_table_kind(const char *input, table_kind *out, myr_err *err)
 {
     char lower[MYR_PATH_BYTES_MAX];
     size_t size = strlen(input);
@@ -107,6 +107,7 @@ static void source_csv_layout(const table_source *source, myr_buf *sql)
     myr_buf_puts(sql,
                  ", header = true, skip = 0, comment = '', quote = '\"', escape = '\"', strict_mode = true, delim = ");
     myr_table_sql_literal_str(sql, myr_str_make(&source->delimiter, 1));
+    if (source->is_lenient) myr_buf_puts(sql, ", ignore_errors = true");
 }
 
 /* ---- SQL ---- */
@@ -125,18 +126,33 @@ static void source_types_sql(const table_source *source, myr_buf *sql)
     if (before[2] == '\0') myr_buf_putc(sql, '}'); /* at least one was written */
 }
 
+/* Where the path of a row's file stands: in a column of the reader, or it is known. */
+static void source_path_sql(const table_source *source, myr_buf *sql)
+{
+    if (source->part == NULL) {
+        myr_buf_puts(sql, "'/' || \"" TABLE_FILE_NAME "\"");
+    } else {
+        MYR_AUTO(myr_buf) path = {0};
+        myr_buf_printf(&path, "/%s", source->part->file);
+        myr_table_sql_literal(sql, path.data != NULL ? path.data : "");
+    }
+}
+
 /* Columns of the paths: `…/store=7/…` between `/store=` and the next slash. */
 static bool source_paths_sql(const table_source *source, myr_buf *sql)
 {
     bool has_any = false;
+    const char *all = source->part == NULL ? "(SELECT * EXCLUDE (\"" TABLE_FILE_NAME "\")" : "(SELECT *";
     for (size_t i = 0; i < source->column_count; i++) {
         const char *name = source->hows[i].path_name;
         if (name == NULL) continue;
         MYR_AUTO(myr_buf) mark = {0};
         myr_buf_printf(&mark, "/%s=", name);
-        if (!has_any) myr_buf_puts(sql, "(SELECT * EXCLUDE (\"" TABLE_FILE_NAME "\")");
+        if (!has_any) myr_buf_puts(sql, all);
         has_any = true;
-        myr_buf_puts(sql, ", CAST(nullif(url_decode(split_part(split_part('/' || \"" TABLE_FILE_NAME "\", ");
+        myr_buf_puts(sql, ", CAST(nullif(url_decode(split_part(split_part(");
+        source_path_sql(source, sql);
+        myr_buf_puts(sql, ", ");
         myr_table_sql_literal(sql, mark.data != NULL ? mark.data : "");
         myr_buf_printf(sql, ", 2), '/', 1)), '" TABLE_HIVE_NULL "') AS %s) AS ", source->columns[i].sql_type);
         myr_table_sql_name(sql, source->columns[i].name);
@@ -145,21 +161,68 @@ static bool source_paths_sql(const table_source *source, myr_buf *sql)
     return has_any;
 }
 
-void myr_table_source_sql(const table_source *source, myr_buf *sql)
+/* The types of a JSON's columns: each part for itself would guess others. */
+static void source_json_columns_sql(const table_source *source, myr_buf *sql)
+{
+    const char *before = ", columns = {";
+    for (size_t i = 0; i < source->column_count; i++) {
+        if (source->hows[i].path_name != NULL) continue;
+        myr_buf_puts(sql, before);
+        myr_table_sql_literal(sql, source->columns[i].name);
+        myr_buf_puts(sql, ": ");
+        myr_table_sql_literal(sql, source->columns[i].sql_type);
+        before = ", ";
+    }
+    if (before[2] == '\0') myr_buf_putc(sql, '}'); /* at least one was written */
+    if (source->reads != source->input) myr_buf_puts(sql, ", format = 'newline_delimited'");
+}
+
+/* Rows of a Parquet file: DuckDB reads the row groups that the numbers are in, no others. */
+static void source_rows_sql(const table_source *source, myr_buf *sql)
+{
+    myr_buf_puts(sql, "(SELECT *");
+    const char *before = " REPLACE (";
+    for (size_t i = 0; source->is_one_of_many && i < source->column_count; i++) {
+        if (source->hows[i].path_name != NULL) continue;
+        myr_buf_puts(sql, before);
+        myr_buf_puts(sql, "CAST(");
+        myr_table_sql_name(sql, source->columns[i].name);
+        myr_buf_printf(sql, " AS %s) AS ", source->columns[i].sql_type);
+        myr_table_sql_name(sql, source->columns[i].name);
+        before = ", ";
+    }
+    myr_buf_puts(sql, before[0] == ',' ? ") FROM " : " FROM ");
+}
+
+static void source_reader_sql(const table_source *source, bool has_paths, myr_buf *sql)
 {
     static const char *const readers[] = {
         [TABLE_CSV] = "read_csv(", [TABLE_PARQUET] = "read_parquet(", [TABLE_JSON] = "read_json("};
     MYR_ASSERT(source->kind == TABLE_CSV || source->kind == TABLE_PARQUET || source->kind == TABLE_JSON);
-    bool has_paths = source_paths_sql(source, sql);
     myr_buf_puts(sql, readers[source->kind]);
-    myr_table_sql_literal(sql, source->input);
+    myr_table_sql_literal(sql, source->reads);
     myr_buf_puts(sql, ", hive_partitioning = false"); /* it would put the path's column over the file's */
-    if (has_paths) myr_buf_puts(sql, ", filename = '" TABLE_FILE_NAME "'");
+    if (has_paths && source->part == NULL) myr_buf_puts(sql, ", filename = '" TABLE_FILE_NAME "'");
     if (source->kind == TABLE_CSV) {
         source_csv_layout(source, sql);
         source_types_sql(source, sql);
     }
-    myr_buf_puts(sql, has_paths ? "))" : ")");
+    if (source->kind == TABLE_JSON && source->part != NULL) source_json_columns_sql(source, sql);
+    myr_buf_putc(sql, ')');
+}
+
+void myr_table_source_sql(const table_source *source, myr_buf *sql)
+{
+    bool has_paths = source_paths_sql(source, sql);
+    bool has_rows = source->part != NULL && source->kind == TABLE_PARQUET;
+    if (has_rows) source_rows_sql(source, sql);
+    source_reader_sql(source, has_paths, sql);
+    if (has_rows && source->part->end >= 0) {
+        myr_buf_printf(sql, " WHERE file_row_number >= %lld AND file_row_number < %lld", (long long)source->part->begin,
+                       (long long)source->part->end);
+    }
+    if (has_rows) myr_buf_putc(sql, ')');
+    if (has_paths) myr_buf_putc(sql, ')');
 }
 
 /* ---- columns ---- */
@@ -275,8 +338,8 @@ static myr_rc source_describe(myr_table_engine *engine, table_source *source, my
 myr_rc myr_table_source_open(myr_table_engine *engine, const char *input, myr_arena *arena, table_source *out,
                              myr_err *err)
 {
-    table_source source = {.input = input, .arena = arena};
-    MYR_TRY(source_kind(input, &source.kind, err));
+    table_source source = {.input = input, .reads = input, .arena = arena, .is_lenient = engine->is_lenient};
+    MYR_TRY(myr_table_kind(input, &source.kind, err));
     MYR_TRY(myr_table_files(engine, input, arena, &source.files, &source.file_count, err));
     MYR_TRY(source_describe(engine, &source, err));
     *out = source;
@@ -369,8 +432,8 @@ myr_rc myr_table_describe(myr_table_engine *engine, const char *input, myr_arena
 
 myr_rc myr_table_count_rows(myr_table_engine *engine, const char *input, int64_t *out_rows, myr_err *err)
 {
-    table_source source = {.input = input};
-    MYR_TRY(source_kind(input, &source.kind, err));
+    table_source source = {.input = input, .reads = input};
+    MYR_TRY(myr_table_kind(input, &source.kind, err));
     if (source.kind != TABLE_PARQUET) {
         *out_rows = 0;
         return MYR_OK;

@@ -22,6 +22,10 @@ static inline void myr_table_engine_ptr_drop(myr_table_engine_ptr *engine)
 /* Spill below `dir` (made when needed, removed by close) instead of the system's directory for temporary files. */
 myr_rc myr_table_engine_set_temp(myr_table_engine *engine, const char *dir, myr_err *err);
 
+/* Bad lines of a CSV are passed over while its columns and their types are found out: whoever reads the rows meets
+ * them. */
+void myr_table_engine_set_lenient(myr_table_engine *engine, bool is_lenient);
+
 /* ---- what a table looks like ---- */
 typedef struct myr_table_column {
     const char *name;
@@ -72,6 +76,44 @@ myr_rc myr_table_load(myr_table_engine *engine, const char *input, const myr_tab
                       const char *const *order_by, myr_table_data **out, myr_err *err);
 void myr_table_data_free(myr_table_data *data); /* NULL accepted */
 
+/* ---- parts of files ---- */
+#define MYR_TABLE_PARTS_MAX      1000000     /* of one input */
+#define MYR_TABLE_PART_BYTES_MAX (1LL << 30) /* of a CSV or of JSON lines: a part is held in memory */
+/*
+ * A part of one file: rows [begin, end) of a Parquet file, bytes [begin, end) of a CSV or of JSON lines (the header
+ * aside), cut between two rows. end < 0: the whole file, of any format.
+ */
+typedef struct myr_table_part {
+    const char *file;
+    int64_t begin, end;
+    int64_t first_line; /* of the file, of a part in bytes: where it begins */
+    int64_t row_count;  /* -1: not known without reading */
+} myr_table_part;
+/* About how large parts are; 0: no bound of that kind, both 0: whole files. */
+typedef struct myr_table_size {
+    int64_t rows, bytes;
+} myr_table_size;
+/*
+ * Cut one file into parts, in order, in `arena`: Parquet between row groups, by what its footer says; CSV and JSON
+ * lines between lines that are not inside quotes, by a pass over its bytes. Compressed ones and .json stay whole. A
+ * file without rows is one part. Errors: NOT_FOUND, DENIED, BAD_INPUT (damaged), TOO_LARGE (more than
+ * MYR_TABLE_PARTS_MAX).
+ */
+myr_rc myr_table_cut(myr_table_engine *engine, const char *file, const myr_table_size *size, myr_arena *arena,
+                     myr_table_part **out, size_t *out_count, myr_err *err);
+/* Two halves of a part; *out_can = false: it is one row, or cannot be cut. */
+myr_rc myr_table_halve(myr_table_engine *engine, const myr_table_part *part, myr_table_part out[2], bool *out_can,
+                       myr_err *err);
+
+/*
+ * The lines of a part's rows, to be asked for in their order (from 0; 0: there is no such row). *out = NULL: the part
+ * has rows, but no lines. Ownership: the caller closes it.
+ */
+typedef struct myr_table_lines myr_table_lines;
+myr_rc myr_table_lines_open(const myr_table_part *part, myr_table_lines **out, myr_err *err);
+int64_t myr_table_lines_at(myr_table_lines *lines, int64_t row);
+void myr_table_lines_close(myr_table_lines *lines); /* NULL accepted */
+
 /* ---- a table mapped through a function into files (what batch does) ---- */
 typedef enum myr_table_format { MYR_TABLE_PARQUET, MYR_TABLE_CSV } myr_table_format;
 
@@ -94,7 +136,7 @@ typedef struct myr_table_chunk {
 typedef myr_rc (*myr_table_fn)(void *ctx, void *thread_state, const myr_table_chunk *chunk, myr_err *err);
 
 typedef struct myr_table_map {
-    const char *input;
+    const char *input;           /* NULL with a part */
     const myr_table_want *wants; /* columns handed to the function */
     uint32_t want_count;
     const char *const *keep; /* input columns copied to the output as they are, in this order, before the function's */
@@ -105,11 +147,18 @@ typedef struct myr_table_map {
     const char *const
         *partition_by; /* of keep: Hive directories `col=value/` instead of columns; NULL-terminated or NULL */
     myr_table_format format;
+    const char *plan;           /* what myr_table_map_plan gave for it; NULL: find it out */
+    const myr_table_part *part; /* what is read of the input; needs a plan. NULL: all */
     myr_table_fn fn;
     void *ctx;
     void *(*make_state)(void *ctx); /* per thread; NULL result is NO_MEMORY */
     void (*free_state)(void *state);
 } myr_table_map;
+/*
+ * How the columns of a map are read, decided once over all files of its input, so that parts read anywhere are alike:
+ * a text that another process of this program understands. Errors: as myr_table_load.
+ */
+myr_rc myr_table_map_plan(myr_table_engine *engine, const myr_table_map *map, myr_buf *out, myr_err *err);
 /*
  * Read, call fn on chunks from several threads, write `part-<n>` files below output_dir. On failure output_dir may hold
  * partial files: the caller removes it. *out_rows counts rows written. No rows: one file with the schema, or (split) an

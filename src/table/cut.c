@@ -1,0 +1,301 @@
+/*
+ * Files cut into parts. A Parquet file is cut between row groups, which its footer lists; text between lines. A line
+ * ends at a newline outside quotes, and a quote opens a field only where a field begins: the rule by which DuckDB reads
+ * it, so that no part begins inside a row.
+ */
+#include <string.h>
+
+#include "table/internal.h"
+
+#define CUT_SHARE_PERCENT 75 /* of the wanted size: a part that has so much is not made larger by a whole row group */
+
+typedef myr_mapping cut_mapping;
+static void cut_mapping_drop(cut_mapping *mapping)
+{
+    myr_io_unmap(mapping);
+}
+
+/* ---- the list ---- */
+
+typedef struct cut_list {
+    myr_table_part *items;
+    size_t count, room;
+    const char *file;
+    myr_arena *arena;
+} cut_list;
+
+static myr_rc cut_add(cut_list *list, int64_t begin, int64_t end, int64_t first_line, int64_t row_count, myr_err *err)
+{
+    if (list->count == MYR_TABLE_PARTS_MAX) {
+        MYR_FAIL(err, TOO_LARGE, "%s: more than %d parts: take larger mini-batches", list->file, MYR_TABLE_PARTS_MAX);
+    }
+    if (list->count == list->room) {
+        size_t room = list->room > 0 ? list->room * 2 : 16;
+        myr_table_part *items =
+            myr_arena_realloc(list->arena, list->items, list->room * sizeof *items, room * sizeof *items);
+        if (items == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the parts of %s", list->file);
+        list->items = items;
+        list->room = room;
+    }
+    list->items[list->count++] = (myr_table_part){
+        .file = list->file, .begin = begin, .end = end, .first_line = first_line, .row_count = row_count};
+    return MYR_OK;
+}
+
+/* ---- Parquet ---- */
+
+/* A table that has a column of this name hides the numbers of rows behind it. */
+static bool cut_has_numbers(myr_table_engine *engine, const char *file)
+{
+    MYR_AUTO(myr_buf) sql = {0};
+    MYR_AUTO(table_result) result = {0};
+    myr_buf_puts(&sql, "SELECT name FROM parquet_schema(");
+    myr_table_sql_literal(&sql, file);
+    myr_buf_puts(&sql, ") WHERE lower(name) = 'file_row_number'");
+    if (myr_buf_check(&sql, NULL) != MYR_OK || myr_table_query(engine, sql.data, file, &result, NULL) != MYR_OK)
+        return false;
+    MYR_AUTO(table_chunk) chunk = duckdb_fetch_chunk(result);
+    return chunk == NULL || duckdb_data_chunk_get_size(chunk) == 0;
+}
+
+static bool cut_is_full(const myr_table_size *size, int64_t rows, int64_t bytes)
+{
+    return (size->rows > 0 && rows >= size->rows * CUT_SHARE_PERCENT / 100) ||
+           (size->bytes > 0 && bytes >= size->bytes * CUT_SHARE_PERCENT / 100);
+}
+
+static myr_rc cut_groups(duckdb_result *result, const myr_table_size *size, cut_list *list, myr_err *err)
+{
+    int64_t begin = 0, end = 0, bytes = 0;
+    for (;;) {
+        MYR_AUTO(table_chunk) chunk = duckdb_fetch_chunk(*result);
+        idx_t count = chunk != NULL ? duckdb_data_chunk_get_size(chunk) : 0;
+        if (count == 0) break;
+        const int64_t *rows = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0));
+        const int64_t *sizes = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 1));
+        for (idx_t i = 0; i < count; i++) {
+            end += rows[i];
+            bytes += sizes[i];
+            if (!cut_is_full(size, end - begin, bytes)) continue;
+            MYR_TRY(cut_add(list, begin, end, 0, end - begin, err));
+            begin = end;
+            bytes = 0;
+        }
+    }
+    return end > begin || list->count == 0 ? cut_add(list, begin, end, 0, end - begin, err) : MYR_OK;
+}
+
+static myr_rc cut_parquet(myr_table_engine *engine, const myr_table_size *size, cut_list *list, myr_err *err)
+{
+    MYR_AUTO(myr_buf) sql = {0};
+    MYR_AUTO(table_result) result = {0};
+    myr_table_size whole = {0};
+    myr_buf_puts(&sql, "SELECT CAST(any_value(row_group_num_rows) AS BIGINT), CAST(sum(total_compressed_size) AS "
+                       "BIGINT) FROM parquet_metadata(");
+    myr_table_sql_literal(&sql, list->file);
+    myr_buf_puts(&sql, ") GROUP BY row_group_id ORDER BY row_group_id");
+    MYR_TRY(myr_buf_check(&sql, err));
+    MYR_TRY(myr_table_query(engine, sql.data, list->file, &result, err));
+    bool can = (size->rows > 0 || size->bytes > 0) && cut_has_numbers(engine, list->file);
+    MYR_TRY(cut_groups(&result, can ? size : &whole, list, err));
+    if (list->count == 1) list->items[0].begin = 0, list->items[0].end = -1;
+    return MYR_OK;
+}
+
+/* ---- text ---- */
+
+/* The separator is not known here, and need not be: a quote opens a field if what stands before it is none of its text.
+ */
+static bool cut_opens(const unsigned char *data, size_t at, size_t from)
+{
+    return at == from || strchr(",;\t|\n\r", data[at - 1]) != NULL;
+}
+
+/* Past the quoted field that begins at `at`; `size` if it does not end. */
+static size_t cut_skip_quoted(const unsigned char *data, size_t at, size_t size)
+{
+    at++;
+    while (at < size) {
+        const unsigned char *quote = memchr(data + at, '"', size - at);
+        if (quote == NULL) return size;
+        at = (size_t)(quote - data) + 1;
+        if (at >= size || data[at] != '"') return at;
+        at++; /* a quote of the text, written twice */
+    }
+    return size;
+}
+
+/* The end of the row in which `want` lies, from the beginning of a row before it. */
+static size_t cut_row_end(const unsigned char *data, size_t from, size_t want, size_t size, bool has_quotes)
+{
+    size_t at = from;
+    while (at < size) {
+        size_t until = at < want ? want : size;
+        const unsigned char *line = at < want ? NULL : memchr(data + at, '\n', until - at);
+        if (line != NULL) until = (size_t)(line - data);
+        const unsigned char *quote = has_quotes ? memchr(data + at, '"', until - at) : NULL;
+        if (quote == NULL && line != NULL) return until + 1;
+        if (quote == NULL) {
+            at = until;
+            continue;
+        }
+        size_t found = (size_t)(quote - data);
+        at = cut_opens(data, found, from) ? cut_skip_quoted(data, found, size) : found + 1;
+    }
+    return size;
+}
+
+int64_t myr_table_count_lines(const unsigned char *data, size_t begin, size_t end)
+{
+    int64_t lines = 0;
+    for (size_t at = begin; at < end;) {
+        uint8_t sums[64] = {0}; /* 255 lines in each before it is full */
+        size_t rounds = (end - at) / sizeof sums;
+        if (rounds > 255) rounds = 255;
+        for (size_t r = 0; r < rounds; r++, at += sizeof sums) {
+            for (size_t i = 0; i < sizeof sums; i++)
+                sums[i] = (uint8_t)(sums[i] + (data[at + i] == '\n'));
+        }
+        for (size_t i = 0; i < sizeof sums; i++)
+            lines += sums[i];
+        for (; rounds == 0 && at < end; at++)
+            lines += data[at] == '\n';
+    }
+    return lines;
+}
+
+size_t myr_table_row_end(const unsigned char *data, size_t begin, size_t end, table_kind kind)
+{
+    return cut_row_end(data, begin, begin, end, kind == TABLE_CSV);
+}
+
+size_t myr_table_header_bytes(const unsigned char *data, size_t size)
+{
+    size_t mark = size >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    return cut_row_end(data, mark, mark, size, true);
+}
+
+/* Where a part of about this many rows (or bytes) ends that begins at `begin`. */
+static size_t cut_text_end(const unsigned char *data, size_t begin, size_t size, const myr_table_size *wanted,
+                           bool has_quotes)
+{
+    size_t by_bytes = size, by_rows = size;
+    if (wanted->bytes > 0 && (uint64_t)wanted->bytes < size - begin)
+        by_bytes = cut_row_end(data, begin, begin + (size_t)wanted->bytes - 1, size, has_quotes);
+    if (wanted->rows > 0) {
+        by_rows = begin;
+        for (int64_t r = 0; r < wanted->rows && by_rows < by_bytes; r++)
+            by_rows = cut_row_end(data, by_rows, by_rows, size, has_quotes);
+    }
+    return by_rows < by_bytes ? by_rows : by_bytes;
+}
+
+static myr_rc cut_text(const myr_table_size *size, table_kind kind, cut_list *list, myr_err *err)
+{
+    int64_t bytes = 0;
+    MYR_TRY(myr_io_size(list->file, &bytes, err));
+    if (bytes == 0) return cut_add(list, 0, -1, 1, -1, err);
+    MYR_AUTO(cut_mapping) map = {0};
+    MYR_TRY(myr_io_map(list->file, &map, err));
+    bool has_quotes = kind == TABLE_CSV; /* JSON has no newline inside a text */
+    size_t begin = kind == TABLE_CSV ? myr_table_header_bytes(map.data, map.size) : 0, first = begin;
+    int64_t line = 1 + myr_table_count_lines(map.data, 0, begin);
+    while (begin < map.size) {
+        size_t end = cut_text_end(map.data, begin, map.size, size, has_quotes);
+        if (end - begin > (uint64_t)MYR_TABLE_PART_BYTES_MAX && (begin > first || end < map.size)) {
+            MYR_FAIL(err, TOO_LARGE,
+                     "%s:%lld: a part of %zu bytes, at most %lld: take smaller mini-batches, and see "
+                     "whether a quote is missing",
+                     list->file, (long long)line, end - begin, (long long)MYR_TABLE_PART_BYTES_MAX);
+        }
+        MYR_TRY(cut_add(list, (int64_t)begin, (int64_t)end, line, -1, err));
+        line += myr_table_count_lines(map.data, begin, end);
+        begin = end;
+    }
+    if (list->count > 1) return MYR_OK;
+    list->count = 0;
+    return cut_add(list, 0, -1, 1, -1, err);
+}
+
+/* ---- both ---- */
+
+bool myr_table_is_in_lines(const char *name, table_kind kind)
+{
+    myr_str text = myr_str_of(name);
+    if (myr_str_ends_with(text, ".gz") || myr_str_ends_with(text, ".zst")) return false;
+    return kind == TABLE_CSV || (kind == TABLE_JSON && !myr_str_ends_with(text, ".json"));
+}
+
+/* Thread: the engine's owner. */
+myr_rc myr_table_cut(myr_table_engine *engine, const char *file, const myr_table_size *size, myr_arena *arena,
+                     myr_table_part **out, size_t *out_count, myr_err *err)
+{
+    table_kind kind;
+    cut_list list = {.file = file, .arena = arena};
+    MYR_TRY(myr_table_kind(file, &kind, err));
+    if (kind == TABLE_PARQUET)
+        MYR_TRY(cut_parquet(engine, size, &list, err));
+    else if (myr_table_is_in_lines(file, kind) && (size->rows > 0 || size->bytes > 0))
+        MYR_TRY(cut_text(size, kind, &list, err));
+    else
+        MYR_TRY(cut_add(&list, 0, -1, 1, -1, err));
+    *out = list.items;
+    *out_count = list.count;
+    return MYR_OK;
+}
+
+/* ---- halves ---- */
+
+static myr_rc halve_rows(myr_table_engine *engine, const myr_table_part *part, myr_table_part out[2], bool *out_can,
+                         myr_err *err)
+{
+    int64_t begin = part->begin, end = part->end;
+    if (end < 0) {
+        begin = 0;
+        MYR_TRY(myr_table_count_rows(engine, part->file, &end, err));
+    }
+    if (end - begin < 2 || !cut_has_numbers(engine, part->file)) return MYR_OK;
+    int64_t middle = begin + (end - begin) / 2;
+    out[0] = (myr_table_part){.file = part->file, .begin = begin, .end = middle, .row_count = middle - begin};
+    out[1] = (myr_table_part){.file = part->file, .begin = middle, .end = end, .row_count = end - middle};
+    *out_can = true;
+    return MYR_OK;
+}
+
+static myr_rc halve_text(const myr_table_part *part, table_kind kind, myr_table_part out[2], bool *out_can,
+                         myr_err *err)
+{
+    MYR_AUTO(cut_mapping) map = {0};
+    MYR_TRY(myr_io_map(part->file, &map, err));
+    size_t begin = (size_t)part->begin, end = (size_t)part->end;
+    int64_t line = part->first_line;
+    if (part->end < 0) {
+        begin = kind == TABLE_CSV ? myr_table_header_bytes(map.data, map.size) : 0;
+        end = map.size;
+        line = 1 + myr_table_count_lines(map.data, 0, begin);
+    }
+    if (end > map.size || begin >= end) return MYR_OK;
+    size_t middle = cut_row_end(map.data, begin, begin + (end - begin) / 2, end, kind == TABLE_CSV);
+    if (middle >= end) middle = cut_row_end(map.data, begin, begin, end, kind == TABLE_CSV); /* the last row is long */
+    if (middle >= end) return MYR_OK;
+    out[0] = (myr_table_part){
+        .file = part->file, .begin = (int64_t)begin, .end = (int64_t)middle, .first_line = line, .row_count = -1};
+    out[1] = (myr_table_part){.file = part->file,
+                              .begin = (int64_t)middle,
+                              .end = (int64_t)end,
+                              .first_line = line + myr_table_count_lines(map.data, begin, middle),
+                              .row_count = -1};
+    *out_can = true;
+    return MYR_OK;
+}
+
+/* Thread: the engine's owner. Errors: those of myr_table_cut. */
+myr_rc myr_table_halve(myr_table_engine *engine, const myr_table_part *part, myr_table_part out[2], bool *out_can,
+                       myr_err *err)
+{
+    table_kind kind;
+    *out_can = false;
+    MYR_TRY(myr_table_kind(part->file, &kind, err));
+    if (kind == TABLE_PARQUET) return halve_rows(engine, part, out, out_can, err);
+    return myr_table_is_in_lines(part->file, kind) ? halve_text(part, kind, out, out_can, err) : MYR_OK;
+}
