@@ -180,22 +180,72 @@ myr_rc myr_registry_release_code(myr_registry *registry, myr_arena *arena, int64
 myr_rc myr_registry_release_tags(myr_registry *registry, myr_arena *arena, int64_t fleet_id, int64_t number, size_t max,
                                  const char ***out, size_t *out_count, myr_err *err);
 
-/* ---- runs of batch jobs (the ledger's head; mini-batches come with it later) ---- */
+/* ---- runs of batch jobs and their ledger ---- */
 typedef struct myr_run_row {
     int64_t id;
     const char *fleet;
     int64_t release;
     const char *input, *output;
-    const char *state; /* running, completed, failed */
+    const char *state; /* running, completed, failed, canceled */
     int64_t started_ms, ended_ms;
     int64_t row_count, ok_count;
     const char *message;
+    const char *job;         /* its name; "" if it has none */
+    const char *fingerprint; /* of settings, inputs and release: equal ones give equal outputs */
+    const char *owner;       /* host:pid of whoever works on it */
+    int64_t lease_ms;        /* until when it is that one's, by its clock */
+    bool cancel;             /* somebody asked for its end */
+    const char *settings;    /* JSON; "" in lists */
+    const char *plan;        /* JSON: how its inputs are read; "" in lists */
 } myr_run_row;
+typedef struct myr_run_input_row {
+    const char *path;
+    int64_t bytes, modified_ns;
+} myr_run_input_row;
+typedef struct myr_mini_batch_row {
+    int64_t number;           /* 1, 2, … of the run */
+    const char *name;         /* of its files: 07, and 07.0 for the first half of it */
+    int64_t input;            /* position of its file, from 0 */
+    int64_t first, past;      /* rows or bytes of it; past < 0: all */
+    int64_t first_line;       /* of a part in bytes */
+    int64_t row_count;        /* -1: not known yet */
+    const char *state;        /* created, running, done, failed, split */
+    int64_t attempts, worker; /* so far; the process that has it, or had it last */
+    int64_t started_ms, ended_ms;
+    int64_t file_count, byte_count, dead_count; /* when it is done; rows that are dead letters */
+    const char *message;                        /* why it failed */
+    const char *report;                         /* JSON: what its worker counted */
+} myr_mini_batch_row;
+typedef struct myr_attempt_row {
+    int64_t number, attempt; /* of which mini-batch, which */
+    int64_t worker, started_ms, duration_ms, row_count;
+    const char *cause; /* "": it was done */
+} myr_attempt_row;
+/* States: created, running, completed, failed, canceled. */
 myr_rc myr_registry_run_start(myr_registry *registry, const myr_run_row *row, int64_t *out_id, myr_err *err);
+/* A run that is taken up again: running, with this owner and lease. */
+myr_rc myr_registry_run_again(myr_registry *registry, int64_t id, const char *owner, int64_t lease_ms, myr_err *err);
 myr_rc myr_registry_run_end(myr_registry *registry, int64_t id, const char *state, int64_t row_count, int64_t ok_count,
                             const char *message, myr_err *err);
+/* Renew its lease; *out_cancel: somebody asks for its end. */
+myr_rc myr_registry_run_beat(myr_registry *registry, int64_t id, int64_t lease_ms, int64_t row_count, bool *out_cancel,
+                             myr_err *err);
+/* Ask for its end. CONFLICT: it is over. */
+myr_rc myr_registry_run_cancel(myr_registry *registry, int64_t id, myr_err *err);
 myr_rc myr_registry_runs(myr_registry *registry, myr_arena *arena, myr_run_row **out, size_t *out_count,
                          myr_err *err); /* newest first */
+myr_rc myr_registry_run_get(myr_registry *registry, myr_arena *arena, int64_t id, myr_run_row *out, myr_err *err);
+myr_rc myr_registry_run_inputs_add(myr_registry *registry, int64_t id, const myr_run_input_row *rows, size_t count,
+                                   myr_err *err);
+myr_rc myr_registry_run_inputs(myr_registry *registry, myr_arena *arena, int64_t id, myr_run_input_row **out,
+                               size_t *out_count, myr_err *err);
+/* Add a mini-batch, or put the row of one that is there. */
+myr_rc myr_registry_mini_batch_put(myr_registry *registry, int64_t run_id, const myr_mini_batch_row *row, myr_err *err);
+myr_rc myr_registry_mini_batches(myr_registry *registry, myr_arena *arena, int64_t run_id, myr_mini_batch_row **out,
+                                 size_t *out_count, myr_err *err); /* by number */
+myr_rc myr_registry_attempt_add(myr_registry *registry, int64_t run_id, const myr_attempt_row *row, myr_err *err);
+myr_rc myr_registry_attempts(myr_registry *registry, myr_arena *arena, int64_t run_id, myr_attempt_row **out,
+                             size_t *out_count, myr_err *err); /* by mini-batch */
 
 /* ---- tokens: who may ask a server what ---- */
 #define MYR_TOKENS_MAX             10000 /* not revoked; as many revoked ones are remembered */

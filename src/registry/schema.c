@@ -122,7 +122,34 @@ static const char registry_version_7[] =
 /* Which models are code: a server asks of each release that it opens, and nearly always there are none. */
 static const char registry_version_8[] = "CREATE INDEX model_is_code ON model(model_id) WHERE format = 'score.py';";
 
+/*
+ * The ledger of batch runs. A run knows its settings and its plan, so that it can be taken up again by another process;
+ * a mini-batch is a part of one of its inputs. Whoever works on a run renews its lease.
+ */
+static const char registry_version_9[] =
+    "ALTER TABLE run ADD COLUMN job TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE run ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE run ADD COLUMN owner TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE run ADD COLUMN lease_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE run ADD COLUMN cancel INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE run ADD COLUMN settings TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE run ADD COLUMN plan TEXT NOT NULL DEFAULT '';"
+    "CREATE TABLE run_input("
+    "  run_id INTEGER NOT NULL REFERENCES run, position INTEGER NOT NULL, path TEXT NOT NULL, bytes INTEGER NOT NULL,"
+    "  modified_ns INTEGER NOT NULL, PRIMARY KEY(run_id, position)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE mini_batch("
+    "  run_id INTEGER NOT NULL REFERENCES run, number INTEGER NOT NULL, name TEXT NOT NULL, input INTEGER NOT NULL,"
+    "  first INTEGER NOT NULL, past INTEGER NOT NULL, first_line INTEGER NOT NULL, row_count INTEGER NOT NULL,"
+    "  state TEXT NOT NULL, attempts INTEGER NOT NULL, worker INTEGER NOT NULL, started_ms INTEGER NOT NULL,"
+    "  ended_ms INTEGER NOT NULL, file_count INTEGER NOT NULL, byte_count INTEGER NOT NULL, dead_count INTEGER NOT "
+    "NULL,"
+    "  message TEXT NOT NULL, report TEXT NOT NULL, PRIMARY KEY(run_id, number)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE attempt("
+    "  run_id INTEGER NOT NULL, number INTEGER NOT NULL, attempt INTEGER NOT NULL, worker INTEGER NOT NULL,"
+    "  started_ms INTEGER NOT NULL, duration_ms INTEGER NOT NULL, row_count INTEGER NOT NULL, cause TEXT NOT NULL,"
+    "  PRIMARY KEY(run_id, number, attempt)) STRICT, WITHOUT ROWID;";
+
 const char *const myr_registry_migrations[] = {registry_version_1, registry_version_2, registry_version_3,
                                                registry_version_4, registry_version_5, registry_version_6,
-                                               registry_version_7, registry_version_8};
+                                               registry_version_7, registry_version_8, registry_version_9};
 const int myr_registry_migration_count = MYR_COUNT_OF(myr_registry_migrations);
