@@ -9,9 +9,29 @@
 #include "fleet/fleet.h"
 #include "table/table.h"
 
+#define MYR_BATCH_WORKERS_MAX 256
+/* How much is done at once, how often it is tried, and how much may fail. */
+typedef struct myr_batch_limits {
+    bool is_auto_size;                  /* mini-batches as large as is good for the input */
+    myr_table_size mini_batch;          /* else so large; both 0: whole files */
+    int64_t workers_max;                /* 0: one per processor */
+    int64_t idle_ms;                    /* a worker that has nothing to do for so long ends */
+    int64_t worker_memory_bytes;        /* of address space; 0: no limit */
+    int64_t max_retries;                /* of a mini-batch, after the first attempt */
+    int64_t backoff_ms;                 /* before the first retry; twice as long before each further one */
+    int64_t timeout_ms;                 /* of an attempt; 0: none */
+    int64_t progress_timeout_ms;        /* of an attempt without a row more; 0: none */
+    int64_t error_threshold;            /* rows that may fail; -1: any number */
+    int64_t mini_batch_error_threshold; /* mini-batches that may fail; -1: any number */
+    double allowed_failed_percent;      /* of the mini-batches */
+} myr_batch_limits;
+myr_batch_limits myr_batch_limits_default(void);
+
 typedef struct myr_batch_opts {
+    const char *job; /* its name, or NULL */
     const char *fleet;
-    int64_t release; /* 0 = champion */
+    int64_t release;   /* 0 = what the alias names */
+    const char *alias; /* NULL: champion */
     const char *input;
     const char *output;    /* directory; an earlier complete output of ours is replaced, anything else is EXISTS */
     const char *const *by; /* columns of the output's directories; NULL-terminated or NULL */
@@ -20,16 +40,23 @@ typedef struct myr_batch_opts {
     const myr_output *kinds; /* what is written, in this order; kind_count 0: the value alone */
     uint32_t kind_count;     /* at most MYR_OUTPUT_COUNT, each once */
     myr_table_format format;
-    int threads;
-    int64_t memory_bytes;
-    myr_progress progress; /* rows done, rows in all (0 = not known); any thread, one call at a time */
-    void *progress_ctx;
+    const myr_batch_limits *limits;             /* NULL: the defaults */
+    int threads;                                /* workers at once, if not 0 */
+    int64_t memory_bytes;                       /* of all their table engines together; 0: no limit */
+    bool force;                                 /* also if the output is there already */
+    void (*started)(void *ctx, int64_t run_id); /* as soon as the run has a number; may be NULL */
+    myr_progress progress;                      /* rows done, rows in all (0 = not known); on the caller's thread */
+    void *ctx;                                  /* of both */
 } myr_batch_opts;
 
 #define MYR_BATCH_DROPPED_BYTES 256
 #define MYR_BATCH_VALUES_MAX    16384 /* columns of numbers that a run writes */
 typedef struct myr_batch_report {
     int64_t run_id;
+    bool is_unchanged; /* nothing was done: the output is that of this run already */
+    int64_t mini_batches, mini_batches_failed;
+    int64_t attempts_lost; /* that failed and were made again */
+    int64_t dead_rows;     /* rows without an answer: dead letters */
     int64_t release;
     int64_t rows;
     int64_t level_rows[MYR_LEVEL_COUNT];
@@ -53,12 +80,42 @@ typedef struct myr_batch_report {
  * prediction_0 …) or what `kinds` asks for (myr_scorer_column_name), model, model_version, level, status. Killed
  * anywhere, the output is the old one or the new one.
  *
- * Ownership: borrows everything until it returns.
- * Thread:    the workspace's owner; opts->progress is called on DuckDB's threads, one call at a time.
+ * The work is done by processes that this one starts (myr_batch_work in the same program). Ownership: borrows
+ * everything until it returns.
+ * Thread:    the workspace's owner; callbacks are called on it.
  * Errors:    NOT_FOUND fleet, release or input; BAD_INPUT UNSUPPORTED a kind that the models do not give; BAD_INPUT a
  * column is missing, not numeric, or the file is damaged (file and line named); EXISTS something else is at the
  * output's place; NO_SPACE; NO_MEMORY; IO. Then the output is as it was.
  */
 myr_rc myr_batch_run(myr_workspace *workspace, const myr_batch_opts *opts, myr_batch_report *out, myr_err *err);
+/*
+ * Go on with a run that was killed: what is done is not done again. Of opts only threads, progress and ctx count; the
+ * rest is what the run began with. run_id 0: the newest that is not over. Errors besides: NOT_FOUND; BUSY somebody is
+ * at work on it; CONFLICT it is over; BAD_INPUT an input has changed, which is named.
+ */
+myr_rc myr_batch_resume(myr_workspace *workspace, int64_t run_id, const myr_batch_opts *opts, myr_batch_report *out,
+                        myr_err *err);
+
+/*
+ * A job file (docs/batch.md). What it leaves out is not set; inputs are relative to its directory, the output to
+ * output_root. Ownership: *out is the caller's, and its options live as long as it. Thread: immutable, any. Errors:
+ * BAD_INPUT file:line:column with the nearest known key or what is allowed.
+ */
+typedef struct myr_batch_job myr_batch_job;
+myr_rc myr_batch_job_load(const char *path, const char *output_root, myr_batch_job **out, myr_err *err);
+const myr_batch_opts *myr_batch_job_opts(const myr_batch_job *job);
+void myr_batch_job_free(myr_batch_job *job); /* NULL accepted */
+typedef myr_batch_job *myr_batch_job_ptr;
+static inline void myr_batch_job_ptr_drop(myr_batch_job_ptr *job)
+{
+    myr_batch_job_free(*job);
+}
+
+/*
+ * A worker: started by the two above with MYR_BATCH_WORKER and the workspace's directory as its arguments, in which its
+ * program finds its configuration; returns when nobody asks any more.
+ */
+#define MYR_BATCH_WORKER "batch-worker"
+myr_rc myr_batch_work(myr_err *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "batch/batch.h"
+#include "compute/compute.h"
 
 /* The columns that a run adds, in this order: predictions, then these. */
 enum { BATCH_MODEL, BATCH_VERSION, BATCH_LEVEL, BATCH_STATUS, BATCH_ADDED_COUNT };
@@ -12,6 +13,21 @@ enum { BATCH_MODEL, BATCH_VERSION, BATCH_LEVEL, BATCH_STATUS, BATCH_ADDED_COUNT 
 #define BATCH_MANIFEST_NAME "_myriad.json"
 #define BATCH_LOCK_RETRIES  50
 #define BATCH_FILES_MAX     1000000 /* files of one output */
+#define BATCH_DEPTH_MAX     64      /* directories below one another in an output */
+
+struct yyjson_val;
+
+/* ---- settings.c ---- */
+myr_table_size myr_batch_size_default(bool is_text);
+/* As JSON; opts->limits is set. */
+void myr_batch_settings_print(const myr_batch_opts *opts, myr_buf *out);
+/* Texts live in `arena`, as do the limits. BAD_FORMAT. */
+myr_rc myr_batch_settings_parse(const char *text, size_t size, myr_arena *arena, myr_batch_opts *out, myr_err *err);
+/* What tells one output from another: settings that shape it, the release's pack, inputs with size and time. */
+void myr_batch_settings_hash(const myr_batch_opts *opts, const myr_run_input_row *inputs, size_t input_count,
+                             const char *pack, char out[MYR_SHA256_HEX_BYTES]);
+/* A list of texts, NULL-terminated; NULL: it is none. */
+const char *const *myr_batch_settings_list(struct yyjson_val *list, myr_arena *arena);
 
 /* ---- plan.c: which columns are read, copied and made ---- */
 typedef struct batch_plan {
@@ -35,6 +51,9 @@ typedef struct batch_plan {
  */
 myr_rc myr_batch_plan(myr_table_engine *engine, const myr_fleet *fleet, const myr_batch_opts *opts, myr_arena *arena,
                       const char *const *files, batch_plan *out, myr_err *err);
+/* The same without the table: opts->keep is all of plan->keep, and whether the target is there is known. */
+myr_rc myr_batch_plan_again(const myr_fleet *fleet, const myr_batch_opts *opts, bool has_target, myr_arena *arena,
+                            batch_plan *out, myr_err *err);
 
 /* ---- rows.c: what happens to a chunk of rows ---- */
 /* A sum that carries its own rounding error along, so that it hardly depends on the order of its parts. */
@@ -50,27 +69,54 @@ typedef struct batch_counts {
     batch_sum error, baseline_error, units_error, units_baseline_error; /* squared */
 } batch_counts;
 
-/* Shared by all threads of a run. */
+/* ---- dead.c: rows without an answer, one JSON object a line ---- */
+typedef struct batch_dead {
+    const char *path; /* made with the first row */
+    const myr_table_part *part;
+    const char *mini_batch;
+    int64_t attempt;
+    myr_table_lines *lines; /* NULL: its rows have none */
+    myr_fd fd;
+    myr_buf text;
+    int64_t count;
+} batch_dead;
+/* The key as `store=2,brand=1`; row_idx is of the chunk, row of the part from 0. */
+myr_rc myr_batch_dead_add(batch_dead *dead, const myr_key_schema *keys, const myr_table_chunk *chunk, int64_t row_idx,
+                          int64_t row, const char *cause, myr_err *err);
+/* Write what is left, and sync. Fine when there was none. */
+myr_rc myr_batch_dead_end(batch_dead *dead, myr_err *err);
+void myr_batch_dead_close(batch_dead *dead); /* whatever became of it */
+
+/* Shared by all threads of a mini-batch; in a worker that is one. */
 typedef struct batch_rows {
     const myr_fleet *fleet;
     const batch_plan *plan;
     const double *baselines; /* per model index; NaN = not known. NULL when nothing is compared */
     const int64_t *versions; /* per model index */
     bool is_log;             /* exp() of the target is in units */
-    int64_t total_rows;      /* 0 = not known */
     myr_progress progress;
     void *progress_ctx;
-    int64_t done_rows; /* guarded by mutex, as are progress and what follows */
-    myr_mutex mutex;
+    int64_t done_rows;
+    myr_mutex mutex; /* guards what follows */
     batch_counts counts;
     uint8_t *is_used; /* per model index */
     myr_err trouble;  /* why the first rows of a model that is not ours have no answer; guarded by mutex */
     myr_err bad_key;  /* names one value that is not of its column's type; guarded by mutex */
+    batch_dead dead;  /* rows come in the order of the part, on one thread */
 } batch_rows;
 /* The three functions of a myr_table_map whose ctx is a batch_rows. */
 myr_rc myr_batch_rows_score(void *ctx, void *thread_state, const myr_table_chunk *chunk, myr_err *err);
 void *myr_batch_rows_thread_new(void *ctx);
 void myr_batch_rows_thread_free(void *state);
+/* Before the first row. rows->fleet and rows->plan are set; the rest is filled, in `arena`. */
+myr_rc myr_batch_rows_begin(batch_rows *rows, myr_workspace *workspace, myr_arena *arena, myr_err *err);
+
+/* ---- counts.c: what a worker has counted, as JSON, and added up ---- */
+void myr_batch_counts_print(const batch_rows *rows, int64_t row_count, myr_buf *out);
+/* Add a worker's to `into`; *out_rows: how many rows it had. BAD_FORMAT. */
+myr_rc myr_batch_counts_add(batch_rows *into, const char *json, int64_t *out_rows, myr_err *err);
+/* What an output says of all its rows; rows.fleet is set. */
+void myr_batch_counts_report(const batch_rows *rows, myr_batch_report *out);
 
 /* ---- publish.c: the output appears at once or not at all ---- */
 typedef struct batch_output {
@@ -83,7 +129,8 @@ typedef struct batch_output {
     char temp[MYR_PATH_BYTES_MAX];    /* below staging: what DuckDB spills */
     char old[MYR_PATH_BYTES_MAX];     /* below staging: the replaced output, where names cannot be exchanged */
     char lock_path[MYR_PATH_BYTES_MAX];
-    myr_fd lock; /* held while staging exists */
+    myr_fd lock;  /* held while staging exists */
+    bool is_kept; /* what is staged outlives us: somebody may go on with it */
 } batch_output;
 /* No file of the input may lie in the output: it would go with it. BAD_INPUT names the first that does. */
 myr_rc myr_batch_output_check_input(const batch_output *output, const char *const *files, size_t count, myr_err *err);
@@ -92,15 +139,20 @@ myr_rc myr_batch_output_open(const char *path, batch_output *out, myr_err *err);
 /* Remove what runs left behind that were killed, and say in the registry how those runs ended. */
 myr_rc myr_batch_output_sweep(batch_output *output, myr_registry *registry, myr_err *err);
 myr_rc myr_batch_output_stage(batch_output *output, int64_t run_id, myr_err *err);
+/* Of a run that is taken up again: what is staged stays. BUSY: somebody is at work on it. */
+myr_rc myr_batch_output_stage_again(batch_output *output, int64_t run_id, myr_err *err);
 typedef struct batch_manifest {
     int64_t run_id;
     const char *fleet;
     int64_t release;
     int64_t rows;
+    char fingerprint[MYR_SHA256_HEX_BYTES];
 } batch_manifest;
 /* Write the manifest, sync everything, move it into place. After MYR_OK the output is there for good. */
 myr_rc myr_batch_output_publish(batch_output *output, const batch_manifest *manifest, int64_t *out_files,
                                 int64_t *out_bytes, myr_err *err);
+/* Of a run that was killed after it had published: make sure that it has. */
+myr_rc myr_batch_output_settle(const batch_output *output, myr_err *err);
 /* Remove the staging directory and the lock. Fine after each of the steps above. */
 void myr_batch_output_close(batch_output *output);
 
@@ -108,7 +160,124 @@ void myr_batch_output_close(batch_output *output);
 /* List the files below `dir` and write <dir>/_myriad.json. */
 myr_rc myr_batch_manifest_write(const char *dir, const batch_manifest *manifest, int64_t *out_files, int64_t *out_bytes,
                                 myr_err *err);
-/* Whether `dir` is an output of ours; then *out has run and rows (no strings). */
+/* Whether `dir` is an output of ours; then *out has run, rows and fingerprint (no other strings). */
 bool myr_batch_manifest_read(const char *dir, batch_manifest *out);
+/* Whether its files are all there, as long as they were. */
+bool myr_batch_manifest_holds(const char *dir, int64_t *out_files, int64_t *out_bytes);
+
+/* ---- attempt.c: what one attempt at a mini-batch wrote ---- */
+/* Files below `dir`, and their bytes. */
+myr_rc myr_batch_attempt_count(const char *dir, int64_t *out_files, int64_t *out_bytes, myr_err *err);
+/* Sync all below `dir`, and count it. */
+myr_rc myr_batch_attempt_seal(const char *dir, int64_t *out_files, int64_t *out_bytes, myr_err *err);
+/*
+ * Move its files below `data`, at the same places, under the mini-batch's name: part-0.parquet becomes
+ * part-<name>.parquet, part-1.parquet part-<name>-1.parquet. Files that were moved before are not there any more.
+ */
+myr_rc myr_batch_attempt_move(const char *dir, const char *data, const char *name, myr_err *err);
+
+/* ---- pool.c: workers that take mini-batches from a queue ---- */
+typedef struct batch_ask {
+    myr_buf request; /* the frame that asks for it */
+    int64_t timeout_ms, progress_timeout_ms;
+    void *owner;
+    struct batch_ask *next;
+    atomic_llong rows_now; /* so far */
+    /* what became of it */
+    myr_err err; /* rc OK: `answer` is the worker's */
+    myr_buf answer;
+    int64_t worker, started_ms, duration_ms;
+} batch_ask;
+typedef struct batch_pool batch_pool;
+typedef struct batch_pool_opts {
+    const char *workspace; /* its directory: a worker's argument, for its configuration */
+    const char *hello;     /* the first frame that a worker is sent */
+    int max;               /* workers at once */
+    int64_t idle_ms, memory_bytes;
+} batch_pool_opts;
+/* One worker starts at once, the others with work for them. Thread of all: the coordinator's. */
+myr_rc myr_batch_pool_start(const batch_pool_opts *opts, batch_pool **out, myr_err *err);
+/* The frame that every worker is sent before its first ask; borrowed. */
+void myr_batch_pool_plan(batch_pool *pool, const char *plan);
+void myr_batch_pool_warm(batch_pool *pool, int count);     /* so many should be started by now */
+void myr_batch_pool_put(batch_pool *pool, batch_ask *ask); /* the pool's until it is taken */
+/* An ask that is over; NULL: none within wait_ms. */
+batch_ask *myr_batch_pool_take(batch_pool *pool, int64_t wait_ms);
+/* Kill the workers; asks that were not taken are freed with it. NULL accepted. */
+void myr_batch_pool_stop(batch_pool *pool);
+void myr_batch_ask_free(batch_ask *ask);
+
+/* ---- wire.c: what coordinator and worker say to each other ---- */
+/* A failure as an answer, and back: gives back its code, or BAD_FORMAT. */
+void myr_batch_wire_error(const myr_err *err, myr_buf *out);
+typedef enum batch_said { BATCH_SAID_DONE, BATCH_SAID_ROWS, BATCH_SAID_ERROR } batch_said;
+/* What kind of answer a frame is; rows so far, or the error. */
+batch_said myr_batch_wire_read(const myr_buf *frame, int64_t *out_rows, myr_err *out_err);
+
+/* ---- run.c: one run, by its coordinator ---- */
+typedef struct batch_task {
+    myr_mini_batch_row row; /* texts in the run's arena */
+    int64_t not_before_ns;  /* of a retry */
+    bool is_queued;
+    int misses;      /* of one that the inputs were cut into: parts that failed since one was done */
+    bool has_failed; /* of one that the inputs were cut into: some part of it has, for good */
+    batch_ask *ask;  /* while it is queued: the pool's */
+} batch_task;
+typedef struct batch {
+    myr_workspace *workspace;
+    myr_batch_opts opts; /* effective: release and paths are resolved */
+    const myr_batch_opts *asked;
+    myr_arena *arena;
+    myr_fleet *fleet;
+    myr_table_engine *engine;
+    batch_pool *pool;
+    batch_plan plan;
+    batch_output output;
+    myr_run_input_row *inputs;
+    size_t input_count;
+    batch_task **tasks;
+    size_t task_count, task_room;
+    size_t left;          /* not yet over */
+    size_t first_open;    /* none before it is */
+    size_t written_count; /* of the tasks, the ledger has these */
+    batch_rows rows;      /* what the workers have counted, added up */
+    const char *hello, *plan_text, *settings_text;
+    char fingerprint[MYR_SHA256_HEX_BYTES];
+    int64_t run_id; /* 0: no row in the registry yet */
+    int64_t begin_ns, beat_ns;
+    int64_t change;                /* of the registry, when we looked last */
+    int64_t split_count;           /* mini-batches that became two */
+    int64_t total_rows, done_rows; /* total 0: not known */
+    int64_t attempts_lost;
+    int64_t root_count;   /* mini-batches that the inputs were cut into: the first of the tasks */
+    int64_t failed_count; /* of these, how many have a row that failed for good */
+    int64_t failed_rows;  /* in mini-batches that failed for good */
+    int64_t dead_rows;    /* counted by workers */
+} batch;
+/* ---- inputs.c ---- */
+/* The files of the run's input, with size and time; texts in its arena. */
+myr_rc myr_batch_inputs_find(batch *b, const char *const *files, size_t count, myr_err *err);
+/* BAD_INPUT: one is not what it was. */
+myr_rc myr_batch_inputs_check(const batch *b, myr_err *err);
+/* ---- split.c ---- */
+/* Cut the inputs into mini-batches. */
+myr_rc myr_batch_split(batch *b, myr_err *err);
+myr_rc myr_batch_task_add(batch *b, const myr_mini_batch_row *row, batch_task **out, myr_err *err);
+/* Two halves take the place of a mini-batch; *out_can = false: it can't be cut. */
+myr_rc myr_batch_split_task(batch *b, batch_task *task, bool *out_can, myr_err *err);
+/* The mini-batch of the inputs that this one is a part of, or is. */
+batch_task *myr_batch_task_root(const batch *b, const batch_task *task);
+/* ---- record.c: what stays of a run ---- */
+#define BATCH_DEAD_NAME "dead_letters.jsonl"
+myr_rc myr_batch_record_dir(const myr_workspace *workspace, int64_t run_id, char *out, size_t out_bytes, myr_err *err);
+/* ---- report.c ---- */
+/* report.json and report.html beside them. */
+myr_rc myr_batch_report_write(const batch *b, const char *state, const char *message, myr_err *err);
+/* While what was staged is still there. */
+myr_rc myr_batch_record_write(const batch *b, myr_err *err);
+/* ---- work.c ---- */
+/* Hand out what is not done until it is. */
+myr_rc myr_batch_work_off(batch *b, myr_err *err);
+int64_t myr_batch_lease_ms(void); /* until when a lease that is renewed now lasts */
 
 #endif

@@ -8,8 +8,6 @@
 
 #include "batch/internal.h"
 
-#define MANIFEST_DEPTH_MAX 64
-
 typedef struct manifest_list {
     myr_buf json;
     size_t root_bytes; /* of the path in front of each name, with its slash */
@@ -46,8 +44,8 @@ static myr_rc manifest_add(manifest_list *list, const char *path, myr_err *err)
 /* Calls itself for directories; depth bounds it. */
 static myr_rc manifest_walk(manifest_list *list, const char *dir, int depth, myr_err *err)
 {
-    if (depth > MANIFEST_DEPTH_MAX)
-        MYR_FAIL(err, TOO_LARGE, "%s: directories are nested more than %d deep", dir, MANIFEST_DEPTH_MAX);
+    if (depth > BATCH_DEPTH_MAX)
+        MYR_FAIL(err, TOO_LARGE, "%s: directories are nested more than %d deep", dir, BATCH_DEPTH_MAX);
     MYR_AUTO(manifest_names) names = {0};
     MYR_TRY(myr_io_list(dir, &names.items, &names.count, err));
     for (size_t i = 0; i < names.count; i++) {
@@ -68,6 +66,8 @@ myr_rc myr_batch_manifest_write(const char *dir, const batch_manifest *manifest,
                    "{\n  \"myriad\": \"%s\",\n  \"kind\": \"batch-output\",\n  \"run\": %lld,\n  \"fleet\": ",
                    MYR_VERSION, (long long)manifest->run_id);
     myr_buf_json_string(&list.json, myr_str_of(manifest->fleet));
+    myr_buf_puts(&list.json, ",\n  \"fingerprint\": ");
+    myr_buf_json_string(&list.json, myr_str_of(manifest->fingerprint));
     myr_buf_printf(&list.json, ",\n  \"release\": %lld,\n  \"rows\": %lld,\n  \"written\": \"%s\",\n  \"files\": [",
                    (long long)manifest->release, (long long)manifest->rows, myr_format_time(myr_clock_unix_ms(), now));
     MYR_TRY(manifest_walk(&list, dir, 0, err));
@@ -79,27 +79,59 @@ myr_rc myr_batch_manifest_write(const char *dir, const batch_manifest *manifest,
     return MYR_OK;
 }
 
-static bool manifest_parse(const char *text, size_t size, batch_manifest *out)
+typedef yyjson_doc *manifest_doc;
+static void manifest_doc_drop(manifest_doc *doc)
 {
-    yyjson_doc *doc = yyjson_read(text, size, 0);
-    yyjson_val *root = yyjson_doc_get_root(doc);
-    const char *kind = yyjson_get_str(yyjson_obj_get(root, "kind"));
-    yyjson_val *run = yyjson_obj_get(root, "run"), *rows = yyjson_obj_get(root, "rows");
-    bool is_ours = yyjson_is_str(yyjson_obj_get(root, "myriad")) && kind != NULL && strcmp(kind, "batch-output") == 0 &&
-                   yyjson_is_int(run) && yyjson_is_int(rows);
-    if (is_ours) *out = (batch_manifest){.run_id = yyjson_get_sint(run), .rows = yyjson_get_sint(rows)};
-    yyjson_doc_free(doc);
-    return is_ours;
+    yyjson_doc_free(*doc);
 }
 
-bool myr_batch_manifest_read(const char *dir, batch_manifest *out)
+/* NULL: there is none that can be read. */
+static yyjson_doc *manifest_load(const char *dir)
 {
     char path[MYR_PATH_BYTES_MAX];
     char *text = NULL;
     size_t size = 0;
-    if (myr_path_join(path, sizeof path, dir, BATCH_MANIFEST_NAME, NULL) != MYR_OK) return false;
-    if (!myr_io_exists(path) || myr_file_read(path, MYR_FILE_BYTES_MAX, &text, &size, NULL) != MYR_OK) return false;
-    bool is_ours = manifest_parse(text, size, out);
+    if (myr_path_join(path, sizeof path, dir, BATCH_MANIFEST_NAME, NULL) != MYR_OK) return NULL;
+    if (!myr_io_exists(path) || myr_file_read(path, MYR_FILE_BYTES_MAX, &text, &size, NULL) != MYR_OK) return NULL;
+    yyjson_doc *doc = yyjson_read(text, size, 0);
     myr_free(text);
-    return is_ours;
+    return doc;
+}
+
+bool myr_batch_manifest_read(const char *dir, batch_manifest *out)
+{
+    MYR_AUTO(manifest_doc) doc = manifest_load(dir);
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    const char *kind = yyjson_get_str(yyjson_obj_get(root, "kind"));
+    const char *fingerprint = yyjson_get_str(yyjson_obj_get(root, "fingerprint"));
+    yyjson_val *run = yyjson_obj_get(root, "run"), *rows = yyjson_obj_get(root, "rows");
+    bool is_ours = yyjson_is_str(yyjson_obj_get(root, "myriad")) && kind != NULL && strcmp(kind, "batch-output") == 0 &&
+                   yyjson_is_int(run) && yyjson_is_int(rows);
+    if (!is_ours) return false;
+    *out = (batch_manifest){.run_id = yyjson_get_sint(run),
+                            .rows = yyjson_get_sint(rows),
+                            .release = yyjson_get_sint(yyjson_obj_get(root, "release"))};
+    (void)snprintf(out->fingerprint, sizeof out->fingerprint, "%s", fingerprint != NULL ? fingerprint : "");
+    return true;
+}
+
+bool myr_batch_manifest_holds(const char *dir, int64_t *out_files, int64_t *out_bytes)
+{
+    MYR_AUTO(manifest_doc) doc = manifest_load(dir);
+    yyjson_val *list = yyjson_obj_get(yyjson_doc_get_root(doc), "files"), *item;
+    size_t i, max;
+    *out_files = *out_bytes = 0;
+    if (!yyjson_is_arr(list)) return false;
+    yyjson_arr_foreach(list, i, max, item)
+    {
+        char path[MYR_PATH_BYTES_MAX];
+        const char *name = yyjson_get_str(yyjson_obj_get(item, "path"));
+        int64_t bytes = 0;
+        if (name == NULL || myr_path_join(path, sizeof path, dir, name, NULL) != MYR_OK || !myr_io_exists(path) ||
+            myr_io_size(path, &bytes, NULL) != MYR_OK || bytes != yyjson_get_sint(yyjson_obj_get(item, "bytes")))
+            return false;
+        (*out_files)++;
+        *out_bytes += bytes;
+    }
+    return true;
 }

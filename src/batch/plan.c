@@ -50,33 +50,42 @@ static bool plan_is_in(const char *name, const char *const *list)
 
 /* ---- read ---- */
 
-static myr_rc plan_wants(const plan_table *table, const myr_fleet *fleet, myr_arena *arena, batch_plan *plan,
-                         myr_err *err)
+static myr_rc plan_wants(const myr_fleet *fleet, myr_arena *arena, batch_plan *plan, myr_err *err)
 {
     const myr_pack_info *info = fleet->info;
     plan->wants = myr_arena_calloc(arena, info->keys.column_count + info->feature_count + 1u, sizeof *plan->wants);
-    if (plan->wants == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", table->input);
+    if (plan->wants == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", fleet->name);
     for (uint32_t i = 0; i < info->keys.column_count; i++) {
-        MYR_TRY(plan_need(table, info->keys.columns[i].name, "a partition column of the fleet", err));
         plan->wants[plan->want_count++] = (myr_table_want){.name = info->keys.columns[i].name,
                                                            .as_key = true,
                                                            .as_int64 = info->keys.columns[i].type == MYR_KEY_INT64};
     }
     for (uint32_t i = 0; i < info->feature_count; i++) {
-        MYR_TRY(plan_need(table, info->features[i], "a feature of the fleet", err));
         plan->wants[plan->want_count++] =
             (myr_table_want){.name = info->features[i], .as_text = myr_pack_takes_text(info, i)};
     }
     plan->key_count = info->keys.column_count;
     plan->feature_count = info->feature_count;
+    if (plan->has_target) plan->wants[plan->want_count++] = (myr_table_want){.name = fleet->row.target};
+    return MYR_OK;
+}
+
+static myr_rc plan_check(const plan_table *table, const myr_fleet *fleet, const batch_plan *plan, myr_err *err)
+{
+    const myr_pack_info *info = fleet->info;
+    for (uint32_t i = 0; i < info->keys.column_count; i++)
+        MYR_TRY(plan_need(table, info->keys.columns[i].name, "a partition column of the fleet", err));
+    for (uint32_t i = 0; i < info->feature_count; i++)
+        MYR_TRY(plan_need(table, info->features[i], "a feature of the fleet", err));
+    return plan->has_target ? plan_need(table, fleet->row.target, "the target of the fleet", err) : MYR_OK;
+}
+
+/* The target is compared if it is there as a number, and with one prediction a row. */
+static bool plan_compares(const plan_table *table, const myr_fleet *fleet, const batch_plan *plan)
+{
     const char *target = fleet->row.target;
     const myr_table_column *column = target != NULL && target[0] != '\0' ? plan_find(table, target) : NULL;
-    plan->has_target =
-        column != NULL && column->is_numeric && info->output_count == 1 && plan->kinds[0] == MYR_OUTPUT_VALUE;
-    if (!plan->has_target) return MYR_OK;
-    MYR_TRY(plan_need(table, target, "the target of the fleet", err));
-    plan->wants[plan->want_count++] = (myr_table_want){.name = target};
-    return MYR_OK;
+    return column != NULL && column->is_numeric && fleet->info->output_count == 1 && plan->kinds[0] == MYR_OUTPUT_VALUE;
 }
 
 /* ---- made ---- */
@@ -223,9 +232,29 @@ myr_rc myr_batch_plan(myr_table_engine *engine, const myr_fleet *fleet, const my
         table.names[i] = columns[i].name;
     batch_plan plan = {0};
     MYR_TRY(plan_kinds(fleet, opts, &plan, err));
-    MYR_TRY(plan_wants(&table, fleet, arena, &plan, err));
+    plan.has_target = plan_compares(&table, fleet, &plan);
+    MYR_TRY(plan_check(&table, fleet, &plan, err));
+    MYR_TRY(plan_wants(fleet, arena, &plan, err));
     MYR_TRY(plan_outputs(fleet, arena, &plan, err));
     MYR_TRY(plan_keep(&table, fleet, opts, arena, &plan, err));
+    *out = plan;
+    return MYR_OK;
+}
+
+myr_rc myr_batch_plan_again(const myr_fleet *fleet, const myr_batch_opts *opts, bool has_target, myr_arena *arena,
+                            batch_plan *out, myr_err *err)
+{
+    batch_plan plan = {.has_target = has_target};
+    MYR_TRY(plan_kinds(fleet, opts, &plan, err));
+    MYR_TRY(plan_wants(fleet, arena, &plan, err));
+    MYR_TRY(plan_outputs(fleet, arena, &plan, err));
+    while (opts->keep != NULL && opts->keep[plan.keep_count] != NULL)
+        plan.keep_count++;
+    plan.keep = myr_arena_calloc(arena, plan.keep_count + 1, sizeof *plan.keep);
+    if (plan.keep == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", fleet->name);
+    for (uint32_t i = 0; i < plan.keep_count; i++)
+        plan.keep[i] = opts->keep[i];
+    plan.partition_by = opts->by != NULL && opts->by[0] != NULL ? opts->by : NULL;
     *out = plan;
     return MYR_OK;
 }

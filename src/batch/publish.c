@@ -164,10 +164,19 @@ myr_rc myr_batch_output_stage(batch_output *output, int64_t run_id, myr_err *err
     return myr_io_mkdirs(output->staging, err);
 }
 
+myr_rc myr_batch_output_stage_again(batch_output *output, int64_t run_id, myr_err *err)
+{
+    MYR_ASSERT(output->lock < 0);
+    output->is_kept = true;
+    MYR_TRY(publish_names(output, run_id, err));
+    MYR_TRY(publish_lock(output, err));
+    return myr_io_mkdirs(output->staging, err);
+}
+
 void myr_batch_output_close(batch_output *output)
 {
     if (output->lock < 0) return;
-    MYR_IGNORE(myr_io_remove_tree(output->staging, NULL)); /* what stays is swept by the next run */
+    if (!output->is_kept) MYR_IGNORE(myr_io_remove_tree(output->staging, NULL)); /* what stays the next run sweeps */
     if (!myr_io_exists(output->staging)) MYR_IGNORE(myr_io_unlink(output->lock_path, NULL));
     myr_fd_drop(&output->lock);
 }
@@ -219,6 +228,12 @@ myr_rc myr_batch_output_publish(batch_output *output, const batch_manifest *mani
     *out_files = files;
     *out_bytes = bytes;
     return MYR_OK;
+}
+
+/* Killed after the move: it may not have reached the disk. */
+myr_rc myr_batch_output_settle(const batch_output *output, myr_err *err)
+{
+    return publish_sync_parents(output, err);
 }
 
 /* ---- after a death ---- */

@@ -29,6 +29,45 @@ void myr_batch_sum_add(batch_sum *sum, double value)
     sum->sum = next;
 }
 
+/* ---- before the first row ---- */
+
+static myr_rc rows_baselines(batch_rows *rows, myr_workspace *workspace, myr_arena *arena, myr_err *err)
+{
+    const myr_fleet *fleet = rows->fleet;
+    uint32_t count = fleet->info->model_count;
+    myr_model_row *models = NULL;
+    size_t model_count = 0;
+    double *baselines = myr_arena_calloc(arena, count + 1u, sizeof *baselines);
+    if (baselines == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %u models", count);
+    MYR_TRY(myr_registry_release_models(workspace->registry, arena, fleet->row.id, fleet->release, &models,
+                                        &model_count, err));
+    if (model_count != count) {
+        MYR_FAIL(err, BAD_FORMAT, "%s release %lld: the registry knows %zu models, the pack %u", fleet->name,
+                 (long long)fleet->release, model_count, count);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        baselines[i] = models[i].baseline;
+    rows->baselines = baselines;
+    return MYR_OK;
+}
+
+myr_rc myr_batch_rows_begin(batch_rows *rows, myr_workspace *workspace, myr_arena *arena, myr_err *err)
+{
+    const myr_fleet *fleet = rows->fleet;
+    uint32_t count = fleet->info->model_count;
+    int64_t *versions = myr_arena_calloc(arena, count + 1u, sizeof *versions);
+    rows->is_used = myr_arena_calloc(arena, count + 1u, 1);
+    if (versions == NULL || rows->is_used == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %u models", count);
+    for (uint32_t i = 0; i < count; i++) {
+        myr_pack_entry entry;
+        MYR_TRY(myr_pack_get_entry(fleet->pack, i, &entry, err));
+        versions[i] = entry.version;
+    }
+    rows->versions = versions;
+    rows->is_log = fleet->row.target_transform != NULL && strcmp(fleet->row.target_transform, "log") == 0;
+    return rows->plan->has_target ? rows_baselines(rows, workspace, arena, err) : MYR_OK;
+}
+
 /* ---- threads ---- */
 
 void *myr_batch_rows_thread_new(void *ctx)
@@ -164,6 +203,11 @@ static myr_rc rows_describe(rows_thread *thread, const myr_table_chunk *chunk, m
         }
         chunk->text[first + BATCH_LEVEL][r] = myr_str_of(myr_level_name((myr_level)level));
         chunk->text[first + BATCH_STATUS][r] = myr_str_of(myr_row_status_name((myr_row_status)status));
+        if (status != MYR_ROW_OK) {
+            batch_rows *rows = thread->rows;
+            MYR_TRY(myr_batch_dead_add(&rows->dead, &rows->fleet->info->keys, chunk, r, rows->done_rows + r,
+                                       myr_row_status_name((myr_row_status)status), err));
+        }
         if (status == MYR_ROW_BAD_KEY && thread->counts.status_rows[MYR_ROW_BAD_KEY] == 0)
             rows_bad_key(thread->rows, chunk, r);
         thread->counts.level_rows[level]++;
@@ -197,11 +241,8 @@ static void rows_compare(rows_thread *thread, const myr_table_chunk *chunk)
 
 static void rows_progress(batch_rows *rows, int64_t row_count)
 {
-    if (rows->progress == NULL) return;
-    myr_mutex_lock(&rows->mutex);
     rows->done_rows += row_count;
-    rows->progress(rows->progress_ctx, rows->done_rows, rows->total_rows);
-    myr_mutex_unlock(&rows->mutex);
+    if (rows->progress != NULL) rows->progress(rows->progress_ctx, rows->done_rows, 0);
 }
 
 static void rows_note_trouble(batch_rows *rows, const myr_err *trouble)

@@ -9,24 +9,41 @@
 #include "cli/progress.h"
 
 typedef struct batch_args {
-    const char *fleet, *input, *output, *by, *keep, *format, *kinds, *store;
+    const char *job, *fleet, *input, *output, *by, *keep, *format, *kinds, *store;
     int64_t release, threads, memory_bytes;
+    bool force;
 } batch_args;
+
+typedef struct batch_watch {
+    myr_bar bar;
+    bool is_json;
+} batch_watch;
 
 static void batch_progress(void *ctx, int64_t done, int64_t total)
 {
-    myr_bar_update(ctx, "scoring", done, total);
+    batch_watch *watch = ctx;
+    myr_bar_update(&watch->bar, "scoring", done, total);
 }
 
-static myr_rc batch_check(const batch_args *a, myr_err *err)
+/* What the job file and the flags say together. */
+static myr_rc batch_check(const myr_batch_opts *opts, myr_err *err)
 {
-    if (a->fleet == NULL)
+    if (opts->fleet == NULL)
         MYR_FAIL(err, BAD_USAGE, "myriad batch run: --fleet is missing: name the fleet whose models score");
-    if (a->input == NULL)
+    if (opts->input == NULL)
         MYR_FAIL(err, BAD_USAGE, "myriad batch run: --input is missing: a .parquet or .csv file or a glob");
-    if (a->output == NULL) MYR_FAIL(err, BAD_USAGE, "myriad batch run: --output is missing: the directory to make");
-    if (strcmp(a->format, "parquet") == 0 || strcmp(a->format, "csv") == 0) return MYR_OK;
-    MYR_FAIL(err, BAD_USAGE, "myriad batch run: --format '%s' is not known: parquet or csv", a->format);
+    if (opts->output == NULL) MYR_FAIL(err, BAD_USAGE, "myriad batch run: --output is missing: the directory to make");
+    return MYR_OK;
+}
+
+static myr_rc batch_format(const batch_args *a, myr_table_format *out, myr_err *err)
+{
+    if (a->format == NULL) return MYR_OK;
+    bool is_csv = strcmp(a->format, "csv") == 0;
+    if (!is_csv && strcmp(a->format, "parquet") != 0)
+        MYR_FAIL(err, BAD_USAGE, "myriad batch run: --format '%s' is not known: parquet or csv", a->format);
+    *out = is_csv ? MYR_TABLE_CSV : MYR_TABLE_PARQUET;
+    return MYR_OK;
 }
 
 /* `value,contribution` as outputs. */
@@ -53,11 +70,15 @@ static myr_rc batch_kinds(const myr_cli_list *names, myr_output out[MYR_OUTPUT_C
 static void batch_json(const batch_args *a, const myr_batch_report *r, int64_t stored_rows)
 {
     MYR_AUTO(myr_buf) out = {0};
-    myr_buf_printf(&out,
-                   "{\"run\":%lld,\"fleet\":\"%s\",\"release\":%lld,\"rows\":%lld,\"duration_ms\":%lld,\"models_used\":"
-                   "%lld,\"levels\":{",
-                   (long long)r->run_id, a->fleet, (long long)r->release, (long long)r->rows, (long long)r->duration_ms,
-                   (long long)r->models_used);
+    myr_buf_printf(
+        &out,
+        "{\"run\":%lld,\"unchanged\":%s,\"mini_batches\":%lld,\"mini_batches_failed\":%lld,\"attempts_lost\":%lld,"
+        "\"dead_rows\":%lld,\"fleet\":\"%s\",\"release\":%lld,\"rows\":%lld,\"duration_ms\":%"
+        "lld,\"models_used\":"
+        "%lld,\"levels\":{",
+        (long long)r->run_id, r->is_unchanged ? "true" : "false", (long long)r->mini_batches,
+        (long long)r->mini_batches_failed, (long long)r->attempts_lost, (long long)r->dead_rows, a->fleet,
+        (long long)r->release, (long long)r->rows, (long long)r->duration_ms, (long long)r->models_used);
     for (int i = 0; i < MYR_LEVEL_COUNT; i++) {
         myr_buf_printf(&out, "%s\"%s\":%lld", i > 0 ? "," : "", myr_level_name(i), (long long)r->level_rows[i]);
     }
@@ -90,6 +111,9 @@ static void batch_json(const batch_args *a, const myr_batch_report *r, int64_t s
 static void batch_print(const batch_args *a, const myr_batch_report *r)
 {
     char text[32], rate[32];
+    if (r->is_unchanged)
+        printf("unchanged nothing is new since run %lld, which made this output; --force makes it again\n",
+               (long long)r->run_id);
     double seconds = (double)r->duration_ms / 1000;
     printf("scored    %s rows in %.2f s (%s rows/s) with %lld models of %s release %lld\n",
            myr_format_count(r->rows, text, sizeof text), seconds,
@@ -105,6 +129,11 @@ static void batch_print(const batch_args *a, const myr_batch_report *r)
             printf("not ok    %s rows: %s\n", myr_format_count(r->status_rows[i], text, sizeof text),
                    myr_row_status_name(i));
     }
+    if (r->mini_batches_failed > 0)
+        printf("failed    %lld of %lld mini-batches\n", (long long)r->mini_batches_failed, (long long)r->mini_batches);
+    if (r->dead_rows > 0)
+        printf("named in  runs/%lld/dead_letters.jsonl, %s rows\n", (long long)r->run_id,
+               myr_format_count(r->dead_rows, text, sizeof text));
     if (r->trouble.rc != MYR_OK) printf("because   %s\n", r->trouble.message);
     if (r->compared_rows > 0) {
         printf("RMSE      %.4f against %.4f of the baseline (ratio %.3f), %s rows with actuals\n", r->rmse,
@@ -120,56 +149,95 @@ static void batch_print(const batch_args *a, const myr_batch_report *r)
            myr_format_bytes(r->output_bytes, text, sizeof text), a->output);
 }
 
-static myr_rc batch_run(const myr_cli *cli, const batch_args *a, myr_err *err)
+/* The number of a run is known at once, for whoever wants to watch or cancel it. */
+static void batch_started(void *ctx, int64_t run_id)
+{
+    batch_watch *watch = ctx;
+    if (!watch->is_json) return;
+    printf("{\"run\":%lld,\"state\":\"running\"}\n", (long long)run_id);
+    (void)fflush(stdout);
+}
+
+/* Flags over what the job file says. */
+static myr_rc batch_options(const batch_args *a, const myr_batch_opts *job, myr_arena *arena, myr_batch_opts *out,
+                            myr_err *err)
+{
+    myr_batch_opts opts = job != NULL ? *job : (myr_batch_opts){0};
+    myr_cli_list *lists = myr_arena_calloc(arena, 3, sizeof *lists);
+    myr_output *kinds = myr_arena_calloc(arena, MYR_OUTPUT_COUNT, sizeof *kinds);
+    if (lists == NULL || kinds == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+    MYR_TRY(myr_cli_commas(arena, a->by, &lists[0], err));
+    MYR_TRY(myr_cli_commas(arena, a->keep, &lists[1], err));
+    MYR_TRY(myr_cli_commas(arena, a->kinds, &lists[2], err));
+    MYR_TRY(batch_kinds(&lists[2], kinds, err));
+    MYR_TRY(batch_format(a, &opts.format, err));
+    if (a->fleet != NULL) opts.fleet = a->fleet;
+    if (a->release != 0) opts.release = a->release;
+    if (a->input != NULL) opts.input = a->input;
+    if (a->output != NULL) opts.output = a->output;
+    if (lists[0].count > 0) opts.by = lists[0].items;
+    if (a->keep != NULL) opts.keep = lists[1].items;
+    if (lists[2].count > 0) {
+        opts.kinds = kinds;
+        opts.kind_count = lists[2].count;
+    }
+    if (a->threads > 0) opts.threads = (int)(a->threads > 1024 ? 1024 : a->threads);
+    if (a->memory_bytes > 0) opts.memory_bytes = a->memory_bytes;
+    opts.force = a->force;
+    *out = opts;
+    return batch_check(&opts, err);
+}
+
+static myr_rc batch_store(myr_workspace *workspace, const batch_args *a, const myr_batch_opts *opts, int64_t release,
+                          int64_t *out_rows, myr_err *err)
+{
+    if (a->store == NULL) return MYR_OK;
+    myr_rc rc = myr_batch_store(workspace, opts->fleet, release, opts->output, opts->format == MYR_TABLE_CSV, a->store,
+                                out_rows, err);
+    return rc == MYR_OK ? MYR_OK : myr_err_prefix(err, rc, "%s is written, but not stored: ", opts->output);
+}
+
+static myr_rc batch_run(const myr_cli *cli, const batch_args *given, myr_err *err)
 {
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
-    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
-    myr_cli_list by = {0}, keep = {0}, names = {0};
-    myr_output kinds[MYR_OUTPUT_COUNT];
-    MYR_TRY(myr_cli_commas(arena, a->by, &by, err));
-    MYR_TRY(myr_cli_commas(arena, a->keep, &keep, err));
-    MYR_TRY(myr_cli_commas(arena, a->kinds, &names, err));
-    MYR_TRY(batch_kinds(&names, kinds, err));
     MYR_AUTO(myr_workspace_ptr) workspace = NULL;
+    MYR_AUTO(myr_batch_job_ptr) job = NULL;
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+    myr_batch_opts opts;
+    batch_args a = *given;
+    if (a.job == NULL) MYR_TRY(batch_options(&a, NULL, arena, &opts, err)); /* what is missing is told first */
     MYR_TRY(myr_cli_workspace(cli, &workspace, err));
-    myr_bar bar;
-    myr_bar_start(&bar, "rows");
-    myr_batch_opts opts = {.fleet = a->fleet,
-                           .release = a->release,
-                           .input = a->input,
-                           .output = a->output,
-                           .by = by.count > 0 ? by.items : NULL,
-                           .keep = a->keep != NULL ? keep.items : NULL,
-                           .kinds = kinds,
-                           .kind_count = (uint32_t)names.count,
-                           .format = strcmp(a->format, "csv") == 0 ? MYR_TABLE_CSV : MYR_TABLE_PARQUET,
-                           .threads = (int)(a->threads > 1024 ? 1024 : a->threads),
-                           .memory_bytes = a->memory_bytes,
-                           .progress = batch_progress,
-                           .progress_ctx = &bar};
+    if (a.job != NULL) {
+        MYR_TRY(myr_batch_job_load(a.job, workspace->root, &job, err));
+        MYR_TRY(batch_options(&a, myr_batch_job_opts(job), arena, &opts, err));
+    }
+    batch_watch watch = {.is_json = cli->json};
+    myr_bar_start(&watch.bar, "rows");
+    opts.progress = batch_progress;
+    opts.started = batch_started;
+    opts.ctx = &watch;
     myr_batch_report report = {0};
     myr_rc rc = myr_batch_run(workspace, &opts, &report, err);
-    myr_bar_end(&bar);
+    myr_bar_end(&watch.bar);
     MYR_TRY(rc);
     int64_t stored_rows = 0;
-    if (a->store != NULL) {
-        rc = myr_batch_store(workspace, a->fleet, report.release, a->output, opts.format == MYR_TABLE_CSV, a->store,
-                             &stored_rows, err);
-        if (rc != MYR_OK) return myr_err_prefix(err, rc, "%s is written, but not stored: ", a->output);
-    }
+    MYR_TRY(batch_store(workspace, &a, &opts, report.release, &stored_rows, err));
+    a.fleet = opts.fleet;
+    a.output = opts.output;
     if (cli->json) {
-        batch_json(a, &report, stored_rows);
+        batch_json(&a, &report, stored_rows);
     } else {
-        batch_print(a, &report);
-        if (a->store != NULL) printf("stored    %lld predictions\n", (long long)stored_rows);
+        batch_print(&a, &report);
+        if (a.store != NULL) printf("stored    %lld predictions\n", (long long)stored_rows);
     }
     return MYR_OK;
 }
 
 myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err)
 {
-    batch_args a = {.format = "parquet"};
+    batch_args a = {0};
     const myr_cli_arg args[] = {
+        {"JOB", NULL, MYR_CLI_POSITIONAL_OPT, &a.job, "a job file, YAML; flags say more than it does"},
         {"--fleet", "F", MYR_CLI_TEXT, &a.fleet, "whose models score"},
         {"--release", "N", MYR_CLI_INT, &a.release, "a release by number (default: champion)"},
         {"--input", "TABLE", MYR_CLI_TEXT, &a.input, ".parquet, .csv or .json files, or a quoted glob of them"},
@@ -182,13 +250,68 @@ myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err)
         {"--store", "URI", MYR_CLI_TEXT, &a.store, "also into a prediction store: sqlite:PATH or postgresql://HOST/DB"},
         {"--format", "FORMAT", MYR_CLI_TEXT, &a.format, "parquet (default) or csv"},
         {"--threads", "N", MYR_CLI_INT, &a.threads, "default: one per processor"},
+        {"--force", NULL, MYR_CLI_FLAG, &a.force, "also if the output is there already, made from the same"},
         {"--memory", "BYTES", MYR_CLI_BYTES, &a.memory_bytes, "the most the table engine may take, such as 512MiB"},
     };
     myr_cli cli = {0};
     MYR_TRY(myr_cli_parse("batch run", "score a table with the right model for each row",
-                          "myriad batch run --fleet oj --input 'data/*.parquet' --output scored --by brand", args,
-                          MYR_COUNT_OF(args), argc, argv, &cli, err));
+                          "myriad batch run nightly.yaml, or\n"
+                          "  myriad batch run --fleet oj --input 'data/*.parquet' --output scored --by brand",
+                          args, MYR_COUNT_OF(args), argc, argv, &cli, err));
     if (cli.done) return MYR_OK;
-    MYR_TRY(batch_check(&a, err));
     return batch_run(&cli, &a, err);
+}
+
+static const char *const resume_example = "myriad batch resume 12";
+
+/* The settings are the run's own. */
+static myr_rc resume_run(const myr_cli *cli, int64_t run_id, int64_t threads, myr_err *err)
+{
+    MYR_AUTO(myr_workspace_ptr) workspace = NULL;
+    MYR_TRY(myr_cli_workspace(cli, &workspace, err));
+    batch_watch watch = {.is_json = cli->json};
+    myr_bar_start(&watch.bar, "rows");
+    myr_batch_opts opts = {.threads = (int)(threads > 1024 ? 1024 : threads),
+                           .progress = batch_progress,
+                           .started = batch_started,
+                           .ctx = &watch};
+    myr_batch_report report = {0};
+    myr_rc rc = myr_batch_resume(workspace, run_id, &opts, &report, err);
+    myr_bar_end(&watch.bar);
+    MYR_TRY(rc);
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    myr_run_row row;
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+    MYR_TRY(myr_registry_run_get(workspace->registry, arena, report.run_id, &row, err));
+    batch_args a = {.fleet = row.fleet, .output = row.output};
+    if (cli->json)
+        batch_json(&a, &report, 0);
+    else
+        batch_print(&a, &report);
+    return MYR_OK;
+}
+
+myr_rc myr_cmd_batch_resume(int argc, char **argv, myr_err *err)
+{
+    const char *run = NULL;
+    int64_t run_id = 0, threads = 0;
+    const myr_cli_arg args[] = {
+        {"RUN", NULL, MYR_CLI_POSITIONAL_OPT, &run, "its number (default: the newest that is not over)"},
+        {"--threads", "N", MYR_CLI_INT, &threads, "default: one per processor"},
+    };
+    myr_cli cli = {0};
+    MYR_TRY(myr_cli_parse("batch resume", "go on with a run that was killed", resume_example, args, MYR_COUNT_OF(args),
+                          argc, argv, &cli, err));
+    if (cli.done) return MYR_OK;
+    if (run != NULL && (!myr_is_canonical_int64(myr_str_of(run), &run_id) || run_id <= 0))
+        MYR_FAIL(err, BAD_USAGE, "myriad batch resume: '%.60s' is not the number of a run", run);
+    return resume_run(&cli, run_id, threads, err);
+}
+
+/* What the coordinator starts; its requests come over a socket. */
+myr_rc myr_cmd_batch_worker(int argc, char **argv, myr_err *err)
+{
+    if (argc != 1) MYR_FAIL(err, BAD_USAGE, "myriad " MYR_BATCH_WORKER " is started by `myriad batch run` alone");
+    MYR_TRY(myr_cli_runtime(argv[0], err));
+    return myr_batch_work(err);
 }

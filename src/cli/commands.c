@@ -13,6 +13,8 @@ static myr_rc command_without_duckdb(int argc, char **argv, myr_err *err)
 #define myr_cmd_train         command_without_duckdb
 #define myr_cmd_batch_run     command_without_duckdb
 #define myr_cmd_sql           command_without_duckdb
+#define myr_cmd_batch_resume  command_without_duckdb
+#define myr_cmd_batch_worker  command_without_duckdb
 #define myr_cmd_features_load command_without_duckdb
 #endif
 
@@ -31,6 +33,13 @@ const myr_command myr_commands[] = {
     {"pack diff", "which models two packs have in common", myr_cmd_pack_diff},
     {"pack compact", "the champion's models in one file; --prune removes what nobody needs", myr_cmd_pack_compact},
     {"batch run", "score a table with the right model for each row", myr_cmd_batch_run},
+    {"batch resume", "go on with a run that was killed", myr_cmd_batch_resume},
+    {"batch list", "the runs there were, newest first", myr_cmd_batch_list},
+    {"batch status", "how far a run is; --watch follows it", myr_cmd_batch_status},
+    {"batch show", "one run in full: settings, mini-batches", myr_cmd_batch_show},
+    {"batch logs", "every attempt at a mini-batch of a run, and what came of it", myr_cmd_batch_logs},
+    {"batch cancel", "end a run; its output stays what it was", myr_cmd_batch_cancel},
+    {"batch-worker", NULL, myr_cmd_batch_worker},
     {"scheduler", "start jobs at their times and on events: cron, files, other jobs", myr_cmd_scheduler},
     {"schedule list", "jobs, when they are due next, how the last one ended", myr_cmd_schedule_list},
     {"schedule next", "when a job is due next, by the clock of its zone", myr_cmd_schedule_next},
@@ -90,7 +99,7 @@ bool myr_command_list(const char *group, myr_buf *out)
     myr_buf_puts(out,
                  "myriad: machine-learning inference for fleets of models\n\nUsage: myriad COMMAND [arguments]\n\n");
     for (size_t i = 0; i < myr_command_count; i++) {
-        if (is_known && !command_is_of(&myr_commands[i], group)) continue;
+        if (myr_commands[i].summary == NULL || (is_known && !command_is_of(&myr_commands[i], group))) continue;
         myr_buf_printf(out, "  %-18s %s\n", myr_commands[i].name, myr_commands[i].summary);
     }
     myr_buf_puts(out, "\nEvery command has --help with an example, and --json. Begin with: myriad init demo\n");

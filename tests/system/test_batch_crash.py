@@ -47,7 +47,7 @@ def fleet(workspace):
 
 
 def arguments(name, output):
-    return ["batch", "run", "--fleet", "f", "--input", f"{name}.csv", "--output", output, "--by", "brand", "--threads", "1"]
+    return ["batch", "run", "--fleet", "f", "--input", f"{name}.csv", "--output", output, "--by", "brand", "--threads", "1", "--force"]
 
 
 def batch(program, name, output):
@@ -111,9 +111,8 @@ def test_kill_at_every_call(fleet, replace):
             shutil.rmtree(fleet.cwd / "out", ignore_errors=True)
         before = content(fleet.cwd / "out")
         done = traced(fleet, "two", "out", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={n}")
-        assert done.returncode != 0, f"{call} {n} was not reached"
         check(fleet, before, f"killed at {call} {n}")
-        tried += 1
+        tried += done.returncode != 0  # SQLite's last writes may be one fewer than they were
     assert tried >= 30
 
 
@@ -130,7 +129,8 @@ def test_fail_each_call(fleet, error):
         if done.returncode == 0:
             assert fleet.expected[content(fleet.cwd / "out")] == "two", where
         else:
-            assert done.stderr.startswith("myriad: "), where
+            said = done.stderr.startswith("myriad: ")
+            assert said or (call == "write" and done.stderr == ""), where  # each process fails at its n-th: also at saying so
             failed += 1
         check(fleet, before, where)
     assert failed >= 20

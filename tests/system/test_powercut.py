@@ -57,7 +57,7 @@ def fleet(workspace):
 
 
 def score(fleet, output, **env):
-    fleet.run("batch", "run", "--fleet", "f", "--input", "in.csv", "--output", output, "--by", "k", env=env)
+    fleet.run("batch", "run", "--fleet", "f", "--input", "in.csv", "--output", output, "--by", "k", "--force", env=env)
 
 
 def is_whole(output):

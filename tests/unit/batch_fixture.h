@@ -2,6 +2,10 @@
 #ifndef MYR_TESTS_BATCH_FIXTURE_H
 #define MYR_TESTS_BATCH_FIXTURE_H
 
+/* A run starts this very program as its workers. */
+#define TESTING_MAIN(argc, argv)                                                                                       \
+    if ((argc) == 3 && strcmp((argv)[1], MYR_BATCH_WORKER) == 0) return myr_batch_work(NULL) != MYR_OK
+
 #include "table_fixture.h"
 
 #include "batch/batch.h"

@@ -71,9 +71,13 @@ static void testing_register(const char *name, CMUnitTestFunction body)
     static void test_name(void **state TESTING_UNUSED)
 
 /* The program: all tests of this file, or those whose name matches the pattern (with * and ?) of the first argument. */
+#ifndef TESTING_MAIN
+#define TESTING_MAIN(argc, argv) /* what the program may be besides tests: a statement that returns then */
+#endif
 #define RUN()                                                                                                          \
     int main(int argc, char **argv)                                                                                    \
     {                                                                                                                  \
+        TESTING_MAIN(argc, argv);                                                                                      \
         const char *file = strrchr(__FILE__, '/');                                                                     \
         if (argc > 1) cmocka_set_test_filter(argv[1]);                                                                 \
         return _cmocka_run_group_tests(file != NULL ? file + 1 : __FILE__, testing_tests, testing_test_count, NULL,    \

@@ -1,0 +1,283 @@
+/* A job file, read into the settings of a run: every key checked where it stands. */
+#include <limits.h>
+#include <string.h>
+
+#include "batch/internal.h"
+#include "spec/spec.h"
+
+#define JOB_COLUMNS_MAX      4096
+#define JOB_MILLISECONDS_MAX (7LL * 24 * 3600 * 1000)
+#define JOB_COUNT_MAX        INT32_MAX
+
+struct myr_batch_job {
+    myr_arena *arena;
+    myr_spec *spec;
+    const myr_spec_node *root;
+    const char *path; /* of the job file */
+    myr_batch_limits limits;
+    myr_batch_opts opts;
+};
+
+/* `schedule` and `triggers` say when, which is the scheduler's (src/jobs). */
+static const char *const job_keys[] = {"name",
+                                       "fleet",
+                                       "release",
+                                       "input",
+                                       "output",
+                                       "mini_batch_size",
+                                       "compute",
+                                       "retry_settings",
+                                       "progress_update_timeout",
+                                       "error_threshold",
+                                       "mini_batch_error_threshold",
+                                       "allowed_failed_percent",
+                                       "memory_max",
+                                       "schedule",
+                                       "triggers",
+                                       NULL};
+
+/* ---- values ---- */
+
+/* `90s`, `5m`, a bare number of seconds; 0 is none. */
+static myr_rc job_duration(const myr_spec *spec, const myr_spec_node *map, const char *key, int64_t *out_ms,
+                           myr_err *err)
+{
+    const char *text = NULL;
+    int64_t ms = 0;
+    MYR_TRY(myr_spec_text(spec, map, key, false, &text, err));
+    if (text == NULL) return MYR_OK;
+    if (!myr_parse_duration_ms(myr_str_of(text), &ms) || ms < 0 || ms > JOB_MILLISECONDS_MAX) {
+        return myr_spec_fail(spec, myr_spec_find(map, key), err,
+                             "'%s' must be a time of 0 to 7 days, such as 30s or 5m, not '%.40s'", key, text);
+    }
+    *out_ms = ms;
+    return MYR_OK;
+}
+
+static myr_rc job_bytes(const myr_spec *spec, const myr_spec_node *map, const char *key, int64_t *out, myr_err *err)
+{
+    const char *text = NULL;
+    int64_t bytes = 0;
+    MYR_TRY(myr_spec_text(spec, map, key, false, &text, err));
+    if (text == NULL) return MYR_OK;
+    if (!myr_parse_bytes(myr_str_of(text), &bytes) || bytes < 0) {
+        return myr_spec_fail(spec, myr_spec_find(map, key), err, "'%s' must be a size, such as 512MiB, not '%.40s'",
+                             key, text);
+    }
+    *out = bytes;
+    return MYR_OK;
+}
+
+static myr_rc job_columns(const myr_spec *spec, const myr_spec_node *map, const char *key, const char *const **out,
+                          myr_err *err)
+{
+    uint32_t count = 0;
+    const char *const *names = NULL;
+    MYR_TRY(myr_spec_texts(spec, map, key, false, &names, &count, err));
+    if (count > JOB_COLUMNS_MAX) {
+        return myr_spec_fail(spec, myr_spec_find(map, key), err, "%u columns in '%s', at most %d", count, key,
+                             JOB_COLUMNS_MAX);
+    }
+    if (count > 0) *out = names;
+    return MYR_OK;
+}
+
+/* ---- keys ---- */
+
+/* A number of rows, a size in bytes, or `file`: each file whole. */
+static myr_rc job_size(myr_batch_job *job, myr_err *err)
+{
+    const char *text = NULL;
+    myr_table_size size = {0};
+    MYR_TRY(myr_spec_text(job->spec, job->root, "mini_batch_size", false, &text, err));
+    if (text == NULL) return MYR_OK;
+    bool ok = strcmp(text, "file") == 0;
+    if (!ok && myr_parse_int64(myr_str_of(text), &size.rows)) {
+        ok = size.rows > 0;
+    } else if (!ok) {
+        ok = myr_parse_bytes(myr_str_of(text), &size.bytes) && size.bytes > 0 && size.bytes <= MYR_TABLE_PART_BYTES_MAX;
+    }
+    if (!ok) {
+        return myr_spec_fail(job->spec, myr_spec_find(job->root, "mini_batch_size"), err,
+                             "'mini_batch_size' is '%.40s': a number of rows (100000), a size up to 1GiB (10mb), or "
+                             "`file` for whole files",
+                             text);
+    }
+    job->limits.is_auto_size = false;
+    job->limits.mini_batch = size;
+    return MYR_OK;
+}
+
+static myr_rc job_compute(myr_batch_job *job, myr_err *err)
+{
+    static const char *const keys[] = {"type", "max", "idle_seconds", "worker_memory_max", NULL};
+    const myr_spec_node *node = myr_spec_find(job->root, "compute");
+    const char *type = "local";
+    if (node == NULL) return MYR_OK;
+    MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
+    MYR_TRY(myr_spec_text(job->spec, node, "type", false, &type, err));
+    if (strcmp(type, "local") != 0) {
+        return myr_spec_fail(job->spec, myr_spec_find(node, "type"), err, "compute type '%.40s' is not known: local",
+                             type);
+    }
+    MYR_TRY(myr_spec_int(job->spec, node, "max", false, 1, MYR_BATCH_WORKERS_MAX, &job->limits.workers_max, err));
+    MYR_TRY(job_duration(job->spec, node, "idle_seconds", &job->limits.idle_ms, err));
+    return job_bytes(job->spec, node, "worker_memory_max", &job->limits.worker_memory_bytes, err);
+}
+
+static myr_rc job_retries(myr_batch_job *job, myr_err *err)
+{
+    static const char *const keys[] = {"max_retries", "timeout", "backoff", NULL};
+    const myr_spec_node *node = myr_spec_find(job->root, "retry_settings");
+    if (node == NULL) return MYR_OK;
+    MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
+    MYR_TRY(myr_spec_int(job->spec, node, "max_retries", false, 0, 1000, &job->limits.max_retries, err));
+    MYR_TRY(job_duration(job->spec, node, "timeout", &job->limits.timeout_ms, err));
+    return job_duration(job->spec, node, "backoff", &job->limits.backoff_ms, err);
+}
+
+static myr_rc job_limits(myr_batch_job *job, myr_err *err)
+{
+    myr_batch_limits *limits = &job->limits;
+    const myr_spec *spec = job->spec;
+    MYR_TRY(job_size(job, err));
+    MYR_TRY(job_compute(job, err));
+    MYR_TRY(job_retries(job, err));
+    MYR_TRY(job_duration(spec, job->root, "progress_update_timeout", &limits->progress_timeout_ms, err));
+    MYR_TRY(myr_spec_int(spec, job->root, "error_threshold", false, -1, JOB_COUNT_MAX, &limits->error_threshold, err));
+    MYR_TRY(myr_spec_int(spec, job->root, "mini_batch_error_threshold", false, -1, JOB_COUNT_MAX,
+                         &limits->mini_batch_error_threshold, err));
+    MYR_TRY(myr_spec_double(spec, job->root, "allowed_failed_percent", false, 0, 100, &limits->allowed_failed_percent,
+                            err));
+    return job_bytes(spec, job->root, "memory_max", &job->opts.memory_bytes, err);
+}
+
+static myr_rc job_release(myr_batch_job *job, myr_err *err)
+{
+    const char *text = NULL;
+    MYR_TRY(myr_spec_text(job->spec, job->root, "release", false, &text, err));
+    if (text == NULL || (myr_is_canonical_int64(myr_str_of(text), &job->opts.release) && job->opts.release > 0))
+        return MYR_OK;
+    job->opts.release = 0;
+    if (!myr_name_is_valid(myr_str_of(text)) || myr_is_canonical_int64(myr_str_of(text), &job->opts.release)) {
+        return myr_spec_fail(job->spec, myr_spec_find(job->root, "release"), err,
+                             "'release' is '%.60s': a number from 1 on, or an alias such as champion", text);
+    }
+    job->opts.alias = text;
+    return MYR_OK;
+}
+
+/* Relative to a directory; absolute ones stay. */
+static myr_rc job_path(myr_batch_job *job, const char *dir, const char **path, myr_err *err)
+{
+    char joined[MYR_PATH_BYTES_MAX];
+    if ((*path)[0] == '/' || dir[0] == '\0') return MYR_OK;
+    MYR_TRY(myr_path_join(joined, sizeof joined, dir, *path, err));
+    *path = myr_arena_strndup(job->arena, joined, strlen(joined));
+    if (*path == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", job->path);
+    return MYR_OK;
+}
+
+static myr_rc job_format(myr_batch_job *job, const myr_spec_node *node, myr_err *err)
+{
+    const char *format = "parquet";
+    MYR_TRY(myr_spec_text(job->spec, node, "format", false, &format, err));
+    job->opts.format = strcmp(format, "csv") == 0 ? MYR_TABLE_CSV : MYR_TABLE_PARQUET;
+    if (job->opts.format == MYR_TABLE_CSV || strcmp(format, "parquet") == 0) return MYR_OK;
+    return myr_spec_fail(job->spec, myr_spec_find(node, "format"), err, "format '%.40s' is not known: parquet or csv",
+                         format);
+}
+
+static myr_rc job_kinds(myr_batch_job *job, const myr_spec_node *node, myr_err *err)
+{
+    const char *const *names = NULL;
+    uint32_t count = 0;
+    MYR_TRY(myr_spec_texts(job->spec, node, "predict", false, &names, &count, err));
+    myr_output *kinds = myr_arena_calloc(job->arena, MYR_OUTPUT_COUNT, sizeof *kinds);
+    if (kinds == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", job->path);
+    for (uint32_t i = 0; i < count; i++) {
+        bool ok = i < MYR_OUTPUT_COUNT && myr_output_parse(myr_str_of(names[i]), &kinds[i]);
+        for (uint32_t k = 0; ok && k < i; k++)
+            ok = kinds[k] != kinds[i];
+        if (!ok) {
+            return myr_spec_fail(job->spec, myr_spec_find(node, "predict"), err,
+                                 "'predict' has '%.40s': value, margin, probability, leaf and contribution are known, "
+                                 "each once",
+                                 names[i]);
+        }
+    }
+    job->opts.kinds = kinds;
+    job->opts.kind_count = count;
+    return MYR_OK;
+}
+
+/* A path alone, or {path, format, by, keep, predict}. */
+static myr_rc job_output(myr_batch_job *job, const char *output_root, myr_err *err)
+{
+    static const char *const keys[] = {"path", "format", "by", "keep", "predict", NULL};
+    const myr_spec_node *node = myr_spec_find(job->root, "output");
+    if (node == NULL) return MYR_OK; /* a flag may give it */
+    if (node->kind == MYR_SPEC_SCALAR) {
+        MYR_TRY(myr_spec_text(job->spec, job->root, "output", true, &job->opts.output, err));
+        return job_path(job, output_root, &job->opts.output, err);
+    }
+    MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
+    MYR_TRY(myr_spec_text(job->spec, node, "path", true, &job->opts.output, err));
+    MYR_TRY(job_path(job, output_root, &job->opts.output, err));
+    MYR_TRY(job_format(job, node, err));
+    MYR_TRY(job_columns(job->spec, node, "by", &job->opts.by, err));
+    MYR_TRY(job_columns(job->spec, node, "keep", &job->opts.keep, err));
+    return job_kinds(job, node, err);
+}
+
+static myr_rc job_read(myr_batch_job *job, const char *output_root, myr_err *err)
+{
+    char dir[MYR_PATH_BYTES_MAX];
+    MYR_TRY(myr_spec_load(job->path, &job->spec, err));
+    job->root = myr_spec_root(job->spec);
+    job->limits = myr_batch_limits_default();
+    job->opts.limits = &job->limits;
+    MYR_TRY(myr_spec_check_keys(job->spec, job->root, job_keys, err));
+    MYR_TRY(myr_spec_text(job->spec, job->root, "name", false, &job->opts.job, err));
+    if (job->opts.job != NULL && !myr_name_is_valid(myr_str_of(job->opts.job))) {
+        return myr_spec_fail(job->spec, myr_spec_find(job->root, "name"), err,
+                             "'%.60s' is not a job's name: letters, digits, '.', '_' and '-', at most %d",
+                             job->opts.job, MYR_NAME_BYTES_MAX);
+    }
+    MYR_TRY(myr_spec_text(job->spec, job->root, "fleet", false, &job->opts.fleet, err));
+    MYR_TRY(job_release(job, err));
+    MYR_TRY(myr_spec_text(job->spec, job->root, "input", false, &job->opts.input, err));
+    myr_path_dir(job->path, dir, sizeof dir);
+    if (job->opts.input != NULL) MYR_TRY(job_path(job, dir, &job->opts.input, err));
+    MYR_TRY(job_output(job, output_root, err));
+    return job_limits(job, err);
+}
+
+myr_rc myr_batch_job_load(const char *path, const char *output_root, myr_batch_job **out, myr_err *err)
+{
+    myr_batch_job *job = myr_calloc(1, sizeof *job);
+    if (job == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", path);
+    job->arena = myr_arena_new(0);
+    job->path = path;
+    myr_rc rc =
+        job->arena != NULL ? job_read(job, output_root, err) : MYR_ERROR(err, NO_MEMORY, "no memory to read %s", path);
+    if (rc != MYR_OK) {
+        myr_batch_job_free(job);
+        return rc;
+    }
+    *out = job;
+    return MYR_OK;
+}
+
+const myr_batch_opts *myr_batch_job_opts(const myr_batch_job *job)
+{
+    return &job->opts;
+}
+
+void myr_batch_job_free(myr_batch_job *job)
+{
+    if (job == NULL) return;
+    myr_spec_free(job->spec);
+    myr_arena_free(job->arena);
+    myr_free(job);
+}

@@ -1,0 +1,118 @@
+/*
+ * What stays of a run beside the ledger: runs/<id>/ in the workspace, with its dead letters and its report. Written
+ * when it ends, whichever way, before what was staged goes.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "batch/internal.h"
+
+#define RECORD_STEP_BYTES 65536
+
+/* ---- dead letters ---- */
+
+typedef struct record_file {
+    char temp[MYR_PATH_BYTES_MAX], path[MYR_PATH_BYTES_MAX];
+    myr_fd fd;
+} record_file;
+static void record_file_drop(record_file *file)
+{
+    myr_fd_drop(&file->fd);
+}
+
+static myr_rc record_copy(record_file *to, const char *path, myr_err *err)
+{
+    MYR_AUTO(myr_fd) fd = -1;
+    char part[RECORD_STEP_BYTES];
+    int64_t bytes = 0;
+    MYR_TRY(myr_io_size(path, &bytes, err));
+    MYR_TRY(myr_io_open(path, O_RDONLY, 0, &fd, err));
+    for (int64_t at = 0; at < bytes;) {
+        size_t next = bytes - at < RECORD_STEP_BYTES ? (size_t)(bytes - at) : RECORD_STEP_BYTES;
+        MYR_TRY(myr_io_pread(fd, path, part, next, at, err));
+        MYR_TRY(myr_io_write(to->fd, to->temp, part, next, err));
+        at += (int64_t)next;
+    }
+    return MYR_OK;
+}
+
+/* A mini-batch that failed for good: the row that it is, or all that it is. */
+static myr_rc record_failed(const batch *b, const myr_mini_batch_row *row, record_file *to, myr_err *err)
+{
+    MYR_AUTO(myr_buf) line = {0};
+    myr_buf_puts(&line, "{\"file\":");
+    myr_buf_json_string(&line, myr_str_of(b->inputs[row->input].path));
+    if (row->first_line > 0 && row->past >= 0) {
+        myr_buf_printf(&line, ",\"line\":%lld", (long long)row->first_line);
+    } else if (row->past >= 0) {
+        myr_buf_printf(&line, ",\"row\":%lld", (long long)row->first + 1);
+        if (row->past - row->first > 1) myr_buf_printf(&line, ",\"to_row\":%lld", (long long)row->past);
+    }
+    myr_buf_puts(&line, ",\"cause\":");
+    myr_buf_json_string(&line, myr_str_of(row->message));
+    myr_buf_puts(&line, ",\"mini_batch\":");
+    myr_buf_json_string(&line, myr_str_of(row->name));
+    myr_buf_printf(&line, ",\"attempt\":%lld}\n", (long long)row->attempts);
+    MYR_TRY(myr_buf_check(&line, err));
+    return myr_io_write(to->fd, to->temp, line.data, line.size, err);
+}
+
+/* In the order of the input: parts of what failed come last in the ledger. */
+static int record_compare(const void *a, const void *b)
+{
+    const myr_mini_batch_row *x = &(*(batch_task *const *)a)->row, *y = &(*(batch_task *const *)b)->row;
+    if (x->input != y->input) return x->input < y->input ? -1 : 1;
+    return x->first < y->first ? -1 : x->first > y->first;
+}
+
+static myr_rc record_write_dead(const batch *b, record_file *to, myr_err *err)
+{
+    batch_task **tasks = myr_arena_calloc(b->arena, b->task_count + 1, sizeof *tasks);
+    if (tasks == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %zu mini-batches", b->task_count);
+    memcpy(tasks, b->tasks, b->task_count * sizeof *tasks);
+    qsort(tasks, b->task_count, sizeof *tasks, record_compare);
+    for (size_t i = 0; i < b->task_count; i++) {
+        const myr_mini_batch_row *row = &tasks[i]->row;
+        char path[MYR_PATH_BYTES_MAX];
+        if (strcmp(row->state, "failed") == 0) MYR_TRY(record_failed(b, row, to, err));
+        if (strcmp(row->state, "done") != 0 || row->dead_count == 0) continue;
+        int size = snprintf(path, sizeof path, "%s/work/%s-%lld.jsonl", b->output.staging, row->name,
+                            (long long)row->attempts);
+        MYR_ASSERT(size > 0 && (size_t)size < sizeof path); /* it was made */
+        MYR_TRY(record_copy(to, path, err));
+    }
+    return MYR_OK;
+}
+
+/* runs/<id>/dead_letters.jsonl; none if there are none. */
+static myr_rc record_dead(const batch *b, const char *dir, myr_err *err)
+{
+    MYR_AUTO(record_file) to = {.fd = -1};
+    MYR_TRY(myr_path_join(to.path, sizeof to.path, dir, BATCH_DEAD_NAME, err));
+    MYR_TRY(myr_path_join(to.temp, sizeof to.temp, dir, BATCH_DEAD_NAME ".tmp", err));
+    MYR_TRY(myr_io_open(to.temp, O_WRONLY | O_CREAT | O_TRUNC, 0644, &to.fd, err));
+    MYR_TRY(record_write_dead(b, &to, err));
+    MYR_TRY(myr_io_sync(to.fd, to.temp, err));
+    MYR_TRY(myr_io_rename(to.temp, to.path, err));
+    return myr_io_sync_dir(dir, err);
+}
+
+/* ---- the record ---- */
+
+myr_rc myr_batch_record_dir(const myr_workspace *workspace, int64_t run_id, char *out, size_t out_bytes, myr_err *err)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "runs/%lld", (long long)run_id);
+    return myr_path_join(out, out_bytes, workspace->root, name, err);
+}
+
+myr_rc myr_batch_record_write(const batch *b, myr_err *err)
+{
+    char dir[MYR_PATH_BYTES_MAX];
+    if (b->rows.dead.count == 0 && b->failed_rows == 0) return MYR_OK;
+    MYR_TRY(myr_batch_record_dir(b->workspace, b->run_id, dir, sizeof dir, err));
+    MYR_TRY(myr_io_mkdirs(dir, err));
+    return record_dead(b, dir, err);
+}
