@@ -1,6 +1,7 @@
 /*
  * The floor of a batch run: the same DuckDB, linked the same way, reads a table and writes the same columns with
- * constants in place of answers. Usage: floor INPUT OUTPUT_DIR [PARTITION_COLUMN]. run.py times it.
+ * constants in place of answers. Usage: floor INPUT OUTPUT_DIR [PARTITION_COLUMN [COLUMNS]]; a partition column of ""
+ * is none. run.py times it.
  */
 #include <duckdb.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@ static void run(duckdb_connection connection, const char *sql)
 int main(int argc, char **argv)
 {
     if (argc < 3) {
-        fprintf(stderr, "usage: floor INPUT OUTPUT_DIR [PARTITION_COLUMN]\n");
+        fprintf(stderr, "usage: floor INPUT OUTPUT_DIR [PARTITION_COLUMN [COLUMNS]]\n");
         return 64;
     }
     duckdb_database database;
@@ -28,12 +29,13 @@ int main(int argc, char **argv)
         return 1;
     run(connection, "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false");
     char sql[4096], options[256] = "PER_THREAD_OUTPUT true";
-    if (argc > 3) (void)snprintf(options, sizeof options, "PARTITION_BY (\"%s\")", argv[3]);
-    (void)snprintf(sql, sizeof sql,
-                   "COPY (SELECT store, brand, logmove, week + price1 + deal + feat AS prediction, "
-                   "'oj@store=2,brand=1' AS model, 1::BIGINT AS model_version, 'segment' AS level, 'ok' AS status "
-                   "FROM '%s') TO '%s' (FORMAT parquet, %s)",
-                   argv[1], argv[2], options);
+    const char *columns = argc > 4 ? argv[4]
+                                   : "store, brand, logmove, week + price1 + deal + feat AS prediction, "
+                                     "'oj@store=2,brand=1' AS model, 1::BIGINT AS model_version, "
+                                     "'segment' AS level, 'ok' AS status";
+    if (argc > 3 && argv[3][0] != '\0') (void)snprintf(options, sizeof options, "PARTITION_BY (\"%s\")", argv[3]);
+    (void)snprintf(sql, sizeof sql, "COPY (SELECT %s FROM '%s') TO '%s' (FORMAT parquet, %s)", columns, argv[1],
+                   argv[2], options);
     run(connection, sql);
     duckdb_disconnect(&connection);
     duckdb_close(&database);
