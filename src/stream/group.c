@@ -155,8 +155,7 @@ void myr_stream_note_done(stream_run *run, const stream_item *item)
     MYR_ASSERT((size_t)item->message->partition < run->partition_count);
     stream_partition *partition = &run->partitions[item->message->partition];
     if (!partition->is_assigned || partition->epoch != item->epoch) return; /* another reader's by now */
-    MYR_ASSERT(item->message->offset >= partition->next);
-    partition->next = item->message->offset + 1;
+    partition->next = item->message->offset + 1; /* backwards, too: a topic made anew is read from its start */
 }
 
 void myr_stream_store(stream_run *run)
@@ -164,7 +163,7 @@ void myr_stream_store(stream_run *run)
     rd_kafka_topic_partition_list_t *list = NULL;
     for (size_t i = 0; i < run->partition_count; i++) {
         stream_partition *partition = &run->partitions[i];
-        if (!partition->is_assigned || partition->next <= partition->stored) continue;
+        if (!partition->is_assigned || partition->next == partition->stored) continue;
         if (list == NULL) list = myr_kafka.topic_partition_list_new((int)run->partition_count);
         if (list == NULL) return; /* no memory: the next time */
         myr_kafka.topic_partition_list_add(list, run->opts->from, (int32_t)i)->offset = partition->next;
@@ -185,8 +184,7 @@ void myr_stream_on_commit(rd_kafka_t *reader, rd_kafka_resp_err_t code, rd_kafka
     for (int i = 0; is_ok && list != NULL && i < list->cnt; i++) {
         const rd_kafka_topic_partition_t *one = &list->elems[i];
         if ((size_t)one->partition >= run->partition_count || one->err != RD_KAFKA_RESP_ERR_NO_ERROR) continue;
-        stream_partition *partition = &run->partitions[one->partition];
-        if (one->offset > partition->committed) partition->committed = one->offset;
+        run->partitions[one->partition].committed = one->offset;
     }
     myr_metric_add(is_ok ? run->commits : run->commit_failures, 1);
     if (is_ok) myr_stream_is_back(run);
@@ -197,7 +195,7 @@ size_t myr_stream_uncommitted(const stream_run *run)
 {
     size_t count = 0;
     for (size_t i = 0; i < run->partition_count; i++)
-        count += run->partitions[i].next > run->partitions[i].committed;
+        count += run->partitions[i].next != run->partitions[i].committed;
     return count;
 }
 

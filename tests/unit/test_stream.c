@@ -269,6 +269,26 @@ TEST(a_request_too_large_is_sent_in_parts)
     EXPECT_INT(cluster_committed(&c), 99);
 }
 
+TEST(a_topic_made_anew_is_read_from_its_start)
+{
+    MYR_AUTO(cluster) c = {0};
+    myr_err err = {0};
+    myr_stream_report report;
+    cluster_open(&c);
+    cluster_write(&c, "in", 0, 10);
+    rd_kafka_t *reader = cluster_reader(&c, "g");
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(2);
+    rd_kafka_topic_partition_list_add(list, "in", 0)->offset = 500; /* what the group had of the earlier one */
+    rd_kafka_topic_partition_list_add(list, "in", 1)->offset = 700;
+    EXPECT(rd_kafka_commit(reader, list, 0) == RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy(reader);
+    reset();
+    EXPECT_RC(run(&c, 10, NULL, &report, &err), OK, &err);
+    EXPECT_INT(report.answered, 10);
+    EXPECT_INT(cluster_committed(&c), 10);
+}
+
 TEST(a_refusal_that_no_retry_mends_ends_the_run)
 {
     MYR_AUTO(cluster) c = {0};
