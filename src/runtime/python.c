@@ -21,6 +21,7 @@ typedef struct python_entry {
     struct python_entry *next;
     char hex[MYR_SHA256_HEX_BYTES];
     python_model *model; /* whoever made it busy; the lock's while it is not */
+    bool is_code;        /* score.py, not a large ONNX model */
     bool is_busy;
     bool is_retired; /* nobody serves it any more: its process ends when it is idle */
     int waiters;
@@ -164,8 +165,8 @@ static myr_rc python_wait(runtime_python *python, python_entry *entry, int64_t u
     return MYR_OK;
 }
 
-static myr_rc python_take(runtime_python *python, const char *hex, const myr_runner_call *call, python_entry **out,
-                          myr_err *err)
+static myr_rc python_take(runtime_python *python, const char *hex, bool is_code, const myr_runner_call *call,
+                          python_entry **out, myr_err *err)
 {
     myr_mutex_lock(&python->lock);
     python_entry *entry = python_find_or_add(python, hex);
@@ -176,6 +177,7 @@ static myr_rc python_take(runtime_python *python, const char *hex, const myr_run
         rc = (myr_rc)entry->err.rc;
     }
     if (rc == MYR_OK) {
+        entry->is_code = is_code;
         entry->is_busy = true;
         entry->is_retired = false;
         entry->busy_ns = myr_clock_mono_ns();
@@ -295,7 +297,7 @@ myr_rc myr_runtime_python_run(runtime_python *python, const myr_runtime_source *
     python_entry *entry;
     bool has_ended;
     myr_err why = {0};
-    MYR_TRY(python_take(python, artifact_hex, call, &entry, err));
+    MYR_TRY(python_take(python, artifact_hex, python_is_code(external), call, &entry, err));
     myr_rc rc = python_ask(python, source, entry, external, call, &has_ended, &why);
     if (rc != MYR_OK) MYR_IGNORE(myr_err_prefix(&why, rc, python_is_code(external) ? "score.py: " : "ONNX: "));
     python_give(python, entry, rc, has_ended, &why);
@@ -317,7 +319,7 @@ void myr_runtime_python_keep(runtime_python *python, const char *const *hexes, s
         python_model *gone = NULL;
         myr_mutex_lock(&python->lock);
         for (python_entry *entry = python->entries; entry != NULL && gone == NULL; entry = entry->next) {
-            if (python_is_kept(entry, hexes, count)) continue;
+            if (!entry->is_code || python_is_kept(entry, hexes, count)) continue;
             entry->is_retired = true;
             if (python_is_idle(entry)) gone = python_take_model(python, entry);
         }

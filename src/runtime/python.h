@@ -58,7 +58,7 @@ void myr_runtime_python_free(runtime_python *python); /* NULL accepted; ends all
 /* What myr_runtime_run does for such a model. Thread: any. */
 myr_rc myr_runtime_python_run(runtime_python *python, const myr_runtime_source *source, const char *artifact_hex,
                               const myr_external *external, const myr_runner_call *call, myr_err *err);
-/* End the processes of all models but these. One that is asked now ends when it has answered. */
+/* End the processes of all score.py models but these. One that is asked now ends when it has answered. */
 void myr_runtime_python_keep(runtime_python *python, const char *const *hexes, size_t count);
 
 #endif
