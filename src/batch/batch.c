@@ -265,6 +265,7 @@ static myr_rc run_collect(batch *b, myr_err *err)
 {
     int64_t files = 0, bytes = 0;
     if (!myr_io_exists(b->output.data)) MYR_TRY(myr_io_mkdirs(b->output.data, err));
+    MYR_TRY(myr_batch_manifest_remove(b->output.data, err));
     for (size_t i = 0; i < b->task_count; i++) {
         char dir[MYR_PATH_BYTES_MAX];
         const myr_mini_batch_row *row = &b->tasks[i]->row;

@@ -162,6 +162,8 @@ myr_rc myr_batch_manifest_write(const char *dir, const batch_manifest *manifest,
                                 myr_err *err);
 /* Whether `dir` is an output of ours; then *out has run, rows and fingerprint (no other strings). */
 bool myr_batch_manifest_read(const char *dir, batch_manifest *out);
+/* Of a coordinator that died before it had moved `dir`: its manifest, whole or half written. Fine if there is none. */
+myr_rc myr_batch_manifest_remove(const char *dir, myr_err *err);
 /* Whether its files are all there, as long as they were. */
 bool myr_batch_manifest_holds(const char *dir, int64_t *out_files, int64_t *out_bytes);
 

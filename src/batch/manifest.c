@@ -135,3 +135,16 @@ bool myr_batch_manifest_holds(const char *dir, int64_t *out_files, int64_t *out_
     }
     return true;
 }
+
+myr_rc myr_batch_manifest_remove(const char *dir, myr_err *err)
+{
+    MYR_AUTO(manifest_names) names = {0};
+    MYR_TRY(myr_io_list(dir, &names.items, &names.count, err));
+    for (size_t i = 0; i < names.count; i++) {
+        char path[MYR_PATH_BYTES_MAX];
+        if (!myr_str_starts_with(myr_str_of(names.items[i]), BATCH_MANIFEST_NAME)) continue;
+        MYR_TRY(myr_path_join(path, sizeof path, dir, names.items[i], err));
+        MYR_TRY(myr_io_unlink(path, err));
+    }
+    return MYR_OK;
+}
