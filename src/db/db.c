@@ -141,9 +141,24 @@ void myr_db_rollback(myr_db *db)
         sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL)); /* if it fails, closing or the next open rolls back */
 }
 
+static int db_on_commit(void *ctx, sqlite3 *handle, const char *name, int pages)
+{
+    myr_db *db = ctx;
+    (void)handle;
+    (void)name;
+    db->log_pages = pages;
+    return SQLITE_OK;
+}
+
+int64_t myr_db_log_pages(const myr_db *db)
+{
+    return db->log_pages;
+}
+
 void myr_db_own_checkpoints(myr_db *db)
 {
     MYR_IGNORE(sqlite3_wal_autocheckpoint(db->handle, 0) != SQLITE_OK); /* fails for a misuse alone */
+    sqlite3_wal_hook(db->handle, db_on_commit, db);                     /* it was the checkpoint's */
     MYR_IGNORE(sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL) != SQLITE_OK);
 }
 
@@ -162,9 +177,14 @@ int64_t myr_db_last_id(myr_db *db)
 #define DB_REOPEN_STEP (1LL << 32) /* more than SQLite counts up between two looks */
 
 /* SQLite does not look at a file that it was told will not change, so we do. */
+myr_rc myr_db_refresh(myr_db *db, myr_err *err)
+{
+    return db->is_immutable ? myr_db_follow(db, err) : MYR_OK;
+}
+
 myr_rc myr_db_data_version(myr_db *db, int64_t *out, myr_err *err)
 {
-    if (db->is_immutable) MYR_TRY(myr_db_follow(db, err));
+    MYR_TRY(myr_db_refresh(db, err));
     int64_t number = 0;
     MYR_TRY(myr_db_pragma_int64(db, "PRAGMA data_version", &number, err));
     *out = number + db->reopen_count * DB_REOPEN_STEP;

@@ -40,6 +40,7 @@ bool myr_db_in_transaction(const myr_db *db); /* false again after an error that
  * closing. Then a failed sync is one call's error, and whoever saw one can leave the file alone.
  */
 void myr_db_own_checkpoints(myr_db *db);
+int64_t myr_db_log_pages(const myr_db *db); /* of the log after the last commit of such a one */
 /* all: wait for readers and empty the log. Else what can be done beside readers and a writer. BUSY is no failure. */
 myr_rc myr_db_checkpoint(myr_db *db, bool all, myr_err *err);
 
@@ -73,6 +74,8 @@ myr_rc myr_db_migrate(myr_db *db, const char *const *migrations, int count, myr_
 /* A number that changes when another connection commits (for a reader without the right to lock: checkpoints). No
  * statement may be in use. */
 myr_rc myr_db_data_version(myr_db *db, int64_t *out, myr_err *err);
+/* For a reader without the right to lock: see what changed since. For all others SQLite does that. Likewise. */
+myr_rc myr_db_refresh(myr_db *db, myr_err *err);
 
 /* ---- which database ---- */
 typedef enum myr_db_kind { MYR_DB_SQLITE, MYR_DB_POSTGRES, MYR_DB_REDIS } myr_db_kind;

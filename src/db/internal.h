@@ -23,6 +23,7 @@ struct myr_db {
     bool is_immutable;    /* read as a file that does not change: see open.c */
     db_stamp stamp;       /* of an immutable one, when it was opened */
     int64_t reopen_count;
+    int64_t log_pages;
     myr_map *by_text; /* SQL text -> index in statements */
     myr_stmt *statements[MYR_DB_STATEMENTS_MAX];
     size_t statement_count;
@@ -42,6 +43,7 @@ myr_rc myr_db_fail(const myr_db *db, int code, const char *file, int line, myr_e
  */
 myr_rc myr_db_follow(myr_db *db, myr_err *err);
 
+const char *myr_db_vfs(void); /* log_file.c: how files are written; NULL: as SQLite does it */
 void myr_db_reset_statements(myr_db *db);
 void myr_db_drop_statements(myr_db *db); /* finalizes all */
 myr_rc myr_db_pragma_int64(myr_db *db, const char *sql, int64_t *out, myr_err *err);

@@ -79,7 +79,7 @@ void myr_db_set_busy_ms(myr_db *db, int64_t busy_ms)
 
 static myr_rc db_connect(myr_db *db, const char *name, int flags, myr_err *err)
 {
-    int code = sqlite3_open_v2(name, &db->handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+    int code = sqlite3_open_v2(name, &db->handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, myr_db_vfs());
     if (db->handle == NULL) MYR_FAIL(err, NO_MEMORY, "%s: no memory to open the database", db->path);
     return code == SQLITE_OK ? db_configure(db, err) : DB_FAIL(db, code, err);
 }

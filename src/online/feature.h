@@ -22,7 +22,10 @@ typedef struct feature_kind {
                   int64_t deadline_ns, myr_err *err);
     myr_rc (*get)(void *self, myr_str name, const myr_str *keys, size_t count, int64_t deadline_ns, myr_feature_fn fn,
                   void *ctx, myr_err *err);
+    void (*hurry)(void *self, int64_t busy_ms); /* how long a lock is waited for; NULL: there is none */
 } feature_kind;
+
+void myr_feature_store_hurry(myr_feature_store *store, int64_t busy_ms);
 
 extern const feature_kind myr_feature_sqlite, myr_feature_pg, myr_feature_redis;
 

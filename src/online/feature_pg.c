@@ -126,4 +126,4 @@ static myr_rc pg_get(void *self, myr_str name, const myr_str *keys, size_t count
     return rc;
 }
 
-const feature_kind myr_feature_pg = {pg_open, pg_close, pg_get_definition, pg_put_definition, pg_put, pg_get};
+const feature_kind myr_feature_pg = {pg_open, pg_close, pg_get_definition, pg_put_definition, pg_put, pg_get, NULL};

@@ -143,5 +143,5 @@ static myr_rc redis_get(void *self, myr_str name, const myr_str *keys, size_t co
     return count == 0 ? MYR_OK : myr_redis_run(self, &call, 1, deadline_ns, redis_on_rows, &rows, err);
 }
 
-const feature_kind myr_feature_redis = {redis_open,           redis_close, redis_get_definition,
-                                        redis_put_definition, redis_put,   redis_get};
+const feature_kind myr_feature_redis = {redis_open, redis_close, redis_get_definition, redis_put_definition, redis_put,
+                                        redis_get,  NULL};

@@ -28,8 +28,7 @@ static void sqlite_close(void *self)
 /* A file that was opened to be read alone is followed by us; for the others this does nothing. */
 static myr_rc sqlite_follow(myr_db *db, myr_err *err)
 {
-    int64_t version;
-    return myr_db_data_version(db, &version, err);
+    return myr_db_refresh(db, err);
 }
 
 static myr_rc sqlite_get_definition(void *self, myr_str name, myr_buf *out, bool *out_is_there, int64_t deadline_ns,
@@ -110,11 +109,17 @@ static myr_rc sqlite_get(void *self, myr_str name, const myr_str *keys, size_t c
 {
     (void)deadline_ns;
     MYR_TRY(sqlite_follow(self, err));
+    if (count == 1) return sqlite_get_rows(self, name, keys, count, fn, ctx, err); /* one statement is one moment */
     MYR_TRY(myr_db_exec(self, "BEGIN", err));
     myr_rc rc = sqlite_get_rows(self, name, keys, count, fn, ctx, err);
     myr_db_rollback(self);
     return rc;
 }
 
-const feature_kind myr_feature_sqlite = {sqlite_open,           sqlite_close, sqlite_get_definition,
-                                         sqlite_put_definition, sqlite_put,   sqlite_get};
+static void sqlite_hurry(void *self, int64_t busy_ms)
+{
+    myr_db_set_busy_ms(self, busy_ms);
+}
+
+const feature_kind myr_feature_sqlite = {sqlite_open, sqlite_close, sqlite_get_definition, sqlite_put_definition,
+                                         sqlite_put,  sqlite_get,   sqlite_hurry};

@@ -30,6 +30,11 @@ myr_rc myr_feature_store_open(const char *uri, bool create, myr_feature_store **
     return MYR_OK;
 }
 
+void myr_feature_store_hurry(myr_feature_store *store, int64_t busy_ms)
+{
+    if (store->kind->hurry != NULL) store->kind->hurry(store->self, busy_ms);
+}
+
 void myr_feature_store_close(myr_feature_store *store)
 {
     if (store == NULL) return;

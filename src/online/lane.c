@@ -16,7 +16,7 @@ struct online_lane {
     lane_job *first, *last; /* wait for a thread */
     lane_job *out;          /* submitted, not ended */
     size_t in_use;
-    bool is_stopping, is_watch_over;
+    bool is_stopping, is_watch_over, is_watch_asleep;
     myr_thread threads[LANE_THREADS_MAX];
     int started;
     myr_thread watchdog;
@@ -93,7 +93,7 @@ static void lane_enqueue(lane_job *job, int64_t deadline_ns, myr_online_done don
     atomic_store(&job->state, LANE_WAITS);
     myr_mutex_lock(&lane->lock);
     if (!gives) job->refs++;
-    bool was_empty = lane->first == NULL, was_alone = lane->out == NULL;
+    bool was_empty = lane->first == NULL;
     if (was_empty) {
         lane->first = job;
     } else {
@@ -102,7 +102,7 @@ static void lane_enqueue(lane_job *job, int64_t deadline_ns, myr_online_done don
     lane->last = job;
     lane_put_out(lane, job);
     if (was_empty) myr_cond_signal(&lane->has_work);
-    if (was_alone) myr_cond_signal(&lane->watch_wake);
+    if (lane->is_watch_asleep) myr_cond_signal(&lane->watch_wake);
     myr_mutex_unlock(&lane->lock);
 }
 
@@ -245,10 +245,15 @@ static void *lane_watch(void *arg)
 {
     online_lane *lane = arg;
     lane_job *late[LANE_BATCH_MAX];
+    int idle_looks = 0;
     myr_mutex_lock(&lane->lock);
     while (!lane->is_watch_over) {
-        if (lane->out == NULL) {
+        idle_looks = lane->out == NULL ? idle_looks + 1 : 0;
+        if (idle_looks > LANE_WATCH_IDLE) { /* not at once: waking it for each job would cost more than its looks */
+            lane->is_watch_asleep = true;
             myr_cond_wait(&lane->watch_wake, &lane->lock);
+            lane->is_watch_asleep = false;
+            idle_looks = 0;
             continue;
         }
         MYR_IGNORE(myr_cond_wait_ms(&lane->watch_wake, &lane->lock, LANE_WATCH_MS));

@@ -16,6 +16,7 @@
 
 #define LANE_BATCH_MAX   256 /* jobs that one thread takes at once */
 #define LANE_WATCH_MS    2   /* how late a late answer may be */
+#define LANE_WATCH_IDLE  500 /* looks in vain before the watchdog sleeps until there is a job: a second */
 #define LANE_THREADS_MAX 16
 
 typedef struct online_lane online_lane;

@@ -67,6 +67,7 @@ typedef struct prediction_kind {
     /* Remove at most row_max predictions produced before `before_ms` (0: none), and answers that have expired. */
     myr_rc (*clean)(void *self, int64_t now_ms, int64_t before_ms, int64_t row_max, int64_t deadline_ns, myr_err *err);
     myr_rc (*settle)(void *self, myr_err *err); /* SQLite: bring the log into the file; NULL: nothing to do */
+    int64_t (*unsettled_pages)(void *self);     /* of the log, after the last write; NULL if settle is */
 } prediction_kind;
 
 extern const prediction_kind myr_prediction_sqlite, myr_prediction_pg;

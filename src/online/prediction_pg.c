@@ -390,4 +390,5 @@ static myr_rc pg_find_latest(void *self, prediction_job *job, myr_err *err)
     return rc;
 }
 
-const prediction_kind myr_prediction_pg = {pg_open, pg_close, pg_write, pg_find_answer, pg_find_latest, pg_clean, NULL};
+const prediction_kind myr_prediction_pg = {pg_open,        pg_close, pg_write, pg_find_answer,
+                                           pg_find_latest, pg_clean, NULL,     NULL};

@@ -7,7 +7,8 @@
 
 #include "online/prediction.h"
 
-#define SQLITE_BUSY_MS 20 /* of one attempt: how long the jobs wait is theirs to say */
+#define SQLITE_BUSY_MS 20                         /* of one attempt: how long the jobs wait is theirs to say */
+#define SQLITE_CACHE   "PRAGMA cache_size=-16384" /* KiB: each row goes to another page of the index by key */
 
 static const char *const migrations[] = {
     "CREATE TABLE prediction(prediction_id INTEGER PRIMARY KEY, fleet TEXT NOT NULL, key TEXT NOT NULL,"
@@ -24,9 +25,9 @@ static const char *const migrations[] = {
 static myr_rc sqlite_open(const char *uri, bool writes, void **out, myr_err *err)
 {
     myr_db *db = NULL;
-    (void)writes;
     MYR_TRY(myr_db_open(myr_db_uri_path(uri), true, &db, err));
     myr_rc rc = myr_db_migrate(db, migrations, MYR_COUNT_OF(migrations), err);
+    if (rc == MYR_OK && writes) rc = myr_db_exec(db, SQLITE_CACHE, err);
     if (rc != MYR_OK) {
         myr_db_close(db);
         return rc;
@@ -189,6 +190,11 @@ static myr_rc sqlite_settle(void *self, myr_err *err)
     return myr_db_checkpoint(self, false, err);
 }
 
+static int64_t sqlite_unsettled_pages(void *self)
+{
+    return myr_db_log_pages(self);
+}
+
 /* ---- looking ---- */
 
 static myr_rc sqlite_find_latest(void *self, prediction_job *job, myr_err *err)
@@ -218,5 +224,5 @@ static myr_rc sqlite_find_latest(void *self, prediction_job *job, myr_err *err)
     return MYR_OK;
 }
 
-const prediction_kind myr_prediction_sqlite = {sqlite_open,        sqlite_close, sqlite_write, sqlite_find_answer,
-                                               sqlite_find_latest, sqlite_clean, sqlite_settle};
+const prediction_kind myr_prediction_sqlite = {sqlite_open,        sqlite_close, sqlite_write,  sqlite_find_answer,
+                                               sqlite_find_latest, sqlite_clean, sqlite_settle, sqlite_unsettled_pages};

@@ -5,20 +5,21 @@
  */
 #include "online/predictions.h"
 
-#define WRITER_PAUSE_MS       20     /* between two attempts, for those whom nobody waits for */
-#define WRITER_TRY_MS         5000   /* of one transaction of those */
-#define WRITER_CLEAN_MS       1000   /* between two cleanings */
-#define WRITER_CLEAN_ROWS_MIN 500    /* removed at once, and twice what was stored since … */
-#define WRITER_CLEAN_ROWS_MAX 20000  /* … up to that */
-#define WRITER_UNSETTLED_MAX  200000 /* rows; then the log is brought into the file here, if nobody else came to it */
+#define WRITER_PAUSE_MS       20    /* between two attempts, for those whom nobody waits for */
+#define WRITER_TRY_MS         5000  /* of one transaction of those */
+#define WRITER_CLEAN_MS       1000  /* between two cleanings */
+#define WRITER_CLEAN_ROWS_MIN 500   /* removed at once, and twice what was stored since … */
+#define WRITER_CLEAN_ROWS_MAX 20000 /* … up to that */
+#define WRITER_LOG_PAGES      16384 /* 64 MiB: then what is left of the log is brought into the file here */
 
 typedef struct writer {
     myr_predictions *store;
-    void *self;       /* NULL: not open */
-    myr_err broken;   /* rc OK: sound */
-    int64_t clean_ns; /* when it cleaned last */
-    int64_t stored;   /* rows since then */
-    bool was_bad;     /* the last batch failed: said once */
+    void *self;           /* NULL: not open */
+    myr_err broken;       /* rc OK: sound */
+    int64_t clean_ns;     /* when it cleaned last */
+    int64_t stored;       /* rows since then */
+    bool was_bad;         /* the last batch failed: said once */
+    int64_t settle_pages; /* of the log: settle when it has so many */
 } writer;
 
 void *myr_predictions_writer_open(void *ctx)
@@ -203,11 +204,19 @@ static void writer_clean(writer *w)
     w->stored = 0;
 }
 
+/*
+ * The reader settles beside us, but a log that never rests is never at its end, and grows. Here nothing is added
+ * meanwhile, so that the next transaction begins the log anew: over blocks that the file has, which sync faster than
+ * new ones.
+ */
 static void writer_settle(writer *w)
 {
     const prediction_kind *kind = w->store->kind;
-    if (kind->settle == NULL || w->self == NULL || atomic_load(&w->store->unsettled_rows) < WRITER_UNSETTLED_MAX)
-        return;
+    if (kind->settle == NULL || w->self == NULL) return;
+    int64_t pages = kind->unsettled_pages(w->self);
+    if (w->settle_pages == 0 || pages < w->settle_pages - WRITER_LOG_PAGES) w->settle_pages = WRITER_LOG_PAGES;
+    if (pages < w->settle_pages) return;
+    w->settle_pages = pages + WRITER_LOG_PAGES; /* a slow reader kept the log from its end: not at each commit */
     myr_err err = {0};
     atomic_store(&w->store->unsettled_rows, 0);
     if (kind->settle(w->self, &err) == MYR_IO) writer_break(w, &err);

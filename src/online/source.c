@@ -2,6 +2,10 @@
  * A table of features as requests read it. Questions wait in a lane; a thread takes all that wait and asks for all
  * their keys in one round trip. Rows are read from JSON into the question's own arena by the same thread, so that the
  * loop that asked only copies numbers.
+ *
+ * A few keys of an SQLite file are looked up where they are asked for, in microseconds, without a thread's turn: on
+ * connections that were opened for that, while such look-ups are quick. Where they are not (pages that have to come
+ * from a disk), all questions go to the lane for a while, whose thread may wait.
  */
 #include <math.h>
 #include <stdio.h>
@@ -17,6 +21,12 @@
 #define SOURCE_JOB_BYTES_KEPT (32u << 10) /* by a slot between questions */
 #define SOURCE_WARM_MS        1000
 #define SOURCE_CONNECTIONS    2
+#define SOURCE_NEAR_MAX       16           /* connections for look-ups where they are asked for */
+#define SOURCE_NEAR_KEYS_MAX  16           /* of one such question */
+#define SOURCE_NEAR_BUSY_MS   1            /* for a lock: then the lane has it */
+#define SOURCE_NEAR_SLOW_NS   300000LL     /* more is slow … */
+#define SOURCE_NEAR_PATIENCE  32           /* … and counts for 8: with so much, the lane has all … */
+#define SOURCE_NEAR_PAUSE_NS  1000000000LL /* … for so long */
 
 typedef enum source_count {
     SOURCE_FOUND,
@@ -28,8 +38,16 @@ typedef enum source_count {
 } source_count;
 #define SOURCE_COUNTS 6
 
+typedef struct source_thread source_thread;
+
 struct myr_source {
     myr_source_opts opts; /* its texts are copies, in the arena */
+    myr_mutex near_lock;
+    source_thread *near[SOURCE_NEAR_MAX]; /* under near_lock: those that nobody uses */
+    int near_count;
+    bool looks_near, has_near; /* of a kind that can be looked at so; they were opened: the lane's thread alone */
+    _Atomic int near_slow;
+    _Atomic int64_t near_after_ns;
     myr_arena *arena;
     online_lane *lane;
     myr_metric *counts[SOURCE_COUNTS];
@@ -47,7 +65,7 @@ struct myr_fetch {
 };
 
 /* What a thread keeps. */
-typedef struct source_thread {
+struct source_thread {
     myr_source *source;
     myr_feature_store *store; /* NULL: not open (a file that is not there yet) */
     myr_str *keys;            /* of all questions that are asked together */
@@ -56,7 +74,7 @@ typedef struct source_thread {
         size_t key_idx;
     } * places;
     size_t room;
-} source_thread;
+};
 
 /* ---- rows ---- */
 
@@ -136,6 +154,69 @@ static void source_thread_close(void *state)
     myr_free(thread);
 }
 
+/* ---- connections for who looks himself ---- */
+
+static source_thread *source_near_take(myr_source *source)
+{
+    myr_mutex_lock(&source->near_lock);
+    source_thread *near = source->near_count > 0 ? source->near[--source->near_count] : NULL;
+    myr_mutex_unlock(&source->near_lock);
+    return near;
+}
+
+static void source_near_give(myr_source *source, source_thread *near)
+{
+    myr_mutex_lock(&source->near_lock);
+    MYR_ASSERT(source->near_count < SOURCE_NEAR_MAX);
+    source->near[source->near_count++] = near;
+    myr_mutex_unlock(&source->near_lock);
+}
+
+/* The file is there: one for each processor. What fails is no matter: the lane has those questions. */
+static void source_near_open(myr_source *source)
+{
+    int count = myr_cpu_count() < SOURCE_NEAR_MAX ? myr_cpu_count() : SOURCE_NEAR_MAX;
+    if (source->has_near || !source->looks_near) return;
+    source->has_near = true;
+    for (int i = 0; i < count; i++) {
+        source_thread *near = source_thread_open(source);
+        if (near == NULL) return;
+        if (myr_feature_store_open(source->opts.uri, false, &near->store, NULL) != MYR_OK) {
+            source_thread_close(near);
+            return;
+        }
+        myr_feature_store_hurry(near->store, SOURCE_NEAR_BUSY_MS);
+        source_near_give(source, near);
+    }
+}
+
+static void source_near_close(myr_source *source)
+{
+    while (source->near_count > 0)
+        source_thread_close(source->near[--source->near_count]);
+}
+
+static bool source_near_may(myr_source *source, size_t key_count, int64_t now_ns)
+{
+    return source->looks_near && key_count <= SOURCE_NEAR_KEYS_MAX &&
+           now_ns >= atomic_load_explicit(&source->near_after_ns, memory_order_relaxed);
+}
+
+/* Sum up how slow they are; a race between two loses one, which is as good. */
+static void source_near_took(myr_source *source, int64_t took_ns, int64_t now_ns)
+{
+    int slow = atomic_load_explicit(&source->near_slow, memory_order_relaxed);
+    if (took_ns <= SOURCE_NEAR_SLOW_NS) {
+        if (slow > 0) atomic_store_explicit(&source->near_slow, slow - 1, memory_order_relaxed);
+        return;
+    }
+    bool is_enough = slow + 8 > SOURCE_NEAR_PATIENCE;
+    atomic_store_explicit(&source->near_slow, is_enough ? 0 : slow + 8, memory_order_relaxed);
+    if (is_enough) atomic_store_explicit(&source->near_after_ns, now_ns + SOURCE_NEAR_PAUSE_NS, memory_order_relaxed);
+}
+
+/* ---- the lane ---- */
+
 static myr_rc source_make_room(source_thread *thread, size_t count, myr_err *err)
 {
     if (count <= thread->room) return MYR_OK;
@@ -169,7 +250,10 @@ static myr_rc source_ask(source_thread *thread, lane_job **jobs, size_t count, m
     }
     if (key_count == 0) return MYR_OK;
     const myr_source_opts *opts = &thread->source->opts;
-    if (thread->store == NULL) MYR_TRY(myr_feature_store_open(opts->uri, false, &thread->store, err));
+    if (thread->store == NULL) {
+        MYR_TRY(myr_feature_store_open(opts->uri, false, &thread->store, err));
+        source_near_open(thread->source);
+    }
     return myr_feature_store_get(thread->store, opts->table, thread->keys, key_count, deadline_ns, source_on_row,
                                  thread, err);
 }
@@ -191,6 +275,7 @@ static void source_warm(void *state)
     const myr_source_opts *opts = &thread->source->opts;
     const myr_str key = myr_str_of("?");
     if (myr_feature_store_open(opts->uri, false, &thread->store, NULL) != MYR_OK) return;
+    source_near_open(thread->source);
     MYR_IGNORE(myr_feature_store_get(thread->store, opts->table, &key, 1,
                                      myr_clock_mono_ns() + SOURCE_WARM_MS * 1000000LL, source_on_nothing, NULL, NULL));
 }
@@ -239,8 +324,7 @@ static void fetch_let_go(myr_fetch *fetch)
     myr_lane_give(&fetch->job);
 }
 
-myr_rc myr_fetch_start(myr_source *source, const myr_str *keys, size_t key_count, int64_t deadline_ns,
-                       myr_online_done done, void *ctx, myr_fetch **out, myr_err *err)
+static myr_rc fetch_new(myr_source *source, const myr_str *keys, size_t key_count, myr_fetch **out, myr_err *err)
 {
     if (key_count > MYR_FEATURE_KEYS_MAX)
         MYR_FAIL(err, TOO_LARGE, "%zu keys, the most of one question is %d", key_count, MYR_FEATURE_KEYS_MAX);
@@ -264,8 +348,44 @@ myr_rc myr_fetch_start(myr_source *source, const myr_str *keys, size_t key_count
         return rc;
     }
     *out = fetch;
-    myr_lane_submit(job, deadline_ns, done, ctx);
     return MYR_OK;
+}
+
+myr_rc myr_fetch_start(myr_source *source, const myr_str *keys, size_t key_count, int64_t deadline_ns,
+                       myr_online_done done, void *ctx, myr_fetch **out, myr_err *err)
+{
+    myr_fetch *fetch = NULL;
+    MYR_TRY(fetch_new(source, keys, key_count, &fetch, err));
+    *out = fetch;
+    myr_lane_submit(&fetch->job, deadline_ns, done, ctx);
+    return MYR_OK;
+}
+
+/* What fails here is asked anew of the lane, which says why. */
+bool myr_fetch_now(myr_source *source, const myr_str *keys, size_t key_count, myr_fetch **out)
+{
+    int64_t start_ns = myr_clock_mono_ns();
+    if (!source_near_may(source, key_count, start_ns)) return false;
+    source_thread *near = source_near_take(source);
+    myr_fetch *fetch = NULL;
+    if (near == NULL) return false;
+    bool ok = fetch_new(source, keys, key_count, &fetch, NULL) == MYR_OK;
+    if (ok) {
+        lane_job *job = &fetch->job;
+        ok = source_ask(near, &job, 1, NULL) == MYR_OK;
+        atomic_store(&job->state, LANE_DONE); /* never submitted: no thread and no watchdog has it */
+    }
+    source_near_give(source, near);
+    int64_t now_ns = myr_clock_mono_ns();
+    source_near_took(source, now_ns - start_ns, now_ns);
+    if (!ok) {
+        if (fetch != NULL) fetch_let_go(fetch);
+        return false;
+    }
+    myr_metric_add(source->round_trips, 1);
+    myr_metric_observe_ns(source->duration, now_ns - start_ns);
+    *out = fetch;
+    return true;
 }
 
 static void fetch_count(const myr_fetch *fetch)
@@ -360,6 +480,7 @@ static myr_rc source_start(myr_source *source, const myr_source_opts *opts, myr_
     MYR_TRY(myr_db_uri_kind(opts->uri, &kind, err));
     if (!source_copy(source, opts)) MYR_FAIL(err, NO_MEMORY, "no memory for the source '%s'", opts->table);
     source_metrics(source);
+    source->looks_near = kind == MYR_DB_SQLITE;
     lane_opts lane = {.name = source->opts.table,
                       .thread_count = opts->connections > 0   ? opts->connections
                                       : kind == MYR_DB_SQLITE ? 1
@@ -383,6 +504,7 @@ myr_rc myr_source_open(const myr_source_opts *opts, myr_source **out, myr_err *e
     MYR_ASSERT(opts->key_count > 0 && opts->key_count <= MYR_PARTITION_COLUMNS_MAX);
     myr_source *source = myr_calloc(1, sizeof *source);
     if (source == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the source '%s'", opts->table);
+    myr_mutex_init(&source->near_lock);
     source->arena = myr_arena_new(0);
     myr_rc rc = source->arena != NULL ? source_start(source, opts, err)
                                       : MYR_ERROR(err, NO_MEMORY, "no memory for the source '%s'", opts->table);
@@ -398,6 +520,8 @@ void myr_source_close(myr_source *source)
 {
     if (source == NULL) return;
     myr_lane_stop(source->lane);
+    source_near_close(source);
+    myr_mutex_fini(&source->near_lock);
     myr_arena_free(source->arena);
     myr_free(source);
 }

@@ -137,6 +137,19 @@ static int64_t fetch_deadline(const serve_work *work, const serve_source *source
     return until_ns < work->deadline_ns ? until_ns : work->deadline_ns;
 }
 
+/* Ask those sources that answer at once; true: all of them did. */
+static bool fetch_now(serve_work *work, myr_str **keys)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < work->bound->plan->source_count; i++) {
+        serve_question *question = &work->questions[i];
+        if (question->key_count == 0) continue;
+        all = myr_fetch_now(work->bound->sources[i].source->source, keys[i], question->key_count, &question->fetch) &&
+              all;
+    }
+    return all;
+}
+
 myr_rc myr_serve_fetch_start(serve_work *work, myr_err *err)
 {
     const serve_bound *bound = work->bound;
@@ -157,11 +170,11 @@ myr_rc myr_serve_fetch_start(serve_work *work, myr_err *err)
     }
     if (!any_lacks) return MYR_OK; /* the request has it all */
     work->questions = questions;
-    if (key_count == 0) return MYR_OK; /* … or no row has a key */
+    if (key_count == 0 || fetch_now(work, keys)) return MYR_OK; /* … or no row has a key; or it is there already */
     MYR_TRY(myr_serve_wait_begin(work, err));
     for (uint32_t i = 0; i < bound->plan->source_count; i++) { /* no return from here: they hold the work */
         const serve_source *source = bound->sources[i].source;
-        if (questions[i].key_count == 0) continue;
+        if (questions[i].key_count == 0 || questions[i].fetch != NULL) continue;
         myr_serve_wait_more(work);
         myr_rc rc = myr_fetch_start(source->source, keys[i], questions[i].key_count, fetch_deadline(work, source),
                                     myr_serve_wait_done, work, &questions[i].fetch, &questions[i].err);

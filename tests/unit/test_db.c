@@ -462,6 +462,72 @@ TEST(db_survives_a_killed_writer)
     myr_db_close(db);
 }
 
+static int child_counts_thousand(const char *path)
+{
+    myr_db *db = NULL;
+    if (myr_db_open(path, false, &db, NULL) != MYR_OK) return 1;
+    int64_t count = db_number(db, "SELECT count(*) FROM item WHERE name LIKE 'row %'");
+    myr_db_close(db);
+    return count == 1000 ? 0 : 2;
+}
+
+/* What is written together (log_file.c): larger than what is kept, read before it is committed, rolled back, by two. */
+TEST(db_a_log_that_is_written_together_is_whole)
+{
+    char path[TESTING_PATH_BYTES], name[600];
+    db_path(path);
+    myr_db *db = db_make(path);
+    myr_err err = {0};
+    EXPECT_RC(myr_db_exec(db, "PRAGMA cache_size=10", &err), OK, &err); /* pages go to the log before the commit */
+    for (int round = 0; round < 2; round++) {
+        EXPECT_RC(myr_db_begin(db, &err), OK, &err);
+        for (int i = 0; i < 1000; i++) {
+            snprintf(name, sizeof name, "row %d %0500d", i, i);
+            EXPECT_RC(db_add(db, name, &err), OK, &err);
+        }
+        EXPECT_INT(db_number(db, "SELECT count(*) FROM item"), 1000);
+        EXPECT_INT(db_number(db, "SELECT sum(length(name)) > 500000 FROM item"), 1);
+        if (round == 0) myr_db_rollback(db);
+    }
+    EXPECT_RC(myr_db_commit(db, &err), OK, &err);
+    EXPECT_INT(child_join(child_start(child_counts_thousand, path)), 0);
+    EXPECT_RC(db_add(db, "after", &err), OK, &err);
+    EXPECT_RC(myr_db_checkpoint(db, true, &err), OK, &err);
+    EXPECT_RC(db_add(db, "in the next log", &err), OK, &err);
+    EXPECT_INT(child_join(child_start(child_counts_thousand, path)), 0);
+    EXPECT_INT(db_number(db, "SELECT count(*) FROM item"), 1002);
+    myr_stmt *stmt = NULL;
+    bool has_row = false;
+    EXPECT_RC(myr_db_prepare(db, "PRAGMA integrity_check", &stmt, &err), OK, &err);
+    EXPECT_RC(myr_stmt_step(stmt, &has_row, &err), OK, &err);
+    EXPECT(has_row && myr_str_is(myr_stmt_text(stmt, 0), "ok"));
+    myr_stmt_reset(stmt);
+    myr_db_close(db);
+}
+
+TEST(db_pages_of_the_log_are_counted_and_begin_anew)
+{
+    char path[TESTING_PATH_BYTES];
+    db_path(path);
+    myr_db *db = db_make(path);
+    myr_err err = {0};
+    myr_db_own_checkpoints(db);
+    EXPECT_RC(db_add(db, "a", &err), OK, &err);
+    int64_t first = myr_db_log_pages(db);
+    EXPECT(first > 0);
+    for (int i = 0; i < 100; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "n%d", i);
+        EXPECT_RC(db_add(db, name, &err), OK, &err);
+    }
+    EXPECT(myr_db_log_pages(db) > first + 100);
+    EXPECT_RC(myr_db_checkpoint(db, false, &err), OK, &err);
+    EXPECT_RC(db_add(db, "b", &err), OK, &err);
+    EXPECT(myr_db_log_pages(db) < 10);
+    EXPECT_RC(myr_db_checkpoint(db, true, &err), OK, &err);
+    myr_db_close(db);
+}
+
 TEST(db_data_version_moves_when_others_commit)
 {
     char path[TESTING_PATH_BYTES];

@@ -188,6 +188,73 @@ TEST(a_file_that_may_only_be_read_is_followed)
     EXPECT_INT(WEXITSTATUS(status), 0);
 }
 
+/* Look on this thread, once the lane has opened what that needs. */
+static bool look_now(myr_source *source, const myr_str *keys, size_t count, myr_fetch **out)
+{
+    for (int i = 0; i < 1000; i++) {
+        if (myr_fetch_now(source, keys, count, out)) return true;
+        myr_clock_sleep_ms(5);
+    }
+    return false;
+}
+
+TEST(a_few_keys_are_looked_up_where_they_are_asked_for)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    put(uri, "store=2,brand=1", "{\"price\":0.5,\"name\":\"x\"}", 1);
+    put(uri, "store=3,brand=1", "nonsense", 1);
+    myr_source *source = source_of(uri, 0, 0);
+    myr_str keys[17] = {myr_str_of("store=2,brand=1"), myr_str_of("store=9,brand=9")};
+    const myr_feature_row *rows = NULL;
+    myr_fetch *fetch = NULL;
+    myr_err err = {0};
+    EXPECT(look_now(source, keys, 2, &fetch));
+    EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), OK, &err);
+    EXPECT(rows[0].state == MYR_FEATURE_FOUND && rows[0].cells[0].number == 0.5);
+    EXPECT_INT(rows[1].state, MYR_FEATURE_MISSING);
+    myr_fetch_free(fetch);
+    put(uri, "store=2,brand=1", "{\"price\":1.5}", 2); /* the newest, at once */
+    EXPECT(look_now(source, keys, 1, &fetch));
+    EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), OK, &err);
+    EXPECT(rows[0].cells[0].number == 1.5);
+    myr_fetch_free(fetch);
+    keys[0] = myr_str_of("store=3,brand=1");
+    EXPECT(look_now(source, keys, 1, &fetch));
+    EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), BAD_FORMAT, &err);
+    myr_fetch_free(fetch);
+    for (size_t i = 0; i < 17; i++)
+        keys[i] = myr_str_of("store=2,brand=1");
+    EXPECT(look_now(source, keys, 16, &fetch));
+    myr_fetch_free(fetch);
+    EXPECT(!myr_fetch_now(source, keys, 17, &fetch)); /* the lane's */
+    myr_source_close(source);
+}
+
+TEST(who_looks_himself_does_not_wait_for_a_lock)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    put(uri, "store=2,brand=1", "{\"price\":0.5}", 1);
+    myr_source *source = source_of(uri, 0, 0);
+    myr_str key = myr_str_of("store=2,brand=1");
+    myr_fetch *fetch = NULL;
+    EXPECT(look_now(source, &key, 1, &fetch));
+    myr_fetch_free(fetch);
+    myr_source_close(source);
+    myr_db *db = NULL;
+    myr_err err = {0};
+    EXPECT_RC(myr_db_open(myr_db_uri_path(uri), false, &db, &err), OK, &err);
+    EXPECT_RC(myr_db_exec(db, "PRAGMA locking_mode=EXCLUSIVE", &err), OK, &err);
+    EXPECT_RC(myr_db_exec(db, "UPDATE feature_row SET written_ms = 2", &err), OK, &err); /* and keeps the lock */
+    source = source_of(uri, 0, 0);
+    int64_t start_ns = myr_clock_mono_ns();
+    EXPECT(!myr_fetch_now(source, &key, 1, &fetch));
+    EXPECT(myr_clock_mono_ns() - start_ns < 1000000000LL);
+    myr_db_close(db);
+    myr_source_close(source);
+}
+
 TEST(questions_are_bounded)
 {
     char uri[TESTING_PATH_BYTES + 16];
