@@ -30,7 +30,7 @@ static bool lanes_has_avx512(void)
 
 static bool lanes_has_avx512vbmi(void)
 {
-    return lanes_has_avx512() && LANES_CPU("avx512vbmi");
+    return lanes_has_avx512() && LANES_CPU("avx512vbmi") && LANES_CPU("avx512bitalg");
 }
 #endif
 
@@ -100,7 +100,8 @@ static void lanes_open(const model_header *h, const unsigned char *bytes, lanes_
                       .entries = bytes + m.entries_at,
                       .leaves = bytes + m.leaves_at,
                       .words = (const uint32_t *)(bytes + m.words_at),
-                      .byte_columns = (uint32_t)h->numeric_columns + h->set_columns};
+                      .byte_columns = (uint32_t)h->numeric_columns + h->set_columns,
+                      .slabs = h->version >= LANES_SLABS_SINCE};
 }
 
 /* The tile for `row_count` rows: whole registers of rows for the wide one must pay. */

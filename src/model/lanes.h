@@ -21,17 +21,24 @@
  *
  *   header            64 bytes
  *   groups            64 bytes each
- *   keys              blocks of 16 int32: the thresholds of the columns, as sortable integers (their upper halves)
  *   numeric columns   16 bytes each
  *   set columns       16 bytes each; their byte columns follow the numeric ones
  *   base margins      margin_count doubles
  *   outputs           uint16 per tree, only if margin_count > 1
- *   lows              per threshold the lower half: a byte that points into the book, or (without a book) a uint32
- *   book              the distinct lower halves, if there are at most 256
+ *   keys              blocks of 16 int32: the slabs, then the thresholds of the columns, as sortable integers (their
+ *                     upper halves)
  *   entries           per group: uint16 first leaf of each tree; uint8 entries per byte and tree; then the entries
  *   (64 zeros, so that a kernel may read whole registers)
+ *   lows              per threshold the lower half: a byte that points into the book, or (without a book) a uint32
+ *   book              the distinct lower halves, if there are at most 256
  *   leaves            doubles, or floats in F32 models
  *   category words    32 bits each
+ *
+ * What every row reads stands in front, so that a model that comes next can be asked for from its first byte to the end
+ * of its entries. Layouts before 5 have keys behind the groups, lows and book before the entries, and no slabs.
+ *
+ * Slabs. Sixteen numeric columns are searched side by side: a slab's first block says where the keys of each begin, the
+ * others are pivots, row by row: the last key of each column's first block, of its second, and so on.
  *
  * Why no kernel leaves the bytes, also when pages turn to zeros after the check: a cleared bit is always one of a leaf
  * before the tree's last (checked for each entry), so some leaf of the tree is left whatever the bins and however many
@@ -53,6 +60,10 @@
 #define LANES_MIRROR_MAX  128 /* byte columns where entries may be mirrored: a sign tells them apart */
 #define LANES_RANKS_MAX   254 /* thresholds of a byte column: bins 0 to 254, and 255 for what goes right */
 #define LANES_BLOCK       16  /* keys that one step of the search compares */
+#define LANES_BLOCK_SHIFT 4
+#define LANES_SLAB        16 /* numeric columns whose blocks are found side by side */
+#define LANES_SLABS_SINCE 5  /* layout version */
+#define LANES_RUN_COLUMNS 8  /* that LANES_RUN speaks of */
 #define LANES_BOOK_MAX    256
 #define LANES_KEY_PAD     INT32_MAX /* behind the last key: above every number's key */
 #define LANES_STRIDE      32        /* lanes of a group are rounded up to this */
@@ -66,7 +77,8 @@
 
 enum {
     LANES_ZERO = 1, /* column flag: |x| <= MODEL_ZERO is missing too */
-    LANES_SAME = 2  /* column flag: feature and thresholds are those of the column before */
+    LANES_SAME = 2, /* column flag: feature and thresholds are those of the column before */
+    LANES_RUN = 4   /* of every eighth column: the features of the eight, or those left, are consecutive; layout 5 */
 };
 
 typedef struct lanes_group {
@@ -79,14 +91,15 @@ typedef struct lanes_group {
     uint8_t pad[19];
 } lanes_group;
 
-/* Keys: if rank_count >= LANES_BLOCK one block of pivots (the last key of each block), then the blocks. */
+/* Before layout 5 there are no slabs; with rank_count >= LANES_BLOCK a block of pivots stands before the blocks. */
 typedef struct lanes_column {
-    uint32_t key_block;
+    uint16_t key_block, slab_block;
     uint32_t low_first;
     uint16_t feature;
     uint8_t rank_count, flags;
     int8_t missing_bin;
-    uint8_t pad[3];
+    uint8_t slab_rows; /* of pivots */
+    uint8_t pad[2];
 } lanes_column;
 
 typedef struct lanes_set {
@@ -103,7 +116,8 @@ _Static_assert(sizeof(lanes_group) == 64 && sizeof(lanes_column) == 16 && sizeof
 typedef struct lanes_map {
     uint64_t groups_at, keys_at, columns_at, sets_at, bases_at, outputs_at, lows_at, book_at, entries_at, leaves_at,
         words_at, size;
-    uint64_t outputs_end, lows_end, entries_end, leaves_end, words_end; /* where padding begins */
+    uint64_t outputs_end, lows_end, book_end, entries_end, leaves_end, words_end; /* where padding begins */
+    uint64_t group_bytes, key_bytes, output_bytes, low_bytes, reach_end;
 } lanes_map;
 
 static inline uint64_t lanes_round(uint64_t offset)
@@ -111,30 +125,72 @@ static inline uint64_t lanes_round(uint64_t offset)
     return (offset + 7) / 8 * 8;
 }
 
+/* The sections of layouts before 5. */
+static inline __attribute__((always_inline)) void lanes_map_old(const model_header *h, lanes_map *m)
+{
+    m->keys_at = m->groups_at + m->group_bytes;
+    m->columns_at = m->keys_at + m->key_bytes;
+    m->sets_at = m->columns_at + (uint64_t)h->numeric_columns * sizeof(lanes_column);
+    m->bases_at = m->sets_at + (uint64_t)h->set_columns * sizeof(lanes_set);
+    m->outputs_at = m->bases_at + (uint64_t)h->margin_count * sizeof(double);
+    m->outputs_end = m->outputs_at + m->output_bytes;
+    m->lows_at = lanes_round(m->outputs_end);
+    m->lows_end = m->lows_at + m->low_bytes;
+    m->book_at = lanes_round(m->lows_end);
+    m->book_end = m->book_at + (uint64_t)h->book_count * sizeof(uint32_t);
+    m->entries_at = model_round_up(m->book_end);
+    m->entries_end = m->entries_at + h->entry_bytes;
+    m->leaves_at = lanes_round(m->entries_end + LANES_TAIL);
+    m->reach_end = m->columns_at + LANES_REACH;
+}
+
+static inline __attribute__((always_inline)) void lanes_map_new(const model_header *h, lanes_map *m)
+{
+    m->columns_at = m->groups_at + m->group_bytes;
+    m->sets_at = m->columns_at + (uint64_t)h->numeric_columns * sizeof(lanes_column);
+    m->bases_at = m->sets_at + (uint64_t)h->set_columns * sizeof(lanes_set);
+    m->outputs_at = m->bases_at + (uint64_t)h->margin_count * sizeof(double);
+    m->outputs_end = m->outputs_at + m->output_bytes;
+    m->keys_at = model_round_up(m->outputs_end);
+    m->entries_at = m->keys_at + m->key_bytes;
+    m->entries_end = m->entries_at + h->entry_bytes;
+    m->lows_at = lanes_round(m->entries_end + LANES_TAIL);
+    m->lows_end = m->lows_at + m->low_bytes;
+    m->book_at = lanes_round(m->lows_end);
+    m->book_end = m->book_at + (uint64_t)h->book_count * sizeof(uint32_t);
+    m->leaves_at = lanes_round(m->book_end);
+    m->reach_end = m->entries_at + LANES_REACH;
+}
+
 /* Every count is 32-bit and every item at most 64 bytes: no sum can wrap. */
-static inline lanes_map lanes_map_of(const model_header *h)
+static inline __attribute__((always_inline)) lanes_map lanes_map_of(const model_header *h)
 {
     lanes_map m;
     uint64_t group_count = ((uint64_t)h->tree_count + LANES_TREES - 1) / LANES_TREES;
     m.groups_at = sizeof *h;
-    m.keys_at = m.groups_at + group_count * sizeof(lanes_group);
-    m.columns_at = m.keys_at + (uint64_t)h->key_blocks * LANES_BLOCK * sizeof(int32_t);
-    m.sets_at = m.columns_at + (uint64_t)h->numeric_columns * sizeof(lanes_column);
-    m.bases_at = m.sets_at + (uint64_t)h->set_columns * sizeof(lanes_set);
-    m.outputs_at = m.bases_at + (uint64_t)h->margin_count * sizeof(double);
-    m.outputs_end = m.outputs_at + (h->margin_count > 1 ? (uint64_t)h->tree_count * sizeof(uint16_t) : 0);
-    m.lows_at = lanes_round(m.outputs_end);
-    m.lows_end = m.lows_at + (uint64_t)h->low_count * (h->book_count > 0 ? sizeof(uint8_t) : sizeof(uint32_t));
-    m.book_at = lanes_round(m.lows_end);
-    m.entries_at = model_round_up(m.book_at + (uint64_t)h->book_count * sizeof(uint32_t));
-    m.entries_end = m.entries_at + h->entry_bytes;
-    m.leaves_at = lanes_round(m.entries_end + LANES_TAIL);
+    m.group_bytes = group_count * sizeof(lanes_group);
+    m.key_bytes = (uint64_t)h->key_blocks * LANES_BLOCK * sizeof(int32_t);
+    m.output_bytes = h->margin_count > 1 ? (uint64_t)h->tree_count * sizeof(uint16_t) : 0;
+    m.low_bytes = (uint64_t)h->low_count * (h->book_count > 0 ? sizeof(uint8_t) : sizeof(uint32_t));
+    if (h->version < LANES_SLABS_SINCE) {
+        lanes_map_old(h, &m);
+    } else {
+        lanes_map_new(h, &m);
+    }
     m.leaves_end = m.leaves_at + (uint64_t)h->item_count * (h->calc == MYR_CALC_F32 ? sizeof(float) : sizeof(double));
     m.words_at = lanes_round(m.leaves_end);
     m.words_end = m.words_at + (uint64_t)h->word_count * sizeof(uint32_t);
-    uint64_t reach = m.columns_at + LANES_REACH;
-    m.size = model_round_up(m.words_end > reach ? m.words_end : reach);
+    m.size = model_round_up(m.words_end > m.reach_end ? m.words_end : m.reach_end);
     return m;
+}
+
+/* The map's bases_at alone, for each call. */
+static inline uint64_t lanes_bases_at(const model_header *h)
+{
+    uint64_t groups = ((uint64_t)h->tree_count + LANES_TREES - 1) / LANES_TREES;
+    uint64_t keys = h->version < LANES_SLABS_SINCE ? (uint64_t)h->key_blocks * LANES_BLOCK * sizeof(int32_t) : 0;
+    return sizeof *h + groups * sizeof(lanes_group) + keys + (uint64_t)h->numeric_columns * sizeof(lanes_column) +
+           (uint64_t)h->set_columns * sizeof(lanes_set);
 }
 
 /* Bytes from one row of lanes to the next: whole half registers, so that few loads cross a cache line. */
@@ -187,6 +243,7 @@ typedef struct lanes_view {
     const void *leaves;
     const uint32_t *words;
     uint32_t byte_columns;
+    bool slabs;
 } lanes_view;
 
 /* Copy a group record; false if it is no longer there. */
@@ -240,6 +297,14 @@ void myr_lanes_margins(const model_header *h, const unsigned char *bytes, const 
 /* Turn the bytes of a nodes model into lanes; *out_bytes stays NULL if it does not fit or would not be faster. */
 myr_rc myr_lanes_build(const unsigned char *nodes_model, bool always, unsigned char **out_bytes, size_t *out_size,
                        myr_err *err);
+
+/* Numeric columns with rank_count and flags: give each its slab and its blocks of keys, and LANES_RUN; the number of
+ * blocks. */
+uint32_t myr_lanes_place_keys(lanes_column *columns, uint32_t count);
+/* Write the keys of placed columns; the orders of column j are at orders + low_first. */
+void myr_lanes_write_keys(const lanes_column *columns, uint32_t count, const int64_t *orders, int32_t *keys,
+                          uint32_t key_blocks);
+
 /* Everything behind the header's own numbers. */
 myr_rc myr_lanes_check(const model_header *h, const unsigned char *bytes, myr_err *err);
 

@@ -38,9 +38,9 @@ LANES_TARGET LANES_INLINE avx2_bytes avx2_lowest(avx2_bytes bits)
 
 /* ---- bins ---- */
 
-LANES_TARGET LANES_INLINE __m256i avx2_splat(const int64_t *order)
+LANES_TARGET LANES_INLINE __m256i avx2_splat(const int32_t *key)
 {
-    return _mm256_set1_epi32(lanes_key_of(order));
+    return _mm256_set1_epi32(*key);
 }
 
 LANES_TARGET LANES_INLINE uint32_t avx2_below(const int32_t *keys, __m256i key)
@@ -50,11 +50,29 @@ LANES_TARGET LANES_INLINE uint32_t avx2_below(const int32_t *keys, __m256i key)
     return (uint32_t)_mm_popcnt_u32((unsigned)_mm256_movemask_epi8(_mm256_packs_epi32(low, high)));
 }
 
-#define BINS_NAME  bins_avx2
-#define BINS_KEY   __m256i
-#define BINS_SPLAT avx2_splat
-#define BINS_BELOW avx2_below
-#define BINS_SCALE 2
+typedef int64_t avx2_longs __attribute__((vector_size(32)));
+
+LANES_TARGET LANES_INLINE __m256d avx2_load(const double *from, uint32_t count)
+{
+    if (count == 4) return _mm256_loadu_pd(from);
+    avx2_longs inside = (avx2_longs){0, 1, 2, 3} < (int64_t)count;
+    return _mm256_maskload_pd(from, (__m256i)inside);
+}
+
+LANES_TARGET LANES_INLINE bool avx2_any(avx2_longs bits)
+{
+    return _mm256_testz_si256((__m256i)bits, (__m256i)bits) == 0;
+}
+
+#define BINS_NAME   bins_avx2
+#define BINS_VALUES 4
+#define BINS_LOAD   avx2_load
+#define BINS_ODD    avx2_longs
+#define BINS_ANY    avx2_any
+#define BINS_KEY    __m256i
+#define BINS_SPLAT  avx2_splat
+#define BINS_BELOW  avx2_below
+#define BINS_SCALE  2
 #include "model/lanes_bins.h"
 
 /* ---- few rows ---- */

@@ -56,12 +56,6 @@ static int build_compare(const void *a, const void *b)
     return p->node < q->node ? -1 : p->node > q->node;
 }
 
-static uint32_t build_key_blocks(uint32_t rank_count)
-{
-    uint32_t blocks = rank_count / LANES_BLOCK + 1; /* one key of padding at least */
-    return blocks > 1 ? blocks + 1 : 1;             /* and the pivots */
-}
-
 /* Append a numeric column; false if there are too many. */
 static bool build_add_column(build_ctx *c, uint16_t feature, uint32_t low_first, uint32_t rank_count, bool zero,
                              bool same, int missing_bin)
@@ -74,12 +68,6 @@ static bool build_add_column(build_ctx *c, uint16_t feature, uint32_t low_first,
     column->missing_bin = (int8_t)missing_bin;
     column->low_first = low_first;
     if (zero) c->h.flags |= MODEL_SPECIAL;
-    if (same) {
-        column->key_block = column[-1].key_block;
-    } else {
-        column->key_block = c->h.key_blocks;
-        c->h.key_blocks = (uint16_t)(c->h.key_blocks + build_key_blocks(rank_count));
-    }
     return true;
 }
 
@@ -344,19 +332,7 @@ static void build_write_columns(build_ctx *c)
 {
     memcpy(c->bytes + c->map.columns_at, c->columns, c->numeric * sizeof *c->columns);
     memcpy(c->bytes + c->map.sets_at, c->sets, c->set_count * sizeof *c->sets);
-    int32_t *keys = (int32_t *)(c->bytes + c->map.keys_at);
-    for (uint32_t k = 0; k < c->h.key_blocks * (uint32_t)LANES_BLOCK; k++) {
-        keys[k] = LANES_KEY_PAD;
-    }
-    for (uint32_t j = 0; j < c->numeric; j++) {
-        const lanes_column *column = &c->columns[j];
-        int32_t *pivots = keys + column->key_block * LANES_BLOCK;
-        int32_t *blocks = pivots + (column->rank_count >= LANES_BLOCK ? LANES_BLOCK : 0);
-        for (uint32_t r = 0; r < column->rank_count; r++) {
-            blocks[r] = (int32_t)(c->orders[column->low_first + r] >> 32);
-            if (r % LANES_BLOCK == LANES_BLOCK - 1) pivots[r / LANES_BLOCK] = blocks[r];
-        }
-    }
+    myr_lanes_write_keys(c->columns, c->numeric, c->orders, (int32_t *)(c->bytes + c->map.keys_at), c->h.key_blocks);
     for (uint32_t k = 0; k < c->h.low_count; k++) {
         uint32_t low = (uint32_t)c->orders[k];
         if (c->h.book_count == 0) {
@@ -415,6 +391,7 @@ static bool build_sizes(build_ctx *c, lanes_group *groups, uint32_t group_count)
         if (!build_group(c, g, &groups[g], &entry_bytes, &leaf_count)) return false;
     }
     build_book(c);
+    c->h.key_blocks = (uint16_t)myr_lanes_place_keys(c->columns, c->numeric);
     c->h.numeric_columns = (uint16_t)c->numeric;
     c->h.set_columns = (uint16_t)c->set_count;
     c->h.entry_bytes = (uint32_t)entry_bytes;

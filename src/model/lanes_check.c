@@ -36,15 +36,36 @@ static myr_rc lcheck_zeros(const lcheck_ctx *c, uint64_t from, uint64_t to)
 
 /* ---- columns ---- */
 
-/* Keys of one column: sorted, with their lows, padded, and the pivots the last of each block. */
+/* The last key of each block: before there were slabs a block of them stands before the blocks. */
+static bool lcheck_pivots(const lanes_numbers *n, const lanes_column *column, uint32_t j, const int32_t *keys)
+{
+    uint32_t block_count = column->rank_count / LANES_BLOCK + 1u;
+    const int32_t *pivots = n->keys + (size_t)column->key_block * LANES_BLOCK;
+    uint32_t count = block_count > 1 ? LANES_BLOCK : 0;
+    size_t step = 1;
+    bool good = true;
+    if (n->slabs) {
+        const int32_t *slab = n->keys + (size_t)column->slab_block * LANES_BLOCK;
+        good = slab[j % LANES_SLAB] == column->key_block * LANES_BLOCK;
+        pivots = slab + LANES_SLAB + j % LANES_SLAB;
+        count = column->slab_rows;
+        step = LANES_SLAB;
+    }
+    for (uint32_t b = 0; b < count; b++) {
+        good &= pivots[b * step] == (b + 1 < block_count ? keys[b * LANES_BLOCK + LANES_BLOCK - 1] : LANES_KEY_PAD);
+    }
+    return good;
+}
+
+/* Keys of one column: sorted, with their lows, padded, and the pivots. */
 static myr_rc lcheck_keys(const lanes_numbers *n, const lanes_column *column, uint32_t j, myr_err *err)
 {
-    const int32_t *pivots = n->keys + (size_t)column->key_block * LANES_BLOCK;
     uint32_t block_count = column->rank_count / LANES_BLOCK + 1u;
-    const int32_t *keys = pivots + (block_count > 1 ? LANES_BLOCK : 0);
+    const int32_t *keys = n->keys + (size_t)column->key_block * LANES_BLOCK;
     const unsigned char *codes = n->low_codes + column->low_first;
     bool bad = false;
     int64_t before = 0;
+    if (!n->slabs && block_count > 1) keys += LANES_BLOCK;
     for (uint32_t r = 0; r < column->rank_count; r++) {
         uint32_t at = n->book_count > 0 ? codes[r] : column->low_first + r;
         if (!n->single && n->book_count > 0 && at >= n->book_count) {
@@ -57,11 +78,46 @@ static myr_rc lcheck_keys(const lanes_numbers *n, const lanes_column *column, ui
     for (uint32_t r = column->rank_count; r < block_count * LANES_BLOCK; r++) {
         bad |= keys[r] != LANES_KEY_PAD;
     }
-    for (uint32_t b = 0; block_count > 1 && b < LANES_BLOCK; b++) {
-        bad |= pivots[b] != (b + 1 < block_count ? keys[b * LANES_BLOCK + LANES_BLOCK - 1] : LANES_KEY_PAD);
-    }
+    bad |= !lcheck_pivots(n, column, j, keys);
     if (bad) MYR_FAIL(err, BAD_FORMAT, "model: column %u: its %u thresholds are not in order", j, column->rank_count);
     return MYR_OK;
+}
+
+/* The columns of one slab say where it lies; lanes without a column are padded. *blocks moves behind it. */
+static myr_rc lcheck_slab(const lanes_numbers *n, uint32_t first, uint32_t *blocks, myr_err *err)
+{
+    uint32_t count = n->numeric_columns - first < LANES_SLAB ? n->numeric_columns - first : LANES_SLAB;
+    const int32_t *slab = n->keys + (size_t)*blocks * LANES_BLOCK;
+    uint32_t rows = 0;
+    bool bad = false;
+    for (uint32_t j = first; j < first + count; j++) {
+        if (n->columns[j].rank_count / LANES_BLOCK > rows) rows = n->columns[j].rank_count / LANES_BLOCK;
+    }
+    for (uint32_t j = first; j < first + count; j++) {
+        bad |= n->columns[j].slab_block != *blocks || n->columns[j].slab_rows != rows;
+    }
+    if (bad || rows + 1 > n->key_blocks - *blocks)
+        MYR_FAIL(err, BAD_FORMAT, "model: the slab of column %u is not at block %u of %u", first, *blocks,
+                 n->key_blocks);
+    for (uint32_t k = count; k < LANES_SLAB; k++) {
+        bad |= slab[k] != 0;
+        for (uint32_t r = 1; r <= rows; r++) {
+            bad |= slab[r * LANES_SLAB + k] != LANES_KEY_PAD;
+        }
+    }
+    if (bad) MYR_FAIL(err, BAD_FORMAT, "model: the slab of column %u is not padded", first);
+    *blocks += rows + 1;
+    return MYR_OK;
+}
+
+/* Is LANES_RUN where it must be? */
+static bool lcheck_run(const lanes_numbers *n, uint32_t j)
+{
+    bool run = n->slabs && j % LANES_RUN_COLUMNS == 0;
+    for (uint32_t k = 1; run && k < LANES_RUN_COLUMNS && j + k < n->numeric_columns; k++) {
+        run = n->columns[j + k].feature == n->columns[j].feature + k;
+    }
+    return run == ((n->columns[j].flags & LANES_RUN) != 0);
 }
 
 static myr_rc lcheck_book(const lanes_numbers *n, myr_err *err)
@@ -81,6 +137,9 @@ myr_rc myr_lanes_check_columns(const lanes_numbers *n, myr_err *err)
     uint32_t lows = 0;
     unsigned flags = 0;
     MYR_TRY(lcheck_book(n, err));
+    for (uint32_t j = 0; n->slabs && j < n->numeric_columns; j += LANES_SLAB) {
+        MYR_TRY(lcheck_slab(n, j, &blocks, err));
+    }
     for (uint32_t j = 0; j < n->numeric_columns; j++) {
         const lanes_column *column = &n->columns[j];
         bool same = (column->flags & LANES_SAME) != 0;
@@ -88,7 +147,9 @@ myr_rc myr_lanes_check_columns(const lanes_numbers *n, myr_err *err)
         if (column->feature >= n->column_count) {
             MYR_FAIL(err, BAD_FORMAT, "model: byte column %u: column %u of %u", j, column->feature, n->column_count);
         }
-        if ((column->flags & ~(LANES_ZERO | LANES_SAME)) != 0 || !lcheck_is_zero(column->pad, sizeof column->pad)) {
+        if ((column->flags & ~(LANES_ZERO | LANES_SAME | LANES_RUN)) != 0 || !lcheck_run(n, j) ||
+            !lcheck_is_zero(column->pad, sizeof column->pad) ||
+            (!n->slabs && (column->slab_block | column->slab_rows) != 0)) {
             MYR_FAIL(err, BAD_FORMAT, "model: byte column %u: flags 0x%x or padding", j, column->flags);
         }
         if (same) {
@@ -96,10 +157,13 @@ myr_rc myr_lanes_check_columns(const lanes_numbers *n, myr_err *err)
                 column[-1].key_block != column->key_block || column[-1].low_first != column->low_first) {
                 MYR_FAIL(err, BAD_FORMAT, "model: byte column %u is not like the one before", j);
             }
+            const int32_t *keys = n->keys + (size_t)column->key_block * LANES_BLOCK;
+            if (n->slabs && !lcheck_pivots(n, column, j, keys))
+                MYR_FAIL(err, BAD_FORMAT, "model: byte column %u: its pivots are not those of the one before", j);
             continue;
         }
         uint32_t block_count = column->rank_count / LANES_BLOCK + 1u;
-        block_count += block_count > 1;
+        if (!n->slabs) block_count += block_count > 1;
         if (column->key_block != blocks || block_count > n->key_blocks - blocks || column->low_first != lows ||
             column->rank_count == 0 || column->rank_count > LANES_RANKS_MAX ||
             (!n->single && column->rank_count > n->low_count - lows)) {
@@ -335,10 +399,11 @@ myr_rc myr_lanes_check(const model_header *h, const unsigned char *bytes, myr_er
         MYR_FAIL(err, BAD_FORMAT, "model: %u byte columns (at most %d) and %u trees in lanes", c.byte_columns,
                  columns_max, h->tree_count);
     }
-    MYR_TRY(lcheck_zeros(&c, c.map.outputs_end, c.map.lows_at));
+    bool slabs = h->version >= LANES_SLABS_SINCE;
+    MYR_TRY(lcheck_zeros(&c, c.map.outputs_end, slabs ? c.map.keys_at : c.map.lows_at));
     MYR_TRY(lcheck_zeros(&c, c.map.lows_end, c.map.book_at));
-    MYR_TRY(lcheck_zeros(&c, c.map.book_at + h->book_count * sizeof(uint32_t), c.map.entries_at));
-    MYR_TRY(lcheck_zeros(&c, c.map.entries_end, c.map.leaves_at));
+    MYR_TRY(lcheck_zeros(&c, c.map.book_end, slabs ? c.map.leaves_at : c.map.entries_at));
+    MYR_TRY(lcheck_zeros(&c, c.map.entries_end, slabs ? c.map.lows_at : c.map.leaves_at));
     MYR_TRY(lcheck_zeros(&c, c.map.leaves_end, c.map.words_at));
     MYR_TRY(lcheck_zeros(&c, c.map.words_end, c.map.size));
     lanes_numbers numbers = {.column_count = h->column_count,
@@ -348,6 +413,7 @@ myr_rc myr_lanes_check(const model_header *h, const unsigned char *bytes, myr_er
                              .book_count = h->book_count,
                              .single = h->calc == MYR_CALC_F32,
                              .special = (h->flags & MODEL_SPECIAL) != 0,
+                             .slabs = slabs,
                              .columns = (const lanes_column *)(bytes + c.map.columns_at),
                              .keys = (const int32_t *)(bytes + c.map.keys_at),
                              .low_codes = bytes + c.map.lows_at,

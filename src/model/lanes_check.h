@@ -8,6 +8,7 @@
 typedef struct lanes_numbers {
     uint32_t column_count, numeric_columns, key_blocks, low_count, book_count;
     bool single, special; /* F32; some column has LANES_ZERO */
+    bool slabs;           /* layout 5 */
     const lanes_column *columns;
     const int32_t *keys;
     const unsigned char *low_codes; /* with a book */

@@ -24,17 +24,16 @@
 #define LANES_OPAQUE(vector) (void)(vector)
 #endif
 
+/* What was stored is loaded again: one instruction, where the compiler would take a register apart. */
+#if defined(MYR_LANES_EMULATED)
+#define LANES_IN_MEMORY(object) (void)(object)
+#else
+#define LANES_IN_MEMORY(object) __asm__("" : "+m"(object))
+#endif
+
 #define LANES_INLINE      static inline __attribute__((always_inline))
 #define LANES_JOIN_(a, b) a##_##b
 #define LANES_JOIN(a, b)  LANES_JOIN_(a, b)
-
-/* The upper half of an order in memory. */
-static inline int32_t lanes_key_of(const int64_t *order)
-{
-    int32_t key;
-    memcpy(&key, (const char *)order + sizeof key, sizeof key);
-    return key;
-}
 
 static inline uint32_t quantise_low(const lanes_view *v, uint32_t low_idx)
 {
@@ -57,9 +56,30 @@ static inline bool quantise_is_missing(double x, bool zero)
     return isnan(x) || (zero && x >= -MODEL_ZERO && x <= MODEL_ZERO);
 }
 
+/* A slab of one row: per column the value, and where its block of keys begins. */
+typedef struct lanes_slab {
+    _Alignas(64) int64_t orders[LANES_SLAB];
+    int32_t keys[LANES_SLAB];  /* upper halves of the orders */
+    int32_t at[LANES_SLAB];    /* first key of the block, in the model's keys */
+    int32_t below[LANES_SLAB]; /* keys of the column before the block */
+} lanes_slab;
+
+/* Rows of bins become columns of bins; both at most LANES_SLAB. Whole columns of it are written. */
+static inline void quantise_turn(int8_t square[LANES_SLAB][LANES_SLAB], uint32_t column_count, size_t row_count,
+                                 int8_t *bins, size_t column_step)
+{
+    for (uint32_t c = 0; c < column_count; c++) {
+        for (size_t i = 0; i < row_count; i++) {
+            bins[c * column_step + i] = square[i][c];
+        }
+    }
+}
+
 /* Put the bin of the missing where a row misses something, in the numeric columns. */
 void myr_lanes_quantise_missing(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count,
                                 int8_t *bins, size_t column_step, size_t row_step);
+/* Bins of one row of a slab, counted by keys alone: where a key equals the value's, its lower half decides. */
+void myr_lanes_quantise_equal(const lanes_view *v, uint32_t j, uint32_t count, const lanes_slab *s, int8_t *bins);
 /* The bins of the set columns. */
 void myr_lanes_quantise_sets(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, int8_t *bins,
                              size_t column_step, size_t row_step);

@@ -32,9 +32,9 @@ LANES_INLINE neon_bytes neon_lowest(neon_bytes bits)
 
 /* ---- bins ---- */
 
-LANES_INLINE int32x4_t neon_splat(const int64_t *order)
+LANES_INLINE int32x4_t neon_splat(const int32_t *key)
 {
-    return vdupq_n_s32(lanes_key_of(order));
+    return vdupq_n_s32(*key);
 }
 
 /* A comparison is -1 in the lanes that are below: their sum, negated. */
@@ -45,11 +45,30 @@ LANES_INLINE uint32_t neon_below(const int32_t *keys, int32x4_t key)
     return 0u - vaddvq_u32(vaddq_u32(first, last));
 }
 
-#define BINS_NAME  bins_neon
-#define BINS_KEY   int32x4_t
-#define BINS_SPLAT neon_splat
-#define BINS_BELOW neon_below
-#define BINS_SCALE 1
+typedef double neon_doubles __attribute__((vector_size(32)));
+typedef int64_t neon_longs __attribute__((vector_size(32)));
+
+LANES_INLINE neon_doubles neon_load(const double *from, uint32_t count)
+{
+    neon_doubles loaded = {0};
+    memcpy(&loaded, from, (count < 4 ? count : 4) * sizeof *from);
+    return loaded;
+}
+
+LANES_INLINE bool neon_any(neon_longs bits)
+{
+    return (bits[0] | bits[1] | bits[2] | bits[3]) != 0;
+}
+
+#define BINS_NAME   bins_neon
+#define BINS_VALUES 4
+#define BINS_LOAD   neon_load
+#define BINS_ODD    neon_longs
+#define BINS_ANY    neon_any
+#define BINS_KEY    int32x4_t
+#define BINS_SPLAT  neon_splat
+#define BINS_BELOW  neon_below
+#define BINS_SCALE  1
 #include "model/lanes_bins.h"
 
 /* ---- few rows ---- */

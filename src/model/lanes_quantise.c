@@ -8,6 +8,11 @@
  */
 #include "model/lanes_inner.h"
 
+static const int32_t *quantise_keys(const lanes_view *v, uint32_t block)
+{
+    return v->keys + (size_t)block * LANES_BLOCK;
+}
+
 static uint32_t quantise_below(const int32_t *keys, int32_t key)
 {
     uint32_t below = 0;
@@ -17,15 +22,25 @@ static uint32_t quantise_below(const int32_t *keys, int32_t key)
     return below;
 }
 
-static uint32_t quantise_rank_plain(const lanes_view *v, const lanes_column *column, int64_t order)
+/* Pivots of column j below the key; they stand in its slab or, before there were slabs, in front of its blocks. */
+static uint32_t quantise_blocks(const lanes_view *v, const lanes_column *column, uint32_t j, int32_t key)
 {
-    const int32_t *keys = v->keys + (size_t)column->key_block * LANES_BLOCK;
-    int32_t key = (int32_t)(order >> 32);
-    uint32_t first = 0;
-    if (column->rank_count >= LANES_BLOCK) {
-        first = quantise_below(keys, key) * LANES_BLOCK;
-        keys += LANES_BLOCK;
+    uint32_t below = 0;
+    if (!v->slabs)
+        return column->rank_count < LANES_BLOCK ? 0 : quantise_below(quantise_keys(v, column->key_block), key);
+    const int32_t *pivots = quantise_keys(v, column->slab_block) + j % LANES_SLAB;
+    for (uint32_t r = 1; r <= column->slab_rows; r++) {
+        below += pivots[r * LANES_SLAB] < key;
     }
+    return below;
+}
+
+static uint32_t quantise_rank_plain(const lanes_view *v, const lanes_column *column, uint32_t j, int64_t order)
+{
+    const int32_t *keys = quantise_keys(v, column->key_block);
+    int32_t key = (int32_t)(order >> 32);
+    uint32_t first = quantise_blocks(v, column, j, key) * LANES_BLOCK;
+    if (!v->slabs && column->rank_count >= LANES_BLOCK) keys += LANES_BLOCK;
     uint32_t rank = first + quantise_below(keys + first, key);
     return v->lows != NULL ? quantise_ties(v, column, keys, rank, order) : rank;
 }
@@ -39,7 +54,7 @@ static void quantise_numeric(const lanes_view *v, uint32_t j, const double *rows
     memcpy(&column, &v->columns[j], sizeof column);
     for (size_t i = 0; i < row_count; i++) {
         double x = rows[i * row_stride + column.feature];
-        uint32_t rank = quantise_rank_plain(v, &column, lanes_order(isnan(x) ? 0.0 : x, single));
+        uint32_t rank = quantise_rank_plain(v, &column, j, lanes_order(isnan(x) ? 0.0 : x, single));
         out[i * row_step] = (int8_t)(uint8_t)(rank - 128u);
     }
 }
@@ -57,6 +72,15 @@ void myr_lanes_quantise_missing(const lanes_view *v, const double *rows, size_t 
             if (quantise_is_missing(x, (column.flags & LANES_ZERO) != 0))
                 bins[j * column_step + i * row_step] = column.missing_bin;
         }
+    }
+}
+
+void myr_lanes_quantise_equal(const lanes_view *v, uint32_t j, uint32_t count, const lanes_slab *s, int8_t *bins)
+{
+    for (uint32_t k = 0; k < count; k++) {
+        uint32_t rank = (uint8_t)(bins[k] ^ -128);
+        const int32_t *keys = v->keys + s->at[k] - s->below[k];
+        bins[k] = (int8_t)(uint8_t)(quantise_ties(v, &v->columns[j + k], keys, rank, s->orders[k]) - 128u);
     }
 }
 

@@ -59,7 +59,8 @@ static bool large_open(const model_header *h, const unsigned char *bytes, large_
                                         ? NULL
                                         : (const uint32_t *)(bytes + (v->g.book_count > 0 ? m.book_at : m.lows_at)),
                             .leaves = bytes + m.leaves_at,
-                            .byte_columns = v->h.numeric_columns};
+                            .byte_columns = v->h.numeric_columns,
+                            .slabs = h->version >= LANES_SLABS_SINCE};
     return true;
 }
 

@@ -53,6 +53,7 @@ typedef struct lbuild_ctx {
     lbuild_shape shape;
     large_map map;
     unsigned char *bytes;
+    lanes_column byte_columns[LARGE_BYTE_COLUMNS];
 } lbuild_ctx;
 
 /* ---- numeric columns ---- */
@@ -77,9 +78,7 @@ static void lbuild_add_column(lbuild_ctx *c, uint16_t feature, uint32_t first, b
                              .missing_bin = (uint16_t)missing,
                              .flags = (uint8_t)((zero ? LANES_ZERO : 0) | (same ? LANES_SAME : 0))};
     if (zero) c->h.flags |= MODEL_SPECIAL;
-    if (same) return;
-    uint32_t blocks = ranks / LANES_BLOCK + 1;
-    c->g.key_count += words ? ranks : blocks > 1 ? blocks + 1 : 1;
+    if (words && !same) c->g.key_count += ranks; /* those of bytes are counted when all are known */
 }
 
 /*
@@ -147,6 +146,20 @@ static bool lbuild_numeric(lbuild_ctx *c, bool words)
         from = lbuild_chunk(c, from);
     }
     return large_fits(&c->g);
+}
+
+/* Byte columns as lanes have them; the number of their blocks of keys. */
+static uint32_t lbuild_byte_columns(lbuild_ctx *c)
+{
+    for (uint32_t j = 0; j < c->g.numeric_columns; j++) {
+        const large_column *from = &c->columns[j];
+        c->byte_columns[j] = (lanes_column){.low_first = from->key_first,
+                                            .feature = from->feature,
+                                            .rank_count = (uint8_t)from->rank_count,
+                                            .flags = from->flags,
+                                            .missing_bin = (int8_t)((int)from->missing_bin - 128)};
+    }
+    return myr_lanes_place_keys(c->byte_columns, c->g.numeric_columns);
 }
 
 /* The distinct lower halves of thresholds; a book of them if a byte can tell them apart. */
@@ -465,33 +478,9 @@ static void lbuild_write_keys(lbuild_ctx *c)
         }
         return;
     }
-    int32_t *keys = (int32_t *)(c->bytes + c->map.keys_at);
-    uint32_t block = 0;
-    uint32_t before = 0;
-    for (uint32_t k = 0; k < c->g.key_count * (uint32_t)LANES_BLOCK; k++) {
-        keys[k] = LANES_KEY_PAD;
-    }
-    for (uint32_t j = 0; j < c->g.numeric_columns; j++) {
-        const large_column *from = &c->columns[j];
-        lanes_column column = {.low_first = from->key_first,
-                               .feature = from->feature,
-                               .rank_count = (uint8_t)from->rank_count,
-                               .flags = from->flags,
-                               .missing_bin = (int8_t)((int)from->missing_bin - 128)};
-        bool same = (from->flags & LANES_SAME) != 0;
-        column.key_block = same ? before : block;
-        ((lanes_column *)(c->bytes + c->map.columns_at))[j] = column;
-        if (same) continue;
-        int32_t *pivots = keys + block * LANES_BLOCK;
-        int32_t *blocks = pivots + (from->rank_count >= LANES_BLOCK ? LANES_BLOCK : 0);
-        for (uint32_t r = 0; r < from->rank_count; r++) {
-            blocks[r] = (int32_t)(c->orders[from->key_first + r] >> 32);
-            if (r % LANES_BLOCK == LANES_BLOCK - 1) pivots[r / LANES_BLOCK] = blocks[r];
-        }
-        before = block;
-        uint32_t count = from->rank_count / LANES_BLOCK + 1;
-        block += count > 1 ? count + 1 : 1;
-    }
+    memcpy(c->bytes + c->map.columns_at, c->byte_columns, c->g.numeric_columns * sizeof *c->byte_columns);
+    myr_lanes_write_keys(c->byte_columns, c->g.numeric_columns, c->orders, (int32_t *)(c->bytes + c->map.keys_at),
+                         c->g.key_count);
 }
 
 static void lbuild_write_lows(lbuild_ctx *c)
@@ -562,6 +551,7 @@ static bool lbuild_plan(lbuild_ctx *c)
     if (!lbuild_splits(c) || !lbuild_count_trees(c)) return false;
     bool bytes = !c->wide && lbuild_numeric(c, false);
     if (!bytes && !lbuild_numeric(c, true)) return false;
+    if (bytes) c->g.key_count = lbuild_byte_columns(c);
     if (bytes) lbuild_count_entries(c);
     lbuild_book(c);
     if (!large_map_of(&c->h, &c->g, &c->map)) return false;

@@ -174,6 +174,7 @@ static myr_rc gcheck_columns(const gcheck_ctx *c)
                              .book_count = c->g.book_count,
                              .single = c->h->calc == MYR_CALC_F32,
                              .special = (c->h->flags & MODEL_SPECIAL) != 0,
+                             .slabs = c->h->version >= LANES_SLABS_SINCE,
                              .columns = (const lanes_column *)(bytes + c->map.columns_at),
                              .keys = (const int32_t *)(bytes + c->map.keys_at),
                              .low_codes = bytes + c->map.lows_at,

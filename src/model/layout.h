@@ -22,9 +22,9 @@
 
 #include "model/model.h"
 
-#define MODEL_MAGIC          0x4d52594du       /* "MYRM" */
-#define MODEL_LAYOUT_VERSION 4                 /* 3: sections may follow; 4: lanes may be mirrored; otherwise as 2 */
-#define MODEL_LAYOUT_OLDEST  2                 /* still read */
+#define MODEL_MAGIC          0x4d52594du /* "MYRM" */
+#define MODEL_LAYOUT_VERSION 5           /* 3: sections may follow; 4: lanes may be mirrored; 5: lanes have slabs */
+#define MODEL_LAYOUT_OLDEST  2           /* still read */
 #define MODEL_ITEMS_MAX      (UINT32_MAX - 64) /* nodes of all trees together, and category words likewise */
 
 /* LightGBM's kZeroThreshold: a float constant widened to double. */

@@ -32,7 +32,7 @@ static bool predict_open(const myr_model *model, predict_ctx *c)
         c->bases = myr_large_bases(&c->h, bytes);
         return c->bases != NULL;
     }
-    c->bases = (const double *)(bytes + (c->lanes ? lanes_map_of(&c->h).bases_at : model_map_of(&c->h).bases_at));
+    c->bases = (const double *)(bytes + (c->lanes ? lanes_bases_at(&c->h) : model_map_of(&c->h).bases_at));
     return true;
 }
 

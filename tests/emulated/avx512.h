@@ -14,6 +14,7 @@
 #include <simde/x86/avx512.h>
 #pragma GCC diagnostic pop
 #define __mmask8  simde__mmask8
+#define __mmask16 simde__mmask16
 #define __mmask64 simde__mmask64
 
 #endif

@@ -153,7 +153,7 @@ TEST(check_names_lies_of_the_header)
 {
     MYR_AUTO(compiled) c = tree_model(MYR_CALC_F64);
     LIE(magic, uint32_t, 0, BAD_FORMAT, "magic 0x00000000");
-    LIE(version, uint16_t, 5, UNSUPPORTED, "layout version 5");
+    LIE(version, uint16_t, 6, UNSUPPORTED, "layout version 6");
     LIE(version, uint16_t, 1, BAD_FORMAT, "layout version 1");
     LIE(version, uint16_t, 0, BAD_FORMAT, "layout version 0");
     LIE(kind, uint8_t, 3, BAD_FORMAT, "kind 3");

@@ -45,6 +45,62 @@ static double *draw_rows(dice *d, const myr_model_desc *desc, uint32_t row_count
     return rows;
 }
 
+/* The keys of layout 4: before the blocks of a column its pivots. */
+static uint32_t older_keys(const unsigned char *bytes, const lanes_map *m, const model_header *h, lanes_column *columns,
+                           int32_t *out)
+{
+    const int32_t *keys = (const int32_t *)(bytes + m->keys_at);
+    uint32_t block = 0;
+    for (uint32_t j = 0; j < h->numeric_columns; j++) {
+        const int32_t *from = keys + columns[j].key_block * LANES_BLOCK;
+        uint32_t blocks = columns[j].rank_count / LANES_BLOCK + 1u;
+        bool same = (columns[j].flags & LANES_SAME) != 0;
+        columns[j].flags &= (uint8_t)~LANES_RUN;
+        columns[j].slab_block = columns[j].slab_rows = 0;
+        columns[j].key_block = same ? columns[j - 1].key_block : (uint16_t)block;
+        if (same) continue;
+        for (uint32_t b = 0; blocks > 1 && b < LANES_BLOCK; b++) {
+            out[block * LANES_BLOCK + b] = b + 1 < blocks ? from[b * LANES_BLOCK + LANES_BLOCK - 1] : LANES_KEY_PAD;
+        }
+        block += blocks > 1;
+        memcpy(out + block * LANES_BLOCK, from, blocks * LANES_BLOCK * sizeof *out);
+        block += blocks;
+    }
+    return block;
+}
+
+/* The same model as programs before layout 5 wrote it. */
+static compiled older_layout(const compiled *c)
+{
+    compiled out = {0};
+    model_header h;
+    memcpy(&h, c->bytes, sizeof h);
+    lanes_map from = lanes_map_of(&h);
+    MYR_AUTO(myr_mem) keys = myr_calloc(2 * h.key_blocks + 1, LANES_BLOCK * sizeof(int32_t));
+    MYR_AUTO(myr_mem) columns = myr_calloc(h.numeric_columns + 1u, sizeof(lanes_column));
+    memcpy(columns, c->bytes + from.columns_at, h.numeric_columns * sizeof(lanes_column));
+    h.key_blocks = (uint16_t)older_keys(c->bytes, &from, &h, columns, keys);
+    h.version = 4;
+    lanes_map to = lanes_map_of(&h);
+    h.size_bytes = out.size = to.size;
+    out.bytes = myr_alloc_aligned(MYR_MODEL_ALIGN, to.size);
+    memset(out.bytes, 0, to.size);
+    memcpy(out.bytes, &h, sizeof h);
+    memcpy(out.bytes + to.groups_at, c->bytes + from.groups_at, to.group_bytes);
+    memcpy(out.bytes + to.keys_at, keys, to.key_bytes);
+    memcpy(out.bytes + to.columns_at, columns, h.numeric_columns * sizeof(lanes_column));
+    memcpy(out.bytes + to.sets_at, c->bytes + from.sets_at, h.set_columns * sizeof(lanes_set));
+    memcpy(out.bytes + to.bases_at, c->bytes + from.bases_at, h.margin_count * sizeof(double));
+    memcpy(out.bytes + to.outputs_at, c->bytes + from.outputs_at, to.output_bytes);
+    memcpy(out.bytes + to.lows_at, c->bytes + from.lows_at, to.low_bytes);
+    memcpy(out.bytes + to.book_at, c->bytes + from.book_at, h.book_count * sizeof(uint32_t));
+    memcpy(out.bytes + to.entries_at, c->bytes + from.entries_at, h.entry_bytes);
+    memcpy(out.bytes + to.leaves_at, c->bytes + from.leaves_at, to.leaves_end - to.leaves_at);
+    memcpy(out.bytes + to.words_at, c->bytes + from.words_at, h.word_count * sizeof(uint32_t));
+    EXPECT_RC(myr_model_check(out.bytes, out.size, &out.model, NULL), OK, NULL);
+    return out;
+}
+
 static void compare_kernels(dice *d, const myr_model_desc *desc, const compiled *lanes)
 {
     uint32_t row_count = row_counts[dice_roll(d, MYR_COUNT_OF(row_counts))];
@@ -83,6 +139,20 @@ TEST(lanes_equal_a_plain_walk_on_random_models)
         compare_kernels(&d, &m.desc, &c);
     }
     EXPECT(in_lanes > 150); /* the others have too many sets */
+}
+
+TEST(lanes_of_an_older_layout_answer_the_same)
+{
+    dice d = {0x7766554433221100ull};
+    for (int k = 0; k < 60; k++) {
+        uint32_t features = 1 + dice_roll(&d, k % 5 == 0 ? 60 : 8);
+        MYR_AUTO(random_model)
+        m = random_model_sized(&d, k % 2 ? MYR_CALC_F32 : MYR_CALC_F64, features, 1, 1 + dice_roll(&d, 100));
+        MYR_AUTO(compiled) c = fixture_compile_form(&m.desc, NULL, features, MYR_FORM_LANES);
+        if (!fixture_in_lanes(&c)) continue;
+        MYR_AUTO(compiled) older = older_layout(&c);
+        compare_kernels(&d, &m.desc, &older);
+    }
 }
 
 /* One feature, `splits` thresholds k + fraction, a chain of single splits per tree. */
@@ -405,9 +475,8 @@ TEST(lanes_check_refuses_padding)
         model_header h;
         memcpy(&h, c.bytes, sizeof h);
         lanes_map m = lanes_map_of(&h);
-        uint64_t gaps[6][2] = {
-            {m.outputs_end, m.lows_at},   {m.lows_end, m.book_at},    {m.book_at + h.book_count * 4, m.entries_at},
-            {m.entries_end, m.leaves_at}, {m.leaves_end, m.words_at}, {m.words_end, m.size}};
+        uint64_t gaps[6][2] = {{m.outputs_end, m.keys_at}, {m.entries_end, m.lows_at}, {m.lows_end, m.book_at},
+                               {m.book_end, m.leaves_at},  {m.leaves_end, m.words_at}, {m.words_end, m.size}};
         for (int g = 0; g < 6; g++) {
             for (uint64_t at = gaps[g][0]; at < gaps[g][1]; at++) {
                 c.bytes[at] = 1;
