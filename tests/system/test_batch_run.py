@@ -3,12 +3,13 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
 
 import pytest
-from conftest import linear
+from conftest import ROOT, linear
 
 KILLS = 1000 if os.environ.get("MYR_LONG") else 12
 ROWS = 60000
@@ -131,3 +132,24 @@ def test_resume_refuses_changed_inputs(fleet):
     code, message = fleet.fails("batch", "resume")
     assert code == 65 and "in.csv has changed" in message, message
     assert list(fleet.cwd.glob("out.staging-*")), "what was done is kept"
+
+
+def test_the_example_of_a_nightly_job(workspace):
+    """examples/oj/nightly.yaml, on a fleet with the columns of examples/oj: a directory per brand, and its next time."""
+    features = ["week", *(f"price{i}" for i in range(1, 12)), "deal", "feat"]
+    (workspace.cwd / "m.json").write_text(linear(features))
+    workspace.run("model", "import", "m.json", "--fleet", "oj", "--segment", "store=2,brand=1")
+    workspace.run("model", "import", "m.json", "--fleet", "oj", "--segment", "brand=2")
+    workspace.run("release", "create", "oj")
+    for part in ("jobs", "data"):
+        (workspace.cwd / part).mkdir()
+    columns = ["store", "brand", "logmove", *features]
+    for name, brand in (("oj-1.csv", 1), ("oj-2.csv", 2)):
+        lines = [",".join(columns), *(f"2,{brand},9.5,{week}" + ",1" * (len(features) - 1) for week in range(3))]
+        (workspace.cwd / "data" / name).write_text("\n".join(lines) + "\n")
+    shutil.copy(ROOT / "examples/oj/nightly.yaml", workspace.cwd / "jobs")
+    workspace.run("batch", "run", "jobs/nightly.yaml")
+    assert {path.name for path in (workspace.cwd / "scored").iterdir()} == {"brand=1", "brand=2", "_myriad.json"}
+    assert json.loads((workspace.cwd / "scored/_myriad.json").read_text())["rows"] == 6
+    times = workspace.run("schedule", "next", "nightly", "--count", "1", "--after", "2026-07-01").stdout
+    assert "2026-07-01T02:30:00-05:00" in times
