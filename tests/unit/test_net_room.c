@@ -45,8 +45,9 @@ static void room_handler(void *ctx, myr_req *req)
         myr_req_reply_error(req, &err);
         return;
     }
-    int64_t at = atomic_fetch_add(&w->runs, 1);
+    int64_t at = atomic_load(&w->runs);
     if (at < (int64_t)MYR_COUNT_OF(w->order)) w->order[at] = (int)number;
+    atomic_fetch_add(&w->runs, 1); /* who waits for it reads `order` then */
     myr_str body = myr_req_body(req);
     myr_req_reply(req, 200, "text/plain", body.data, body.size);
 }
