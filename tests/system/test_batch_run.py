@@ -50,7 +50,8 @@ def start(workspace, *words):
 
 
 def workers(pid):
-    done = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
+    """Its workers alone: LeakSanitizer at its end works in a child as well, and would wait for that forever."""
+    done = subprocess.run(["pgrep", "-P", str(pid), "-f", "batch-worker"], capture_output=True, text=True)
     return [int(word) for word in done.stdout.split()]
 
 
