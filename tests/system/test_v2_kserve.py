@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import sys
 import types
+import unittest.mock
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from conftest import Program
 from test_v2_client import ROWS, import_models, values
 
 httpx = pytest.importorskip("httpx")
+descriptor_pool = pytest.importorskip("google.protobuf.descriptor_pool")
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +27,10 @@ def kserve():
     package = types.ModuleType("kserve")
     package.__path__ = list(spec.submodule_search_locations)
     sys.modules["kserve"] = package
-    from kserve import inference_client
-    from kserve.protocol import infer_type
+    pool = descriptor_pool.DescriptorPool()  # of its own: tritonclient has messages of the same names
+    with unittest.mock.patch.object(descriptor_pool, "Default", lambda: pool):
+        from kserve import inference_client
+        from kserve.protocol import infer_type
     return types.SimpleNamespace(**{**vars(infer_type), **vars(inference_client)})
 
 
