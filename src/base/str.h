@@ -75,6 +75,7 @@ static inline void myr_buf_putc(myr_buf *buf, char c)
 void myr_buf_int(myr_buf *buf, int64_t value); /* as %lld does, many times faster */
 void myr_buf_printf(myr_buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void myr_buf_json_string(myr_buf *buf, myr_str text); /* with quotes, escaped; invalid UTF-8 becomes U+FFFD */
+void myr_buf_json_field(myr_buf *buf, const char *name, const char *text); /* ,"name":"text" */
 void myr_buf_double(myr_buf *buf, double value); /* shortest text that reads back to the same bits; nan, inf, -inf */
 /* The same for JSON: null if not finite, -0.0 with its sign, and from 2^53 on a point or exponent: a reader that keeps
  * integers apart must not take the shortest digits of a double for an integer, which may be another number. */

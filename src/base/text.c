@@ -78,6 +78,14 @@ void myr_buf_json_string(myr_buf *buf, myr_str text)
     myr_buf_putc(buf, '"');
 }
 
+void myr_buf_json_field(myr_buf *buf, const char *name, const char *text)
+{
+    myr_buf_puts(buf, ",\"");
+    myr_buf_puts(buf, name);
+    myr_buf_puts(buf, "\":");
+    myr_buf_json_string(buf, myr_str_of(text));
+}
+
 /* ---- percent-encoding ---- */
 
 void myr_percent_encode(myr_buf *out, myr_str text, const char *reserved)

@@ -40,9 +40,7 @@ static void counts_used(myr_buf *out, const uint8_t *is_used, uint32_t model_cou
 
 static void counts_text(myr_buf *out, const char *name, const char *text)
 {
-    if (text[0] == '\0') return;
-    myr_buf_printf(out, ",\"%s\":", name);
-    myr_buf_json_string(out, myr_str_of(text));
+    if (text[0] != '\0') myr_buf_json_field(out, name, text);
 }
 
 void myr_batch_counts_print(const batch_rows *rows, int64_t row_count, myr_buf *out)

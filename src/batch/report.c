@@ -17,8 +17,7 @@
 
 static void report_field(myr_buf *out, const char *name, const char *text)
 {
-    myr_buf_printf(out, ",\"%s\":", name);
-    myr_buf_json_string(out, myr_str_of(text != NULL ? text : ""));
+    myr_buf_json_field(out, name, text != NULL ? text : "");
 }
 
 static void report_json_rows(const batch *b, myr_buf *out)

@@ -33,8 +33,7 @@ myr_table_size myr_batch_size_default(bool is_text)
 
 static void settings_text(myr_buf *out, const char *name, const char *text)
 {
-    myr_buf_printf(out, ",\"%s\":", name);
-    myr_buf_json_string(out, myr_str_of(text != NULL ? text : ""));
+    myr_buf_json_field(out, name, text != NULL ? text : "");
 }
 
 static void settings_list(myr_buf *out, const char *name, const char *const *items)

@@ -19,12 +19,6 @@
 
 /* ---- one out ---- */
 
-static void work_field(myr_buf *out, const char *name, const char *text)
-{
-    myr_buf_printf(out, ",\"%s\":", name);
-    myr_buf_json_string(out, myr_str_of(text));
-}
-
 /* Where an attempt writes, and its dead letters. */
 static myr_rc work_paths(const batch *b, const batch_task *task, char dir[MYR_PATH_BYTES_MAX],
                          char dead[MYR_PATH_BYTES_MAX], myr_err *err)
@@ -51,10 +45,10 @@ static myr_rc work_put(batch *b, batch_task *task, myr_err *err)
     myr_buf_printf(&ask->request, "{\"begin\":%lld,\"end\":%lld,\"line\":%lld,\"attempt\":%lld",
                    (long long)task->row.first, (long long)task->row.past, (long long)task->row.first_line,
                    (long long)task->row.attempts);
-    work_field(&ask->request, "score", b->inputs[task->row.input].path);
-    work_field(&ask->request, "dir", dir);
-    work_field(&ask->request, "dead", dead);
-    work_field(&ask->request, "name", task->row.name);
+    myr_buf_json_field(&ask->request, "score", b->inputs[task->row.input].path);
+    myr_buf_json_field(&ask->request, "dir", dir);
+    myr_buf_json_field(&ask->request, "dead", dead);
+    myr_buf_json_field(&ask->request, "name", task->row.name);
     myr_buf_putc(&ask->request, '}');
     myr_rc rc = myr_buf_check(&ask->request, err);
     if (rc != MYR_OK) {

@@ -93,14 +93,8 @@ static void batch_json(const batch_args *a, const myr_batch_report *r, int64_t s
         myr_buf_printf(&out, ",\"%s\":", names[i]);
         myr_buf_double(&out, values[i]);
     }
-    if (r->dropped_columns[0] != '\0') {
-        myr_buf_puts(&out, ",\"dropped_columns\":");
-        myr_buf_json_string(&out, myr_str_of(r->dropped_columns));
-    }
-    if (r->trouble.rc != MYR_OK) {
-        myr_buf_puts(&out, ",\"trouble\":");
-        myr_buf_json_string(&out, myr_str_of(r->trouble.message));
-    }
+    if (r->dropped_columns[0] != '\0') myr_buf_json_field(&out, "dropped_columns", r->dropped_columns);
+    if (r->trouble.rc != MYR_OK) myr_buf_json_field(&out, "trouble", r->trouble.message);
     if (a->store != NULL) myr_buf_printf(&out, ",\"stored\":%lld", (long long)stored_rows);
     myr_buf_puts(&out, ",\"output\":");
     myr_buf_json_string(&out, myr_str_of(a->output));

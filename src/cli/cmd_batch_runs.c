@@ -83,10 +83,8 @@ static void runs_json_run(const myr_run_row *run, myr_buf *out)
                    (long long)run->id, (long long)run->release, (long long)run->row_count, (long long)run->ok_count,
                    myr_format_time(run->started_ms, time));
     if (run->ended_ms > 0) myr_buf_printf(out, ",\"ended\":\"%s\"", myr_format_time(run->ended_ms, time));
-    for (size_t i = 0; i < MYR_COUNT_OF(texts); i++) {
-        myr_buf_printf(out, ",\"%s\":", texts[i][0]);
-        myr_buf_json_string(out, myr_str_of(texts[i][1]));
-    }
+    for (size_t i = 0; i < MYR_COUNT_OF(texts); i++)
+        myr_buf_json_field(out, texts[i][0], texts[i][1]);
 }
 
 static myr_rc runs_print(myr_buf *out, myr_err *err)

@@ -13,12 +13,6 @@ static void model_name(const char *fleet, const char *segment, myr_buf *out)
     myr_buf_printf(out, "%s@%s", fleet, segment); /* `oj@` is the global model, `oj` the fleet */
 }
 
-static void json_field(myr_buf *out, const char *name, const char *value)
-{
-    myr_buf_printf(out, ",\"%s\":", name);
-    myr_buf_json_string(out, myr_str_of(value));
-}
-
 static void model_json(const char *fleet, const myr_model_row *row, myr_buf *out)
 {
     char time[MYR_TIME_TEXT_BYTES];
@@ -26,17 +20,17 @@ static void model_json(const char *fleet, const myr_model_row *row, myr_buf *out
     model_name(fleet, row->segment, &name);
     myr_buf_puts(out, "{\"name\":");
     myr_buf_json_string(out, myr_str_of(name.data));
-    json_field(out, "fleet", fleet);
-    json_field(out, "segment", row->segment);
+    myr_buf_json_field(out, "fleet", fleet);
+    myr_buf_json_field(out, "segment", row->segment);
     myr_buf_printf(out, ",\"version\":%lld", (long long)row->version);
-    json_field(out, "algorithm", row->algorithm);
-    json_field(out, "format", row->format);
-    json_field(out, "objective", row->objective);
-    json_field(out, "artifact", row->artifact);
+    myr_buf_json_field(out, "algorithm", row->algorithm);
+    myr_buf_json_field(out, "format", row->format);
+    myr_buf_json_field(out, "objective", row->objective);
+    myr_buf_json_field(out, "artifact", row->artifact);
     myr_buf_printf(out, ",\"artifact_bytes\":%lld", (long long)row->artifact_bytes);
-    json_field(out, "fingerprint", row->fingerprint);
-    json_field(out, "source", row->source);
-    json_field(out, "created", myr_format_time(row->created_ms, time));
+    myr_buf_json_field(out, "fingerprint", row->fingerprint);
+    myr_buf_json_field(out, "source", row->source);
+    myr_buf_json_field(out, "created", myr_format_time(row->created_ms, time));
     myr_buf_puts(out, ",\"tags\":{");
     for (uint32_t i = 0; i < row->tag_count; i++) {
         if (i > 0) myr_buf_putc(out, ',');

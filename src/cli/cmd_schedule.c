@@ -69,23 +69,6 @@ static myr_rc schedule_job(const schedule_call *call, const char *name, const my
     return MYR_OK;
 }
 
-static void put_text(myr_buf *out, const char *key, const char *text)
-{
-    myr_buf_printf(out, ",\"%s\":", key);
-    myr_buf_json_string(out, myr_str_of(text));
-}
-
-/* As the job's zone shows it, or null. */
-static void put_time(myr_buf *out, const char *key, const myr_job_file *job, int64_t unix_ms)
-{
-    char time[MYR_JOB_TIME_BYTES];
-    if (unix_ms == 0) {
-        myr_buf_printf(out, ",\"%s\":null", key);
-    } else {
-        put_text(out, key, job != NULL ? myr_job_time(job, unix_ms, time) : myr_format_time(unix_ms, time));
-    }
-}
-
 /* Nobody leads: what was asked for will wait. */
 static myr_rc schedule_warn(const schedule_call *call, myr_err *err)
 {
@@ -132,13 +115,13 @@ static myr_rc list_one(schedule_call *call, const myr_job_file *job, const myr_j
     if (call->cli->json) {
         myr_buf_puts(&call->out, is_first ? "\n{" : ",\n{");
         myr_buf_printf(&call->out, "\"name\":\"%s\"", myr_job_name(job));
-        put_text(&call->out, "state", state);
-        put_text(&call->out, "when", words.data != NULL ? words.data : "");
-        put_text(&call->out, "file", myr_job_path(job));
-        put_time(&call->out, "next", job, has_next ? next_ms : 0);
-        put_text(&call->out, "trouble", myr_job_trouble(job) != NULL ? myr_job_trouble(job) : "");
-        put_text(&call->out, "last_state", firing != NULL ? myr_firing_state_name(firing->state) : "");
-        put_time(&call->out, "last", job, firing != NULL ? firing->logical_ms : 0);
+        myr_buf_json_field(&call->out, "state", state);
+        myr_buf_json_field(&call->out, "when", words.data != NULL ? words.data : "");
+        myr_buf_json_field(&call->out, "file", myr_job_path(job));
+        myr_job_put_time(&call->out, "next", job, has_next ? next_ms : 0);
+        myr_buf_json_field(&call->out, "trouble", myr_job_trouble(job) != NULL ? myr_job_trouble(job) : "");
+        myr_buf_json_field(&call->out, "last_state", firing != NULL ? myr_firing_state_name(firing->state) : "");
+        myr_job_put_time(&call->out, "last", job, firing != NULL ? firing->logical_ms : 0);
         myr_buf_putc(&call->out, '}');
         return MYR_OK;
     }

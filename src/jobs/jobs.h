@@ -145,6 +145,8 @@ bool myr_job_next(const myr_job_file *job, int64_t after_ms, int64_t *out_ms);
 /* A time as the clock of its zone shows it. */
 #define MYR_JOB_TIME_BYTES 40
 const char *myr_job_time(const myr_job_file *job, int64_t unix_ms, char out[MYR_JOB_TIME_BYTES]);
+/* A field of JSON: the same; of a job whose file is gone (NULL) in UTC; 0 is null. */
+void myr_job_put_time(myr_buf *out, const char *key, const myr_job_file *job, int64_t unix_ms);
 /* `2026-11-30`, `2026-11-30T02:30` by that clock, or with a zone of its own (Z, +01:00). BAD_INPUT. */
 myr_rc myr_job_parse_time(const myr_job_file *job, const char *text, int64_t *out_ms, myr_err *err);
 

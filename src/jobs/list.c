@@ -209,41 +209,34 @@ myr_rc myr_job_parse_time(const myr_job_file *job, const char *text, int64_t *ou
 
 /* ---- a firing ---- */
 
-static void firing_put_text(myr_buf *out, const char *key, const char *text)
-{
-    myr_buf_printf(out, ",\"%s\":", key);
-    myr_buf_json_string(out, myr_str_of(text));
-}
-
-/* 0 is null. */
-static void firing_put_time(myr_buf *out, const char *key, const myr_job_file *job, int64_t unix_ms)
+void myr_job_put_time(myr_buf *out, const char *key, const myr_job_file *job, int64_t unix_ms)
 {
     char time[MYR_JOB_TIME_BYTES];
     if (unix_ms == 0) {
         myr_buf_printf(out, ",\"%s\":null", key);
     } else {
-        firing_put_text(out, key, job != NULL ? myr_job_time(job, unix_ms, time) : myr_format_time(unix_ms, time));
+        myr_buf_json_field(out, key, job != NULL ? myr_job_time(job, unix_ms, time) : myr_format_time(unix_ms, time));
     }
 }
 
 void myr_firing_put_json(const myr_firing *f, const myr_job_file *job, myr_buf *out)
 {
     myr_buf_printf(out, "{\"id\":%lld,\"job\":\"%s\"", (long long)f->id, f->job);
-    firing_put_text(out, "trigger", f->kind);
-    firing_put_text(out, "state", myr_firing_state_name(f->state));
-    firing_put_text(out, "key", f->key);
-    firing_put_time(out, "logical", job, f->logical_ms);
-    firing_put_time(out, "due", job, f->due_ms);
-    firing_put_time(out, "started", job, f->started_ms);
-    firing_put_time(out, "ended", job, f->ended_ms);
+    myr_buf_json_field(out, "trigger", f->kind);
+    myr_buf_json_field(out, "state", myr_firing_state_name(f->state));
+    myr_buf_json_field(out, "key", f->key);
+    myr_job_put_time(out, "logical", job, f->logical_ms);
+    myr_job_put_time(out, "due", job, f->due_ms);
+    myr_job_put_time(out, "started", job, f->started_ms);
+    myr_job_put_time(out, "ended", job, f->ended_ms);
     myr_buf_printf(out, ",\"count\":%lld,\"exit_code\":%lld,\"run\":", (long long)f->count, (long long)f->exit_code);
     if (f->run_id != 0) {
         myr_buf_printf(out, "%lld", (long long)f->run_id);
     } else {
         myr_buf_puts(out, "null");
     }
-    firing_put_text(out, "host", f->host);
-    firing_put_text(out, "reason", f->reason);
-    firing_put_text(out, "detail", f->detail);
+    myr_buf_json_field(out, "host", f->host);
+    myr_buf_json_field(out, "reason", f->reason);
+    myr_buf_json_field(out, "detail", f->detail);
     myr_buf_putc(out, '}');
 }

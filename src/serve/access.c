@@ -127,8 +127,7 @@ void myr_serve_access_stop(myr_server *server)
 static void access_put_text(myr_buf *out, const char *key, const char *text)
 {
     if (text == NULL || text[0] == '\0') return;
-    myr_buf_printf(out, ",\"%s\":", key);
-    myr_buf_json_string(out, myr_str_of(text));
+    myr_buf_json_field(out, key, text);
 }
 
 static void access_put_line(myr_buf *out, const serve_access_line *line)

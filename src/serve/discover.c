@@ -102,11 +102,10 @@ static void put_commas(myr_buf *out, const char *text)
 
 static void put_text(myr_buf *out, const char *name, const char *text)
 {
-    myr_buf_printf(out, ",\"%s\":", name);
     if (text[0] == '\0') {
-        myr_buf_puts(out, "null");
+        myr_buf_printf(out, ",\"%s\":null", name);
     } else {
-        myr_buf_json_string(out, myr_str_of(text));
+        myr_buf_json_field(out, name, text);
     }
 }
 

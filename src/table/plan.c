@@ -11,9 +11,7 @@
 
 static void plan_text(myr_buf *out, const char *name, const char *text)
 {
-    if (text == NULL) return;
-    myr_buf_printf(out, ",\"%s\":", name);
-    myr_buf_json_string(out, myr_str_of(text));
+    if (text != NULL) myr_buf_json_field(out, name, text);
 }
 
 void myr_table_plan_write(const table_source *source, const table_want *wants, uint32_t want_count, myr_buf *out)
