@@ -3,11 +3,9 @@
  * or eats memory takes that process and its own rows. It is asked as score.py is (python.c, python_worker.c), and is
  * this program once more, with a runtime that holds the one model.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "runtime/python.h"
 
@@ -15,7 +13,6 @@
 #define ISOLATED_NAME   MYR_RUNTIME_WORKER
 #define ISOLATED_HEX    "0000000000000000000000000000000000000000000000000000000000000000"
 #define ISOLATED_NO_CAP (1LL << 44)
-#define ISOLATED_PART   16384
 
 static char isolated_program[MYR_PATH_BYTES_MAX]; /* "": models stay in this process. Set before threads start */
 
@@ -88,38 +85,6 @@ static myr_rc isolated_load(void *ctx, const char *hex, myr_arena *arena, myr_ru
         files[out->file_count++] = (myr_runtime_file){from->names[i], data, size};
     }
     return MYR_OK;
-}
-
-/* False: the asker is gone. */
-static bool isolated_receive(void *data, size_t size)
-{
-    char *at = data;
-    while (size > 0) {
-        ssize_t got = read(MYR_WORKER_FD, at, size);
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return false;
-        at += got;
-        size -= (size_t)got;
-    }
-    return true;
-}
-
-static bool isolated_send(const myr_buf *frame)
-{
-    uint32_t size = (uint32_t)frame->size;
-    unsigned char prefix[4] = {(unsigned char)size, (unsigned char)(size >> 8), (unsigned char)(size >> 16),
-                               (unsigned char)(size >> 24)};
-    const char *parts[] = {(const char *)prefix, frame->data};
-    const size_t sizes[] = {sizeof prefix, frame->size};
-    for (int i = 0; i < 2; i++) {
-        for (size_t done = 0; done < sizes[i];) {
-            ssize_t sent = write(MYR_WORKER_FD, parts[i] + done, sizes[i] - done);
-            if (sent < 0 && errno == EINTR) continue;
-            if (sent <= 0) return false;
-            done += (size_t)sent;
-        }
-    }
-    return true;
 }
 
 /* A reader of a frame; what it asks for past its end is 0, and is_short is set. */
@@ -270,42 +235,24 @@ static myr_rc isolated_score(isolated_worker *worker, const myr_buf *frame, myr_
     return myr_buf_check(out, err);
 }
 
-/* A frame into `out`. False: the asker is gone, or memory is short. */
-static bool isolated_next(myr_buf *out)
-{
-    char part[ISOLATED_PART];
-    unsigned char prefix[4];
-    myr_buf_clear(out);
-    if (!isolated_receive(prefix, sizeof prefix)) return false;
-    uint32_t size =
-        (uint32_t)prefix[0] | (uint32_t)prefix[1] << 8 | (uint32_t)prefix[2] << 16 | (uint32_t)prefix[3] << 24;
-    for (uint32_t done = 0; done < size;) {
-        uint32_t next = size - done < sizeof part ? size - done : (uint32_t)sizeof part;
-        if (!isolated_receive(part, next)) return false;
-        myr_buf_append(out, part, next);
-        done += next;
-    }
-    return !out->failed;
-}
-
-static bool isolated_say(myr_buf *out, char kind, const char *text)
+static myr_rc isolated_say(myr_buf *out, char kind, const char *text, myr_err *err)
 {
     myr_buf_clear(out);
     myr_buf_putc(out, kind);
     myr_buf_puts(out, text);
-    return !out->failed && isolated_send(out);
+    return myr_worker_tell(out, err);
 }
 
 static void isolated_serve(isolated_worker *worker, myr_buf *frame, myr_buf *out)
 {
-    while (isolated_next(frame)) {
+    while (myr_worker_hear(frame, NULL) == MYR_OK) {
         MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
         myr_err err = {0};
         myr_buf_clear(out);
         myr_rc rc = arena != NULL ? isolated_score(worker, frame, arena, out, &err)
                                   : MYR_ERROR(&err, NO_MEMORY, "no memory for the rows");
-        bool is_sent = rc == MYR_OK ? isolated_send(out) : isolated_say(out, '\1', err.message);
-        if (!is_sent) return;
+        rc = rc == MYR_OK ? myr_worker_tell(out, NULL) : isolated_say(out, '\1', err.message, NULL);
+        if (rc != MYR_OK) return;
     }
 }
 
@@ -340,10 +287,11 @@ int myr_runtime_worker_main(int argc, char **argv)
     worker.output_count = (uint32_t)outputs;
     myr_rc rc = myr_runtime_new(&opts, &worker.runtime, &err);
     if (rc == MYR_OK) rc = myr_runtime_pin(worker.runtime, &worker.source, ISOLATED_HEX, worker.feature_count, &err);
-    bool is_ready = rc == MYR_OK ? isolated_say(&out, '\0', "{}") : isolated_say(&out, '\1', err.message);
-    if (rc == MYR_OK && is_ready) isolated_serve(&worker, &frame, &out);
-    if (rc == MYR_OK) myr_runtime_unpin(worker.runtime, ISOLATED_HEX);
+    bool is_loaded = rc == MYR_OK;
+    rc = isolated_say(&out, is_loaded ? '\0' : '\1', is_loaded ? "{}" : err.message, NULL);
+    if (is_loaded && rc == MYR_OK) isolated_serve(&worker, &frame, &out);
+    if (is_loaded) myr_runtime_unpin(worker.runtime, ISOLATED_HEX);
     myr_runtime_release(worker.runtime);
     myr_free(worker.model_bytes);
-    return rc == MYR_OK ? 0 : 1;
+    return is_loaded ? 0 : 1;
 }
