@@ -147,21 +147,6 @@ static myr_rc rows_room(rows_thread *thread, int64_t row_count, myr_err *err)
 
 /* ---- a chunk ---- */
 
-static myr_rc rows_model_name(rows_thread *thread, uint32_t model_idx, myr_str *out, myr_err *err)
-{
-    myr_str *name = &thread->names[model_idx];
-    if (name->data == NULL) {
-        MYR_AUTO(myr_buf) text = {0};
-        MYR_TRY(myr_score_model_name(thread->rows->fleet->scorer, model_idx, &text, err));
-        MYR_TRY(myr_buf_check(&text, err));
-        const char *copy = myr_arena_strndup(thread->arena, text.data, text.size);
-        if (copy == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a model's name");
-        *name = myr_str_make(copy, text.size);
-    }
-    *out = *name;
-    return MYR_OK;
-}
-
 /* Keep the first value seen that is not of its column's type, for the case that no row is better. */
 static void rows_bad_key(batch_rows *rows, const myr_table_chunk *chunk, int64_t row_idx)
 {
@@ -198,7 +183,8 @@ static myr_rc rows_describe(rows_thread *thread, const myr_table_chunk *chunk, m
             chunk->valid[first + BATCH_VERSION][r] = 0;
         } else {
             MYR_ASSERT(model_idx < thread->rows->fleet->info->model_count);
-            MYR_TRY(rows_model_name(thread, model_idx, &chunk->text[first + BATCH_MODEL][r], err));
+            MYR_TRY(myr_score_model_name_kept(thread->rows->fleet->scorer, model_idx, thread->arena, thread->names,
+                                              &chunk->text[first + BATCH_MODEL][r], err));
             chunk->i64[first + BATCH_VERSION][r] = thread->rows->versions[model_idx];
         }
         chunk->text[first + BATCH_LEVEL][r] = myr_str_of(myr_level_name((myr_level)level));

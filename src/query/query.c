@@ -42,9 +42,9 @@ struct myr_query {
 typedef struct query_thread {
     query_fleet *of;
     myr_score_scratch *scratch;
-    myr_arena *arena; /* names */
-    myr_str *names;   /* per model; data == NULL: this thread has not met it */
-    int64_t *versions;
+    myr_arena *arena;  /* names */
+    myr_str *names;    /* per model; data == NULL: this thread has not met it */
+    int64_t *versions; /* per model; 0: the same */
     uint32_t *model_idxs;
     uint8_t *levels, *statuses;
     int64_t room; /* rows that these three have room for */
@@ -99,19 +99,15 @@ static myr_rc query_room(query_thread *thread, int64_t row_count, myr_err *err)
     return MYR_OK;
 }
 
-static myr_rc query_learn(query_thread *thread, uint32_t model_idx, myr_err *err)
+static myr_rc query_version(query_thread *thread, uint32_t model_idx, int64_t *out, myr_err *err)
 {
-    if (thread->names[model_idx].data != NULL) return MYR_OK;
-    const myr_fleet *fleet = thread->of->fleet;
-    myr_pack_entry entry;
-    MYR_AUTO(myr_buf) text = {0};
-    MYR_TRY(myr_pack_get_entry(fleet->pack, model_idx, &entry, err));
-    MYR_TRY(myr_score_model_name(fleet->scorer, model_idx, &text, err));
-    MYR_TRY(myr_buf_check(&text, err));
-    const char *copy = myr_arena_strndup(thread->arena, text.data, text.size);
-    if (copy == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a model's name");
-    thread->names[model_idx] = myr_str_make(copy, text.size);
-    thread->versions[model_idx] = entry.version;
+    int64_t *version = &thread->versions[model_idx];
+    if (*version == 0) {
+        myr_pack_entry entry;
+        MYR_TRY(myr_pack_get_entry(thread->of->fleet->pack, model_idx, &entry, err));
+        *version = entry.version;
+    }
+    *out = *version;
     return MYR_OK;
 }
 
@@ -127,9 +123,9 @@ static myr_rc query_tell(query_thread *thread, const myr_table_chunk *chunk, boo
             chunk->valid[first + QUERY_MODEL][r] = 0;
             chunk->valid[first + QUERY_VERSION][r] = 0;
         } else {
-            MYR_TRY(query_learn(thread, model_idx, err));
-            chunk->text[first + QUERY_MODEL][r] = thread->names[model_idx];
-            chunk->i64[first + QUERY_VERSION][r] = thread->versions[model_idx];
+            MYR_TRY(myr_score_model_name_kept(thread->of->fleet->scorer, model_idx, thread->arena, thread->names,
+                                              &chunk->text[first + QUERY_MODEL][r], err));
+            MYR_TRY(query_version(thread, model_idx, &chunk->i64[first + QUERY_VERSION][r], err));
         }
         chunk->text[first + QUERY_LEVEL][r] = myr_str_of(myr_level_name((myr_level)thread->levels[r]));
         chunk->text[first + QUERY_STATUS][r] = myr_str_of(myr_row_status_name((myr_row_status)thread->statuses[r]));

@@ -81,6 +81,22 @@ myr_rc myr_score_model_name(const myr_scorer *scorer, uint32_t model_idx, myr_bu
     return rc;
 }
 
+myr_rc myr_score_model_name_kept(const myr_scorer *scorer, uint32_t model_idx, myr_arena *arena, myr_str *names,
+                                 myr_str *out, myr_err *err)
+{
+    myr_str *name = &names[model_idx];
+    if (name->data == NULL) {
+        MYR_AUTO(myr_buf) text = {0};
+        MYR_TRY(myr_score_model_name(scorer, model_idx, &text, err));
+        MYR_TRY(myr_buf_check(&text, err));
+        const char *copy = myr_arena_strndup(arena, text.data, text.size);
+        if (copy == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a model's name");
+        *name = myr_str_make(copy, text.size);
+    }
+    *out = *name;
+    return MYR_OK;
+}
+
 /* ---- what a call is asked ---- */
 
 static myr_rc score_check_keys(const myr_scorer *scorer, const myr_score_rows *rows, myr_err *err)

@@ -136,5 +136,8 @@ bool myr_score_needs_runner(const myr_score_scratch *scratch);
 
 /* `oj@store=2,brand=1`: the name of a model, appended. */
 myr_rc myr_score_model_name(const myr_scorer *scorer, uint32_t model_idx, myr_buf *out, myr_err *err);
+/* The same, written once per model: `names` has one for each (zeroed at first), their texts are in `arena`. */
+myr_rc myr_score_model_name_kept(const myr_scorer *scorer, uint32_t model_idx, myr_arena *arena, myr_str *names,
+                                 myr_str *out, myr_err *err);
 
 #endif
