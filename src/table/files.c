@@ -8,51 +8,96 @@
 
 /* ---- the list ---- */
 
-static myr_rc files_add(duckdb_result *result, myr_arena *arena, const char ***files, size_t *count, myr_err *err)
+typedef struct files_list {
+    myr_arena *arena;
+    const char **items;
+    size_t count, room;
+} files_list;
+
+static myr_rc files_add(files_list *list, myr_str name, myr_err *err)
 {
-    for (size_t room = 0;;) {
-        MYR_AUTO(table_chunk) chunk = duckdb_fetch_chunk(*result);
+    if (list->count == MYR_TABLE_FILES_MAX)
+        MYR_FAIL(err, TOO_LARGE, "more than %d files in one input: name fewer", MYR_TABLE_FILES_MAX);
+    if (list->count == list->room) {
+        size_t room = list->room > 0 ? 2 * list->room : 64;
+        const char **items =
+            myr_arena_realloc(list->arena, list->items, list->room * sizeof *items, room * sizeof *items);
+        if (items == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a list of %zu files", room);
+        list->items = items;
+        list->room = room;
+    }
+    list->items[list->count] = myr_arena_strndup(list->arena, name.data, name.size);
+    if (list->items[list->count] == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a list of files");
+    list->count++;
+    return MYR_OK;
+}
+
+static myr_rc files_glob(myr_table_engine *engine, const char *input, files_list *list, myr_err *err)
+{
+    MYR_AUTO(myr_buf) sql = {0};
+    myr_buf_puts(&sql, "SELECT file FROM glob(");
+    myr_table_sql_literal(&sql, input);
+    myr_buf_putc(&sql, ')');
+    MYR_TRY(myr_buf_check(&sql, err));
+    MYR_AUTO(table_result) result = {0};
+    MYR_TRY(myr_table_query(engine, sql.data, input, &result, err));
+    for (;;) {
+        MYR_AUTO(table_chunk) chunk = duckdb_fetch_chunk(result);
         idx_t rows = chunk != NULL ? duckdb_data_chunk_get_size(chunk) : 0;
         if (rows == 0) return MYR_OK;
-        if (*count + rows > room) {
-            size_t more = room * 2 > *count + rows ? room * 2 : *count + rows;
-            const char **items = myr_arena_realloc(arena, *files, room * sizeof *items, more * sizeof *items);
-            if (items == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a list of %zu files", more);
-            *files = items;
-            room = more;
-        }
         duckdb_string_t *cells = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0));
-        for (idx_t i = 0; i < rows; i++) {
-            myr_str name = myr_table_text(&cells[i]);
-            (*files)[*count] = myr_arena_strndup(arena, name.data, name.size);
-            if ((*files)[*count] == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a list of files");
-            (*count)++;
-        }
+        for (idx_t i = 0; i < rows; i++)
+            MYR_TRY(files_add(list, myr_table_text(&cells[i]), err));
     }
+}
+
+typedef struct files_names {
+    char **items;
+    size_t count;
+} files_names;
+static void files_names_drop(files_names *names)
+{
+    myr_names_free(names->items, names->count);
+}
+
+/* Names that begin with '_' or '.' are left by those who write tables. Calls itself for directories; depth bounds it.
+ */
+static myr_rc files_walk(const char *dir, int depth, files_list *list, myr_err *err)
+{
+    if (depth > MYR_IO_TREE_DEPTH_MAX)
+        MYR_FAIL(err, TOO_LARGE, "%s: directories are nested more than %d deep", dir, MYR_IO_TREE_DEPTH_MAX);
+    MYR_AUTO(files_names) names = {0};
+    MYR_TRY(myr_io_list(dir, &names.items, &names.count, err));
+    for (size_t i = 0; i < names.count; i++) {
+        char path[MYR_PATH_BYTES_MAX];
+        table_kind unused;
+        if (names.items[i][0] == '.' || names.items[i][0] == '_') continue;
+        MYR_TRY(myr_path_join(path, sizeof path, dir, names.items[i], err));
+        if (myr_io_is_dir(path)) {
+            MYR_TRY(files_walk(path, depth + 1, list, err));
+            continue;
+        }
+        MYR_TRY(myr_table_kind(path, &unused, err));
+        MYR_TRY(files_add(list, myr_str_of(path), err));
+    }
+    return MYR_OK;
 }
 
 myr_rc myr_table_files(myr_table_engine *engine, const char *input, myr_arena *arena, const char *const **out,
                        size_t *out_count, myr_err *err)
 {
-    const char **files = NULL;
-    size_t count = 0;
-    if (myr_io_exists(input)) { /* `we[i]rd.csv` is a name before it is a pattern */
-        files = myr_arena_calloc(arena, 1, sizeof *files);
-        if (files == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a list of files");
-        files[count++] = input;
-    } else {
-        MYR_AUTO(myr_buf) sql = {0};
-        myr_buf_puts(&sql, "SELECT file FROM glob(");
-        myr_table_sql_literal(&sql, input);
-        myr_buf_putc(&sql, ')');
-        MYR_TRY(myr_buf_check(&sql, err));
-        MYR_AUTO(table_result) result = {0};
-        MYR_TRY(myr_table_query(engine, sql.data, input, &result, err));
-        MYR_TRY(files_add(&result, arena, &files, &count, err));
-    }
-    if (count == 0) MYR_FAIL(err, NOT_FOUND, "%s: no such file, or nothing matches", input);
-    *out = files;
-    *out_count = count;
+    files_list list = {.arena = arena};
+    bool is_dir = myr_io_is_dir(input);
+    if (is_dir)
+        MYR_TRY(files_walk(input, 0, &list, err));
+    else if (myr_io_exists(input)) /* `we[i]rd.csv` is a name before it is a pattern */
+        MYR_TRY(files_add(&list, myr_str_of(input), err));
+    else
+        MYR_TRY(files_glob(engine, input, &list, err));
+    if (list.count == 0 && is_dir) MYR_FAIL(err, NOT_FOUND, "%s: the directory has no table in it", input);
+    if (list.count == 0) MYR_FAIL(err, NOT_FOUND, "%s: no such file, or nothing matches", input);
+    *out = list.items;
+    *out_count = list.count;
     return MYR_OK;
 }
 

@@ -70,6 +70,7 @@ typedef struct table_how {
 typedef struct table_source {
     const char *input;          /* what people call it; a pattern, or the file of `part` */
     const char *reads;          /* what is read: the input, or bytes in memory that are a part of it */
+    bool is_list;               /* the files, by name, are what is read */
     const myr_table_part *part; /* NULL: all of it */
     bool is_lenient;            /* bad lines are passed over */
     bool is_one_of_many;        /* files: this one's columns may have other types than those below */
@@ -93,6 +94,9 @@ typedef struct table_want {
 /* Find format, delimiter, columns. The source borrows input and arena. */
 myr_rc myr_table_source_open(myr_table_engine *engine, const char *input, myr_arena *arena, table_source *out,
                              myr_err *err);
+/* The same of files by name. */
+myr_rc myr_table_source_open_files(myr_table_engine *engine, const char *input, const char *const *files,
+                                   size_t file_count, myr_arena *arena, table_source *out, myr_err *err);
 /* `read_csv('…', …)`: what stands behind FROM. */
 void myr_table_source_sql(const table_source *source, myr_buf *sql);
 /* The index of a column, which joins the source now if only the paths have it; BAD_INPUT with the nearest one, or if

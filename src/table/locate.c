@@ -160,6 +160,7 @@ static myr_rc locate_number(myr_table_engine *engine, const table_source *source
     for (size_t i = 0; i < source->file_count; i++) {
         table_source file = *source;
         file.input = source->files[i];
+        file.is_list = false;
         if (source->part == NULL) file.reads = file.input;
         MYR_TRY(locate_number_in(engine, &file, column, err));
     }
@@ -190,6 +191,7 @@ static myr_rc locate_columns(myr_table_engine *engine, const table_source *sourc
     for (size_t i = 1; i < source->file_count; i++) {
         table_source file = *source;
         file.input = file.reads = source->files[i];
+        file.is_list = false;
         MYR_AUTO(myr_buf) sql = {0};
         myr_buf_puts(&sql, "SELECT 1 FROM ");
         myr_table_source_sql(&file, &sql);

@@ -522,7 +522,9 @@ static myr_rc map_open(myr_table_engine *engine, const myr_table_map *map, myr_a
                        table_want *wants, myr_err *err)
 {
     if (map->part == NULL) {
-        MYR_TRY(myr_table_source_open(engine, map->input, arena, out, err));
+        MYR_TRY(map->files != NULL
+                    ? myr_table_source_open_files(engine, map->input, map->files, map->file_count, arena, out, err)
+                    : myr_table_source_open(engine, map->input, arena, out, err));
         return myr_table_wants_plan(engine, out, map->wants, map->want_count, wants, err);
     }
     MYR_ASSERT(map->plan != NULL);

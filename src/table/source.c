@@ -194,13 +194,27 @@ static void source_rows_sql(const table_source *source, myr_buf *sql)
     myr_buf_puts(sql, before[0] == ',' ? ") FROM " : " FROM ");
 }
 
+/* The name of what is read, or names. */
+static void source_reads_sql(const table_source *source, myr_buf *sql)
+{
+    if (!source->is_list) {
+        myr_table_sql_literal(sql, source->reads);
+        return;
+    }
+    for (size_t i = 0; i < source->file_count; i++) {
+        myr_buf_puts(sql, i == 0 ? "[" : ", ");
+        myr_table_sql_literal(sql, source->files[i]);
+    }
+    myr_buf_putc(sql, ']');
+}
+
 static void source_reader_sql(const table_source *source, bool has_paths, myr_buf *sql)
 {
     static const char *const readers[] = {
         [TABLE_CSV] = "read_csv(", [TABLE_PARQUET] = "read_parquet(", [TABLE_JSON] = "read_json("};
     MYR_ASSERT(source->kind == TABLE_CSV || source->kind == TABLE_PARQUET || source->kind == TABLE_JSON);
     myr_buf_puts(sql, readers[source->kind]);
-    myr_table_sql_literal(sql, source->reads);
+    source_reads_sql(source, sql);
     myr_buf_puts(sql, ", hive_partitioning = false"); /* it would put the path's column over the file's */
     if (has_paths && source->part == NULL) myr_buf_puts(sql, ", filename = '" TABLE_FILE_NAME "'");
     if (source->kind == TABLE_CSV) {
@@ -298,7 +312,7 @@ static myr_rc source_explain(myr_table_engine *engine, const table_source *sourc
 {
     MYR_AUTO(myr_buf) sql = {0};
     myr_buf_puts(&sql, "SELECT count(*) FROM read_csv(");
-    myr_table_sql_literal(&sql, source->input);
+    source_reads_sql(source, &sql);
     myr_buf_puts(&sql, ", auto_detect = false, hive_partitioning = false");
     source_csv_layout(source, &sql);
     uint32_t fields = source_count(header, source->delimiter) + 1;
@@ -341,6 +355,30 @@ myr_rc myr_table_source_open(myr_table_engine *engine, const char *input, myr_ar
     table_source source = {.input = input, .reads = input, .arena = arena, .is_lenient = engine->is_lenient};
     MYR_TRY(myr_table_kind(input, &source.kind, err));
     MYR_TRY(myr_table_files(engine, input, arena, &source.files, &source.file_count, err));
+    MYR_TRY(source_describe(engine, &source, err));
+    *out = source;
+    return MYR_OK;
+}
+
+myr_rc myr_table_source_open_files(myr_table_engine *engine, const char *input, const char *const *files,
+                                   size_t file_count, myr_arena *arena, table_source *out, myr_err *err)
+{
+    MYR_ASSERT(file_count > 0);
+    table_source source = {.input = file_count > 1 ? input : files[0],
+                           .reads = files[0],
+                           .is_list = true,
+                           .arena = arena,
+                           .files = files,
+                           .file_count = file_count,
+                           .is_lenient = engine->is_lenient};
+    MYR_TRY(myr_table_kind(files[0], &source.kind, err));
+    for (size_t i = 1; i < file_count; i++) {
+        table_kind kind;
+        MYR_TRY(myr_table_kind(files[i], &kind, err));
+        if (kind == source.kind) continue;
+        MYR_FAIL(err, BAD_INPUT, "%s and %s are of different formats: all files of an input are of one", files[0],
+                 files[i]);
+    }
     MYR_TRY(source_describe(engine, &source, err));
     *out = source;
     return MYR_OK;
@@ -425,6 +463,17 @@ myr_rc myr_table_describe(myr_table_engine *engine, const char *input, myr_arena
 {
     table_source source;
     MYR_TRY(myr_table_source_open(engine, input, arena, &source, err));
+    *out = source.columns;
+    *out_count = source.column_count;
+    return MYR_OK;
+}
+
+myr_rc myr_table_describe_files(myr_table_engine *engine, const char *input, const char *const *files,
+                                size_t file_count, myr_arena *arena, myr_table_column **out, size_t *out_count,
+                                myr_err *err)
+{
+    table_source source;
+    MYR_TRY(myr_table_source_open_files(engine, input, files, file_count, arena, &source, err));
     *out = source.columns;
     *out_count = source.column_count;
     return MYR_OK;

@@ -37,8 +37,16 @@ typedef struct myr_table_column {
 /* Columns of a table, in `arena`. NOT_FOUND: no file matches; BAD_INPUT: not readable as its format. */
 myr_rc myr_table_describe(myr_table_engine *engine, const char *input, myr_arena *arena, myr_table_column **out,
                           size_t *out_count, myr_err *err);
+/* The same of files by name (all of one format), which together are called `input`. */
+myr_rc myr_table_describe_files(myr_table_engine *engine, const char *input, const char *const *files,
+                                size_t file_count, myr_arena *arena, myr_table_column **out, size_t *out_count,
+                                myr_err *err);
 
-/* The files of a table, sorted, in `arena`. NOT_FOUND: none. */
+#define MYR_TABLE_FILES_MAX 1000000 /* of one table */
+/*
+ * The files of a table, sorted, in `arena`. Of a directory all below it, but for names that begin with '.' or '_'.
+ * NOT_FOUND: none; BAD_INPUT: a file in the directory is no table.
+ */
 myr_rc myr_table_files(myr_table_engine *engine, const char *input, myr_arena *arena, const char *const **out,
                        size_t *out_count, myr_err *err);
 /*
@@ -136,7 +144,9 @@ typedef struct myr_table_chunk {
 typedef myr_rc (*myr_table_fn)(void *ctx, void *thread_state, const myr_table_chunk *chunk, myr_err *err);
 
 typedef struct myr_table_map {
-    const char *input;           /* NULL with a part */
+    const char *input;        /* NULL with a part */
+    const char *const *files; /* that it is, by name; NULL: what matches it */
+    size_t file_count;
     const myr_table_want *wants; /* columns handed to the function */
     uint32_t want_count;
     const char *const *keep; /* input columns copied to the output as they are, in this order, before the function's */
