@@ -21,14 +21,16 @@ static myr_rc ledger_put_inputs(myr_registry *registry, int64_t id, const myr_ru
     for (size_t i = 0; i < count; i++) {
         myr_stmt *stmt = NULL;
         MYR_TRY(myr_db_prepare(registry->db,
-                               "INSERT INTO run_input(run_id, position, path, bytes, modified_ns)"
-                               " VALUES(?1, ?2, ?3, ?4, ?5)",
+                               "INSERT INTO run_input(run_id, position, path, bytes, modified_ns, name, identity)"
+                               " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                                &stmt, err));
         myr_stmt_bind_int64(stmt, 1, id);
         myr_stmt_bind_int64(stmt, 2, (int64_t)i);
         registry_bind_text(stmt, 3, rows[i].path);
         myr_stmt_bind_int64(stmt, 4, rows[i].bytes);
         myr_stmt_bind_int64(stmt, 5, rows[i].modified_ns);
+        registry_bind_text(stmt, 6, rows[i].name);
+        registry_bind_text(stmt, 7, rows[i].identity);
         MYR_TRY(myr_stmt_run(stmt, err));
     }
     return MYR_OK;
@@ -49,20 +51,34 @@ myr_rc myr_registry_run_inputs(myr_registry *registry, myr_arena *arena, int64_t
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
     bool has_row = false;
     MYR_TRY(myr_db_prepare(registry->db,
-                           "SELECT path, bytes, modified_ns FROM run_input WHERE run_id = ?1 ORDER BY position", &stmt,
-                           err));
+                           "SELECT path, bytes, modified_ns, name, identity FROM run_input WHERE run_id = ?1"
+                           " ORDER BY position",
+                           &stmt, err));
     myr_stmt_bind_int64(stmt, 1, id);
     for (;;) {
         MYR_TRY(myr_stmt_step(stmt, &has_row, err));
         if (!has_row) break;
         myr_run_input_row row = {.bytes = myr_stmt_int64(stmt, 1), .modified_ns = myr_stmt_int64(stmt, 2)};
         MYR_TRY(myr_registry_text(stmt, 0, arena, &row.path, err));
+        MYR_TRY(myr_registry_text(stmt, 3, arena, &row.name, err));
+        MYR_TRY(myr_registry_text(stmt, 4, arena, &row.identity, err));
         MYR_TRY(myr_registry_rows_add(&rows, &row, sizeof row, err));
     }
     void *items = NULL;
     MYR_TRY(myr_registry_rows_take(&rows, sizeof(myr_run_input_row), arena, &items, out_count, err));
     *out = items;
     return MYR_OK;
+}
+
+myr_rc myr_registry_run_input_is_used(myr_registry *registry, const char *dir, bool *out, myr_err *err)
+{
+    MYR_AUTO(myr_stmt_ptr) stmt = NULL;
+    MYR_TRY(myr_db_prepare(registry->db,
+                           "SELECT 1 FROM run_input JOIN run USING (run_id)"
+                           " WHERE state = 'running' AND substr(path, 1, length(?1) + 1) = ?1 || '/' LIMIT 1",
+                           &stmt, err));
+    registry_bind_text(stmt, 1, dir);
+    return myr_stmt_step(stmt, out, err);
 }
 
 /* ---- mini-batches ---- */

@@ -199,8 +199,10 @@ typedef struct myr_run_row {
     const char *plan;        /* JSON: how its inputs are read; "" in lists */
 } myr_run_row;
 typedef struct myr_run_input_row {
-    const char *path;
+    const char *path; /* a local file */
     int64_t bytes, modified_ns;
+    const char *name;     /* what people call it; "" or NULL: its path */
+    const char *identity; /* of what was brought from elsewhere; "" or NULL: size and time of the file */
 } myr_run_input_row;
 typedef struct myr_mini_batch_row {
     int64_t number;           /* 1, 2, … of the run */
@@ -239,6 +241,8 @@ myr_rc myr_registry_run_inputs_add(myr_registry *registry, int64_t id, const myr
                                    myr_err *err);
 myr_rc myr_registry_run_inputs(myr_registry *registry, myr_arena *arena, int64_t id, myr_run_input_row **out,
                                size_t *out_count, myr_err *err);
+/* Whether a run that is not over reads files below this directory. */
+myr_rc myr_registry_run_input_is_used(myr_registry *registry, const char *dir, bool *out, myr_err *err);
 /* Add a mini-batch, or put the row of one that is there. */
 myr_rc myr_registry_mini_batch_put(myr_registry *registry, int64_t run_id, const myr_mini_batch_row *row, myr_err *err);
 myr_rc myr_registry_mini_batches(myr_registry *registry, myr_arena *arena, int64_t run_id, myr_mini_batch_row **out,

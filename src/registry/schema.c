@@ -149,7 +149,11 @@ static const char registry_version_9[] =
     "  started_ms INTEGER NOT NULL, duration_ms INTEGER NOT NULL, row_count INTEGER NOT NULL, cause TEXT NOT NULL,"
     "  PRIMARY KEY(run_id, number, attempt)) STRICT, WITHOUT ROWID;";
 
-const char *const myr_registry_migrations[] = {registry_version_1, registry_version_2, registry_version_3,
-                                               registry_version_4, registry_version_5, registry_version_6,
-                                               registry_version_7, registry_version_8, registry_version_9};
+/* An input may come from elsewhere: then it has a name of its own, and says itself what tells it from another. */
+static const char registry_version_10[] = "ALTER TABLE run_input ADD COLUMN name TEXT NOT NULL DEFAULT '';"
+                                          "ALTER TABLE run_input ADD COLUMN identity TEXT NOT NULL DEFAULT '';";
+
+const char *const myr_registry_migrations[] = {
+    registry_version_1, registry_version_2, registry_version_3, registry_version_4, registry_version_5,
+    registry_version_6, registry_version_7, registry_version_8, registry_version_9, registry_version_10};
 const int myr_registry_migration_count = MYR_COUNT_OF(myr_registry_migrations);
