@@ -27,12 +27,17 @@ typedef struct myr_batch_limits {
 } myr_batch_limits;
 myr_batch_limits myr_batch_limits_default(void);
 
+/* What a run reads. */
+typedef struct myr_batch_input {
+    const char *const *items; /* files, patterns, directories; NULL-terminated */
+} myr_batch_input;
+
 typedef struct myr_batch_opts {
     const char *job; /* its name, or NULL */
     const char *fleet;
     int64_t release;   /* 0 = what the alias names */
     const char *alias; /* NULL: champion */
-    const char *input;
+    myr_batch_input input;
     const char *output;    /* directory; an earlier complete output of ours is replaced, anything else is EXISTS */
     const char *const *by; /* columns of the output's directories; NULL-terminated or NULL */
     const char *const

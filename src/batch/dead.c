@@ -40,7 +40,7 @@ myr_rc myr_batch_dead_add(batch_dead *dead, const myr_key_schema *keys, const my
     int64_t number = (dead->part->end >= 0 ? dead->part->begin : 0) + row + 1;
     if (dead->count == 0) MYR_TRY(myr_table_lines_open(dead->part, &dead->lines, err));
     myr_buf_puts(out, "{\"file\":");
-    myr_buf_json_string(out, myr_str_of(dead->part->file));
+    myr_buf_json_string(out, myr_str_of(dead->file));
     if (dead->lines != NULL)
         myr_buf_printf(out, ",\"line\":%lld", (long long)myr_table_lines_at(dead->lines, row));
     else

@@ -11,11 +11,12 @@
 enum { BATCH_MODEL, BATCH_VERSION, BATCH_LEVEL, BATCH_STATUS, BATCH_ADDED_COUNT };
 
 #define BATCH_MANIFEST_NAME "_myriad.json"
-#define BATCH_LOCK_RETRIES  50
 #define BATCH_FILES_MAX     1000000 /* files of one output */
 #define BATCH_DEPTH_MAX     64      /* directories below one another in an output */
 
 struct yyjson_val;
+struct batch_sink;
+typedef struct batch_sink batch_sink;
 
 /* ---- settings.c ---- */
 myr_table_size myr_batch_size_default(bool is_text);
@@ -46,11 +47,16 @@ typedef struct batch_plan {
     uint32_t kind_widths[MYR_OUTPUT_COUNT]; /* columns of each kind, one after the other */
     const char *dropped;                    /* `a, b`: input columns left out for their names; NULL = none */
 } batch_plan;
-/* Borrows fleet, opts and files (of the input, at least one); the rest is in `arena`. BAD_INPUT: a column is missing
+typedef struct batch_files {
+    const char *input; /* what they are called together */
+    const char *const *paths;
+    size_t count; /* at least one */
+} batch_files;
+/* Borrows fleet, opts and files; the rest is in `arena`. BAD_INPUT: a column is missing
  * (nearest named) or would stand twice.
  */
 myr_rc myr_batch_plan(myr_table_engine *engine, const myr_fleet *fleet, const myr_batch_opts *opts, myr_arena *arena,
-                      const char *const *files, batch_plan *out, myr_err *err);
+                      const batch_files *files, batch_plan *out, myr_err *err);
 /* The same without the table: opts->keep is all of plan->keep, and whether the target is there is known. */
 myr_rc myr_batch_plan_again(const myr_fleet *fleet, const myr_batch_opts *opts, bool has_target, myr_arena *arena,
                             batch_plan *out, myr_err *err);
@@ -73,6 +79,7 @@ typedef struct batch_counts {
 typedef struct batch_dead {
     const char *path; /* made with the first row */
     const myr_table_part *part;
+    const char *file; /* what it is called */
     const char *mini_batch;
     int64_t attempt;
     myr_table_lines *lines; /* NULL: its rows have none */
@@ -118,49 +125,45 @@ myr_rc myr_batch_counts_add(batch_rows *into, const char *json, int64_t *out_row
 /* What an output says of all its rows; rows.fleet is set. */
 void myr_batch_counts_report(const batch_rows *rows, myr_batch_report *out);
 
-/* ---- publish.c: the output appears at once or not at all ---- */
-typedef struct batch_output {
-    char path[MYR_PATH_BYTES_MAX]; /* canonical, absolute */
+/* ---- stage.c: where an output is put together ---- */
+typedef struct batch_stage {
+    char place[MYR_PATH_BYTES_MAX]; /* absolute: staged is beside it */
     char parent[MYR_PATH_BYTES_MAX];
     char base[MYR_PATH_BYTES_MAX];    /* name in parent */
-    char sync_to[MYR_PATH_BYTES_MAX]; /* directories from parent up to this one are synced: some were made now */
-    char staging[MYR_PATH_BYTES_MAX]; /* <path>.staging-<run> */
+    char staging[MYR_PATH_BYTES_MAX]; /* <place>.staging-<run> */
     char data[MYR_PATH_BYTES_MAX];    /* below staging: what becomes the output */
     char temp[MYR_PATH_BYTES_MAX];    /* below staging: what DuckDB spills */
-    char old[MYR_PATH_BYTES_MAX];     /* below staging: the replaced output, where names cannot be exchanged */
+    char old[MYR_PATH_BYTES_MAX];     /* below staging: what was replaced, where names cannot be exchanged */
     char lock_path[MYR_PATH_BYTES_MAX];
     myr_fd lock;  /* held while staging exists */
     bool is_kept; /* what is staged outlives us: somebody may go on with it */
-} batch_output;
-/* No file of the input may lie in the output: it would go with it. BAD_INPUT names the first that does. */
-myr_rc myr_batch_output_check_input(const batch_output *output, const char *const *files, size_t count, myr_err *err);
-/* Find where the output will stand and make its parents. EXISTS: something that is not an output of ours is there. */
-myr_rc myr_batch_output_open(const char *path, batch_output *out, myr_err *err);
-/* Remove what runs left behind that were killed, and say in the registry how those runs ended. */
-myr_rc myr_batch_output_sweep(batch_output *output, myr_registry *registry, myr_err *err);
-myr_rc myr_batch_output_stage(batch_output *output, int64_t run_id, myr_err *err);
-/* Of a run that is taken up again: what is staged stays. BUSY: somebody is at work on it. */
-myr_rc myr_batch_output_stage_again(batch_output *output, int64_t run_id, myr_err *err);
+} batch_stage;
+myr_rc myr_batch_stage_at(batch_stage *stage, const char *place, myr_err *err);
+/* Lock it and make it. again: of a run that is taken up again, what is staged stays. BUSY: somebody is at work on it.
+ */
+myr_rc myr_batch_stage_open(batch_stage *stage, int64_t run_id, bool again, myr_err *err);
+/* Remove what is staged, if it is not kept, and let the lock go. Fine if it was not opened. */
+void myr_batch_stage_close(batch_stage *stage);
+/* What runs on the same place left that were killed, each with its lock held, is given to fn, then removed. */
+typedef myr_rc (*myr_batch_stage_fn)(void *ctx, batch_stage *dead, int64_t run_id, myr_err *err);
+myr_rc myr_batch_stage_bury(const batch_stage *stage, myr_batch_stage_fn fn, void *ctx, myr_err *err);
+/* A lock on a file that is made for it. BUSY: somebody has it, for longer than a moment. */
+myr_rc myr_batch_stage_lock(const char *path, myr_fd *out, myr_err *err);
+
+/* What an output says of itself. */
 typedef struct batch_manifest {
     int64_t run_id;
-    const char *fleet;
+    const char *fleet; /* NULL when it was read */
     int64_t release;
     int64_t rows;
+    int64_t files, bytes;
     char fingerprint[MYR_SHA256_HEX_BYTES];
 } batch_manifest;
-/* Write the manifest, sync everything, move it into place. After MYR_OK the output is there for good. */
-myr_rc myr_batch_output_publish(batch_output *output, const batch_manifest *manifest, int64_t *out_files,
-                                int64_t *out_bytes, myr_err *err);
-/* Of a run that was killed after it had published: make sure that it has. */
-myr_rc myr_batch_output_settle(const batch_output *output, myr_err *err);
-/* Remove the staging directory and the lock. Fine after each of the steps above. */
-void myr_batch_output_close(batch_output *output);
 
 /* ---- manifest.c ---- */
-/* List the files below `dir` and write <dir>/_myriad.json. */
-myr_rc myr_batch_manifest_write(const char *dir, const batch_manifest *manifest, int64_t *out_files, int64_t *out_bytes,
-                                myr_err *err);
-/* Whether `dir` is an output of ours; then *out has run, rows and fingerprint (no other strings). */
+/* List the files below `dir`, count them into the manifest, and write <dir>/_myriad.json. */
+myr_rc myr_batch_manifest_write(const char *dir, batch_manifest *manifest, myr_err *err);
+/* Whether `dir` is an output of ours; then *out is what it says, but for its files. */
 bool myr_batch_manifest_read(const char *dir, batch_manifest *out);
 /* Of a coordinator that died before it had moved `dir`: its manifest, whole or half written. Fine if there is none. */
 myr_rc myr_batch_manifest_remove(const char *dir, myr_err *err);
@@ -216,7 +219,7 @@ typedef enum batch_said { BATCH_SAID_DONE, BATCH_SAID_ROWS, BATCH_SAID_ERROR } b
 /* What kind of answer a frame is; rows so far, or the error. */
 batch_said myr_batch_wire_read(const myr_buf *frame, int64_t *out_rows, myr_err *out_err);
 
-/* ---- run.c: one run, by its coordinator ---- */
+/* ---- batch.c: one run, by its coordinator ---- */
 typedef struct batch_task {
     myr_mini_batch_row row; /* texts in the run's arena */
     int64_t not_before_ns;  /* of a retry */
@@ -234,9 +237,14 @@ typedef struct batch {
     myr_table_engine *engine;
     batch_pool *pool;
     batch_plan plan;
-    batch_output output;
+    struct batch_sink *sinks; /* the first one's stage is where workers write */
+    size_t sink_count;
+    bool is_kept; /* what is staged and brought outlives us */
     myr_run_input_row *inputs;
-    size_t input_count;
+    size_t input_count, input_room;
+    const char *input_name; /* what they are called together */
+    const char *brought;    /* directory of those that were brought, or NULL */
+    myr_fd brought_lock;
     batch_task **tasks;
     size_t task_count, task_room;
     size_t left;          /* not yet over */
@@ -256,11 +264,26 @@ typedef struct batch {
     int64_t failed_rows;  /* in mini-batches that failed for good */
     int64_t dead_rows;    /* counted by workers */
 } batch;
-/* ---- inputs.c ---- */
-/* The files of the run's input, with size and time; texts in its arena. */
-myr_rc myr_batch_inputs_find(batch *b, const char *const *files, size_t count, myr_err *err);
-/* BAD_INPUT: one is not what it was. */
-myr_rc myr_batch_inputs_check(const batch *b, myr_err *err);
+/* The steps that a run and one that goes on have in common. */
+myr_rc myr_batch_begin(batch *b, myr_err *err);
+void myr_batch_drop(batch *b);
+static inline void batch_drop(batch *b)
+{
+    myr_batch_drop(b);
+}
+myr_rc myr_batch_open_fleet(batch *b, myr_err *err);
+myr_rc myr_batch_start_pool(batch *b, myr_err *err);
+const char *myr_batch_owner(char *out, size_t out_bytes); /* host:pid */
+/* From the stage on, if rc is OK: done or failed, the ledger says how it ended. */
+myr_rc myr_batch_to_its_end(batch *b, myr_rc rc, myr_batch_report *out, myr_err *err);
+void myr_batch_report_fill(const batch *b, myr_batch_report *report);
+const char *myr_batch_staging(const batch *b); /* where workers write; borrowed */
+/* ---- resume.c ---- */
+/* Mini-batches of a run as the ledger has them; needs_files: those whose files are gone are not done. */
+myr_rc myr_batch_load_tasks(batch *b, int64_t run_id, bool needs_files, myr_err *err);
+/* ---- publish.c ---- */
+/* From the attempts that won to the sinks' places. */
+myr_rc myr_batch_publish(batch *b, myr_batch_report *report, myr_err *err);
 /* ---- split.c ---- */
 /* Cut the inputs into mini-batches. */
 myr_rc myr_batch_split(batch *b, myr_err *err);

@@ -178,6 +178,27 @@ static myr_rc job_path(myr_batch_job *job, const char *dir, const char **path, m
     return MYR_OK;
 }
 
+/* A path, or a list of them. */
+static myr_rc job_input(myr_batch_job *job, const char *dir, myr_err *err)
+{
+    const char *const *texts = NULL;
+    uint32_t count = 0;
+    MYR_TRY(myr_spec_texts(job->spec, job->root, "input", false, &texts, &count, err));
+    if (texts == NULL) return MYR_OK; /* a flag may give it */
+    if (count == 0) {
+        return myr_spec_fail(job->spec, myr_spec_find(job->root, "input"), err,
+                             "'input' is an empty list: name files, patterns or directories");
+    }
+    const char **items = myr_arena_calloc(job->arena, count + 1, sizeof *items);
+    if (items == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", job->path);
+    for (uint32_t i = 0; i < count; i++) {
+        items[i] = texts[i];
+        MYR_TRY(job_path(job, dir, &items[i], err));
+    }
+    job->opts.input.items = items;
+    return MYR_OK;
+}
+
 static myr_rc job_format(myr_batch_job *job, const myr_spec_node *node, myr_err *err)
 {
     const char *format = "parquet";
@@ -246,9 +267,8 @@ static myr_rc job_read(myr_batch_job *job, const char *output_root, myr_err *err
     }
     MYR_TRY(myr_spec_text(job->spec, job->root, "fleet", false, &job->opts.fleet, err));
     MYR_TRY(job_release(job, err));
-    MYR_TRY(myr_spec_text(job->spec, job->root, "input", false, &job->opts.input, err));
     myr_path_dir(job->path, dir, sizeof dir);
-    if (job->opts.input != NULL) MYR_TRY(job_path(job, dir, &job->opts.input, err));
+    MYR_TRY(job_input(job, dir, err));
     MYR_TRY(job_output(job, output_root, err));
     return job_limits(job, err);
 }

@@ -56,8 +56,7 @@ static myr_rc manifest_walk(manifest_list *list, const char *dir, int depth, myr
     return MYR_OK;
 }
 
-myr_rc myr_batch_manifest_write(const char *dir, const batch_manifest *manifest, int64_t *out_files, int64_t *out_bytes,
-                                myr_err *err)
+myr_rc myr_batch_manifest_write(const char *dir, batch_manifest *manifest, myr_err *err)
 {
     MYR_AUTO(manifest_list) list = {.root_bytes = strlen(dir) + 1};
     char now[MYR_TIME_TEXT_BYTES], path[MYR_PATH_BYTES_MAX];
@@ -74,8 +73,8 @@ myr_rc myr_batch_manifest_write(const char *dir, const batch_manifest *manifest,
     myr_buf_puts(&list.json, list.files > 0 ? "\n  ]\n}\n" : "]\n}\n");
     MYR_TRY(myr_buf_check(&list.json, err));
     MYR_TRY(myr_file_write(path, list.json.data, list.json.size, err));
-    *out_files = list.files;
-    *out_bytes = list.bytes;
+    manifest->files = list.files;
+    manifest->bytes = list.bytes;
     return MYR_OK;
 }
 

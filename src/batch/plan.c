@@ -220,14 +220,15 @@ static myr_rc plan_keep(const plan_table *table, const myr_fleet *fleet, const m
 }
 
 myr_rc myr_batch_plan(myr_table_engine *engine, const myr_fleet *fleet, const myr_batch_opts *opts, myr_arena *arena,
-                      const char *const *files, batch_plan *out, myr_err *err)
+                      const batch_files *files, batch_plan *out, myr_err *err)
 {
     myr_table_column *columns = NULL;
-    plan_table table = {.input = opts->input, .files = files};
-    MYR_TRY(myr_table_describe(engine, opts->input, arena, &columns, &table.count, err));
+    plan_table table = {.input = files->input, .files = files->paths};
+    MYR_TRY(
+        myr_table_describe_files(engine, files->input, files->paths, files->count, arena, &columns, &table.count, err));
     table.columns = columns;
     table.names = myr_arena_calloc(arena, table.count + 1, sizeof *table.names);
-    if (table.names == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", opts->input);
+    if (table.names == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", files->input);
     for (size_t i = 0; i < table.count; i++)
         table.names[i] = columns[i].name;
     batch_plan plan = {0};

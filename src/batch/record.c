@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "batch/internal.h"
+#include "batch/source.h"
 
 #define RECORD_STEP_BYTES 65536
 
@@ -43,7 +43,7 @@ static myr_rc record_failed(const batch *b, const myr_mini_batch_row *row, recor
 {
     MYR_AUTO(myr_buf) line = {0};
     myr_buf_puts(&line, "{\"file\":");
-    myr_buf_json_string(&line, myr_str_of(b->inputs[row->input].path));
+    myr_buf_json_string(&line, myr_str_of(myr_batch_input_name(&b->inputs[row->input])));
     if (row->first_line > 0 && row->past >= 0) {
         myr_buf_printf(&line, ",\"line\":%lld", (long long)row->first_line);
     } else if (row->past >= 0) {
@@ -78,7 +78,7 @@ static myr_rc record_write_dead(const batch *b, record_file *to, myr_err *err)
         char path[MYR_PATH_BYTES_MAX];
         if (strcmp(row->state, "failed") == 0) MYR_TRY(record_failed(b, row, to, err));
         if (strcmp(row->state, "done") != 0 || row->dead_count == 0) continue;
-        int size = snprintf(path, sizeof path, "%s/work/%s-%lld.jsonl", b->output.staging, row->name,
+        int size = snprintf(path, sizeof path, "%s/work/%s-%lld.jsonl", myr_batch_staging(b), row->name,
                             (long long)row->attempts);
         MYR_ASSERT(size > 0 && (size_t)size < sizeof path); /* it was made */
         MYR_TRY(record_copy(to, path, err));

@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "batch/internal.h"
+#include "batch/sink.h"
+#include "batch/source.h"
 
 #define REPORT_WIDTH     900 /* of a picture */
 #define REPORT_LANE      22
@@ -39,7 +40,7 @@ static void report_json_rows(const batch *b, myr_buf *out)
                        i > 0 ? "," : "", row->name, row->state, (long long)row->row_count, (long long)row->attempts,
                        (long long)row->worker, (long long)row->started_ms, (long long)row->ended_ms,
                        (long long)row->dead_count);
-        report_field(out, "file", b->inputs[row->input].path);
+        report_field(out, "file", myr_batch_input_name(&b->inputs[row->input]));
         report_field(out, "message", row->message);
         myr_buf_putc(out, '}');
     }
@@ -185,8 +186,8 @@ static void report_html(const batch *b, const char *state, const char *message, 
     if (b->opts.job != NULL) report_line(out, "job", b->opts.job);
     (void)snprintf(text, sizeof text, "%.40s release %lld", b->opts.fleet, (long long)b->opts.release);
     report_line(out, "fleet", text);
-    report_line(out, "input", b->opts.input);
-    report_line(out, "output", b->output.path);
+    report_line(out, "input", b->input_name);
+    report_line(out, "output", b->sinks[0].name);
     (void)snprintf(text, sizeof text, "%.2f s, %s rows/s", seconds,
                    myr_format_count(seconds > 0 ? (int64_t)((double)b->done_rows / seconds) : 0, rate, sizeof rate));
     report_line(out, "took", text);

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <yyjson.h>
 
-#include "batch/internal.h"
+#include "batch/source.h"
 
 #define SETTINGS_ROWS  250000
 #define SETTINGS_BYTES (32LL << 20)
@@ -53,7 +53,6 @@ static void settings_work(const myr_batch_opts *opts, myr_buf *out)
     myr_buf_printf(out, "{\"release\":%lld,\"format\":\"%s\"", (long long)opts->release,
                    opts->format == MYR_TABLE_CSV ? "csv" : "parquet");
     settings_text(out, "fleet", opts->fleet);
-    settings_text(out, "input", opts->input);
     settings_text(out, "output", opts->output);
     settings_list(out, "by", opts->by);
     settings_list(out, "keep", opts->keep);
@@ -82,6 +81,7 @@ void myr_batch_settings_print(const myr_batch_opts *opts, myr_buf *out)
                    {"error_threshold", offsetof(myr_batch_limits, error_threshold)},
                    {"mini_batch_error_threshold", offsetof(myr_batch_limits, mini_batch_error_threshold)}};
     settings_work(opts, out);
+    settings_list(out, "input", opts->input.items);
     settings_text(out, "job", opts->job);
     for (size_t i = 0; i < MYR_COUNT_OF(numbers); i++) {
         int64_t value = 0;
@@ -100,8 +100,10 @@ void myr_batch_settings_hash(const myr_batch_opts *opts, const myr_run_input_row
     settings_work(opts, &text);
     settings_text(&text, "pack", pack);
     for (size_t i = 0; i < input_count; i++) {
-        settings_text(&text, "file", inputs[i].path);
-        myr_buf_printf(&text, ",%lld,%lld", (long long)inputs[i].bytes, (long long)inputs[i].modified_ns);
+        bool is_local = inputs[i].identity == NULL || inputs[i].identity[0] == '\0';
+        settings_text(&text, "file", myr_batch_input_name(&inputs[i]));
+        settings_text(&text, "is", inputs[i].identity);
+        if (is_local) myr_buf_printf(&text, ",%lld,%lld", (long long)inputs[i].bytes, (long long)inputs[i].modified_ns);
     }
     myr_sha256 sha;
     myr_sha256_init(&sha);
@@ -186,14 +188,14 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
     *out = (myr_batch_opts){.job = settings_get(arena, yyjson_obj_get(root, "job")),
                             .fleet = settings_get(arena, yyjson_obj_get(root, "fleet")),
                             .release = settings_int(root, "release", 0),
-                            .input = settings_get(arena, yyjson_obj_get(root, "input")),
+                            .input = {.items = myr_batch_settings_list(yyjson_obj_get(root, "input"), arena)},
                             .output = settings_get(arena, yyjson_obj_get(root, "output")),
                             .by = myr_batch_settings_list(yyjson_obj_get(root, "by"), arena),
                             .keep = myr_batch_settings_list(yyjson_obj_get(root, "keep"), arena),
                             .format = strcmp(format, "csv") == 0 ? MYR_TABLE_CSV : MYR_TABLE_PARQUET,
                             .limits = limits,
                             .memory_bytes = settings_int(root, "memory_bytes", 0)};
-    return out->fleet != NULL && out->input != NULL && out->output != NULL &&
+    return out->fleet != NULL && out->input.items != NULL && out->output != NULL &&
            settings_kinds(yyjson_obj_get(root, "kinds"), arena, out);
 }
 

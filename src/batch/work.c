@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "batch/internal.h"
+#include "batch/source.h"
 
 #define WORK_LOOK_MS     100  /* how often progress is told */
 #define WORK_BEAT_MS     5000 /* how often the lease is renewed */
@@ -23,10 +23,10 @@
 static myr_rc work_paths(const batch *b, const batch_task *task, char dir[MYR_PATH_BYTES_MAX],
                          char dead[MYR_PATH_BYTES_MAX], myr_err *err)
 {
-    int size = snprintf(dir, MYR_PATH_BYTES_MAX, "%s/work/%s-%lld", b->output.staging, task->row.name,
+    int size = snprintf(dir, MYR_PATH_BYTES_MAX, "%s/work/%s-%lld", myr_batch_staging(b), task->row.name,
                         (long long)task->row.attempts);
     if (size < 0 || size + 8 >= MYR_PATH_BYTES_MAX)
-        MYR_FAIL(err, BAD_INPUT, "%s: the path is too long", b->output.staging);
+        MYR_FAIL(err, BAD_INPUT, "%s: the path is too long", myr_batch_staging(b));
     (void)snprintf(dead, MYR_PATH_BYTES_MAX, "%.*s.jsonl", size, dir);
     return MYR_OK;
 }
@@ -46,6 +46,7 @@ static myr_rc work_put(batch *b, batch_task *task, myr_err *err)
                    (long long)task->row.first, (long long)task->row.past, (long long)task->row.first_line,
                    (long long)task->row.attempts);
     myr_buf_json_field(&ask->request, "score", b->inputs[task->row.input].path);
+    myr_buf_json_field(&ask->request, "file", myr_batch_input_name(&b->inputs[task->row.input]));
     myr_buf_json_field(&ask->request, "dir", dir);
     myr_buf_json_field(&ask->request, "dead", dead);
     myr_buf_json_field(&ask->request, "name", task->row.name);
@@ -96,7 +97,7 @@ static bool work_may_pass(myr_rc rc)
 static void work_where(const batch *b, const batch_task *task, char *out, size_t out_bytes)
 {
     const myr_mini_batch_row *row = &task->row;
-    const char *path = b->inputs[row->input].path;
+    const char *path = myr_batch_input_name(&b->inputs[row->input]);
     if (row->past < 0)
         (void)snprintf(out, out_bytes, "%s", path);
     else if (row->first_line > 0)
@@ -214,6 +215,7 @@ static myr_rc work_back(batch *b, batch_ask *ask, myr_err *err)
     task->row.worker = ask->worker;
     task->row.started_ms = ask->started_ms;
     task->row.ended_ms = ask->started_ms + ask->duration_ms;
+    if (ask->err.rc != MYR_OK) myr_batch_sources_rename(b, task->row.input, &ask->err);
     return ask->err.rc == MYR_OK ? work_done(b, task, ask, err) : work_failed(b, task, ask, err);
 }
 

@@ -99,10 +99,11 @@ static void worker_reset(worker *w, const batch_dead *dead)
     w->told_ns = myr_clock_mono_ns();
 }
 
-/* {"score": file, "begin": …, "end": …, "line": …, "dir": where to, "dead": file, "name": …, "attempt": …} */
+/* {"score": path, "file": what it is called, "begin": …, "end": …, "line": …, "dir": where to, "dead": file, "name": …,
+ * "attempt": …} */
 static myr_rc worker_score(worker *w, yyjson_val *root, myr_buf *answer, myr_err *err)
 {
-    const char *dir = NULL, *dead_path = NULL, *name = NULL;
+    const char *dir = NULL, *dead_path = NULL, *name = NULL, *file = NULL;
     myr_table_part part = {.begin = yyjson_get_sint(yyjson_obj_get(root, "begin")),
                            .end = yyjson_get_sint(yyjson_obj_get(root, "end")),
                            .first_line = yyjson_get_sint(yyjson_obj_get(root, "line"))};
@@ -110,9 +111,11 @@ static myr_rc worker_score(worker *w, yyjson_val *root, myr_buf *answer, myr_err
     MYR_TRY(worker_need(root, "dir", &dir, err));
     MYR_TRY(worker_need(root, "dead", &dead_path, err));
     MYR_TRY(worker_need(root, "name", &name, err));
+    MYR_TRY(worker_need(root, "file", &file, err));
     if (w->table_plan == NULL) MYR_FAIL(err, BAD_FORMAT, "a mini-batch before the plan");
     batch_dead dead = {.path = dead_path,
                        .part = &part,
+                       .file = file,
                        .mini_batch = name,
                        .attempt = yyjson_get_sint(yyjson_obj_get(root, "attempt")),
                        .fd = -1};

@@ -30,7 +30,7 @@ static myr_rc batch_check(const myr_batch_opts *opts, myr_err *err)
 {
     if (opts->fleet == NULL)
         MYR_FAIL(err, BAD_USAGE, "myriad batch run: --fleet is missing: name the fleet whose models score");
-    if (opts->input == NULL)
+    if (opts->input.items == NULL)
         MYR_FAIL(err, BAD_USAGE, "myriad batch run: --input is missing: a .parquet or .csv file or a glob");
     if (opts->output == NULL) MYR_FAIL(err, BAD_USAGE, "myriad batch run: --output is missing: the directory to make");
     return MYR_OK;
@@ -167,7 +167,12 @@ static myr_rc batch_options(const batch_args *a, const myr_batch_opts *job, myr_
     MYR_TRY(batch_format(a, &opts.format, err));
     if (a->fleet != NULL) opts.fleet = a->fleet;
     if (a->release != 0) opts.release = a->release;
-    if (a->input != NULL) opts.input = a->input;
+    if (a->input != NULL) {
+        const char **items = myr_arena_calloc(arena, 2, sizeof *items);
+        if (items == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+        items[0] = a->input;
+        opts.input = (myr_batch_input){.items = items};
+    }
     if (a->output != NULL) opts.output = a->output;
     if (lists[0].count > 0) opts.by = lists[0].items;
     if (a->keep != NULL) opts.keep = lists[1].items;
@@ -234,7 +239,8 @@ myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err)
         {"JOB", NULL, MYR_CLI_POSITIONAL_OPT, &a.job, "a job file, YAML; flags say more than it does"},
         {"--fleet", "F", MYR_CLI_TEXT, &a.fleet, "whose models score"},
         {"--release", "N", MYR_CLI_INT, &a.release, "a release by number (default: champion)"},
-        {"--input", "TABLE", MYR_CLI_TEXT, &a.input, ".parquet, .csv or .json files, or a quoted glob of them"},
+        {"--input", "TABLE", MYR_CLI_TEXT, &a.input,
+         "a .parquet, .csv or .json file, a directory of them, or a quoted glob"},
         {"--output", "DIR", MYR_CLI_TEXT, &a.output,
          "made when all rows are scored; an earlier result of ours is replaced"},
         {"--by", "COL,...", MYR_CLI_TEXT, &a.by, "a directory per value: brand=1/part-….parquet"},

@@ -17,6 +17,8 @@ typedef struct world {
     fixture f;
     myr_workspace *workspace;
     char input[TESTING_PATH_BYTES + 16], output[TESTING_PATH_BYTES + 16];
+    const char *items[2];
+    const char *const *list; /* the input; NULL: `input` alone */
     myr_batch_opts opts;
     myr_batch_report report;
 } world;
@@ -90,7 +92,8 @@ TESTING_UNUSED static const char world_rows[] = "store,brand,x1,x2,y,note\n"
 TESTING_UNUSED static myr_rc world_run(world *w)
 {
     w->opts.fleet = "oj";
-    w->opts.input = w->input;
+    w->items[0] = w->input;
+    w->opts.input.items = w->list != NULL ? w->list : w->items;
     w->opts.output = w->output;
     if (w->opts.threads == 0) w->opts.threads = 2;
     return myr_batch_run(w->workspace, &w->opts, &w->report, &w->f.err);

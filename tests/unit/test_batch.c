@@ -187,7 +187,7 @@ TEST(what_does_not_exist_is_not_found)
     EXPECT_RC(world_run(&w), NOT_FOUND, &w.f.err); /* the input */
     EXPECT_HAS(w.f.err.message, "in.csv");
     fixture_file(&w.f, "in.csv", world_rows);
-    w.opts = (myr_batch_opts){.fleet = "ojj", .input = w.input, .output = w.output};
+    w.opts = (myr_batch_opts){.fleet = "ojj", .input.items = w.items, .output = w.output};
     EXPECT_RC(myr_batch_run(w.workspace, &w.opts, &w.report, &w.f.err), NOT_FOUND, &w.f.err);
     EXPECT_HAS(w.f.err.message, "oj");
 }
@@ -210,7 +210,7 @@ TEST(only_outputs_of_ours_are_replaced)
     EXPECT_RC(world_run(&w), EXISTS, &w.f.err);
     EXPECT_STR(world_result(&w), "second:21.0/oj@store=1,brand=1/1/segment/ok");
     fixture_file(&w.f, "file", "x");
-    w.opts = (myr_batch_opts){.fleet = "oj", .input = w.input, .output = fixture_path(&w.f, "file")};
+    w.opts = (myr_batch_opts){.fleet = "oj", .input.items = w.items, .output = fixture_path(&w.f, "file")};
     EXPECT_RC(myr_batch_run(w.workspace, &w.opts, &w.report, &w.f.err), EXISTS, &w.f.err);
     EXPECT_INT(world_leftovers(&w), 0);
 }

@@ -60,6 +60,63 @@ TEST(columns_in_the_path_are_keys)
     EXPECT_STR(fixture_sql(&w.f, "SELECT store || ' ' || prediction FROM '$/out/part-0.parquet'"), "9 103.0");
 }
 
+/* Of a directory all tables below it, in the order of their names; what begins with _ or . is somebody's own. */
+static void input_tree(world *w)
+{
+    static const char *const dirs[] = {"t/year=2025/month=12", "t/year=2026/month=01", "t/_temporary", "t/.git"};
+    for (size_t i = 0; i < MYR_COUNT_OF(dirs); i++)
+        EXPECT_RC(myr_io_mkdirs(fixture_path(&w->f, dirs[i]), &w->f.err), OK, &w->f.err);
+    fixture_file(&w->f, "t/year=2025/month=12/p.csv", "store,brand,x1,x2,note\n1,1,1,0,a\n");
+    fixture_file(&w->f, "t/year=2026/month=01/p.csv", "store,brand,x1,x2,note\n1,1,2,0,b\n1,1,3,0,c\n");
+    fixture_file(&w->f, "t/_SUCCESS", "");
+    fixture_file(&w->f, "t/_temporary/q.csv", "half a li");
+    fixture_file(&w->f, "t/.git/config", "x");
+    input_is(w, "t");
+}
+
+TEST(a_directory_is_all_tables_in_it)
+{
+    MYR_AUTO(world) w = world_new(true);
+    input_tree(&w);
+    w.opts.keep = FIXTURE_NAMES("note", "year", "month");
+    EXPECT_RC(world_run(&w), OK, &w.f.err);
+    EXPECT_STR(fixture_sql(&w.f, "SELECT string_agg(note || year || month || typeof(month) || prediction, ' ' ORDER BY "
+                                 "filename, note) FROM read_parquet('$/out/*.parquet', filename = true)"),
+               "a202512VARCHAR1.0 b202601VARCHAR2.0 c202601VARCHAR3.0");
+    fixture_file(&w.f, "t/notes.txt", "x");
+    refused(&w, MYR_BAD_INPUT, "t/notes.txt: the format is found from the name");
+    EXPECT_RC(myr_io_mkdirs(fixture_path(&w.f, "empty"), &w.f.err), OK, &w.f.err);
+    input_is(&w, "empty");
+    refused(&w, MYR_NOT_FOUND, "empty: the directory has no table in it");
+}
+
+TEST(an_input_may_be_a_list)
+{
+    MYR_AUTO(world) w = world_new(true);
+    input_tree(&w);
+    fixture_file(&w.f, "one.csv", "store,brand,x1,x2,note\n1,1,9,0,z\n");
+    const char *first = myr_arena_printf(w.f.arena, "%s/one.csv", w.f.dir);
+    const char *second = myr_arena_printf(w.f.arena, "%s/t/*/*/p.csv", w.f.dir);
+    w.list = FIXTURE_NAMES(first, second);
+    EXPECT_RC(world_run(&w), OK, &w.f.err);
+    EXPECT_STR(fixture_sql(&w.f, "SELECT string_agg(note || prediction, ' ' ORDER BY filename, note) FROM "
+                                 "read_parquet('$/out/*.parquet', filename = true)"),
+               "z9.0 a1.0 b2.0 c3.0");
+    const char *tree = myr_arena_printf(w.f.arena, "%s/t", w.f.dir);
+    w.list = FIXTURE_NAMES(first, tree, second);
+    refused(&w, MYR_BAD_INPUT, "month=12/p.csv twice");
+    const char *missing = myr_arena_printf(w.f.arena, "%s/two.csv", w.f.dir);
+    w.list = FIXTURE_NAMES(first, missing);
+    refused(&w, MYR_NOT_FOUND, "two.csv");
+    fixture_sql(&w.f, "COPY (SELECT 1 AS store, 1 AS brand, 0.0 AS x1, 0.0 AS x2) TO '$/p.parquet'");
+    const char *other = myr_arena_printf(w.f.arena, "%s/p.parquet", w.f.dir);
+    w.list = FIXTURE_NAMES(first, other);
+    refused(&w, MYR_BAD_INPUT, "different formats");
+    fixture_file(&w.f, "t/year=2026/month=01/p.csv", "store,brand,x1,x2\n1,1,2,0\n");
+    w.list = FIXTURE_NAMES(first, tree);
+    refused(&w, MYR_BAD_INPUT, "year=2026/month=01/p.csv has no column 'note'");
+}
+
 TEST(kept_columns_of_a_csv_are_as_they_were)
 {
     MYR_AUTO(world) w = world_new(true);

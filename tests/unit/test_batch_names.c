@@ -23,7 +23,8 @@ static myr_rc paint_run(world *w, const char *input)
 {
     (void)snprintf(w->input, sizeof w->input, "%s/%s", w->f.dir, input);
     w->opts.fleet = "paint";
-    w->opts.input = w->input;
+    w->items[0] = w->input;
+    w->opts.input.items = w->items;
     w->opts.output = w->output;
     w->opts.threads = 2;
     return myr_batch_run(w->workspace, &w->opts, &w->report, &w->f.err);

@@ -1,0 +1,163 @@
+/* A run that goes on: what it is stands in the ledger, what is done stays done, and whatever is left is done. */
+#include <stdio.h>
+#include <string.h>
+#include <yyjson.h>
+
+#include "batch/sink.h"
+#include "batch/source.h"
+
+/* ---- what is done ---- */
+
+/* Whether what a mini-batch wrote is still there: where it was written, or where everything is put together. */
+static bool resume_has_files(const batch *b, const myr_mini_batch_row *row)
+{
+    char dir[MYR_PATH_BYTES_MAX];
+    int size = snprintf(dir, sizeof dir, "%s/work/%s-%lld", myr_batch_staging(b), row->name, (long long)row->attempts);
+    return (size > 0 && (size_t)size < sizeof dir && myr_io_exists(dir)) || myr_io_exists(b->sinks[0].stage.data);
+}
+
+myr_rc myr_batch_load_tasks(batch *b, int64_t run_id, bool needs_files, myr_err *err)
+{
+    myr_mini_batch_row *rows = NULL;
+    size_t count = 0;
+    MYR_TRY(myr_registry_mini_batches(b->workspace->registry, b->arena, run_id, &rows, &count, err));
+    for (size_t i = 0; i < count; i++) {
+        batch_task *task = NULL;
+        int64_t done = 0;
+        MYR_TRY(myr_batch_task_add(b, &rows[i], &task, err));
+        if (strcmp(rows[i].state, "done") != 0) continue;
+        if (needs_files && !resume_has_files(b, &rows[i])) {
+            task->row.state = "created";
+            continue;
+        }
+        MYR_TRY(myr_batch_counts_add(&b->rows, rows[i].report, &done, err));
+        b->done_rows += done;
+    }
+    b->dead_rows = b->rows.dead.count;
+    b->written_count = b->task_count;
+    while ((size_t)b->root_count < b->task_count && strchr(b->tasks[b->root_count]->row.name, '.') == NULL)
+        b->root_count++;
+    for (size_t i = 0; i < b->task_count; i++) {
+        batch_task *task = b->tasks[i], *root = myr_batch_task_root(b, task);
+        if (strcmp(task->row.state, "failed") != 0) continue;
+        b->failed_count += !root->has_failed;
+        root->has_failed = true;
+        b->failed_rows += task->row.row_count > 0 ? task->row.row_count : 1;
+    }
+    return MYR_OK;
+}
+
+/* ---- a run that goes on ---- */
+
+/* The newest that is not over, or the one that is asked for. */
+static myr_rc resume_find(batch *b, int64_t run_id, myr_run_row *out, myr_err *err)
+{
+    myr_registry *registry = b->workspace->registry;
+    if (run_id == 0) {
+        myr_run_row *runs = NULL;
+        size_t count = 0;
+        MYR_TRY(myr_registry_runs(registry, b->arena, &runs, &count, err));
+        for (size_t i = 0; i < count && run_id == 0; i++) {
+            if (strcmp(runs[i].state, "running") == 0 && runs[i].fingerprint[0] != '\0') run_id = runs[i].id;
+        }
+        if (run_id == 0) MYR_FAIL(err, NOT_FOUND, "no run is unfinished: `myriad batch list` shows them");
+    }
+    MYR_TRY(myr_registry_run_get(registry, b->arena, run_id, out, err));
+    if (strcmp(out->state, "running") != 0)
+        MYR_FAIL(err, CONFLICT, "run %lld is %s: there is nothing to resume", (long long)run_id, out->state);
+    if (out->settings[0] == '\0')
+        MYR_FAIL(err, UNSUPPORTED, "run %lld is of an older version: begin a new one", (long long)run_id);
+    return MYR_OK;
+}
+
+typedef yyjson_doc *resume_doc;
+static void resume_doc_drop(resume_doc *doc)
+{
+    yyjson_doc_free(*doc);
+}
+
+/* The plan as it was made when the run began. */
+static myr_rc resume_plan(batch *b, const myr_run_row *row, myr_err *err)
+{
+    MYR_AUTO(resume_doc) doc = yyjson_read(row->plan, strlen(row->plan), 0);
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    const char *dropped = yyjson_get_str(yyjson_obj_get(root, "dropped"));
+    if (dropped == NULL) MYR_FAIL(err, BAD_FORMAT, "the plan of run %lld is damaged", (long long)row->id);
+    b->plan.dropped = myr_arena_strndup(b->arena, dropped, strlen(dropped));
+    if (b->plan.dropped == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a batch run");
+    b->plan_text = row->plan;
+    return MYR_OK;
+}
+
+/* What is done stays done if its files are there; the rest is done again. */
+static void resume_open_tasks(batch *b)
+{
+    for (size_t i = 0; i < b->task_count; i++) {
+        myr_mini_batch_row *row = &b->tasks[i]->row;
+        if (strcmp(row->state, "running") == 0) row->state = "created";
+        if (strcmp(row->state, "created") == 0) b->left++;
+        if (strcmp(row->state, "split") != 0) b->total_rows += row->row_count > 0 ? row->row_count : 0;
+    }
+}
+
+/* What it is, and its lock: from here on nobody else goes on with it. */
+static myr_rc resume_open(batch *b, const myr_run_row *row, myr_err *err)
+{
+    MYR_TRY(myr_batch_settings_parse(row->settings, strlen(row->settings), b->arena, &b->opts, err));
+    b->run_id = row->id;
+    (void)snprintf(b->fingerprint, sizeof b->fingerprint, "%s", row->fingerprint);
+    MYR_TRY(myr_batch_sinks_open(b, err));
+    myr_batch_sinks_keep(b, true); /* until we begin to finish it */
+    MYR_TRY(myr_batch_sinks_stage(b, true, err));
+    MYR_TRY(myr_batch_sources_again(b, row->id, err));
+    return myr_batch_open_fleet(b, err);
+}
+
+/* It had published before it was killed: what is staged is the output of before, and only the ledger is behind. */
+static myr_rc resume_settle(batch *b, bool *out_is_published, myr_batch_report *report, myr_err *err)
+{
+    batch_manifest manifest;
+    myr_batch_report found = {0};
+    MYR_TRY(myr_batch_sinks_hold(b, b->run_id, &manifest, out_is_published, err));
+    if (!*out_is_published) return MYR_OK;
+    MYR_TRY(myr_batch_load_tasks(b, b->run_id, false, err));
+    MYR_TRY(myr_batch_sinks_settle(b, err));
+    MYR_TRY(myr_registry_run_end(b->workspace->registry, b->run_id, "completed", b->done_rows,
+                                 b->rows.counts.status_rows[MYR_ROW_OK], "killed after it had published", err));
+    myr_batch_sinks_keep(b, false);
+    myr_batch_report_fill(b, &found);
+    found.output_files = manifest.files;
+    found.output_bytes = manifest.bytes;
+    *report = found;
+    return MYR_OK;
+}
+
+static myr_rc resume_prepare(batch *b, const myr_run_row *row, myr_err *err)
+{
+    char owner[192];
+    MYR_TRY(myr_batch_sources_check(b, err));
+    MYR_TRY(myr_batch_start_pool(b, err));
+    MYR_TRY(resume_plan(b, row, err));
+    MYR_TRY(myr_batch_load_tasks(b, row->id, true, err));
+    resume_open_tasks(b);
+    MYR_TRY(myr_table_engine_open(1, b->opts.memory_bytes, &b->engine, err));
+    return myr_registry_run_again(b->workspace->registry, row->id, myr_batch_owner(owner, sizeof owner),
+                                  myr_batch_lease_ms(), err);
+}
+
+/* Thread: the workspace's. */
+myr_rc myr_batch_resume(myr_workspace *workspace, int64_t run_id, const myr_batch_opts *opts, myr_batch_report *out,
+                        myr_err *err)
+{
+    MYR_AUTO(batch) b = {.workspace = workspace, .asked = opts};
+    myr_run_row row;
+    bool is_published = false;
+    MYR_TRY(myr_batch_begin(&b, err));
+    MYR_TRY(resume_find(&b, run_id, &row, err));
+    MYR_TRY(resume_open(&b, &row, err));
+    MYR_TRY(resume_settle(&b, &is_published, out, err));
+    if (is_published) return MYR_OK;
+    MYR_TRY(resume_prepare(&b, &row, err));
+    if (opts->started != NULL) opts->started(opts->ctx, b.run_id);
+    return myr_batch_to_its_end(&b, MYR_OK, out, err);
+}

@@ -1,0 +1,170 @@
+/* The sinks of a run, each in its turn: opened, staged, published, and what dead runs left in them. */
+#include "batch/sink.h"
+
+#include <string.h>
+
+static const batch_sink_kind *const sink_kinds[] = {&myr_batch_sink_dir};
+
+static myr_rc sink_open(const batch *b, const char *place, batch_sink *out, myr_err *err)
+{
+    size_t k = 0;
+    while (!sink_kinds[k]->takes(place))
+        k++;
+    out->kind = sink_kinds[k];
+    out->place = place;
+    out->workspace = b->workspace->root;
+    out->stage.lock = -1;
+    return out->kind->open(out, err);
+}
+
+myr_rc myr_batch_sinks_open(batch *b, myr_err *err)
+{
+    b->sinks = myr_calloc(1, sizeof *b->sinks);
+    if (b->sinks == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for an output");
+    b->sink_count = 1;
+    return sink_open(b, b->opts.output, &b->sinks[0], err);
+}
+
+myr_rc myr_batch_sinks_check_inputs(const batch *b, myr_err *err)
+{
+    for (size_t i = 0; i < b->sink_count * b->input_count; i++) {
+        const batch_sink *sink = &b->sinks[i / b->input_count];
+        const char *path = b->inputs[i % b->input_count].path;
+        if (sink->kind->holds == NULL || !sink->kind->holds(sink, path)) continue;
+        MYR_FAIL(err, BAD_INPUT,
+                 "the input %s lies in the output %s, which the run would replace: choose another output", path,
+                 sink->name);
+    }
+    return MYR_OK;
+}
+
+/* ---- what is there ---- */
+
+static myr_rc sink_holds_run(const batch *b, batch_sink *sink, int64_t run_id, batch_manifest *out, bool *out_holds,
+                             myr_err *err)
+{
+    MYR_TRY(sink->kind->find(sink, out, out_holds, err));
+    *out_holds = *out_holds && strcmp(out->fingerprint, b->fingerprint) == 0 && (run_id == 0 || out->run_id == run_id);
+    return MYR_OK;
+}
+
+myr_rc myr_batch_sinks_hold(batch *b, int64_t run_id, batch_manifest *out, bool *out_is_there, myr_err *err)
+{
+    batch_manifest all = {0};
+    *out_is_there = false;
+    for (size_t i = 0; i < b->sink_count; i++) {
+        batch_manifest one;
+        bool holds = false;
+        MYR_TRY(sink_holds_run(b, &b->sinks[i], run_id, &one, &holds, err));
+        if (!holds) return MYR_OK;
+        int64_t files = all.files + one.files, bytes = all.bytes + one.bytes;
+        all = one;
+        all.files = files;
+        all.bytes = bytes;
+    }
+    *out = all;
+    *out_is_there = true;
+    return MYR_OK;
+}
+
+/* ---- after a death ---- */
+
+typedef struct sink_grave {
+    batch *b;
+    batch_sink *sink;
+} sink_grave;
+
+/* The dead run's row still says "running": the manifest at the output's place tells whether it got there. */
+static myr_rc sink_settle_row(const batch *b, batch_sink *sink, int64_t run_id, myr_err *err)
+{
+    myr_registry *registry = b->workspace->registry;
+    myr_run_row *runs = NULL;
+    size_t count = 0;
+    MYR_TRY(myr_registry_runs(registry, b->arena, &runs, &count, err));
+    for (size_t i = 0; i < count; i++) {
+        if (runs[i].id != run_id || strcmp(runs[i].state, "running") != 0 || strcmp(runs[i].output, sink->name) != 0)
+            continue;
+        batch_manifest manifest;
+        bool is_there = false;
+        MYR_TRY(sink->kind->find(sink, &manifest, &is_there, err));
+        if (is_there && manifest.run_id == run_id)
+            return myr_registry_run_end(registry, run_id, "completed", manifest.rows, 0,
+                                        "killed after it had published", err);
+        return myr_registry_run_end(registry, run_id, "failed", 0, 0, "killed before it had published", err);
+    }
+    return MYR_OK;
+}
+
+static myr_rc sink_bury(void *ctx, batch_stage *dead, int64_t run_id, myr_err *err)
+{
+    const sink_grave *grave = ctx;
+    batch_sink *sink = grave->sink;
+    batch_stage own = sink->stage;
+    sink->stage = *dead;
+    myr_rc rc = sink->kind->recover != NULL ? sink->kind->recover(sink, err) : MYR_OK;
+    sink->stage = own;
+    return rc == MYR_OK ? sink_settle_row(grave->b, sink, run_id, err) : rc;
+}
+
+myr_rc myr_batch_sinks_sweep(batch *b, myr_err *err)
+{
+    for (size_t i = 0; i < b->sink_count; i++) {
+        sink_grave grave = {.b = b, .sink = &b->sinks[i]};
+        MYR_TRY(myr_batch_stage_bury(&b->sinks[i].stage, sink_bury, &grave, err));
+    }
+    return MYR_OK;
+}
+
+/* ---- each in its turn ---- */
+
+myr_rc myr_batch_sinks_stage(batch *b, bool again, myr_err *err)
+{
+    for (size_t i = 0; i < b->sink_count; i++)
+        MYR_TRY(myr_batch_stage_open(&b->sinks[i].stage, b->run_id, again, err));
+    return MYR_OK;
+}
+
+myr_rc myr_batch_sinks_publish(batch *b, batch_manifest *manifest, myr_err *err)
+{
+    int64_t files = 0, bytes = 0;
+    for (size_t i = 0; i < b->sink_count; i++) {
+        batch_manifest there;
+        bool is_done = false;
+        MYR_TRY(sink_holds_run(b, &b->sinks[i], b->run_id, &there, &is_done, err));
+        if (!is_done) {
+            there = *manifest;
+            MYR_TRY(b->sinks[i].kind->publish(&b->sinks[i], &there, err));
+        }
+        files += there.files;
+        bytes += there.bytes;
+    }
+    manifest->files = files;
+    manifest->bytes = bytes;
+    return MYR_OK;
+}
+
+myr_rc myr_batch_sinks_settle(batch *b, myr_err *err)
+{
+    for (size_t i = 0; i < b->sink_count; i++) {
+        if (b->sinks[i].kind->settle != NULL) MYR_TRY(b->sinks[i].kind->settle(&b->sinks[i], err));
+    }
+    return MYR_OK;
+}
+
+void myr_batch_sinks_keep(batch *b, bool is_kept)
+{
+    b->is_kept = is_kept;
+    for (size_t i = 0; i < b->sink_count; i++)
+        b->sinks[i].stage.is_kept = is_kept;
+}
+
+void myr_batch_sinks_close(batch *b)
+{
+    for (size_t i = 0; i < b->sink_count; i++) {
+        myr_batch_stage_close(&b->sinks[i].stage);
+        if (b->sinks[i].kind != NULL && b->sinks[i].kind->close != NULL) b->sinks[i].kind->close(&b->sinks[i]);
+    }
+    myr_free(b->sinks);
+    b->sinks = NULL;
+    b->sink_count = 0;
+}

@@ -1,0 +1,61 @@
+/*
+ * Sinks: where a finished output goes. What workers have written is put together in the sink's stage, sealed, and
+ * published at once: before that the place is as it was, after it the output is complete, and says of which run it is
+ * (batch_manifest), which is how a second run knows that nothing is to do, and a resumed one what is done already.
+ */
+#ifndef MYR_BATCH_SINK_H
+#define MYR_BATCH_SINK_H
+
+#include "batch/internal.h"
+
+typedef struct batch_sink_kind {
+    /* Whether this place (a path, a URI) is one of its. */
+    bool (*takes)(const char *place);
+    /*
+     * Look where the output will stand, and say where it is staged (myr_batch_stage_at): sink->name and sink->stage.
+     * EXISTS: something that is not ours is there.
+     */
+    myr_rc (*open)(batch_sink *sink, myr_err *err);
+    /* Whether a local file lies in the place, and would go with what is replaced. NULL: none does. */
+    bool (*holds)(const batch_sink *sink, const char *path);
+    /* The whole output of ours that is there; *out_is_there = false: none is. */
+    myr_rc (*find)(batch_sink *sink, batch_manifest *out, bool *out_is_there, myr_err *err);
+    /* What is in sink->stage.data takes its place, for good; manifest->files and bytes are counted. */
+    myr_rc (*publish)(batch_sink *sink, batch_manifest *manifest, myr_err *err);
+    /* After somebody died between publishing and saying so: make sure that it lasts. NULL: it does. */
+    myr_rc (*settle)(batch_sink *sink, myr_err *err);
+    /* After somebody died in publishing: what was there before is there again. NULL: it is. */
+    myr_rc (*recover)(batch_sink *sink, myr_err *err);
+    void (*close)(batch_sink *sink); /* NULL: there is nothing to close */
+} batch_sink_kind;
+
+extern const batch_sink_kind myr_batch_sink_dir; /* takes all that is left */
+
+struct batch_sink {
+    const batch_sink_kind *kind;
+    const char *place; /* as it is asked for */
+    const char *workspace;
+    char name[MYR_PATH_BYTES_MAX]; /* what people call it: the canonical path, a URI without its password */
+    batch_stage stage;
+    char sync_to[MYR_PATH_BYTES_MAX]; /* of a directory: some above it were made now, up to this one */
+    void *own;                        /* of its kind */
+};
+
+/* All of the run, from b->opts. */
+myr_rc myr_batch_sinks_open(batch *b, myr_err *err);
+/* BAD_INPUT: a file of the input would be replaced. */
+myr_rc myr_batch_sinks_check_inputs(const batch *b, myr_err *err);
+/* Whether each holds this run's output already: the same fingerprint, and where run_id is not 0, the same run. */
+myr_rc myr_batch_sinks_hold(batch *b, int64_t run_id, batch_manifest *out, bool *out_is_there, myr_err *err);
+/* Remove what runs left behind that were killed, and say in the registry how those runs ended. */
+myr_rc myr_batch_sinks_sweep(batch *b, myr_err *err);
+/* Stage the run of this number; again: what is staged stays. BUSY: somebody is at work on it. */
+myr_rc myr_batch_sinks_stage(batch *b, bool again, myr_err *err);
+/* Publish, one after the other; those that have published this run already are left alone. */
+myr_rc myr_batch_sinks_publish(batch *b, batch_manifest *manifest, myr_err *err);
+myr_rc myr_batch_sinks_settle(batch *b, myr_err *err);
+/* What is staged stays for whoever goes on, or goes with the run. */
+void myr_batch_sinks_keep(batch *b, bool is_kept);
+void myr_batch_sinks_close(batch *b);
+
+#endif
