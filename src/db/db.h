@@ -23,6 +23,8 @@ typedef struct myr_stmt myr_stmt;
  * be read (unless `create`): writes are DENIED or NO_SPACE then.
  */
 myr_rc myr_db_open(const char *path, bool create, myr_db **out, myr_err *err);
+/* One that is somebody else's: to be read alone, whatever journal it keeps. Writes are DENIED. */
+myr_rc myr_db_open_to_read(const char *path, myr_db **out, myr_err *err);
 void myr_db_close(myr_db *db);                                 /* NULL accepted */
 myr_rc myr_db_exec(myr_db *db, const char *sql, myr_err *err); /* one or more statements without values */
 
@@ -63,6 +65,10 @@ int64_t myr_stmt_int64(myr_stmt *stmt, int column); /* columns from 0 */
 double myr_stmt_double(myr_stmt *stmt, int column);
 myr_str myr_stmt_text(myr_stmt *stmt, int column); /* valid until the next step; NULL: data == NULL */
 bool myr_stmt_is_null(myr_stmt *stmt, int column);
+/* What a cell is, of its own: SQLite's columns hold anything. */
+typedef enum myr_stmt_type { MYR_STMT_NULL, MYR_STMT_INT, MYR_STMT_REAL, MYR_STMT_TEXT, MYR_STMT_BLOB } myr_stmt_type;
+myr_stmt_type myr_stmt_type_of(myr_stmt *stmt, int column);
+int myr_stmt_column_count(myr_stmt *stmt);
 int64_t myr_db_last_id(myr_db *db);
 
 /*

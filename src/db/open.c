@@ -144,9 +144,13 @@ static myr_rc db_connect_immutable(myr_db *db, myr_err *err)
 
 /* ---- all of it ---- */
 
-static myr_rc db_start(myr_db *db, bool create, myr_err *err)
+typedef enum db_mode { DB_WRITE, DB_CREATE, DB_READ } db_mode;
+
+static myr_rc db_start(myr_db *db, db_mode mode, myr_err *err)
 {
     myr_err first = {0};
+    bool create = mode == DB_CREATE;
+    if (mode == DB_READ) return db_connect(db, db->path, SQLITE_OPEN_READONLY, err);
     myr_rc rc = db_connect(db, db->path, SQLITE_OPEN_READWRITE | (create ? SQLITE_OPEN_CREATE : 0), &first);
     if (rc == MYR_OK) return MYR_OK;
     if (rc == MYR_NOT_FOUND && myr_io_exists(db->path)) rc = MYR_DENIED; /* not it: a file beside it, to be made */
@@ -159,10 +163,10 @@ static myr_rc db_start(myr_db *db, bool create, myr_err *err)
     return rc;
 }
 
-myr_rc myr_db_open(const char *path, bool create, myr_db **out, myr_err *err)
+static myr_rc db_open(const char *path, db_mode mode, myr_db **out, myr_err *err)
 {
     if (strlen(path) >= MYR_PATH_BYTES_MAX) MYR_FAIL(err, BAD_INPUT, "path is too long: %.100s…", path);
-    MYR_TRY(db_check_file(path, create, err));
+    MYR_TRY(db_check_file(path, mode == DB_CREATE, err));
     myr_db *db = myr_calloc(1, sizeof *db);
     if (db == NULL) MYR_FAIL(err, NO_MEMORY, "%s: no memory to open the database", path);
     db->path = myr_strdup(path);
@@ -171,7 +175,7 @@ myr_rc myr_db_open(const char *path, bool create, myr_db **out, myr_err *err)
     if (db->path == NULL || db->by_text == NULL) {
         rc = MYR_ERROR(err, NO_MEMORY, "%s: no memory to open the database", path);
     } else {
-        rc = db_start(db, create, err);
+        rc = db_start(db, mode, err);
     }
     if (rc != MYR_OK) {
         myr_db_close(db);
@@ -179,6 +183,16 @@ myr_rc myr_db_open(const char *path, bool create, myr_db **out, myr_err *err)
     }
     *out = db;
     return MYR_OK;
+}
+
+myr_rc myr_db_open(const char *path, bool create, myr_db **out, myr_err *err)
+{
+    return db_open(path, create ? DB_CREATE : DB_WRITE, out, err);
+}
+
+myr_rc myr_db_open_to_read(const char *path, myr_db **out, myr_err *err)
+{
+    return db_open(path, DB_READ, out, err);
 }
 
 void myr_db_close(myr_db *db)

@@ -9,27 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <libpq-fe.h>
-
-#include "db/link.h"
-
-struct myr_pg {
-    db_link link;
-    char *uri;
-    const char *setup;
-    PGconn *conn;                                /* NULL: not connected */
-    const char *prepared[MYR_PG_STATEMENTS_MAX]; /* statement s<i> of this connection */
-    int prepared_count;
-};
-
-struct myr_pg_rows {
-    PGresult *result;
-};
+#include "db/pg_inside.h"
 
 /* ---- errors ---- */
 
 /* By class of SQLSTATE; see PostgreSQL's appendix A. */
-static myr_rc pg_rc(const char *state)
+static myr_rc pg_rc(const char *state, bool is_bulk)
 {
     static const struct {
         const char *prefix;
@@ -44,7 +29,8 @@ static myr_rc pg_rc(const char *state)
     for (size_t i = 0; i < MYR_COUNT_OF(known); i++) {
         if (strncmp(state, known[i].prefix, strlen(known[i].prefix)) == 0) return known[i].rc;
     }
-    return MYR_INTERNAL; /* SQL that does not fit: ours */
+    bool is_mistake = strncmp(state, "42", 2) == 0; /* syntax, names: ours, or of what people have written */
+    return is_bulk && is_mistake ? MYR_BAD_INPUT : MYR_INTERNAL;
 }
 
 /* libpq's words end in a line break and may have several lines: the first says it. */
@@ -55,7 +41,7 @@ static myr_str pg_first_line(const char *words)
     return end != NULL ? myr_str_make(text.data, (size_t)(end - text.data)) : text;
 }
 
-static void pg_drop(myr_pg *pg)
+void myr_pg_drop(myr_pg *pg)
 {
     PQfinish(pg->conn); /* NULL is fine */
     pg->conn = NULL;
@@ -63,46 +49,46 @@ static void pg_drop(myr_pg *pg)
 }
 
 /* The connection itself failed. */
-static myr_rc pg_lost(myr_pg *pg, myr_err *err)
+myr_rc myr_pg_lost(myr_pg *pg, myr_err *err)
 {
     myr_str words = pg_first_line(PQerrorMessage(pg->conn));
     myr_rc rc =
         MYR_ERROR(err, UNAVAILABLE, "%s: the connection was lost: " MYR_STR_FMT, pg->link.shown, MYR_STR_ARG(words));
-    pg_drop(pg);
+    myr_pg_drop(pg);
     return rc;
 }
 
-static myr_rc pg_result_fail(const myr_pg *pg, const PGresult *result, myr_err *err)
+myr_rc myr_pg_refused(const myr_pg *pg, const PGresult *result, myr_err *err)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *words = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     if (state == NULL) state = "08000"; /* libpq's own: the connection */
     if (words == NULL) words = PQresultErrorMessage(result);
     myr_str line = pg_first_line(words);
-    return myr_err_set(err, pg_rc(state), __FILE__, __LINE__, "%s: " MYR_STR_FMT " (SQLSTATE %s)", pg->link.shown,
-                       MYR_STR_ARG(line), state);
+    return myr_err_set(err, pg_rc(state, pg->is_bulk), __FILE__, __LINE__, "%s: " MYR_STR_FMT " (SQLSTATE %s)",
+                       pg->link.shown, MYR_STR_ARG(line), state);
 }
 
 /* ---- waiting ---- */
 
-static myr_rc pg_wait(myr_pg *pg, short events, int64_t deadline_ns, myr_err *err)
+myr_rc myr_pg_wait(myr_pg *pg, short events, int64_t deadline_ns, myr_err *err)
 {
     int fd = PQsocket(pg->conn);
-    if (fd < 0) return pg_lost(pg, err);
+    if (fd < 0) return myr_pg_lost(pg, err);
     myr_rc rc = myr_db_link_wait(&pg->link, fd, events, deadline_ns, err);
-    if (rc != MYR_OK) pg_drop(pg);
+    if (rc != MYR_OK) myr_pg_drop(pg);
     return rc;
 }
 
 /* The next result, sending what is left meanwhile. *out NULL: this statement has no more. */
-static myr_rc pg_next(myr_pg *pg, int64_t deadline_ns, PGresult **out, myr_err *err)
+myr_rc myr_pg_next(myr_pg *pg, int64_t deadline_ns, PGresult **out, myr_err *err)
 {
     for (;;) {
         int unsent = PQflush(pg->conn);
-        if (unsent < 0) return pg_lost(pg, err);
+        if (unsent < 0) return myr_pg_lost(pg, err);
         if (PQisBusy(pg->conn) == 0) break;
-        MYR_TRY(pg_wait(pg, (short)(unsent > 0 ? POLLIN | POLLOUT : POLLIN), deadline_ns, err));
-        if (PQconsumeInput(pg->conn) == 0) return pg_lost(pg, err);
+        MYR_TRY(myr_pg_wait(pg, (short)(unsent > 0 ? POLLIN | POLLOUT : POLLIN), deadline_ns, err));
+        if (PQconsumeInput(pg->conn) == 0) return myr_pg_lost(pg, err);
     }
     *out = PQgetResult(pg->conn);
     return MYR_OK;
@@ -135,15 +121,15 @@ static myr_rc pg_poll_connect(myr_pg *pg, int64_t deadline_ns, myr_err *err)
 static myr_rc pg_setup(myr_pg *pg, int64_t deadline_ns, myr_err *err)
 {
     if (pg->setup == NULL) return MYR_OK;
-    if (PQsendQuery(pg->conn, pg->setup) == 0) return pg_lost(pg, err);
+    if (PQsendQuery(pg->conn, pg->setup) == 0) return myr_pg_lost(pg, err);
     myr_rc rc = MYR_OK;
     for (;;) {
         PGresult *result = NULL;
-        MYR_TRY(pg_next(pg, deadline_ns, &result, err));
+        MYR_TRY(myr_pg_next(pg, deadline_ns, &result, err));
         if (result == NULL) return rc;
         ExecStatusType status = PQresultStatus(result);
         if (rc == MYR_OK && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
-            rc = pg_result_fail(pg, result, err);
+            rc = myr_pg_refused(pg, result, err);
         }
         PQclear(result);
     }
@@ -162,16 +148,16 @@ static myr_rc pg_try_connect(myr_pg *pg, myr_err *err)
     }
     PQsetNoticeProcessor(pg->conn, pg_ignore_notice, NULL);
     MYR_TRY(pg_poll_connect(pg, deadline_ns, err));
-    if (PQsetnonblocking(pg->conn, 1) != 0) return pg_lost(pg, err);
+    if (PQsetnonblocking(pg->conn, 1) != 0) return myr_pg_lost(pg, err);
     MYR_TRY(pg_setup(pg, deadline_ns, err));
-    if (PQenterPipelineMode(pg->conn) == 0) return pg_lost(pg, err);
+    if (!pg->is_bulk && PQenterPipelineMode(pg->conn) == 0) return myr_pg_lost(pg, err);
     return MYR_OK;
 }
 
 myr_rc myr_pg_connect(myr_pg *pg, myr_err *err)
 {
     if (pg->conn != NULL && PQstatus(pg->conn) == CONNECTION_OK) return MYR_OK;
-    pg_drop(pg);
+    myr_pg_drop(pg);
     MYR_TRY(myr_db_link_may(&pg->link, err));
     myr_err why = {0};
     myr_rc rc = pg_try_connect(pg, &why);
@@ -179,7 +165,7 @@ myr_rc myr_pg_connect(myr_pg *pg, myr_err *err)
         myr_db_link_works(&pg->link);
         return MYR_OK;
     }
-    pg_drop(pg);
+    myr_pg_drop(pg);
     rc = myr_db_link_failed(&pg->link, &why);
     if (err != NULL) *err = why;
     return rc;
@@ -194,9 +180,9 @@ static myr_rc pg_collect(myr_pg *pg, size_t count, int64_t deadline_ns, PGresult
     size_t done = 0;
     for (;;) {
         PGresult *result = NULL;
-        MYR_TRY(pg_next(pg, deadline_ns, &result, err));
+        MYR_TRY(myr_pg_next(pg, deadline_ns, &result, err));
         if (result == NULL) { /* between two statements */
-            if (done > count) return pg_lost(pg, err);
+            if (done > count) return myr_pg_lost(pg, err);
             continue;
         }
         ExecStatusType status = PQresultStatus(result);
@@ -205,7 +191,7 @@ static myr_rc pg_collect(myr_pg *pg, size_t count, int64_t deadline_ns, PGresult
             return rc;
         }
         bool is_good = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
-        if (!is_good && rc == MYR_OK) rc = pg_result_fail(pg, result, err);
+        if (!is_good && rc == MYR_OK) rc = myr_pg_refused(pg, result, err);
         if (is_good && out_results != NULL && done < count) {
             out_results[done] = result;
         } else {
@@ -213,7 +199,7 @@ static myr_rc pg_collect(myr_pg *pg, size_t count, int64_t deadline_ns, PGresult
         }
         done++;
         if (PQstatus(pg->conn) != CONNECTION_OK) {
-            pg_drop(pg);
+            myr_pg_drop(pg);
             return rc == MYR_OK ? MYR_ERROR(err, UNAVAILABLE, "%s: the connection was lost", pg->link.shown) : rc;
         }
     }
@@ -241,7 +227,7 @@ static myr_rc pg_prepare(myr_pg *pg, const char *sql, int64_t deadline_ns, myr_e
     MYR_ASSERT(pg->prepared_count < MYR_PG_STATEMENTS_MAX); /* statements are ours, and few */
     char name[16];
     pg_name(pg->prepared_count, name);
-    if (PQsendPrepare(pg->conn, name, sql, 0, NULL) == 0 || PQpipelineSync(pg->conn) == 0) return pg_lost(pg, err);
+    if (PQsendPrepare(pg->conn, name, sql, 0, NULL) == 0 || PQpipelineSync(pg->conn) == 0) return myr_pg_lost(pg, err);
     MYR_TRY(pg_collect(pg, 1, deadline_ns, NULL, err));
     pg->prepared[pg->prepared_count++] = sql;
     return MYR_OK;
@@ -257,10 +243,10 @@ static myr_rc pg_send(myr_pg *pg, const myr_pg_call *calls, size_t count, int64_
         char name[16];
         pg_name(pg_find(pg, calls[i].sql), name);
         if (PQsendQueryPrepared(pg->conn, name, calls[i].param_count, calls[i].params, NULL, NULL, 0) == 0) {
-            return pg_lost(pg, err);
+            return myr_pg_lost(pg, err);
         }
     }
-    return PQpipelineSync(pg->conn) != 0 ? MYR_OK : pg_lost(pg, err);
+    return PQpipelineSync(pg->conn) != 0 ? MYR_OK : myr_pg_lost(pg, err);
 }
 
 static myr_rc pg_steps(myr_pg *pg, const myr_pg_call *calls, size_t count, int64_t deadline_ns, PGresult **results,
@@ -270,7 +256,7 @@ static myr_rc pg_steps(myr_pg *pg, const myr_pg_call *calls, size_t count, int64
     myr_rc rc = pg_send(pg, calls, count, deadline_ns, err);
     if (rc == MYR_OK) rc = pg_collect(pg, count, deadline_ns, results, err);
     if (rc == MYR_OK || pg->conn == NULL) return rc;
-    if (PQtransactionStatus(pg->conn) != PQTRANS_IDLE) pg_drop(pg); /* the server rolls it back */
+    if (PQtransactionStatus(pg->conn) != PQTRANS_IDLE) myr_pg_drop(pg); /* the server rolls it back */
     return rc;
 }
 
@@ -301,6 +287,7 @@ static myr_rc pg_give(const myr_pg *pg, PGresult **results, size_t count, myr_pg
 myr_rc myr_pg_run(myr_pg *pg, const myr_pg_call *calls, size_t count, int64_t deadline_ns, myr_pg_rows **out_rows,
                   myr_err *err)
 {
+    MYR_ASSERT(!pg->is_bulk);
     deadline_ns = myr_db_link_deadline(deadline_ns);
     if (out_rows == NULL) return pg_steps(pg, calls, count, deadline_ns, NULL, err);
     MYR_AUTO(myr_mem) memory = myr_calloc(count, sizeof(PGresult *));
@@ -344,7 +331,7 @@ myr_rc myr_pg_new(const char *uri, const char *setup, myr_pg **out, myr_err *err
 void myr_pg_free(myr_pg *pg)
 {
     if (pg == NULL) return;
-    pg_drop(pg);
+    myr_pg_drop(pg);
     myr_db_link_fini(&pg->link);
     myr_free(pg->uri);
     myr_free(pg);

@@ -46,6 +46,29 @@ void myr_pg_rows_free(myr_pg_rows *rows); /* NULL accepted */
 myr_rc myr_pg_run(myr_pg *pg, const myr_pg_call *calls, size_t count, int64_t deadline_ns, myr_pg_rows **out_rows,
                   myr_err *err);
 
+/*
+ * Bulk: a connection of its own for statements that are put together at run time and for COPY, one after the other. It
+ * is connected by myr_pg_connect alone, so that nothing of a transaction can go to another connection than its BEGIN:
+ * after any error of the connection all that follows is UNAVAILABLE, until it is connected anew. Each call waits for a
+ * sign of the server for up to MYR_PG_BULK_MS. Errors besides: BAD_INPUT the statement has a mistake.
+ */
+#define MYR_PG_BULK_MS (10 * 60 * 1000)
+myr_rc myr_pg_new_bulk(const char *uri, const char *setup, myr_pg **out, myr_err *err);
+/* One statement; out_rows NULL, or its result, which the caller frees. */
+myr_rc myr_pg_exec(myr_pg *pg, const char *sql, myr_pg_rows **out_rows, myr_err *err);
+int myr_pg_column_count(const myr_pg_rows *rows);
+const char *myr_pg_column_name(const myr_pg_rows *rows, int column); /* borrowed */
+/* COPY … FROM STDIN: begin, bytes in its format as often as wanted, end. A failure in between is told by one of them.
+ */
+myr_rc myr_pg_copy_in(myr_pg *pg, const char *sql, myr_err *err);
+myr_rc myr_pg_copy_put(myr_pg *pg, const void *data, size_t size_bytes, myr_err *err);
+myr_rc myr_pg_copy_end(myr_pg *pg, int64_t *out_rows, myr_err *err);
+/* COPY … TO STDOUT: what comes is given to fn, a row at a time. */
+typedef myr_rc (*myr_pg_copy_fn)(void *ctx, const char *data, size_t size_bytes, myr_err *err);
+myr_rc myr_pg_copy_out(myr_pg *pg, const char *sql, myr_pg_copy_fn fn, void *ctx, int64_t *out_rows, myr_err *err);
+void myr_pg_put_name(myr_buf *out, const char *name);    /* "a""b", appended */
+void myr_pg_put_literal(myr_buf *out, const char *text); /* 'it''s', appended; standard_conforming_strings */
+
 /* `{"a","b"}`, a text[] as text, appended. */
 void myr_pg_put_array(myr_buf *out, const myr_str *items, size_t count);
 

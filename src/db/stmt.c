@@ -145,6 +145,27 @@ bool myr_stmt_is_null(myr_stmt *stmt, int column)
     return sqlite3_column_type(stmt->handle, column) == SQLITE_NULL;
 }
 
+myr_stmt_type myr_stmt_type_of(myr_stmt *stmt, int column)
+{
+    switch (sqlite3_column_type(stmt->handle, column)) {
+    case SQLITE_INTEGER:
+        return MYR_STMT_INT;
+    case SQLITE_FLOAT:
+        return MYR_STMT_REAL;
+    case SQLITE_TEXT:
+        return MYR_STMT_TEXT;
+    case SQLITE_BLOB:
+        return MYR_STMT_BLOB;
+    default:
+        return MYR_STMT_NULL;
+    }
+}
+
+int myr_stmt_column_count(myr_stmt *stmt)
+{
+    return sqlite3_column_count(stmt->handle);
+}
+
 myr_rc myr_db_pragma_int64(myr_db *db, const char *sql, int64_t *out, myr_err *err)
 {
     myr_stmt *stmt = NULL;
