@@ -42,7 +42,8 @@ myr_rc myr_table_describe_files(myr_table_engine *engine, const char *input, con
                                 size_t file_count, myr_arena *arena, myr_table_column **out, size_t *out_count,
                                 myr_err *err);
 
-#define MYR_TABLE_FILES_MAX 1000000 /* of one table */
+#define MYR_TABLE_LINE_BYTES_MAX (16 << 20) /* of a row that a database gave */
+#define MYR_TABLE_FILES_MAX      1000000    /* of one table */
 /*
  * The files of a table, sorted, in `arena`. Of a directory all below it, but for names that begin with '.' or '_'.
  * NOT_FOUND: none; BAD_INPUT: a file in the directory is no table.
@@ -243,6 +244,29 @@ myr_rc myr_table_query_rows(myr_table_engine *engine, myr_table_functions *funct
 /* Into a file by its name (.parquet, .csv, .json, .ndjson), which appears when it is whole. */
 myr_rc myr_table_query_write(myr_table_engine *engine, myr_table_functions *functions, const char *query,
                              const char *path, int64_t *out_rows, myr_err *err);
+
+/* ---- snapshots: rows from elsewhere as one Parquet file, which appears when it is whole ---- */
+
+/* The result of one query. Names of files in it are looked for in `dir` too, if it is not NULL. Errors: those of
+ * myr_table_query_rows. */
+myr_rc myr_table_snapshot_query(myr_table_engine *engine, const char *query, const char *dir, const char *path,
+                                int64_t *out_rows, myr_err *err);
+/*
+ * The rows of files for which a condition holds: a SQL expression over their columns and those of their paths, as
+ * DuckDB types them. Cells of a CSV stay as they are written.
+ */
+myr_rc myr_table_snapshot_filter(myr_table_engine *engine, const char *input, const char *const *files,
+                                 size_t file_count, const char *condition, const char *path, int64_t *out_rows,
+                                 myr_err *err);
+/*
+ * A text that a database gave: a header line, then rows, cells in quotes, null as \N without them. types: DuckDB's.
+ * BAD_INPUT a cell is not of its column's type.
+ */
+typedef struct myr_table_text_column {
+    const char *name, *sql_type;
+} myr_table_text_column;
+myr_rc myr_table_snapshot_text(myr_table_engine *engine, const char *text_path, const myr_table_text_column *columns,
+                               size_t column_count, const char *path, int64_t *out_rows, myr_err *err);
 
 /* Write columns held in memory as one file (Parquet or CSV by its name), atomically. */
 myr_rc myr_table_write(myr_table_engine *engine, const char *path, const myr_col *cols, uint32_t col_count,
