@@ -326,7 +326,8 @@ static myr_rc run_unchanged(batch *b, const batch_manifest *manifest, myr_batch_
  * workspace's. */
 myr_rc myr_batch_run(myr_workspace *workspace, const myr_batch_opts *opts, myr_batch_report *out, myr_err *err)
 {
-    MYR_ASSERT(opts->fleet != NULL && opts->input.items != NULL && opts->output != NULL);
+    MYR_ASSERT(opts->fleet != NULL && opts->output != NULL);
+    MYR_ASSERT((opts->input.items != NULL) + (opts->input.sql != NULL) + (opts->input.table != NULL) == 1);
     MYR_AUTO(batch) b = {.workspace = workspace, .opts = *opts, .asked = opts};
     myr_batch_report report = {0};
     batch_manifest manifest;

@@ -27,9 +27,13 @@ typedef struct myr_batch_limits {
 } myr_batch_limits;
 myr_batch_limits myr_batch_limits_default(void);
 
-/* What a run reads. */
+/* What a run reads: items, or a query, or a table; the others are NULL. */
 typedef struct myr_batch_input {
     const char *const *items; /* files, patterns, directories; NULL-terminated */
+    const char *sql, *dir;    /* DuckDB's; relative names of files in it are looked for in dir, which may be NULL */
+    const char *table;        /* `sales` or `schema.sales`, as it is written in the database */
+    const char *database;     /* postgresql://… or sqlite:PATH */
+    const char *filter;       /* a SQL condition, in the words of whoever reads; NULL: all rows */
 } myr_batch_input;
 
 typedef struct myr_batch_opts {

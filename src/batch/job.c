@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "batch/internal.h"
+#include "db/db.h"
 #include "spec/spec.h"
 
 #define JOB_COLUMNS_MAX      4096
@@ -178,16 +179,14 @@ static myr_rc job_path(myr_batch_job *job, const char *dir, const char **path, m
     return MYR_OK;
 }
 
-/* A path, or a list of them. */
-static myr_rc job_input(myr_batch_job *job, const char *dir, myr_err *err)
+static myr_rc job_files(myr_batch_job *job, const char *dir, const myr_spec_node *map, const char *key, myr_err *err)
 {
     const char *const *texts = NULL;
     uint32_t count = 0;
-    MYR_TRY(myr_spec_texts(job->spec, job->root, "input", false, &texts, &count, err));
-    if (texts == NULL) return MYR_OK; /* a flag may give it */
+    MYR_TRY(myr_spec_texts(job->spec, map, key, true, &texts, &count, err));
     if (count == 0) {
-        return myr_spec_fail(job->spec, myr_spec_find(job->root, "input"), err,
-                             "'input' is an empty list: name files, patterns or directories");
+        return myr_spec_fail(job->spec, myr_spec_find(map, key), err,
+                             "'%s' is an empty list: name files, patterns or directories", key);
     }
     const char **items = myr_arena_calloc(job->arena, count + 1, sizeof *items);
     if (items == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", job->path);
@@ -196,6 +195,49 @@ static myr_rc job_input(myr_batch_job *job, const char *dir, myr_err *err)
         MYR_TRY(job_path(job, dir, &items[i], err));
     }
     job->opts.input.items = items;
+    return MYR_OK;
+}
+
+/* A database: of SQLite's relative paths are below `dir`. */
+static myr_rc job_database(myr_batch_job *job, const char *dir, const myr_spec_node *map, const char **out,
+                           myr_err *err)
+{
+    myr_db_kind kind = MYR_DB_SQLITE;
+    myr_err why = {0};
+    MYR_TRY(myr_spec_text(job->spec, map, "database", true, out, err));
+    if (myr_db_uri_kind(*out, &kind, &why) != MYR_OK || kind == MYR_DB_REDIS) {
+        return myr_spec_fail(job->spec, myr_spec_find(map, "database"), err, "'database': %.160s",
+                             kind == MYR_DB_REDIS ? "Redis has no tables: PostgreSQL and SQLite have" : why.message);
+    }
+    if (kind != MYR_DB_SQLITE) return MYR_OK;
+    const char *path = myr_db_uri_path(*out);
+    MYR_TRY(job_path(job, dir, &path, err));
+    *out = myr_arena_printf(job->arena, "sqlite:%s", path);
+    if (*out == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", job->path);
+    return MYR_OK;
+}
+
+/* A path, a list of them, or {files | sql | table and database, filter}. */
+static myr_rc job_input(myr_batch_job *job, const char *dir, myr_err *err)
+{
+    static const char *const keys[] = {"files", "sql", "table", "database", "filter", NULL};
+    const myr_spec_node *node = myr_spec_find(job->root, "input");
+    myr_batch_input *input = &job->opts.input;
+    if (node == NULL) return MYR_OK; /* a flag may give it */
+    if (node->kind != MYR_SPEC_MAP) return job_files(job, dir, job->root, "input", err);
+    MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
+    bool has_files = myr_spec_find(node, "files") != NULL, has_database = myr_spec_find(node, "database") != NULL;
+    MYR_TRY(myr_spec_text(job->spec, node, "sql", false, &input->sql, err));
+    MYR_TRY(myr_spec_text(job->spec, node, "table", has_database, &input->table, err));
+    MYR_TRY(myr_spec_text(job->spec, node, "filter", false, &input->filter, err));
+    if (has_files) MYR_TRY(job_files(job, dir, node, "files", err));
+    if (input->table != NULL) MYR_TRY(job_database(job, dir, node, &input->database, err));
+    if (has_files + (input->sql != NULL) + (input->table != NULL) != 1)
+        return myr_spec_fail(job->spec, node, err, "'input' has one of files, sql and table");
+    if (input->sql != NULL && input->filter != NULL)
+        return myr_spec_fail(job->spec, myr_spec_find(node, "filter"), err,
+                             "'filter' stands beside files or a table: a query has its own WHERE");
+    input->dir = input->sql != NULL ? myr_arena_strndup(job->arena, dir, strlen(dir)) : NULL;
     return MYR_OK;
 }
 

@@ -6,6 +6,7 @@
 #include <yyjson.h>
 
 #include "batch/source.h"
+#include "db/db.h"
 
 #define SETTINGS_ROWS  250000
 #define SETTINGS_BYTES (32LL << 20)
@@ -66,6 +67,20 @@ static void settings_work(const myr_batch_opts *opts, myr_buf *out)
                        (long long)limits->mini_batch.bytes);
 }
 
+/* A database without its password: nobody needs it again. */
+static void settings_input(const myr_batch_input *input, myr_buf *out)
+{
+    settings_list(out, "input", input->items);
+    if (input->sql != NULL) settings_text(out, "sql", input->sql);
+    if (input->table != NULL) {
+        MYR_AUTO(myr_buf) shown = {0};
+        myr_db_uri_show(input->database, &shown);
+        settings_text(out, "table", input->table);
+        settings_text(out, "database", shown.data);
+    }
+    if (input->filter != NULL) settings_text(out, "filter", input->filter);
+}
+
 void myr_batch_settings_print(const myr_batch_opts *opts, myr_buf *out)
 {
     static const struct {
@@ -81,7 +96,7 @@ void myr_batch_settings_print(const myr_batch_opts *opts, myr_buf *out)
                    {"error_threshold", offsetof(myr_batch_limits, error_threshold)},
                    {"mini_batch_error_threshold", offsetof(myr_batch_limits, mini_batch_error_threshold)}};
     settings_work(opts, out);
-    settings_list(out, "input", opts->input.items);
+    settings_input(&opts->input, out);
     settings_text(out, "job", opts->job);
     for (size_t i = 0; i < MYR_COUNT_OF(numbers); i++) {
         int64_t value = 0;
@@ -188,15 +203,19 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
     *out = (myr_batch_opts){.job = settings_get(arena, yyjson_obj_get(root, "job")),
                             .fleet = settings_get(arena, yyjson_obj_get(root, "fleet")),
                             .release = settings_int(root, "release", 0),
-                            .input = {.items = myr_batch_settings_list(yyjson_obj_get(root, "input"), arena)},
+                            .input = {.items = myr_batch_settings_list(yyjson_obj_get(root, "input"), arena),
+                                      .sql = settings_get(arena, yyjson_obj_get(root, "sql")),
+                                      .table = settings_get(arena, yyjson_obj_get(root, "table")),
+                                      .database = settings_get(arena, yyjson_obj_get(root, "database")),
+                                      .filter = settings_get(arena, yyjson_obj_get(root, "filter"))},
                             .output = settings_get(arena, yyjson_obj_get(root, "output")),
                             .by = myr_batch_settings_list(yyjson_obj_get(root, "by"), arena),
                             .keep = myr_batch_settings_list(yyjson_obj_get(root, "keep"), arena),
                             .format = strcmp(format, "csv") == 0 ? MYR_TABLE_CSV : MYR_TABLE_PARQUET,
                             .limits = limits,
                             .memory_bytes = settings_int(root, "memory_bytes", 0)};
-    return out->fleet != NULL && out->input.items != NULL && out->output != NULL &&
-           settings_kinds(yyjson_obj_get(root, "kinds"), arena, out);
+    return out->fleet != NULL && (out->input.items != NULL || out->input.sql != NULL || out->input.table != NULL) &&
+           out->output != NULL && settings_kinds(yyjson_obj_get(root, "kinds"), arena, out);
 }
 
 myr_rc myr_batch_settings_parse(const char *text, size_t size, myr_arena *arena, myr_batch_opts *out, myr_err *err)

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "db/db.h"
+
 #define SOURCE_PREFIX     "input-"
 #define SOURCE_LOCK       ".lock"
 #define SOURCE_NAME_BYTES 2000 /* of what an input is called */
@@ -194,16 +196,31 @@ void myr_batch_sources_close(batch *b)
 
 /* ---- all ---- */
 
+static void source_call_items(const char *const *items, myr_buf *out)
+{
+    for (; items != NULL && *items != NULL; items++) {
+        if (out->size > 0) myr_buf_puts(out, ", ");
+        myr_buf_puts(out, *items);
+        if (out->size > SOURCE_NAME_BYTES && items[1] != NULL) {
+            myr_buf_puts(out, ", …");
+            return;
+        }
+    }
+}
+
 static myr_rc source_call(batch *b, myr_err *err)
 {
+    const myr_batch_input *input = &b->opts.input;
     MYR_AUTO(myr_buf) name = {0};
-    for (const char *const *item = b->opts.input.items; *item != NULL; item++) {
-        if (name.size > 0) myr_buf_puts(&name, ", ");
-        myr_buf_puts(&name, *item);
-        if (name.size > SOURCE_NAME_BYTES && item[1] != NULL) {
-            myr_buf_puts(&name, ", …");
-            break;
-        }
+    source_call_items(input->items, &name);
+    if (input->sql != NULL) myr_buf_puts(&name, input->sql);
+    if (input->table != NULL) {
+        myr_buf_printf(&name, "table %s of ", input->table);
+        myr_db_uri_show(input->database, &name);
+    }
+    if (input->filter != NULL) myr_buf_printf(&name, " where %s", input->filter);
+    for (size_t i = 0; i < name.size; i++) {
+        if (name.data[i] == '\n') name.data[i] = ' ';
     }
     MYR_TRY(myr_buf_check(&name, err));
     b->input_name = source_copy(b, name.data != NULL ? name.data : "");
@@ -227,13 +244,16 @@ static myr_rc source_check_twice(const batch *b, myr_err *err)
 myr_rc myr_batch_sources_find(batch *b, myr_err *err)
 {
     MYR_TRY(source_call(b, err));
+    if (b->opts.input.sql != NULL) return myr_batch_source_query(b, err);
+    if (b->opts.input.table != NULL) return myr_batch_source_table(b, err);
     for (const char *const *item = b->opts.input.items; *item != NULL; item++) {
         size_t k = 0;
         while (!source_kinds[k]->takes(*item))
             k++;
         MYR_TRY(source_kinds[k]->find(b, *item, err));
     }
-    return source_check_twice(b, err);
+    MYR_TRY(source_check_twice(b, err));
+    return b->opts.input.filter != NULL ? myr_batch_source_filter(b, err) : MYR_OK;
 }
 
 myr_rc myr_batch_sources_again(batch *b, int64_t run_id, myr_err *err)

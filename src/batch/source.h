@@ -32,6 +32,16 @@ myr_rc myr_batch_source_add(batch *b, const char *path, const char *name, const 
  */
 myr_rc myr_batch_source_dir(batch *b, const char **out, myr_err *err);
 
+/* ---- one file that stands for all: source_sql.c, source_table.c ---- */
+/* Where such a file is made. */
+myr_rc myr_batch_source_path(batch *b, const char *file, char out[MYR_PATH_BYTES_MAX], myr_err *err);
+/* It is made: it alone is the input now, and its bytes are its identity. */
+myr_rc myr_batch_source_take(batch *b, const char *path, const char *name, myr_err *err);
+myr_rc myr_batch_source_query(batch *b, myr_err *err);
+myr_rc myr_batch_source_filter(batch *b, myr_err *err); /* of the files that were found */
+myr_rc myr_batch_source_table(batch *b, myr_err *err);
+void myr_batch_table_name(const char *table, myr_buf *out); /* `a.b` as "a"."b", appended */
+
 /* All files of the run's input, each once, into b->inputs; b->input_name is what they are called together. */
 myr_rc myr_batch_sources_find(batch *b, myr_err *err);
 /* Of a run that goes on: what they were. */

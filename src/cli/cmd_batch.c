@@ -9,7 +9,7 @@
 #include "cli/progress.h"
 
 typedef struct batch_args {
-    const char *job, *fleet, *input, *output, *by, *keep, *format, *kinds, *store;
+    const char *job, *fleet, *input, *filter, *output, *by, *keep, *format, *kinds, *store;
     int64_t release, threads, memory_bytes;
     bool force;
 } batch_args;
@@ -30,7 +30,7 @@ static myr_rc batch_check(const myr_batch_opts *opts, myr_err *err)
 {
     if (opts->fleet == NULL)
         MYR_FAIL(err, BAD_USAGE, "myriad batch run: --fleet is missing: name the fleet whose models score");
-    if (opts->input.items == NULL)
+    if (opts->input.items == NULL && opts->input.sql == NULL && opts->input.table == NULL)
         MYR_FAIL(err, BAD_USAGE, "myriad batch run: --input is missing: a .parquet or .csv file or a glob");
     if (opts->output == NULL) MYR_FAIL(err, BAD_USAGE, "myriad batch run: --output is missing: the directory to make");
     return MYR_OK;
@@ -173,6 +173,9 @@ static myr_rc batch_options(const batch_args *a, const myr_batch_opts *job, myr_
         items[0] = a->input;
         opts.input = (myr_batch_input){.items = items};
     }
+    if (a->filter != NULL) opts.input.filter = a->filter;
+    if (opts.input.sql != NULL && opts.input.filter != NULL)
+        MYR_FAIL(err, BAD_USAGE, "myriad batch run: --filter: the input is a query, which has its own WHERE");
     if (a->output != NULL) opts.output = a->output;
     if (lists[0].count > 0) opts.by = lists[0].items;
     if (a->keep != NULL) opts.keep = lists[1].items;
@@ -241,6 +244,8 @@ myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err)
         {"--release", "N", MYR_CLI_INT, &a.release, "a release by number (default: champion)"},
         {"--input", "TABLE", MYR_CLI_TEXT, &a.input,
          "a .parquet, .csv or .json file, a directory of them, or a quoted glob"},
+        {"--filter", "SQL", MYR_CLI_TEXT, &a.filter,
+         "a condition over its columns: rows for which it does not hold are left out"},
         {"--output", "DIR", MYR_CLI_TEXT, &a.output,
          "made when all rows are scored; an earlier result of ours is replaced"},
         {"--by", "COL,...", MYR_CLI_TEXT, &a.by, "a directory per value: brand=1/part-….parquet"},
