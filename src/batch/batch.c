@@ -189,7 +189,7 @@ static myr_rc run_prepare(batch *b, myr_err *err)
     MYR_TRY(myr_batch_plan(b->engine, b->fleet, &b->opts, b->arena, &files, &b->plan, err));
     MYR_TRY(run_plan_text(b, &files, err));
     MYR_TRY(myr_batch_sinks_open(b, err));
-    MYR_TRY(myr_batch_sinks_check_inputs(b, err));
+    MYR_TRY(myr_batch_sinks_check(b, err));
     b->opts.output = b->sinks[0].name;
     MYR_TRY(run_settings(b, err)); /* with paths that mean the same from anywhere */
     return run_fingerprint(b, err);
@@ -259,6 +259,15 @@ static myr_rc run_check_rows(const batch *b, myr_err *err)
     MYR_FAIL(err, BAD_INPUT, "%s: no row has a usable key: %s", b->input_name, b->rows.bad_key.message);
 }
 
+/* The place is away, for now: what is scored waits for `batch resume`. */
+static myr_rc run_wait(batch *b, myr_rc rc, myr_err *err)
+{
+    if (rc != MYR_UNAVAILABLE && rc != MYR_TIMEOUT && rc != MYR_BUSY) return rc;
+    myr_batch_sinks_keep(b, true);
+    return myr_err_prefix(err, rc, "run %lld is scored and not published yet, `myriad batch resume %lld` goes on: ",
+                          (long long)b->run_id, (long long)b->run_id);
+}
+
 static myr_rc run_execute(batch *b, myr_batch_report *report, myr_err *err)
 {
     myr_batch_sinks_keep(b, false); /* from here on we finish it, or it is over */
@@ -266,7 +275,8 @@ static myr_rc run_execute(batch *b, myr_batch_report *report, myr_err *err)
     MYR_TRY(myr_batch_work_off(b, err));
     MYR_TRY(run_check_rows(b, err));
     MYR_TRY(myr_batch_record_write(b, err));
-    return myr_batch_publish(b, report, err);
+    myr_rc rc = myr_batch_publish(b, report, err);
+    return rc == MYR_OK ? rc : run_wait(b, rc, err);
 }
 
 void myr_batch_report_fill(const batch *b, myr_batch_report *report)
@@ -292,6 +302,12 @@ myr_rc myr_batch_to_its_end(batch *b, myr_rc rc, myr_batch_report *out, myr_err 
     if (err == NULL) err = &local; /* the message goes into the ledger too */
     if (rc == MYR_OK) rc = run_execute(b, &report, err);
     const char *state = rc == MYR_CANCELLED ? "canceled" : "failed";
+    if (rc != MYR_OK && b->is_kept) { /* not over: its lease is */
+        bool unused = false;
+        MYR_IGNORE(myr_registry_run_beat(b->workspace->registry, b->run_id, myr_clock_unix_ms(), b->done_rows, &unused,
+                                         NULL)); /* rc is the one to tell */
+        return rc;
+    }
     if (rc != MYR_OK) {
         MYR_IGNORE(myr_batch_record_write(b, NULL)); /* rc is the one to tell */
         MYR_IGNORE(myr_batch_report_write(b, state, err->message, NULL));

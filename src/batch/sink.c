@@ -1,20 +1,33 @@
 /* The sinks of a run, each in its turn: opened, staged, published, and what dead runs left in them. */
 #include "batch/sink.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const batch_sink_kind *const sink_kinds[] = {&myr_batch_sink_dir};
 
-static myr_rc sink_open(const batch *b, const char *place, batch_sink *out, myr_err *err)
+static myr_rc sink_open(batch *b, const char *place, batch_sink *out, myr_err *err)
 {
     size_t k = 0;
     while (!sink_kinds[k]->takes(place))
         k++;
     out->kind = sink_kinds[k];
     out->place = place;
-    out->workspace = b->workspace->root;
+    out->b = b;
     out->stage.lock = -1;
     return out->kind->open(out, err);
+}
+
+myr_rc myr_batch_sink_stage(batch_sink *sink, myr_err *err)
+{
+    char hash[MYR_SHA256_HEX_BYTES], place[MYR_PATH_BYTES_MAX], name[MYR_SHA256_HEX_BYTES + 16];
+    myr_sha256 sha;
+    myr_sha256_init(&sha);
+    myr_sha256_add(&sha, sink->name, strlen(sink->name));
+    myr_sha256_hex(&sha, hash);
+    (void)snprintf(name, sizeof name, "runs/output-%.16s", hash);
+    MYR_TRY(myr_path_join(place, sizeof place, sink->b->workspace->root, name, err));
+    return myr_batch_stage_at(&sink->stage, place, err);
 }
 
 myr_rc myr_batch_sinks_open(batch *b, myr_err *err)
@@ -25,8 +38,11 @@ myr_rc myr_batch_sinks_open(batch *b, myr_err *err)
     return sink_open(b, b->opts.output, &b->sinks[0], err);
 }
 
-myr_rc myr_batch_sinks_check_inputs(const batch *b, myr_err *err)
+myr_rc myr_batch_sinks_check(batch *b, myr_err *err)
 {
+    for (size_t i = 0; i < b->sink_count; i++) {
+        if (b->sinks[i].kind->check != NULL) MYR_TRY(b->sinks[i].kind->check(&b->sinks[i], &b->plan, err));
+    }
     for (size_t i = 0; i < b->sink_count * b->input_count; i++) {
         const batch_sink *sink = &b->sinks[i / b->input_count];
         const char *path = b->inputs[i % b->input_count].path;
@@ -40,14 +56,6 @@ myr_rc myr_batch_sinks_check_inputs(const batch *b, myr_err *err)
 
 /* ---- what is there ---- */
 
-static myr_rc sink_holds_run(const batch *b, batch_sink *sink, int64_t run_id, batch_manifest *out, bool *out_holds,
-                             myr_err *err)
-{
-    MYR_TRY(sink->kind->find(sink, out, out_holds, err));
-    *out_holds = *out_holds && strcmp(out->fingerprint, b->fingerprint) == 0 && (run_id == 0 || out->run_id == run_id);
-    return MYR_OK;
-}
-
 myr_rc myr_batch_sinks_hold(batch *b, int64_t run_id, batch_manifest *out, bool *out_is_there, myr_err *err)
 {
     batch_manifest all = {0};
@@ -55,7 +63,7 @@ myr_rc myr_batch_sinks_hold(batch *b, int64_t run_id, batch_manifest *out, bool 
     for (size_t i = 0; i < b->sink_count; i++) {
         batch_manifest one;
         bool holds = false;
-        MYR_TRY(sink_holds_run(b, &b->sinks[i], run_id, &one, &holds, err));
+        MYR_TRY(b->sinks[i].kind->find(&b->sinks[i], run_id, b->fingerprint, &one, &holds, err));
         if (!holds) return MYR_OK;
         int64_t files = all.files + one.files, bytes = all.bytes + one.bytes;
         all = one;
@@ -86,8 +94,8 @@ static myr_rc sink_settle_row(const batch *b, batch_sink *sink, int64_t run_id, 
             continue;
         batch_manifest manifest;
         bool is_there = false;
-        MYR_TRY(sink->kind->find(sink, &manifest, &is_there, err));
-        if (is_there && manifest.run_id == run_id)
+        MYR_TRY(sink->kind->find(sink, run_id, runs[i].fingerprint, &manifest, &is_there, err));
+        if (is_there)
             return myr_registry_run_end(registry, run_id, "completed", manifest.rows, 0,
                                         "killed after it had published", err);
         return myr_registry_run_end(registry, run_id, "failed", 0, 0, "killed before it had published", err);
@@ -130,7 +138,7 @@ myr_rc myr_batch_sinks_publish(batch *b, batch_manifest *manifest, myr_err *err)
     for (size_t i = 0; i < b->sink_count; i++) {
         batch_manifest there;
         bool is_done = false;
-        MYR_TRY(sink_holds_run(b, &b->sinks[i], b->run_id, &there, &is_done, err));
+        MYR_TRY(b->sinks[i].kind->find(&b->sinks[i], b->run_id, b->fingerprint, &there, &is_done, err));
         if (!is_done) {
             there = *manifest;
             MYR_TRY(b->sinks[i].kind->publish(&b->sinks[i], &there, err));

@@ -12,15 +12,22 @@ typedef struct batch_sink_kind {
     /* Whether this place (a path, a URI) is one of its. */
     bool (*takes)(const char *place);
     /*
-     * Look where the output will stand, and say where it is staged (myr_batch_stage_at): sink->name and sink->stage.
-     * EXISTS: something that is not ours is there.
+     * Say what the place is called and where its output is staged: sink->name and sink->stage, by myr_batch_stage_at
+     * beside it or by myr_batch_sink_stage in the workspace. Nothing is asked over a network. EXISTS: something that is
+     * not ours is there.
      */
     myr_rc (*open)(batch_sink *sink, myr_err *err);
+    /* Whether the output that is planned fits there; asked before the first row is read. NULL: any does. */
+    myr_rc (*check)(batch_sink *sink, const batch_plan *plan, myr_err *err);
     /* Whether a local file lies in the place, and would go with what is replaced. NULL: none does. */
     bool (*holds)(const batch_sink *sink, const char *path);
-    /* The whole output of ours that is there; *out_is_there = false: none is. */
-    myr_rc (*find)(batch_sink *sink, batch_manifest *out, bool *out_is_there, myr_err *err);
-    /* What is in sink->stage.data takes its place, for good; manifest->files and bytes are counted. */
+    /* The whole output of this fingerprint that is there, of this run (0: of any); *out_is_there = false: none is. */
+    myr_rc (*find)(batch_sink *sink, int64_t run_id, const char *fingerprint, batch_manifest *out, bool *out_is_there,
+                   myr_err *err);
+    /*
+     * What is in sink->stage.data takes its place, for good; manifest->files and bytes are counted. UNAVAILABLE,
+     * TIMEOUT, BUSY: it may do so later, and the run is left to be resumed.
+     */
     myr_rc (*publish)(batch_sink *sink, batch_manifest *manifest, myr_err *err);
     /* After somebody died between publishing and saying so: make sure that it lasts. NULL: it does. */
     myr_rc (*settle)(batch_sink *sink, myr_err *err);
@@ -33,18 +40,21 @@ extern const batch_sink_kind myr_batch_sink_dir; /* takes all that is left */
 
 struct batch_sink {
     const batch_sink_kind *kind;
-    const char *place; /* as it is asked for */
-    const char *workspace;
+    batch *b;                      /* whose output it is */
+    const char *place;             /* as it is asked for */
     char name[MYR_PATH_BYTES_MAX]; /* what people call it: the canonical path, a URI without its password */
     batch_stage stage;
     char sync_to[MYR_PATH_BYTES_MAX]; /* of a directory: some above it were made now, up to this one */
     void *own;                        /* of its kind */
 };
 
+/* Stage it in the workspace, below runs/, under a name made of its own. */
+myr_rc myr_batch_sink_stage(batch_sink *sink, myr_err *err);
+
 /* All of the run, from b->opts. */
 myr_rc myr_batch_sinks_open(batch *b, myr_err *err);
-/* BAD_INPUT: a file of the input would be replaced. */
-myr_rc myr_batch_sinks_check_inputs(const batch *b, myr_err *err);
+/* BAD_INPUT: a file of the input would be replaced, or what is planned does not fit. */
+myr_rc myr_batch_sinks_check(batch *b, myr_err *err);
 /* Whether each holds this run's output already: the same fingerprint, and where run_id is not 0, the same run. */
 myr_rc myr_batch_sinks_hold(batch *b, int64_t run_id, batch_manifest *out, bool *out_is_there, myr_err *err);
 /* Remove what runs left behind that were killed, and say in the registry how those runs ended. */

@@ -114,11 +114,13 @@ static bool dir_holds(const batch_sink *sink, const char *path)
     return strncmp(real, sink->name, bytes) == 0 && (real[bytes] == '/' || real[bytes] == '\0');
 }
 
-static myr_rc dir_find(batch_sink *sink, batch_manifest *out, bool *out_is_there, myr_err *err)
+static myr_rc dir_find(batch_sink *sink, int64_t run_id, const char *fingerprint, batch_manifest *out,
+                       bool *out_is_there, myr_err *err)
 {
     (void)err;
-    *out_is_there =
-        myr_batch_manifest_read(sink->name, out) && myr_batch_manifest_holds(sink->name, &out->files, &out->bytes);
+    *out_is_there = myr_batch_manifest_read(sink->name, out) && strcmp(out->fingerprint, fingerprint) == 0 &&
+                    (run_id == 0 || out->run_id == run_id) &&
+                    myr_batch_manifest_holds(sink->name, &out->files, &out->bytes);
     return MYR_OK;
 }
 
