@@ -105,13 +105,19 @@ myr_rc myr_batch_run(myr_workspace *workspace, const myr_batch_opts *opts, myr_b
 myr_rc myr_batch_resume(myr_workspace *workspace, int64_t run_id, const myr_batch_opts *opts, myr_batch_report *out,
                         myr_err *err);
 
+/* What a run is for: fills `{date}`, `{run}` and the like in the paths of its job file. */
+typedef struct myr_batch_moment {
+    const char *time; /* 2026-11-30T02:30:00+01:00: as the clock of the job's zone shows it; that much at least */
+    const char *run;  /* of this run alone; goes into paths */
+} myr_batch_moment;
 /*
  * A job file (docs/batch.md). What it leaves out is not set; inputs are relative to its directory, the output to
  * output_root. Ownership: *out is the caller's, and its options live as long as it. Thread: immutable, any. Errors:
  * BAD_INPUT file:line:column with the nearest known key or what is allowed.
  */
 typedef struct myr_batch_job myr_batch_job;
-myr_rc myr_batch_job_load(const char *path, const char *output_root, myr_batch_job **out, myr_err *err);
+myr_rc myr_batch_job_load(const char *path, const char *output_root, const myr_batch_moment *moment,
+                          myr_batch_job **out, myr_err *err);
 const myr_batch_opts *myr_batch_job_opts(const myr_batch_job *job);
 void myr_batch_job_free(myr_batch_job *job); /* NULL accepted */
 typedef myr_batch_job *myr_batch_job_ptr;

@@ -30,6 +30,10 @@ void myr_batch_settings_hash(const myr_batch_opts *opts, const myr_run_input_row
 /* A list of texts, NULL-terminated; NULL: it is none. */
 const char *const *myr_batch_settings_list(struct yyjson_val *list, myr_arena *arena);
 
+/* ---- moment.c: `{date}` and the like ---- */
+/* The text with its places filled, appended. BAD_INPUT: a place that is not known, with the nearest. */
+myr_rc myr_batch_moment_fill(const myr_batch_moment *moment, const char *text, myr_buf *out, myr_err *err);
+
 /* ---- plan.c: which columns are read, copied and made ---- */
 typedef struct batch_plan {
     myr_table_want *wants; /* keys, features, then the target if it is compared */

@@ -14,7 +14,8 @@ struct myr_batch_job {
     myr_arena *arena;
     myr_spec *spec;
     const myr_spec_node *root;
-    const char *path; /* of the job file */
+    const char *path;               /* of the job file */
+    const myr_batch_moment *moment; /* while it is read */
     myr_batch_limits limits;
     myr_batch_opts opts;
 };
@@ -168,10 +169,24 @@ static myr_rc job_release(myr_batch_job *job, myr_err *err)
     return MYR_OK;
 }
 
-/* Relative to a directory; absolute ones stay. */
-static myr_rc job_path(myr_batch_job *job, const char *dir, const char **path, myr_err *err)
+/* A text with its places filled. node: where it stands. */
+static myr_rc job_fill(myr_batch_job *job, const myr_spec_node *node, const char **text, myr_err *err)
+{
+    MYR_AUTO(myr_buf) filled = {0};
+    myr_err why = {0};
+    if (*text == NULL) return MYR_OK;
+    if (myr_batch_moment_fill(job->moment, *text, &filled, &why) != MYR_OK)
+        return myr_spec_fail(job->spec, node, err, "%s", why.message);
+    *text = myr_arena_strndup(job->arena, filled.data != NULL ? filled.data : "", filled.size);
+    if (*text == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", job->path);
+    return MYR_OK;
+}
+
+/* With its places filled; relative to a directory, absolute ones stay. */
+static myr_rc job_path(myr_batch_job *job, const char *dir, const myr_spec_node *node, const char **path, myr_err *err)
 {
     char joined[MYR_PATH_BYTES_MAX];
+    MYR_TRY(job_fill(job, node, path, err));
     if ((*path)[0] == '/' || dir[0] == '\0') return MYR_OK;
     MYR_TRY(myr_path_join(joined, sizeof joined, dir, *path, err));
     *path = myr_arena_strndup(job->arena, joined, strlen(joined));
@@ -183,16 +198,16 @@ static myr_rc job_files(myr_batch_job *job, const char *dir, const myr_spec_node
 {
     const char *const *texts = NULL;
     uint32_t count = 0;
+    const myr_spec_node *node = myr_spec_find(map, key);
     MYR_TRY(myr_spec_texts(job->spec, map, key, true, &texts, &count, err));
     if (count == 0) {
-        return myr_spec_fail(job->spec, myr_spec_find(map, key), err,
-                             "'%s' is an empty list: name files, patterns or directories", key);
+        return myr_spec_fail(job->spec, node, err, "'%s' is an empty list: name files, patterns or directories", key);
     }
     const char **items = myr_arena_calloc(job->arena, count + 1, sizeof *items);
     if (items == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", job->path);
     for (uint32_t i = 0; i < count; i++) {
         items[i] = texts[i];
-        MYR_TRY(job_path(job, dir, &items[i], err));
+        MYR_TRY(job_path(job, dir, node->kind == MYR_SPEC_LIST ? node->items[i] : node, &items[i], err));
     }
     job->opts.input.items = items;
     return MYR_OK;
@@ -211,7 +226,7 @@ static myr_rc job_database(myr_batch_job *job, const char *dir, const myr_spec_n
     }
     if (kind != MYR_DB_SQLITE) return MYR_OK;
     const char *path = myr_db_uri_path(*out);
-    MYR_TRY(job_path(job, dir, &path, err));
+    MYR_TRY(job_path(job, dir, myr_spec_find(map, "database"), &path, err));
     *out = myr_arena_printf(job->arena, "sqlite:%s", path);
     if (*out == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", job->path);
     return MYR_OK;
@@ -230,6 +245,8 @@ static myr_rc job_input(myr_batch_job *job, const char *dir, myr_err *err)
     MYR_TRY(myr_spec_text(job->spec, node, "sql", false, &input->sql, err));
     MYR_TRY(myr_spec_text(job->spec, node, "table", has_database, &input->table, err));
     MYR_TRY(myr_spec_text(job->spec, node, "filter", false, &input->filter, err));
+    MYR_TRY(job_fill(job, myr_spec_find(node, "sql"), &input->sql, err));
+    MYR_TRY(job_fill(job, myr_spec_find(node, "filter"), &input->filter, err));
     if (has_files) MYR_TRY(job_files(job, dir, node, "files", err));
     if (input->table != NULL) MYR_TRY(job_database(job, dir, node, &input->database, err));
     if (has_files + (input->sql != NULL) + (input->table != NULL) != 1)
@@ -282,11 +299,11 @@ static myr_rc job_output(myr_batch_job *job, const char *output_root, myr_err *e
     if (node == NULL) return MYR_OK; /* a flag may give it */
     if (node->kind == MYR_SPEC_SCALAR) {
         MYR_TRY(myr_spec_text(job->spec, job->root, "output", true, &job->opts.output, err));
-        return job_path(job, output_root, &job->opts.output, err);
+        return job_path(job, output_root, node, &job->opts.output, err);
     }
     MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
     MYR_TRY(myr_spec_text(job->spec, node, "path", true, &job->opts.output, err));
-    MYR_TRY(job_path(job, output_root, &job->opts.output, err));
+    MYR_TRY(job_path(job, output_root, myr_spec_find(node, "path"), &job->opts.output, err));
     MYR_TRY(job_format(job, node, err));
     MYR_TRY(job_columns(job->spec, node, "by", &job->opts.by, err));
     MYR_TRY(job_columns(job->spec, node, "keep", &job->opts.keep, err));
@@ -315,12 +332,14 @@ static myr_rc job_read(myr_batch_job *job, const char *output_root, myr_err *err
     return job_limits(job, err);
 }
 
-myr_rc myr_batch_job_load(const char *path, const char *output_root, myr_batch_job **out, myr_err *err)
+myr_rc myr_batch_job_load(const char *path, const char *output_root, const myr_batch_moment *moment,
+                          myr_batch_job **out, myr_err *err)
 {
     myr_batch_job *job = myr_calloc(1, sizeof *job);
     if (job == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", path);
     job->arena = myr_arena_new(0);
     job->path = path;
+    job->moment = moment;
     myr_rc rc =
         job->arena != NULL ? job_read(job, output_root, err) : MYR_ERROR(err, NO_MEMORY, "no memory to read %s", path);
     if (rc != MYR_OK) {

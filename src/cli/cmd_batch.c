@@ -1,5 +1,6 @@
 /* `myriad batch run`: score a table into files. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "batch/batch.h"
@@ -7,9 +8,10 @@
 #include "cli/batch_store.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "jobs/jobs.h"
 
 typedef struct batch_args {
-    const char *job, *fleet, *input, *filter, *output, *by, *keep, *format, *kinds, *store;
+    const char *job, *fleet, *input, *filter, *output, *by, *keep, *format, *kinds, *store, *date;
     int64_t release, threads, memory_bytes;
     bool force;
 } batch_args;
@@ -199,6 +201,39 @@ static myr_rc batch_store(myr_workspace *workspace, const batch_args *a, const m
     return rc == MYR_OK ? MYR_OK : myr_err_prefix(err, rc, "%s is written, but not stored: ", opts->output);
 }
 
+typedef struct batch_moment {
+    char time[MYR_JOB_TIME_BYTES], run[MYR_TIME_TEXT_BYTES];
+} batch_moment;
+
+/* The time that the run is for: what --date says, or the scheduler, or now. Its name: its firing's number, or now. */
+static myr_rc batch_when(const batch_args *a, batch_moment *out, myr_err *err)
+{
+    const char *local = getenv("MYRIAD_LOCAL_TIME"), *firing = getenv("MYRIAD_FIRING");
+    const char *text = a->date != NULL ? a->date : local;
+    int64_t number = 0;
+    MYR_TRY(myr_job_file_time(a->job, text != NULL && text[0] != '\0' ? text : NULL, out->time, err));
+    if (firing != NULL && myr_is_canonical_int64(myr_str_of(firing), &number)) {
+        (void)snprintf(out->run, sizeof out->run, "%lld", (long long)number);
+        return MYR_OK;
+    }
+    char now[MYR_TIME_TEXT_BYTES];
+    size_t used = 0;
+    (void)myr_format_time(myr_clock_unix_ms(), now);
+    for (const char *at = now; *at != '\0'; at++) {
+        if (strchr("-:.", *at) == NULL) out->run[used++] = *at;
+    }
+    out->run[used] = '\0';
+    return MYR_OK;
+}
+
+static myr_rc batch_load(const batch_args *a, const char *root, myr_batch_job **out, myr_err *err)
+{
+    batch_moment when;
+    MYR_TRY(batch_when(a, &when, err));
+    const myr_batch_moment moment = {.time = when.time, .run = when.run};
+    return myr_batch_job_load(a->job, root, &moment, out, err);
+}
+
 static myr_rc batch_run(const myr_cli *cli, const batch_args *given, myr_err *err)
 {
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
@@ -207,10 +242,12 @@ static myr_rc batch_run(const myr_cli *cli, const batch_args *given, myr_err *er
     if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
     myr_batch_opts opts;
     batch_args a = *given;
+    if (a.job == NULL && a.date != NULL)
+        MYR_FAIL(err, BAD_USAGE, "myriad batch run: --date fills {date} in the paths of a job file: name one");
     if (a.job == NULL) MYR_TRY(batch_options(&a, NULL, arena, &opts, err)); /* what is missing is told first */
     MYR_TRY(myr_cli_workspace(cli, &workspace, err));
     if (a.job != NULL) {
-        MYR_TRY(myr_batch_job_load(a.job, workspace->root, &job, err));
+        MYR_TRY(batch_load(&a, workspace->root, &job, err));
         MYR_TRY(batch_options(&a, myr_batch_job_opts(job), arena, &opts, err));
     }
     batch_watch watch = {.is_json = cli->json};
@@ -240,6 +277,8 @@ myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err)
     batch_args a = {0};
     const myr_cli_arg args[] = {
         {"JOB", NULL, MYR_CLI_POSITIONAL_OPT, &a.job, "a job file, YAML; flags say more than it does"},
+        {"--date", "TIME", MYR_CLI_TEXT, &a.date,
+         "what the run is for: {date} and the like in the job's paths; 2026-11-30 or 2026-11-30T02:30 (default: now)"},
         {"--fleet", "F", MYR_CLI_TEXT, &a.fleet, "whose models score"},
         {"--release", "N", MYR_CLI_INT, &a.release, "a release by number (default: champion)"},
         {"--input", "TABLE", MYR_CLI_TEXT, &a.input,

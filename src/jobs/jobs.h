@@ -150,6 +150,9 @@ void myr_job_put_time(myr_buf *out, const char *key, const myr_job_file *job, in
 /* `2026-11-30`, `2026-11-30T02:30` by that clock, or with a zone of its own (Z, +01:00). BAD_INPUT. */
 myr_rc myr_job_parse_time(const myr_job_file *job, const char *text, int64_t *out_ms, myr_err *err);
 
+/* The same of a file that needs no directory of jobs: a time as people write it, or now (NULL). BAD_INPUT. */
+myr_rc myr_job_file_time(const char *path, const char *text, char out[MYR_JOB_TIME_BYTES], myr_err *err);
+
 /*
  * Ask for the times of [from_ms, until_ms): those that never ran, or with `again` all. dry: only count them.
  * Errors: TOO_LARGE: more than MYR_BACKFILL_MAX; BAD_INPUT: the job has no times.

@@ -9,6 +9,12 @@
 
 #define LIST_CHAIN_MAX 16 /* jobs after one another that are followed */
 
+typedef myr_job_file *list_job;
+static void list_job_drop(list_job *job)
+{
+    myr_job_free(*job);
+}
+
 static bool list_is_job(const char *name)
 {
     myr_str text = myr_str_of(name);
@@ -205,6 +211,19 @@ myr_rc myr_job_parse_time(const myr_job_file *job, const char *text, int64_t *ou
 {
     if (!job->is_usable) MYR_FAIL(err, BAD_INPUT, "%s", job->trouble.message);
     return myr_when_parse(job->schedule.zone, text, out_ms, err);
+}
+
+myr_rc myr_job_file_time(const char *path, const char *text, char out[MYR_JOB_TIME_BYTES], myr_err *err)
+{
+    MYR_AUTO(list_job) job = NULL;
+    job_stamp stamp;
+    int64_t time_ms = myr_clock_unix_ms();
+    MYR_TRY(myr_job_stamp(path, &stamp, err));
+    MYR_TRY(myr_job_read(path, &stamp, &job, err));
+    if (!job->is_read) return myr_err_set(err, (myr_rc)job->trouble.rc, __FILE__, __LINE__, "%s", job->trouble.message);
+    if (text != NULL) MYR_TRY(myr_job_parse_time(job, text, &time_ms, err));
+    (void)myr_job_time(job, time_ms, out);
+    return MYR_OK;
 }
 
 /* ---- a firing ---- */

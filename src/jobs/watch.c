@@ -127,17 +127,16 @@ static myr_rc watch_run_state(const myr_scheduler *s, int64_t run_id, const char
 {
     char path[MYR_PATH_BYTES_MAX];
     MYR_AUTO(myr_registry_ptr) registry = NULL;
-    myr_run_row *rows = NULL;
-    size_t count = 0;
+    myr_run_row row;
     *out_state = *out_message = "";
     MYR_TRY(myr_path_join(path, sizeof path, s->root, "registry.db", err));
     MYR_TRY(myr_registry_open(path, false, &registry, err));
-    MYR_TRY(myr_registry_runs(registry, s->arena, &rows, &count, err));
-    for (size_t i = 0; i < count; i++) {
-        if (rows[i].id != run_id) continue;
-        *out_state = rows[i].state;
-        *out_message = rows[i].message;
-    }
+    myr_err why = {0};
+    myr_rc rc = myr_registry_run_get(registry, s->arena, run_id, &row, &why);
+    if (rc == MYR_NOT_FOUND) return MYR_OK;
+    if (rc != MYR_OK) return myr_err_set(err, rc, why.file, why.line, "%s", why.message);
+    *out_state = row.state;
+    *out_message = row.message;
     return MYR_OK;
 }
 

@@ -10,7 +10,7 @@ import zoneinfo
 
 import pytest
 import requests
-from conftest import BUILD
+from conftest import BUILD, linear
 from databases import Postgres, running
 
 LONG = bool(os.environ.get("MYR_LONG"))
@@ -43,8 +43,8 @@ def job(myriad, name, text):
 
 
 class Scheduler:
-    def __init__(self, myriad, store=None):
-        command = [myriad.path, "scheduler", "--program", str(myriad.cwd / "stub"), "--scheduler.poll", "50ms", "--lease", "500ms"]
+    def __init__(self, myriad, store=None, program="stub"):
+        command = [myriad.path, "scheduler", "--program", str(myriad.cwd / program), "--scheduler.poll", "50ms", "--lease", "500ms"]
         self.log = (myriad.cwd / "scheduler.log").open("a")
         self.process = subprocess.Popen(command + (["--scheduler.store", store] if store else []), cwd=myriad.cwd,
                                         stdout=subprocess.PIPE, stderr=self.log, text=True)
@@ -211,6 +211,37 @@ def test_commands(workspace):
     assert not workspace.json("schedule", "resume", "nightly")["paused"]
     assert scheduler.kill(signal.SIGTERM) == 0
     assert "2026-03-29T03:00:00+02:00" in workspace.run("schedule", "next", "nightly", "--after", "2026-03-29").stdout
+
+
+def test_paths_are_filled_with_the_time_that_a_run_is_for(workspace):
+    """Backfills fill past dates, on the clock of the job's zone; by hand it is now, or what --date says."""
+    (workspace.cwd / "m.json").write_text(linear(["x"], 1.0, [1.0]))
+    workspace.run("model", "import", "m.json", "--fleet", "f", "--segment", "")
+    workspace.run("release", "create", "f")
+    days = ["2026-03-28", "2026-03-29", "2026-03-30"]
+    for number, day in enumerate(days):
+        (workspace.cwd / f"{day}.csv").write_text(f"x,day\n{number},{day}\n")
+    job(workspace, "nightly", "fleet: f\ninput: ../{date}.csv\noutput: {path: 'out/{year}/{month}-{day}T{hour}', format: csv, keep: [day]}\n"
+        "schedule: {cron: '30 2 * * *', timezone: Europe/Berlin}\n")
+    scheduler = Scheduler(workspace, program=workspace.path)
+    until(lambda: workspace.json("schedule", "list")[0]["state"] == "ready")
+    assert workspace.json("schedule", "backfill", "nightly", "--from", days[0], "--to", "2026-03-31")["new"] == 3
+    until(lambda: sum(f["state"] == "completed" for f in workspace.json("schedule", "history", "nightly")) == 3)
+    assert scheduler.kill(signal.SIGTERM) == 0
+    for number, (day, hour) in enumerate(zip(days, ("02", "03", "02"))):  # 02:30 is left out on the 29th
+        text = (workspace.cwd / "out" / "2026" / f"{day[5:]}T{hour}" / "part-0.csv").read_text()
+        assert f"{day},{number + 1}.0," in text
+    done = workspace.json("batch", "run", "jobs/nightly.yaml", "--date", "2026-03-29T04:00")
+    assert done["output"].endswith("out/2026/03-29T04")
+    today = lambda: datetime.datetime.now(zoneinfo.ZoneInfo("Europe/Berlin")).date()
+    before, (_, why), after = today(), workspace.fails("batch", "run", "jobs/nightly.yaml"), today()
+    assert f"{before}.csv" in why or f"{after}.csv" in why
+    code, why = workspace.fails("batch", "run", "jobs/nightly.yaml", "--date", "tomorrow")
+    assert code == 65 and "'tomorrow' is no time" in why
+    assert "--date fills {date}" in workspace.fails("batch", "run", "--fleet", "f", "--date", "2026-03-29")[1]
+    job(workspace, "each", "fleet: f\ninput: ../2026-03-28.csv\noutput: {path: 'each/{run}', format: csv}\n")
+    names = {workspace.json("batch", "run", "jobs/each.yaml", env={"MYRIAD_FIRING": firing})["output"] for firing in ("", "71")}
+    assert len(names) == 2 and any(name.endswith("/each/71") for name in names)
 
 
 def test_files_are_told_by_the_system(workspace):

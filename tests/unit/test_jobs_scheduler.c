@@ -897,6 +897,54 @@ TEST(the_registry_says_how_the_run_of_a_dead_scheduler_ended)
     expect_orphan("running", MYR_FIRING_FAILED, "myriad batch resume 1");
 }
 
+TEST(an_old_run_is_found_behind_more_than_a_list_gives)
+{
+    place p;
+    char path[TESTING_PATH_BYTES + 16];
+    MYR_AUTO(myr_registry_ptr) registry = NULL;
+    orphan(&p, "{\"run\":1}\n", 1);
+    EXPECT_INT(registry_run(&p, "completed"), 1);
+    snprintf(path, sizeof path, "%s/registry.db", p.dir);
+    EXPECT_RC(myr_registry_open(path, false, &registry, NULL), OK, NULL);
+    EXPECT_RC(myr_registry_begin(registry, NULL), OK, NULL);
+    for (int i = 0; i < 1001; i++) {
+        const myr_run_row row = {.fleet = "oj", .release = 1, .input = "i", .output = "o"};
+        int64_t id = 0;
+        EXPECT_RC(myr_registry_run_start(registry, &row, &id, NULL), OK, NULL);
+    }
+    EXPECT_RC(myr_registry_commit(registry, NULL), OK, NULL);
+    place_settle(&p);
+    EXPECT_INT(place_last(&p).state, MYR_FIRING_COMPLETED);
+    place_fini(&p);
+}
+
+TEST(a_job_file_says_by_which_clock_it_is_filled)
+{
+    place p;
+    char path[TESTING_PATH_BYTES + 16], time[MYR_JOB_TIME_BYTES];
+    myr_err err = {0};
+    place_init(&p, at_ms(2026, 7, 1, 22, 30));
+    snprintf(path, sizeof path, "%s/jobs/a.yaml", p.dir);
+    place_write(&p, "jobs/a.yaml", "schedule: {cron: '30 2 * * *', timezone: Europe/Berlin}\n");
+    EXPECT_RC(myr_job_file_time(path, NULL, time, &err), OK, &err);
+    EXPECT_STR(time, "2026-07-02T00:30:00+02:00");
+    EXPECT_RC(myr_job_file_time(path, "2026-03-29", time, &err), OK, &err);
+    EXPECT_STR(time, "2026-03-29T00:00:00+01:00");
+    EXPECT_RC(myr_job_file_time(path, "2026-03-29T01:00:00Z", time, &err), OK, &err);
+    EXPECT_STR(time, "2026-03-29T03:00:00+02:00");
+    EXPECT_RC(myr_job_file_time(path, "yesterday", time, &err), BAD_INPUT, &err);
+    EXPECT_HAS(err.message, "'yesterday' is no time");
+    place_write(&p, "jobs/a.yaml", "fleet: oj\nschedule: '61 * * * *'\n");
+    EXPECT_RC(myr_job_file_time(path, NULL, time, &err), BAD_INPUT, &err);
+    EXPECT_HAS(err.message, "a.yaml:2:");
+    place_remove(&p, "jobs/a.yaml");
+    EXPECT_RC(myr_job_file_time(path, NULL, time, &err), NOT_FOUND, &err);
+    place_write(&p, "jobs/a.yaml", "fleet: oj\n");
+    EXPECT_RC(myr_job_file_time(path, NULL, time, &err), OK, &err);
+    EXPECT_STR(time, "2026-07-01T22:30:00+00:00");
+    place_fini(&p);
+}
+
 TEST(a_run_goes_on_without_its_scheduler_and_is_found)
 {
     place p;
