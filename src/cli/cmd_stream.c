@@ -9,8 +9,6 @@
 #include "cli/stream_admin.h"
 #include "cli/stream_score.h"
 
-#define STREAM_FILE_BYTES_MAX (1 << 20) /* of a file of properties */
-
 typedef struct stream_args {
     const char *fleet, *from, *to, *brokers, *group, *dead_letter, *linger, *drain, *properties_file, *admin_listen;
     int64_t release, batch_rows, in_flight;
@@ -26,8 +24,7 @@ typedef struct stream_command {
     char group[MYR_NAME_BYTES_MAX + 16];
     myr_stream_property properties[MYR_CLI_LIST_MAX];
     size_t property_count;
-    char *texts[MYR_CLI_LIST_MAX]; /* theirs, written into */
-    size_t text_count;
+    myr_arena *arena; /* theirs */
 } stream_command;
 
 static volatile sig_atomic_t stream_end_signal;
@@ -67,60 +64,24 @@ static myr_rc stream_duration(const char *flag, const char *text, int64_t *out_m
     MYR_FAIL(err, BAD_USAGE, "myriad stream: %s '%.40s' is no time up to an hour: 20ms, 5s", flag, text);
 }
 
-/* NAME=VALUE; the text is ours and written into. */
-static myr_rc stream_property(stream_command *command, char *text, const char *where, myr_err *err)
-{
-    char *equals = strchr(text, '=');
-    if (equals == NULL || equals == text) /* what stands there may be a secret: it is not shown */
-        MYR_FAIL(err, BAD_USAGE, "%s is no Kafka property: NAME=VALUE, as in security.protocol=SASL_SSL", where);
-    if (command->property_count == MYR_CLI_LIST_MAX)
-        MYR_FAIL(err, BAD_USAGE, "%s: more than %d Kafka properties", where, MYR_CLI_LIST_MAX);
-    *equals = '\0';
-    command->properties[command->property_count++] = (myr_stream_property){text, equals + 1};
-    return MYR_OK;
-}
-
-static myr_rc stream_own(stream_command *command, char *text, myr_err *err)
-{
-    if (text == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the Kafka properties");
-    MYR_ASSERT(command->text_count < MYR_CLI_LIST_MAX);
-    command->texts[command->text_count++] = text;
-    return MYR_OK;
-}
-
-/* A file keeps secrets out of the list of processes: NAME=VALUE on each line, # for words. */
-static myr_rc stream_read_properties(stream_command *command, const char *path, myr_err *err)
-{
-    char *data = NULL, where[MYR_PATH_BYTES_MAX + 32];
-    size_t size = 0;
-    MYR_TRY(myr_file_read(path, STREAM_FILE_BYTES_MAX, &data, &size, err));
-    MYR_TRY(stream_own(command, data, err));
-    int number = 0;
-    for (char *line = data, *next; line != NULL; line = next) {
-        next = strchr(line, '\n');
-        if (next != NULL) *next++ = '\0';
-        myr_str text = myr_str_trim(myr_str_of(line));
-        number++;
-        if (text.size == 0 || text.data[0] == '#') continue;
-        char *start = line + (text.data - line);
-        start[text.size] = '\0';
-        (void)snprintf(where, sizeof where, "%s:%d", path, number);
-        MYR_TRY(stream_property(command, start, where, err));
-    }
-    return MYR_OK;
-}
-
+/* A file keeps secrets out of the list of processes. */
 static myr_rc stream_properties(stream_command *command, myr_err *err)
 {
     const stream_args *args = command->args;
-    if (args->properties_file != NULL) MYR_TRY(stream_read_properties(command, args->properties_file, err));
+    size_t count = 0;
+    command->arena = myr_arena_new(0);
+    if (command->arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the Kafka properties");
+    if (args->properties_file != NULL)
+        MYR_TRY(myr_stream_properties_load(args->properties_file, command->arena, MYR_CLI_LIST_MAX, command->properties,
+                                           &count, err));
     for (uint32_t i = 0; i < args->properties.count; i++) {
-        if (command->text_count == MYR_CLI_LIST_MAX)
-            MYR_FAIL(err, BAD_USAGE, "more than %d Kafka properties", MYR_CLI_LIST_MAX - 1);
-        char *text = myr_strdup(args->properties.items[i]);
-        MYR_TRY(stream_own(command, text, err));
-        MYR_TRY(stream_property(command, text, "a --kafka-property", err));
+        const char *item = args->properties.items[i];
+        char *text = myr_arena_strndup(command->arena, item, strlen(item));
+        if (text == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the Kafka properties");
+        if (count == MYR_CLI_LIST_MAX) MYR_FAIL(err, BAD_USAGE, "more than %d Kafka properties", MYR_CLI_LIST_MAX);
+        MYR_TRY(myr_stream_property_parse("a --kafka-property", text, &command->properties[count++], err));
     }
+    command->property_count = count;
     return MYR_OK;
 }
 
@@ -276,7 +237,6 @@ myr_rc myr_cmd_stream(int argc, char **argv, myr_err *err)
     static stream_command command; /* too large for a stack; main's alone */
     command = (stream_command){.cli = &cli, .args = &a};
     myr_rc rc = stream_run_command(&command, err);
-    for (size_t i = 0; i < command.text_count; i++)
-        myr_free(command.texts[i]);
+    myr_arena_free(command.arena);
     return rc;
 }

@@ -8,11 +8,13 @@
 
 #include "jobs/when.h"
 #include "spec/spec.h"
+#include "stream/stream.h"
 
 #define JOB_QUIET_MS      10000
 #define JOB_FILES_POLL_MS 10000
 #define JOB_TOLERANCE_MS  60000
 #define JOB_DAY_MS        86400000LL
+#define JOB_TOPIC_CHARS   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 /* What one file's reading needs. */
 typedef struct job_reader {
@@ -201,11 +203,54 @@ static myr_rc job_after(const job_reader *r, const myr_spec_node *map, job_trigg
     return MYR_OK;
 }
 
+/* Relative to the job's file. */
+static myr_rc job_properties(const job_reader *r, const myr_spec_node *map, job_trigger *out, myr_err *err)
+{
+    char dir[MYR_PATH_BYTES_MAX];
+    const char *path = NULL;
+    MYR_TRY(myr_spec_text(r->spec, map, "properties", false, &path, err));
+    if (path == NULL) return MYR_OK;
+    bool is_absolute = path[0] == '/';
+    myr_path_dir(r->job->path, dir, sizeof dir);
+    return myr_path_join(out->properties, sizeof out->properties, is_absolute ? "/" : dir, path + (is_absolute ? 1 : 0),
+                         err);
+}
+
+static myr_rc job_messages(const job_reader *r, const myr_spec_node *item, job_trigger *out, myr_err *err)
+{
+    static const char *const outer[] = {"kafka", NULL};
+    static const char *const keys[] = {"topic", "brokers", "quiet", "poll", "properties", NULL};
+    const myr_spec_node *map = myr_spec_find(item, "kafka");
+    const char *topic = NULL, *brokers = "127.0.0.1:9092";
+    MYR_TRY(myr_spec_check_keys(r->spec, item, outer, err));
+    MYR_TRY(myr_spec_check_keys(r->spec, map, keys, err));
+    MYR_TRY(myr_spec_text(r->spec, map, "topic", true, &topic, err));
+    MYR_TRY(myr_spec_text(r->spec, map, "brokers", false, &brokers, err));
+    if (strlen(topic) > MYR_STREAM_TOPIC_MAX || strspn(topic, JOB_TOPIC_CHARS) != strlen(topic)) {
+        return myr_spec_fail(r->spec, myr_spec_find(map, "topic"), err,
+                             "topic '%.60s': 1 to %d letters, digits, '.', '_', '-'", topic, MYR_STREAM_TOPIC_MAX);
+    }
+    if (strlen(brokers) > JOB_PATTERN_BYTES_MAX) {
+        return myr_spec_fail(r->spec, myr_spec_find(map, "brokers"), err,
+                             "brokers: HOST:PORT, commas between them, at most %d bytes", JOB_PATTERN_BYTES_MAX);
+    }
+    for (const job_trigger *other = r->job->triggers; other < out; other++) {
+        if (other->kind != TRIGGER_MESSAGES || strcmp(other->pattern, topic) != 0) continue;
+        return myr_spec_fail(r->spec, myr_spec_find(map, "topic"), err, "topic '%s': another trigger has it", topic);
+    }
+    *out = (job_trigger){.kind = TRIGGER_MESSAGES, .quiet_ms = JOB_QUIET_MS, .poll_ms = JOB_FILES_POLL_MS};
+    memcpy(out->pattern, topic, strlen(topic) + 1);
+    memcpy(out->brokers, brokers, strlen(brokers) + 1);
+    MYR_TRY(job_duration(r, map, "quiet", 0, JOB_DAY_MS, &out->quiet_ms, err));
+    MYR_TRY(job_duration(r, map, "poll", 1000, JOB_DAY_MS, &out->poll_ms, err));
+    return job_properties(r, map, out, err);
+}
+
 static myr_rc job_triggers(const job_reader *r, const myr_spec_node *node, myr_err *err)
 {
     if (node->kind != MYR_SPEC_LIST || node->count == 0 || node->count > JOB_TRIGGERS_MAX) {
         return myr_spec_fail(r->spec, node, err,
-                             "triggers: a list of 1 to %d, each with files: or after:", JOB_TRIGGERS_MAX);
+                             "triggers: a list of 1 to %d, each with files:, after: or kafka:", JOB_TRIGGERS_MAX);
     }
     r->job->triggers = myr_calloc(node->count, sizeof *r->job->triggers);
     if (r->job->triggers == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for triggers");
@@ -217,8 +262,11 @@ static myr_rc job_triggers(const job_reader *r, const myr_spec_node *node, myr_e
             MYR_TRY(job_files(r, item, trigger, err));
         } else if (is_map && myr_spec_find(item, "after") != NULL) {
             MYR_TRY(job_after(r, item, trigger, err));
+        } else if (is_map && myr_spec_find(item, "kafka") != NULL) {
+            MYR_TRY(job_messages(r, item, trigger, err));
         } else {
-            return myr_spec_fail(r->spec, item, err, "a trigger has files: (a path or glob) or after: (a job)");
+            return myr_spec_fail(r->spec, item, err,
+                                 "a trigger has files: (a path or glob), after: (a job) or kafka: (a topic)");
         }
         r->job->trigger_count = i + 1;
     }

@@ -8,14 +8,17 @@
 #define JOB_TRIGGERS_MAX      16
 #define JOB_PATTERN_BYTES_MAX 1024
 
-typedef enum trigger_kind { TRIGGER_FILES, TRIGGER_AFTER } trigger_kind;
+typedef enum trigger_kind { TRIGGER_FILES, TRIGGER_AFTER, TRIGGER_MESSAGES } trigger_kind;
 
 typedef struct job_trigger {
     trigger_kind kind;
-    /* files */
+    /* files, messages: a glob; a topic */
     char pattern[JOB_PATTERN_BYTES_MAX + 1];
     char marker[MYR_NAME_BYTES_MAX + 1]; /* "": files are whole when they have been quiet */
     int64_t quiet_ms, poll_ms;
+    /* messages */
+    char brokers[JOB_PATTERN_BYTES_MAX + 1];
+    char properties[MYR_PATH_BYTES_MAX]; /* a file; "": none */
     /* after */
     char job[MYR_NAME_BYTES_MAX + 1];
     bool on_completed, on_failed;

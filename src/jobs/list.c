@@ -189,8 +189,10 @@ void myr_job_describe(const myr_job_file *job, myr_buf *out)
     }
     for (uint32_t i = 0; i < job->trigger_count; i++) {
         const job_trigger *trigger = &job->triggers[i];
-        bool is_files = trigger->kind == TRIGGER_FILES;
-        myr_buf_printf(out, "%s%s %s", comma, is_files ? "files" : "after", is_files ? trigger->pattern : trigger->job);
+        static const char *const words[] = {
+            [TRIGGER_FILES] = "files", [TRIGGER_AFTER] = "after", [TRIGGER_MESSAGES] = "kafka"};
+        const char *what = trigger->kind == TRIGGER_AFTER ? trigger->job : trigger->pattern;
+        myr_buf_printf(out, "%s%s %s", comma, words[trigger->kind], what);
         comma = ", ";
     }
 }

@@ -71,13 +71,19 @@ myr_rc myr_scheduler_open(const char *root, const myr_scheduler_opts *opts, myr_
     return MYR_OK;
 }
 
+static void scheduler_forget_triggers(myr_scheduler *s)
+{
+    myr_scheduler_files_close(s);
+    myr_scheduler_messages_close(s);
+}
+
 void myr_scheduler_close(myr_scheduler *s)
 {
     if (s == NULL) return;
     if (s->store != NULL && s->lease.epoch != 0) {
         MYR_IGNORE(myr_store_yield(s->store, &s->lease, NULL)); /* else it runs out by itself */
     }
-    myr_scheduler_files_close(s);
+    scheduler_forget_triggers(s);
     myr_jobs_free(&s->jobs);
     myr_job_store_close(s->store);
     myr_arena_free(s->arena);
@@ -134,7 +140,7 @@ static myr_rc scheduler_read_jobs(myr_scheduler *s, myr_err *err)
     for (size_t i = 0; i < before; i++)
         taken += s->jobs.items[i] == NULL ? 1 : 0;
     bool is_same = rc == MYR_OK && taken == before && next.count == before && s->read_ns != INT64_MIN;
-    if (!is_same) myr_scheduler_files_close(s); /* they name jobs of the list */
+    if (!is_same) scheduler_forget_triggers(s); /* they name jobs of the list */
     myr_jobs_free(&s->jobs);
     s->jobs = next; /* empty after an error: nothing new is started until the directory can be read */
     s->read_ns = s->mono_ns;
@@ -189,7 +195,7 @@ static myr_rc scheduler_put_jobs(myr_scheduler *s, myr_err *err)
     MYR_TRY(myr_store_begin(s->store, &s->lease, err));
     MYR_TRY(myr_store_end(s->store, scheduler_put_all(s, err), err));
     scheduler_log_jobs(s);
-    myr_scheduler_files_close(s); /* they begin anew, from what the store knows */
+    scheduler_forget_triggers(s); /* they begin anew, from what the store knows */
     s->is_changed = false;
     s->put_epoch = s->lease.epoch;
     return MYR_OK;
@@ -235,6 +241,7 @@ static myr_rc scheduler_triggers(myr_scheduler *s, myr_err *err)
         if (myr_schedule_has_times(&job->schedule)) MYR_TRY(myr_scheduler_plan(s, job, row, err));
         MYR_TRY(myr_scheduler_after(s, job, row, err));
         MYR_TRY(myr_scheduler_files(s, job, err));
+        MYR_TRY(myr_scheduler_messages(s, job, err));
     }
     s->files_happened = false;
     return MYR_OK;

@@ -8,7 +8,8 @@
 
 #define SCHEDULER_CHILDREN_MAX 1024
 
-struct files_watch; /* files.c */
+struct files_watch;    /* files.c */
+struct messages_watch; /* messages.c */
 
 struct myr_scheduler {
     const char *root;
@@ -26,7 +27,8 @@ struct myr_scheduler {
     int64_t clean_ns, metrics_ns;
     int64_t children[SCHEDULER_CHILDREN_MAX]; /* processes that this one has to wait for */
     size_t child_count;
-    struct files_watch *watches; /* a list; files.c */
+    struct files_watch *watches;     /* a list; files.c */
+    struct messages_watch *messages; /* a list; messages.c */
     int inotify_fd, wake_fd;
     bool files_happened; /* inotify told something since the last turn */
 
@@ -49,6 +51,9 @@ myr_rc myr_scheduler_files(myr_scheduler *s, const myr_job_file *job, myr_err *e
 void myr_scheduler_files_close(myr_scheduler *s);
 /* When a trigger looks again, monotonic. */
 int64_t myr_scheduler_files_next(const myr_scheduler *s);
+/* messages.c: what messages of a topic start. */
+myr_rc myr_scheduler_messages(myr_scheduler *s, const myr_job_file *job, myr_err *err);
+void myr_scheduler_messages_close(myr_scheduler *s); /* waits for looks that are under way */
 /* dispatch.c: what waits is started, or told why not. */
 myr_rc myr_scheduler_dispatch(myr_scheduler *s, myr_err *err);
 /* start.c: one firing becomes a process. *out_is_started false: it is not this scheduler's to start any more. */

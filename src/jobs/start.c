@@ -21,42 +21,61 @@ void myr_scheduler_path(const myr_scheduler *s, const myr_firing *firing, const 
     MYR_ASSERT(size > 0 && size < MYR_PATH_BYTES_MAX); /* runs_dir was checked when it was made */
 }
 
+/* What a run may be told as a list, by the kind of its firing: the ending of the file, the variable that names it. */
+static const struct {
+    const char *kind, *ending, *variable;
+} start_lists[] = {{"files", "files", "MYRIAD_FILES"}, {"message", "messages", "MYRIAD_MESSAGES"}};
+
+/* Or -1: it has no list. */
+static int start_list(const myr_firing *firing)
+{
+    for (size_t i = 0; i < MYR_COUNT_OF(start_lists); i++) {
+        if (strcmp(firing->kind, start_lists[i].kind) == 0) return (int)i;
+    }
+    return -1;
+}
+
 /* Ours, and what the run may want to know. In the turn's arena. */
 static myr_rc start_env(myr_scheduler *s, const myr_job_file *job, const myr_firing *firing, const char ***out,
                         myr_err *err)
 {
-    char time[MYR_TIME_TEXT_BYTES], local[ZONE_TIME_TEXT_BYTES], files[MYR_PATH_BYTES_MAX];
-    size_t count = 0;
+    char time[MYR_TIME_TEXT_BYTES], local[ZONE_TIME_TEXT_BYTES], path[MYR_PATH_BYTES_MAX];
+    size_t count = 0, more = 0;
+    int list = start_list(firing);
     while (environ[count] != NULL)
         count++;
     const char **env = myr_arena_calloc(s->arena, count + START_ENV_MAX + 1, sizeof *env);
     if (env == NULL) MYR_FAIL(err, NO_MEMORY, "job '%s': no memory to start it", job->name);
     for (size_t i = 0; i < count; i++)
         env[i] = environ[i];
-    myr_scheduler_path(s, firing, "files", files);
-    env[count] = myr_arena_printf(s->arena, "MYRIAD_JOB=%s", job->name);
-    env[count + 1] = myr_arena_printf(s->arena, "MYRIAD_FIRING=%lld", (long long)firing->id);
-    env[count + 2] = myr_arena_printf(s->arena, "MYRIAD_TRIGGER=%s", firing->kind);
-    env[count + 3] = myr_arena_printf(s->arena, "MYRIAD_LOGICAL_TIME=%s", myr_format_time(firing->logical_ms, time));
-    env[count + 4] = myr_arena_printf(s->arena, "MYRIAD_LOCAL_TIME=%s",
-                                      myr_zone_format(job->schedule.zone, firing->logical_ms, local));
-    bool has_files = strcmp(firing->kind, "files") == 0;
-    env[count + 5] = has_files ? myr_arena_printf(s->arena, "MYRIAD_FILES=%s", files) : NULL;
-    for (size_t i = count; i < count + (has_files ? 6 : 5); i++) {
-        if (env[i] == NULL) MYR_FAIL(err, NO_MEMORY, "job '%s': no memory to start it", job->name);
+    const char **own = env + count;
+    own[more++] = myr_arena_printf(s->arena, "MYRIAD_JOB=%s", job->name);
+    own[more++] = myr_arena_printf(s->arena, "MYRIAD_FIRING=%lld", (long long)firing->id);
+    own[more++] = myr_arena_printf(s->arena, "MYRIAD_TRIGGER=%s", firing->kind);
+    own[more++] = myr_arena_printf(s->arena, "MYRIAD_LOGICAL_TIME=%s", myr_format_time(firing->logical_ms, time));
+    own[more++] = myr_arena_printf(s->arena, "MYRIAD_LOCAL_TIME=%s",
+                                   myr_zone_format(job->schedule.zone, firing->logical_ms, local));
+    if (list >= 0) {
+        myr_scheduler_path(s, firing, start_lists[list].ending, path);
+        own[more++] = myr_arena_printf(s->arena, "%s=%s", start_lists[list].variable, path);
+    }
+    MYR_ASSERT(more <= START_ENV_MAX);
+    for (size_t i = 0; i < more; i++) {
+        if (own[i] == NULL) MYR_FAIL(err, NO_MEMORY, "job '%s': no memory to start it", job->name);
     }
     *out = env;
     return MYR_OK;
 }
 
-/* The place for its output, and the list of its files. */
+/* The place for its output, and its list. */
 static myr_rc start_files(myr_scheduler *s, const myr_job_file *job, const myr_firing *firing, myr_err *err)
 {
     char path[MYR_PATH_BYTES_MAX];
+    int list = start_list(firing);
     MYR_TRY(myr_path_join(path, sizeof path, s->runs_dir, job->name, err));
     MYR_TRY(myr_io_mkdirs(path, err));
-    if (strcmp(firing->kind, "files") != 0) return MYR_OK;
-    myr_scheduler_path(s, firing, "files", path);
+    if (list < 0) return MYR_OK;
+    myr_scheduler_path(s, firing, start_lists[list].ending, path);
     return myr_file_write(path, firing->detail, strlen(firing->detail), err);
 }
 

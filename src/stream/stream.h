@@ -27,6 +27,15 @@ typedef struct myr_stream_link {
     size_t property_count;
 } myr_stream_link;
 
+/*
+ * NAME=VALUE: `text` is written into and lives on in *out. `where` names it in the message, since it may be a secret.
+ * BAD_USAGE.
+ */
+myr_rc myr_stream_property_parse(const char *where, char *text, myr_stream_property *out, myr_err *err);
+/* A file of them, one a line, # for words; in `arena`. NOT_FOUND, BAD_USAGE FILE:LINE, also more than `max`. */
+myr_rc myr_stream_properties_load(const char *path, myr_arena *arena, size_t max, myr_stream_property *out,
+                                  size_t *out_count, myr_err *err);
+
 /* A record that was read; borrowed. */
 typedef struct myr_stream_record {
     myr_str key, value; /* data NULL: it has none */

@@ -5,6 +5,7 @@ import os
 import random
 import re
 import signal
+import sqlite3
 import subprocess
 import time
 import urllib.error
@@ -360,3 +361,96 @@ def test_nothing_is_lost_whatever_is_killed(fleet):
         assert twice <= kills * 20000  # what may be in flight, each time
     finally:
         broker.remove()
+
+
+# ---- the scheduler, which is told of messages ----
+
+STUB = """#!/bin/sh
+tr '\\n' ' ' <"$MYRIAD_MESSAGES" >>ran.txt
+echo "$MYRIAD_TRIGGER" >>ran.txt
+echo "{\\"run\\":$MYRIAD_FIRING}"
+"""
+
+
+class Scheduler:
+    def __init__(self, myriad):
+        self.log = (myriad.cwd / "scheduler.log").open("a")
+        self.process = subprocess.Popen([myriad.path, "scheduler", "--program", str(myriad.cwd / "stub"), "--scheduler.poll", "100ms", "--lease", "1s"],
+                                        cwd=myriad.cwd, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        assert "jobs" in self.process.stdout.readline()
+
+    def end(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        self.process.wait(60)
+        self.process.stdout.close()
+        self.log.close()
+        return self.process.returncode
+
+
+def place_of(workspace, job):
+    """{partition: offset} up to which messages are answered."""
+    with sqlite3.connect(workspace.cwd / "registry.db") as db:
+        return {int(path): offset for path, offset in db.execute("select path, size_bytes from firing_file where job = ?", (job,))}
+
+
+def until(what, timeout=60):
+    end = time.monotonic() + timeout
+    while not (value := what()):
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.05)
+    return value
+
+
+def test_messages_start_a_job(workspace):
+    """Many messages are one run; none is missed, and none starts two, whatever is killed."""
+    with running(Kafka) as kafka:
+        kafka.make("orders", partitions=2)
+        write = lambda count: kafka.write("orders", [(b"%d" % i, b"x") for i in range(count)])
+        (workspace.cwd / "jobs").mkdir()
+        stub = workspace.cwd / "stub"
+        stub.write_text(STUB)
+        stub.chmod(0o755)
+        (workspace.cwd / "jobs" / "fresh.yaml").write_text(
+            f"fleet: f\ntriggers: [{{kafka: {{topic: orders, brokers: '{kafka.uri}', quiet: 1s, poll: 1s, properties: kafka.properties}}}}]\n")
+        (workspace.cwd / "jobs" / "kafka.properties").write_text("# words\nclient.id=test\n")
+        write(7)  # before the trigger was there
+        history = lambda: [f for f in workspace.json("schedule", "history", "fresh") if f["trigger"] == "message"]
+        scheduler = Scheduler(workspace)
+        assert sum(until(lambda: place_of(workspace, "fresh")).values()) == 7
+        assert workspace.json("schedule", "list")[0]["when"] == "kafka orders"
+        for _ in range(4):
+            write(5)
+            time.sleep(0.3)
+        first = until(lambda: [f for f in history() if f["state"] == "completed"])
+        assert len(history()) == 1 and sum(place_of(workspace, "fresh").values()) == 27
+        assert first[0]["key"] == "message:orders:" + ",".join(f"{p}:{o}" for p, o in sorted(kafka.ends("orders").items()))
+        assert sum(int(past) - int(start) for _, start, past in (line.split() for line in first[0]["detail"].splitlines())) == 20
+        scheduler.end(signal.SIGKILL)
+        write(3)
+        scheduler = Scheduler(workspace)  # what came meanwhile is one run
+        until(lambda: [f["state"] for f in history()] == ["completed"] * 2)
+        kafka.kill()
+        write_log = workspace.cwd / "scheduler.log"
+        until(lambda: "a topic can't be looked at" in write_log.read_text())
+        kafka.start()
+        write(2)
+        until(lambda: [f["state"] for f in history()] == ["completed"] * 3)
+        workspace.run("schedule", "pause", "fresh")
+        write(4)
+        time.sleep(2)
+        assert len(history()) == 3
+        workspace.run("schedule", "resume", "fresh")
+        until(lambda: [f["state"] for f in history()] == ["completed"] * 4)
+        assert scheduler.end() == 0
+        ends = kafka.ends("orders")
+        assert place_of(workspace, "fresh") == ends and sum(ends.values()) == 36
+        runs = [line.split() for line in (workspace.cwd / "ran.txt").read_text().splitlines()]
+        assert [run[-1] for run in runs] == ["message"] * 4
+        seen = {p: [] for p in ends}
+        for run in runs:
+            for at in range(0, len(run) - 1, 3):
+                seen[int(run[at])].append((int(run[at + 1]), int(run[at + 2])))
+        for partition, ranges in seen.items():  # one after the other, up to the end
+            assert all(a[1] == b[0] for a, b in zip(ranges, ranges[1:])) and ranges[-1][1] == ends[partition]
+        assert sum(past - start for ranges in seen.values() for start, past in ranges) == 29
+        assert "Sanitizer" not in write_log.read_text()

@@ -21,7 +21,7 @@ static const char stub_text[] =
     "#!/bin/sh\n"
     "echo \"$MYRIAD_JOB $MYRIAD_TRIGGER $MYRIAD_LOCAL_TIME\" >>ran.txt\n"
     "echo \"{\\\"run\\\":$((1000 + MYRIAD_FIRING))}\"\n"
-    "[ -z \"$MYRIAD_FILES\" ] || cat \"$MYRIAD_FILES\" >>files.txt\n"
+    "[ -z \"$MYRIAD_FILES$MYRIAD_MESSAGES\" ] || cat \"$MYRIAD_FILES$MYRIAD_MESSAGES\" >>files.txt\n"
     "while [ -e hold ]; do sleep 0.02; done\n"
     "[ ! -e code ] || { echo 'first line' >&2; echo 'it went wrong' >&2; exit $(cat code); }\n";
 
