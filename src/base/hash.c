@@ -187,6 +187,32 @@ void myr_sha256_hex(myr_sha256 *sha, char out_hex[MYR_SHA256_HEX_BYTES])
     myr_hex(bytes, sizeof bytes, out_hex);
 }
 
+void myr_hmac_sha256(const void *key, size_t key_bytes, const void *data, size_t size_bytes,
+                     unsigned char out[MYR_SHA256_BYTES])
+{
+    unsigned char inner[64] = {0}, outer[64], digest[MYR_SHA256_BYTES];
+    myr_sha256 sha;
+    if (key_bytes > sizeof inner) {
+        myr_sha256_init(&sha);
+        myr_sha256_add(&sha, key, key_bytes);
+        myr_sha256_bytes(&sha, inner);
+    } else if (key_bytes > 0) {
+        memcpy(inner, key, key_bytes);
+    }
+    for (size_t i = 0; i < sizeof inner; i++) {
+        outer[i] = inner[i] ^ 0x5c;
+        inner[i] ^= 0x36;
+    }
+    myr_sha256_init(&sha);
+    myr_sha256_add(&sha, inner, sizeof inner);
+    myr_sha256_add(&sha, data, size_bytes);
+    myr_sha256_bytes(&sha, digest);
+    myr_sha256_init(&sha);
+    myr_sha256_add(&sha, outer, sizeof outer);
+    myr_sha256_add(&sha, digest, sizeof digest);
+    myr_sha256_bytes(&sha, out);
+}
+
 void myr_hex(const void *data, size_t size_bytes, char *out)
 {
     static const char digits[] = "0123456789abcdef";

@@ -20,6 +20,9 @@ void myr_sha256_add(myr_sha256 *sha, const void *data, size_t size_bytes);
 /* Each finishes: the bytes, or the same in lower case hexadecimal. */
 void myr_sha256_bytes(myr_sha256 *sha, unsigned char out[MYR_SHA256_BYTES]);
 void myr_sha256_hex(myr_sha256 *sha, char out_hex[MYR_SHA256_HEX_BYTES]);
+/* HMAC-SHA-256 (RFC 2104), a key of any length. out may be where the key is. */
+void myr_hmac_sha256(const void *key, size_t key_bytes, const void *data, size_t size_bytes,
+                     unsigned char out[MYR_SHA256_BYTES]);
 /* Lower case hexadecimal of some bytes; out has room for 2 * size_bytes + 1. */
 void myr_hex(const void *data, size_t size_bytes, char *out);
 /* Whether two secrets are the same, in a time that does not depend on where they differ. */

@@ -45,6 +45,25 @@ static void expect_sha(const void *data, size_t size, size_t step, const char *w
     EXPECT_STR(hex, wanted);
 }
 
+/* RFC 4231, test cases 1, 2 and 6; a key may be where the result goes. */
+TEST(hmac_vectors)
+{
+    unsigned char key[131], out[MYR_SHA256_BYTES];
+    char hex[MYR_SHA256_HEX_BYTES];
+    memset(key, 0x0b, sizeof key);
+    myr_hmac_sha256(key, 20, "Hi There", 8, out);
+    myr_hex(out, sizeof out, hex);
+    EXPECT_STR(hex, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+    memcpy(out, "Jefe", 4);
+    myr_hmac_sha256(out, 4, "what do ya want for nothing?", 28, out);
+    myr_hex(out, sizeof out, hex);
+    EXPECT_STR(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    memset(key, 0xaa, sizeof key);
+    myr_hmac_sha256(key, sizeof key, "Test Using Larger Than Block-Size Key - Hash Key First", 54, out);
+    myr_hex(out, sizeof out, hex);
+    EXPECT_STR(hex, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
 TEST(sha256_vectors)
 {
     static const struct {
