@@ -29,7 +29,8 @@ static void discover_put_query(myr_buf *out, const char *name, const char *value
     myr_percent_encode(out, myr_str_of(value), DISCOVER_RESERVED);
 }
 
-static myr_rc discover_page(myr_fetch *fetch, const discover_args *args, const char *after, myr_buf *out, myr_err *err)
+static myr_rc discover_page(myr_fetch *fetch, const discover_args *args, const char *after, myr_fetch_answer *out,
+                            myr_err *err)
 {
     MYR_AUTO(myr_buf) url = {0};
     size_t size = strlen(args->url);
@@ -44,16 +45,17 @@ static myr_rc discover_page(myr_fetch *fetch, const discover_args *args, const c
     discover_put_query(&url, "feature", args->query.feature);
     discover_put_query(&url, "after", after);
     MYR_TRY(myr_buf_check(&url, err));
-    const myr_fetch_opts opts = {.timeout_ms = DISCOVER_TIMEOUT_MS,
+    const myr_fetch_call call = {.url = url.data,
+                                 .timeout_ms = DISCOVER_TIMEOUT_MS,
                                  .bytes_max = DISCOVER_BYTES_MAX,
                                  .token = getenv("MYRIAD_TOKEN"),
                                  .ca = args->ca};
-    int status = 0;
-    MYR_TRY(myr_fetch_get(fetch, url.data, &opts, &status, out, err));
-    if (status == 200) return MYR_OK;
-    const char *hint = status == 401 || status == 403 ? ": set MYRIAD_TOKEN to a token with the scope read" : "";
-    MYR_FAIL(err, UNAVAILABLE, "%.120s answers %d%s: %.*s", url.data, status, hint,
-             out->size > 200 ? 200 : (int)out->size, out->size > 0 ? out->data : "");
+    MYR_TRY(myr_fetch_ask(fetch, &call, out, err));
+    if (out->status == 200) return MYR_OK;
+    const char *hint =
+        out->status == 401 || out->status == 403 ? ": set MYRIAD_TOKEN to a token with the scope read" : "";
+    MYR_FAIL(err, UNAVAILABLE, "%.120s answers %d%s: %.*s", url.data, out->status, hint,
+             out->body.size > 200 ? 200 : (int)out->body.size, out->body.size > 0 ? out->body.data : "");
 }
 
 /* ---- printing ---- */
@@ -123,10 +125,10 @@ static myr_rc discover_from_url(const myr_cli *cli, const discover_args *args, s
     MYR_AUTO(myr_mem) after = NULL;
     MYR_TRY(myr_fetch_open(&fetch, err));
     for (int i = 0; i < DISCOVER_PAGES_MAX; i++) {
-        MYR_AUTO(myr_buf) page = {0};
+        MYR_AUTO(myr_fetch_answer) page = {0};
         char *next = NULL;
         MYR_TRY(discover_page(fetch, args, after, &page, err));
-        MYR_TRY(discover_print(args->url, &page, cli->json, count, &next, err));
+        MYR_TRY(discover_print(args->url, &page.body, cli->json, count, &next, err));
         myr_free(after);
         after = next;
         if (next == NULL) return MYR_OK;
