@@ -32,7 +32,7 @@ pin_of() {
 }
 
 # Names of the pins for ARCH that every tree has, in the order of the file.
-pin_names() { awk -v a="$1" '!/^#/ && NF && $1 != "sdist" && ($3 == a || $3 == "any") {print $2}' "$MYR_PINS"; }
+pin_names() { awk -v a="$1" '!/^#/ && NF && $1 != "sdist" && $1 != "gobuild" && ($3 == a || $3 == "any") {print $2}' "$MYR_PINS"; }
 
 # A digest as the name of a file: hexadecimal stays, Go's "h1:base64" is the same 32 bytes in another spelling.
 digest_hex() {
@@ -45,7 +45,7 @@ digest_hex() {
 # digest_file KIND FILE: what the pin's digest must be. A Go module's is not that of the zip but of its contents.
 digest_file() {
     case $1 in
-    go) python3 "$MYR_ROOT/scripts/fetch-gosum.py" "$2" ;;
+    go | gobuild) python3 "$MYR_ROOT/scripts/fetch-gosum.py" "$2" ;;
     *) sha256sum "$2" | cut -d ' ' -f 1 ;;
     esac
 }
@@ -82,12 +82,12 @@ private_apt() {
         -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false "$@"
 }
 
-# An existing Go, or nothing.
+# An existing Go, 1.19 or newer (or 1.$1), or nothing.
 find_go() {
     local go
     for go in "$(command -v go || true)" /usr/local/go/bin/go /usr/lib/go/bin/go; do
         [ -x "$go" ] && GOTOOLCHAIN=local "$go" version 2>/dev/null |
-            awk '{split(substr($3, 3), v, "."); exit !(v[1] > 1 || v[2] >= 19)}' && echo "$go" && return 0
+            awk -v minor="${1:-19}" '{split(substr($3, 3), v, "."); exit !(v[1] > 1 || v[2] >= minor)}' && echo "$go" && return 0
     done
     return 1
 }
