@@ -34,6 +34,8 @@ typedef struct bench_lib {
     void *(*plug_load)(const char *path);
     void (*plug_predict)(void *plug, const double *rows, long row_count, double *out);
     void (*plug_prefetch)(void *plug);
+    void (*plug_runs)(void *const *plugs, const double *const *rows, long run_count, long row_count,
+                      double *const *outs);
     const void *(*plug_bytes)(void *plug, size_t *out_size);
     int (*plug_first)(const void *bytes, size_t size, const double *row, double *out);
     int (*lgb_load)(const char *path, int *iterations, void **out);
@@ -105,6 +107,7 @@ static bench_lib open_lib(const char *kind, const char *path, int columns)
         *(void **)&b.plug_load = need(lib, "kp_load");
         *(void **)&b.plug_predict = need(lib, "kp_predict");
         *(void **)&b.plug_prefetch = need(lib, "kp_prefetch");
+        *(void **)&b.plug_runs = need(lib, "kp_predict_runs");
         *(void **)&b.plug_bytes = need(lib, "kp_bytes");
         *(void **)&b.plug_first = need(lib, "kp_first");
     } else if (strcmp(kind, "lgb") == 0) {
@@ -248,6 +251,10 @@ static void run_many(char **av)
     double *out = calloc((size_t)count * BENCH_MANY_ROWS, sizeof *out);
     bench_model *models = calloc((size_t)count, sizeof *models);
     int *order = calloc((size_t)count, sizeof *order);
+    void **plugs = calloc((size_t)count, sizeof *plugs);
+    const double **row_of = calloc((size_t)count, sizeof *row_of);
+    double **out_of = calloc((size_t)count, sizeof *out_of);
+    if (plugs == NULL || row_of == NULL || out_of == NULL) fail("no memory");
     if (out == NULL || models == NULL || order == NULL || cells < (size_t)count * BENCH_MANY_ROWS) fail("too few rows");
     snprintf(path, sizeof path, av[4], 0);
     models[0] = load(&b, path);
@@ -269,11 +276,18 @@ static void run_many(char **av)
         double best = INFINITY;
         for (int repeat = 0; repeat < atoi(av[9]); repeat++) {
             double start = now_ns();
-            for (int i = 0; i < count; i++) {
-                int model = order[i];
-                if (b.plug_prefetch != NULL && i + 1 < count) b.plug_prefetch(models[order[i + 1]].handle);
-                size_t row = (size_t)model * BENCH_MANY_ROWS;
-                predict(&b, &models[model], rows + row * (size_t)b.columns * width, block, out + row);
+            if (b.plug_runs != NULL) {
+                for (int i = 0; i < count; i++) { /* in the measured time: whoever has many models gathers them so */
+                    size_t row = (size_t)order[i] * BENCH_MANY_ROWS;
+                    plugs[i] = models[order[i]].handle;
+                    row_of[i] = (const double *)(const void *)rows + row * (size_t)b.columns;
+                    out_of[i] = out + row;
+                }
+                b.plug_runs(plugs, row_of, count, block, out_of);
+            }
+            for (int i = 0; b.plug_runs == NULL && i < count; i++) {
+                size_t row = (size_t)order[i] * BENCH_MANY_ROWS;
+                predict(&b, &models[order[i]], rows + row * (size_t)b.columns * width, block, out + row);
             }
             double spent = (now_ns() - start) / ((double)count * (double)block);
             if (spent < best) best = spent;

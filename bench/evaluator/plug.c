@@ -1,7 +1,7 @@
 /*
  * What a measuring program calls to time our evaluator beside others: load a LightGBM text model, predict rows of
- * doubles, prefetch a model that comes next; and the compiled bytes, to be used where they lie. For benchmarks alone;
- * the product reads packs.
+ * doubles, rows of many models, prefetch a model that comes next; and the compiled bytes, to be used where they lie.
+ * For benchmarks alone; the product reads packs.
  *
  * MYR_BENCH_KERNELS names the kernels to use (plain, avx2, ...) in place of the best ones that this CPU has;
  * MYR_BENCH_FORM the form to compile (nodes, lanes, large) in place of the one that compile would choose.
@@ -13,11 +13,14 @@
 #include "import/import.h"
 #include "model/lanes.h"
 
-#define PLUG_API __attribute__((visibility("default")))
+#define PLUG_RUNS 64 /* at once, as myr_score does */
+#define PLUG_API  __attribute__((visibility("default")))
 
 PLUG_API void *kp_load(const char *path);
 PLUG_API void kp_predict(void *plug, const double *rows, long row_count, double *out);
 PLUG_API void kp_prefetch(void *plug);
+PLUG_API void kp_predict_runs(void *const *plugs, const double *const *rows, long run_count, long row_count,
+                              double *const *outs);
 PLUG_API const void *kp_bytes(void *plug, size_t *out_size);
 PLUG_API int kp_first(const void *bytes, size_t size, const double *row, double *out);
 PLUG_API const char *kp_kernels(void);
@@ -87,6 +90,24 @@ void kp_predict(void *plug, const double *rows, long row_count, double *out)
 {
     const plug_model *p = plug;
     myr_model_margins(p->model, rows, p->column_count, (size_t)row_count, out);
+}
+
+/* row_count rows of each of several models, as many-model jobs predict them. */
+void kp_predict_runs(void *const *plugs, const double *const *rows, long run_count, long row_count, double *const *outs)
+{
+    myr_model_run runs[PLUG_RUNS];
+    while (run_count > 0) {
+        long count = run_count < PLUG_RUNS ? run_count : PLUG_RUNS;
+        for (long i = 0; i < count; i++) {
+            const plug_model *p = plugs[i];
+            runs[i] = (myr_model_run){p->model, p->size_bytes, rows[i], p->column_count, (size_t)row_count, outs[i]};
+        }
+        myr_model_predict_runs(runs, (size_t)count);
+        plugs += count;
+        rows += count;
+        outs += count;
+        run_count -= count;
+    }
 }
 
 void kp_prefetch(void *plug)

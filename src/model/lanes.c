@@ -2,7 +2,7 @@
  * A model in lanes answers rows: it is opened once per call, then tiles of rows are quantised and handed to the kernel
  * for their number. Which kernels: the best that the CPU has, found once.
  */
-#include "model/lanes.h"
+#include "model/lanes_inner.h"
 
 #define LANES_FEW_ROWS_MAX 16 /* up to here registers of trees are faster than registers of rows */
 
@@ -134,29 +134,65 @@ static void lanes_mirror(const lanes_view *v, size_t tile, int8_t *bins)
     }
 }
 
-void myr_lanes_margins(const model_header *h, const unsigned char *bytes, const double *rows, size_t row_stride,
-                       size_t row_count, double *margins)
+static bool lanes_is_few(const lanes_view *v, size_t row_count)
+{
+    return row_count <= LANES_FEW_ROWS_MAX && v->byte_columns <= LANES_FEW_COLUMNS;
+}
+
+/* Tiles; the rest by the kernel of few rows, if it can. */
+static __attribute__((noinline)) void lanes_tiles(const lanes_view *v, const double *rows, size_t row_stride,
+                                                  size_t row_count, double *margins)
 {
     _Alignas(64) int8_t room[2 * LANES_BINS_BYTES];
     int8_t *bins = room + LANES_BINS_BYTES;
     const lanes_kernels *kernels = myr_lanes_kernels();
+    while (row_count > 0 && !lanes_is_few(v, row_count)) {
+        size_t tile = lanes_tile(v, row_count);
+        size_t count = row_count < tile ? row_count : tile;
+        kernels->quantise(v, rows, row_stride, count, bins, tile, 1);
+        lanes_mirror(v, tile, bins);
+        kernels->many(v, bins, tile, count, margins);
+        rows += count * row_stride;
+        margins += count * v->h->margin_count;
+        row_count -= count;
+    }
+    if (row_count > 0) kernels->few(v, rows, row_stride, row_count, NULL, margins);
+}
+
+void myr_lanes_margins(const model_header *h, const unsigned char *bytes, const double *rows, size_t row_stride,
+                       size_t row_count, lanes_ahead *ahead, double *margins)
+{
     lanes_view v;
     lanes_open(h, bytes, &v);
-    while (row_count > 0) {
-        size_t count;
-        if (row_count <= LANES_FEW_ROWS_MAX && v.byte_columns <= LANES_FEW_COLUMNS) {
-            count = row_count < LANES_ROWS_FEW ? row_count : LANES_ROWS_FEW;
-            kernels->quantise(&v, rows, row_stride, count, bins, 1, LANES_FEW_COLUMNS);
-            kernels->few(&v, bins, count, margins);
-        } else {
-            size_t tile = lanes_tile(&v, row_count);
-            count = row_count < tile ? row_count : tile;
-            kernels->quantise(&v, rows, row_stride, count, bins, tile, 1);
-            lanes_mirror(&v, tile, bins);
-            kernels->many(&v, bins, tile, count, margins);
+    if (lanes_is_few(&v, row_count)) {
+        myr_lanes_kernels()->few(&v, rows, row_stride, row_count, ahead, margins);
+    } else {
+        lanes_tiles(&v, rows, row_stride, row_count, margins);
+    }
+}
+
+bool myr_lanes_find(const model_header *h, const unsigned char *bytes, const double *row, lanes_ahead *ahead,
+                    lanes_found *out)
+{
+    if (h->tree_count > LANES_FOUND_MAX) return false;
+    lanes_open(h, bytes, &out->view);
+    if (out->view.byte_columns > LANES_FEW_COLUMNS) return false;
+    myr_lanes_kernels()->find(&out->view, row, ahead, out->leaves);
+    return true;
+}
+
+void myr_lanes_add(const lanes_found *found, double *margins)
+{
+    const lanes_view *v = &found->view;
+    uint32_t tree_count = v->h->tree_count;
+    if (v->outputs == NULL && v->h->calc != MYR_CALC_F32) {
+        const double *values = v->leaves;
+        for (uint32_t k = 0; k < tree_count; k++) {
+            *margins += values[found->leaves[k]];
         }
-        rows += count * row_stride;
-        margins += count * h->margin_count;
-        row_count -= count;
+        return;
+    }
+    for (uint32_t k = 0; k < tree_count; k++) {
+        lanes_add(v, &margins[v->outputs != NULL ? v->outputs[k] : 0], found->leaves[k], v->h->calc == MYR_CALC_F32);
     }
 }

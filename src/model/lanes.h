@@ -263,6 +263,11 @@ static inline bool lanes_group_read(const lanes_view *v, uint32_t group_idx, lan
 
 typedef struct large_kernels large_kernels; /* large.h */
 
+/* Bytes that will be read soon and are asked for piece by piece, while others are at work. */
+typedef struct lanes_ahead {
+    const char *at, *end;
+} lanes_ahead;
+
 typedef struct lanes_kernels {
     const char *name;
     /* Bins of row_count rows: row i, column c to bins[c * column_step + i * row_step]. */
@@ -271,8 +276,13 @@ typedef struct lanes_kernels {
     /* Up to `tile` rows (SOME or MANY); what an entry with column c compares is at bins[(int8_t)c * tile + i], mirrored
      * once more; adds to row-major margins. Bins beyond row_count may hold anything. */
     void (*many)(const lanes_view *v, const int8_t *bins, size_t tile, size_t row_count, double *margins);
-    /* Up to LANES_ROWS_FEW rows, bins[i * LANES_FEW_COLUMNS + c], 64-byte aligned; adds to row-major margins. */
-    void (*few)(const lanes_view *v, const int8_t *bins, size_t row_count, double *margins);
+    /* Any number of rows of at most LANES_FEW_COLUMNS byte columns, a few at a time; adds to row-major margins. ahead:
+     * NULL, or what to ask for meanwhile. */
+    void (*few)(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, lanes_ahead *ahead,
+                double *margins);
+    /* One row of such a model: each tree's leaf, counted from the model's first, and its value asked for; room for
+     * LANES_FOUND_MAX of them. */
+    void (*find)(const lanes_view *v, const double *row, lanes_ahead *ahead, uint32_t *leaves);
     const large_kernels *large;
 } lanes_kernels;
 
@@ -290,9 +300,24 @@ extern const lanes_kernels myr_lanes_neon;
 const lanes_kernels *myr_lanes_kernels(void);
 bool myr_lanes_force(const char *name); /* NULL: choose again */
 
-/* Margins (which hold the base margins) of any number of rows. */
+/* Margins (which hold the base margins) of any number of rows. ahead: NULL, or what to ask for meanwhile; some of it.
+ */
 void myr_lanes_margins(const model_header *h, const unsigned char *bytes, const double *rows, size_t row_stride,
-                       size_t row_count, double *margins);
+                       size_t row_count, lanes_ahead *ahead, double *margins);
+
+/*
+ * One row in two steps, with other work between them while its leaves come from memory. The first finds them; false:
+ * the model is not of a kind that it takes. The second adds them to the base margins. Between them the model's bytes
+ * must stay.
+ */
+#define LANES_FOUND_MAX 512 /* trees, a multiple of LANES_TREES */
+typedef struct lanes_found {
+    lanes_view view;
+    uint32_t leaves[LANES_FOUND_MAX];
+} lanes_found;
+bool myr_lanes_find(const model_header *h, const unsigned char *bytes, const double *row, lanes_ahead *ahead,
+                    lanes_found *out);
+void myr_lanes_add(const lanes_found *found, double *margins);
 
 /* Turn the bytes of a nodes model into lanes; *out_bytes stays NULL if it does not fit or would not be faster. */
 myr_rc myr_lanes_build(const unsigned char *nodes_model, bool always, unsigned char **out_bytes, size_t *out_size,

@@ -109,12 +109,20 @@ LANES_TARGET LANES_INLINE avx2_bytes avx2_pick(const avx2_tables *row, avx2_byte
 #define FEW_TABLES avx2_tables
 #define FEW_OPEN   avx2_open
 #define FEW_PICK   avx2_pick
+#define FEW_BINS   bins_avx2_few
 #include "model/lanes_few.h"
 
-void myr_lanes_few_avx2(const lanes_view *v, const int8_t *bins, size_t row_count, double *margins)
+void myr_lanes_few_avx2(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count,
+                        lanes_ahead *ahead, double *margins)
 {
-    few_avx2_kernel(v, bins, row_count, margins);
+    few_avx2_kernel(v, rows, row_stride, row_count, ahead, margins);
 }
 
-const lanes_kernels myr_lanes_avx2 = {"avx2", bins_avx2_kernel, many_avx2_kernel, few_avx2_kernel, &large_avx2};
+void myr_lanes_find_avx2(const lanes_view *v, const double *row, lanes_ahead *ahead, uint32_t *leaves)
+{
+    few_avx2_find(v, row, ahead, leaves);
+}
+
+const lanes_kernels myr_lanes_avx2 = {"avx2",          bins_avx2_kernel, many_avx2_kernel,
+                                      few_avx2_kernel, few_avx2_find,    &large_avx2};
 #endif

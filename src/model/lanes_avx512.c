@@ -181,8 +181,8 @@ LANES_TARGET LANES_INLINE bool avx512_any(avx512_longs bits)
 /* ---- few rows ---- */
 
 /* Without VBMI a look-up takes as many operations as in registers half as wide. */
-const lanes_kernels myr_lanes_avx512 = {"avx512", bins_avx512_kernel, many_avx512_kernel, myr_lanes_few_avx2,
-                                        &large_avx512};
+const lanes_kernels myr_lanes_avx512 = {"avx512",           bins_avx512_kernel,  many_avx512_kernel,
+                                        myr_lanes_few_avx2, myr_lanes_find_avx2, &large_avx512};
 
 #undef LANES_TARGET
 #define LANES_TARGET AVX512_VBMI
@@ -387,12 +387,24 @@ LANES_TARGET static void avx512vbmi_quantise(const lanes_view *v, const double *
     }
 }
 
+/* As few() of lanes_bins.h. */
+LANES_TARGET LANES_INLINE void avx512vbmi_bins(const lanes_view *v, const double *rows, size_t row_stride,
+                                               size_t row_count, int8_t *bins, size_t row_step, bool single)
+{
+    if (v->slabs) {
+        bins_avx512vbmi_few(v, rows, row_stride, row_count, bins, row_step, single);
+    } else {
+        bins_avx512_kernel(v, rows, row_stride, row_count, bins, 1, row_step);
+    }
+}
+
 #define FEW_NAME   few_avx512vbmi
 #define FEW_TABLES avx512vbmi_tables
 #define FEW_OPEN   avx512vbmi_tables_open
 #define FEW_PICK   avx512vbmi_pick
+#define FEW_BINS   avx512vbmi_bins
 #include "model/lanes_few.h"
 
-const lanes_kernels myr_lanes_avx512vbmi = {"avx512vbmi", avx512vbmi_quantise, many_avx512_kernel,
-                                            few_avx512vbmi_kernel, &large_avx512};
+const lanes_kernels myr_lanes_avx512vbmi = {"avx512vbmi",          avx512vbmi_quantise, many_avx512_kernel,
+                                            few_avx512vbmi_kernel, few_avx512vbmi_find, &large_avx512};
 #endif

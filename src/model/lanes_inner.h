@@ -87,7 +87,9 @@ void myr_lanes_quantise_plain(const lanes_view *v, const double *rows, size_t ro
                               int8_t *bins, size_t column_step, size_t row_step);
 
 /* For CPUs whose own registers pick no better. */
-void myr_lanes_few_avx2(const lanes_view *v, const int8_t *bins, size_t row_count, double *margins);
+void myr_lanes_few_avx2(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count,
+                        lanes_ahead *ahead, double *margins);
+void myr_lanes_find_avx2(const lanes_view *v, const double *row, lanes_ahead *ahead, uint32_t *leaves);
 
 /* Where the parts of a group's entries lie. */
 typedef struct lanes_parts {

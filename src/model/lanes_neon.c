@@ -101,7 +101,9 @@ LANES_INLINE neon_bytes neon_pick(const neon_tables *row, neon_bytes columns, un
 #define FEW_TABLES neon_tables
 #define FEW_OPEN   neon_open
 #define FEW_PICK   neon_pick
+#define FEW_BINS   bins_neon_few
 #include "model/lanes_few.h"
 
-const lanes_kernels myr_lanes_neon = {"neon", bins_neon_kernel, many_neon_kernel, few_neon_kernel, &large_neon};
+const lanes_kernels myr_lanes_neon = {"neon",          bins_neon_kernel, many_neon_kernel,
+                                      few_neon_kernel, few_neon_find,    &large_neon};
 #endif

@@ -48,9 +48,8 @@ static uint8_t few_plain_leaf(const lanes_group *g, const lanes_parts *parts, co
     return 0; /* not in a checked model: the last leaf's bit is never cleared */
 }
 
-static void few_plain(const lanes_view *v, const int8_t *bins, size_t row_count, double *margins)
+static void few_plain_some(const lanes_view *v, const int8_t *bins, size_t row_count, double *margins)
 {
-    MYR_ASSERT(row_count <= LANES_ROWS_FEW && v->byte_columns <= LANES_FEW_COLUMNS);
     for (uint32_t first = 0; first < v->h->tree_count; first += LANES_TREES) {
         lanes_group g;
         if (!lanes_group_read(v, first / LANES_TREES, &g)) continue;
@@ -65,4 +64,40 @@ static void few_plain(const lanes_view *v, const int8_t *bins, size_t row_count,
     }
 }
 
-const lanes_kernels myr_lanes_plain = {"plain", myr_lanes_quantise_plain, many_plain_kernel, few_plain, &large_plain};
+static void few_plain(const lanes_view *v, const double *rows, size_t row_stride, size_t row_count, lanes_ahead *ahead,
+                      double *margins)
+{
+    (void)ahead; /* these kernels are slower than memory */
+    MYR_ASSERT(v->byte_columns <= LANES_FEW_COLUMNS);
+    while (row_count > 0) {
+        int8_t bins[LANES_ROWS_FEW * LANES_FEW_COLUMNS];
+        size_t count = row_count < LANES_ROWS_FEW ? row_count : LANES_ROWS_FEW;
+        myr_lanes_quantise_plain(v, rows, row_stride, count, bins, 1, LANES_FEW_COLUMNS);
+        few_plain_some(v, bins, count, margins);
+        rows += count * row_stride;
+        margins += count * v->h->margin_count;
+        row_count -= count;
+    }
+}
+
+static void find_plain(const lanes_view *v, const double *row, lanes_ahead *ahead, uint32_t *leaves)
+{
+    int8_t bins[LANES_FEW_COLUMNS];
+    (void)ahead;
+    MYR_ASSERT(v->byte_columns <= LANES_FEW_COLUMNS);
+    myr_lanes_quantise_plain(v, row, 0, 1, bins, 1, LANES_FEW_COLUMNS);
+    for (uint32_t first = 0; first < v->h->tree_count; first += LANES_TREES) {
+        lanes_group g;
+        if (!lanes_group_read(v, first / LANES_TREES, &g)) {
+            memset(leaves + first, 0, LANES_TREES * sizeof *leaves);
+            continue;
+        }
+        lanes_parts parts = lanes_parts_of(v, &g);
+        for (uint32_t k = 0; k < g.tree_count; k++) {
+            leaves[first + k] = g.leaves_first + parts.firsts[k] + few_plain_leaf(&g, &parts, bins, k);
+        }
+    }
+}
+
+const lanes_kernels myr_lanes_plain = {"plain",     myr_lanes_quantise_plain, many_plain_kernel, few_plain, find_plain,
+                                       &large_plain};

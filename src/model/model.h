@@ -200,6 +200,21 @@ void myr_model_predict(const myr_model *model, const double *rows, size_t row_st
 void myr_model_margins(const myr_model *model, const double *rows, size_t row_stride, size_t row_count,
                        double *out_margins);
 
+/* Rows of one model. */
+typedef struct myr_model_run {
+    const myr_model *model;
+    size_t size_bytes; /* of the model: as much of it is asked for while the run before it is predicted */
+    const double *rows;
+    size_t row_stride;
+    size_t row_count;
+    double *out_values; /* as of myr_model_predict */
+} myr_model_run;
+/*
+ * As myr_model_predict of each run, bit for bit; for few rows of each of many models, where it would wait for memory:
+ * each model's bytes are asked for during the run before it, and a single row's sum is taken during the run after it.
+ */
+void myr_model_predict_runs(const myr_model_run *runs, size_t run_count);
+
 /* ---- outputs other than the value ---- */
 
 typedef enum myr_output {

@@ -18,6 +18,29 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const kernel_names[] = {LANES_KERNEL_NAMES};
 
+/* One row to a run, and three at the end, with the kernels that are set. */
+static void fuzz_runs(const myr_model *model, const double *rows, uint32_t column_count)
+{
+    static double values[FUZZ_ROWS * FUZZ_OUTPUTS_MAX];
+    static double want[FUZZ_ROWS * FUZZ_OUTPUTS_MAX];
+    myr_model_run runs[FUZZ_ROWS];
+    myr_model_info info;
+    myr_model_get_info(model, &info);
+    size_t width = info.output_count;
+    size_t count = 0;
+    for (size_t i = 0; i < FUZZ_ROWS; count++) {
+        size_t some = i + 3 == FUZZ_ROWS ? 3 : 1;
+        runs[count] =
+            (myr_model_run){model, info.size_bytes, rows + i * column_count, column_count, some, values + i * width};
+        i += some;
+    }
+    myr_model_predict_runs(runs, count);
+    myr_model_predict(model, rows, column_count, FUZZ_ROWS, want);
+    for (size_t k = 0; k < FUZZ_ROWS * width; k++) {
+        MYR_ASSERT((isnan(want[k]) && isnan(values[k])) || memcmp(&want[k], &values[k], sizeof want[k]) == 0);
+    }
+}
+
 static void fuzz_predict(const myr_model *model, uint32_t column_count, uint32_t margin_count, bool whole)
 {
     static const double some[] = {0,           -0.0, 1, -1, 2.5, 33, 1e-36, -1e300, (double)INFINITY, 4294967296.0,
@@ -39,6 +62,7 @@ static void fuzz_predict(const myr_model *model, uint32_t column_count, uint32_t
         for (size_t k = 0; k < FUZZ_ROWS * (size_t)margin_count; k++) {
             MYR_ASSERT((isnan(plain[k]) && isnan(values[k])) || memcmp(&plain[k], &values[k], sizeof plain[k]) == 0);
         }
+        fuzz_runs(model, rows, column_count);
     }
     MYR_ASSERT(myr_lanes_force(NULL));
     for (size_t some = 1; whole && some <= 5; some += 4) { /* few rows go other ways than a block */

@@ -101,6 +101,32 @@ static compiled older_layout(const compiled *c)
     return out;
 }
 
+/* Runs of one to five rows, each the model of the next, answer what the rows answer together. */
+static void compare_runs(const compiled *lanes, const double *rows, uint32_t stride, uint32_t row_count)
+{
+    myr_model_info info;
+    myr_model_get_info(lanes->model, &info);
+    uint32_t width = info.output_count;
+    uint32_t run_count = 0;
+    MYR_AUTO(myr_mem) runs = myr_calloc(row_count, sizeof(myr_model_run));
+    MYR_AUTO(myr_mem) got = myr_calloc((size_t)row_count * width + 1, sizeof(double));
+    MYR_AUTO(myr_mem) want = myr_calloc((size_t)row_count * width, sizeof(double));
+    myr_model_predict(lanes->model, rows, stride, row_count, want);
+    ((double *)got)[(size_t)row_count * width] = 42.0;
+    for (uint32_t i = 0; i < row_count; run_count++) {
+        uint32_t count = run_count % 3 == 2 ? 5 : 1;
+        if (count > row_count - i) count = row_count - i;
+        ((myr_model_run *)runs)[run_count] = (myr_model_run){
+            lanes->model, lanes->size, rows + (size_t)i * stride, stride, count, (double *)got + (size_t)i * width};
+        i += count;
+    }
+    myr_model_predict_runs(runs, run_count);
+    for (uint32_t m = 0; m < row_count * width; m++) {
+        assert_same_bits(((double *)got)[m], ((double *)want)[m]);
+    }
+    assert_same_bits(((double *)got)[(size_t)row_count * width], 42.0);
+}
+
 static void compare_kernels(dice *d, const myr_model_desc *desc, const compiled *lanes)
 {
     uint32_t row_count = row_counts[dice_roll(d, MYR_COUNT_OF(row_counts))];
@@ -119,6 +145,7 @@ static void compare_kernels(dice *d, const myr_model_desc *desc, const compiled 
             assert_same_bits(((double *)got)[m], ((double *)want)[m]);
         }
         assert_same_bits(((double *)got)[(size_t)row_count * width], 42.0);
+        compare_runs(lanes, rows, desc->feature_count, row_count);
     }
     myr_lanes_force(NULL);
 }
@@ -404,6 +431,10 @@ static void predict_some(const myr_model *model)
     } while (!myr_lanes_force(kernel_names[turn])); /* plain is everywhere */
     myr_model_margins(model, rows, info.column_count, 5, values);
     myr_model_margins(model, rows, info.column_count, 70, values);
+    myr_model_run runs[] = {{model, info.size_bytes, rows, 8, 1, values},
+                            {model, info.size_bytes, rows + 8, 8, 9, values + 4},
+                            {model, info.size_bytes, rows + 80, 8, 1, values + 40}};
+    myr_model_predict_runs(runs, MYR_COUNT_OF(runs));
     myr_lanes_force(NULL);
 }
 
