@@ -8,95 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- names ---- */
-
-const char *myr_level_name(myr_level level)
-{
-    static const char *const names[] = {"none", "segment", "parent", "global", "stored"};
-    _Static_assert(MYR_COUNT_OF(names) == MYR_LEVEL_COUNT, "a name per level");
-    return (unsigned)level < MYR_LEVEL_COUNT ? names[level] : names[MYR_LEVEL_NONE];
-}
-
-const char *myr_row_status_name(myr_row_status status)
-{
-    static const char *const names[] = {"ok",          "no_model",  "bad_key",  "broken_model", "bad_input",
-                                        "unavailable", "no_output", "rejected", "failed"};
-    _Static_assert(MYR_COUNT_OF(names) == MYR_ROW_STATUS_COUNT, "a name per status");
-    MYR_ASSERT((unsigned)status < MYR_ROW_STATUS_COUNT); /* statuses are only ever made here */
-    return names[status];
-}
-
-/* ---- the scorer ---- */
-
-myr_rc myr_scorer_new(const myr_pack *pack, myr_scorer **out, myr_err *err)
-{
-    myr_scorer *scorer = myr_calloc(1, sizeof *scorer);
-    if (scorer == NULL) {
-        MYR_FAIL(err, NO_MEMORY, "no memory for a scorer");
-    }
-    scorer->pack = pack;
-    scorer->info = myr_pack_get_info(pack);
-    scorer->chain_count = myr_key_chain(&scorer->info->keys, scorer->chain);
-    *out = scorer;
-    return MYR_OK;
-}
-
-myr_rc myr_scorer_new_single(const myr_model *model, const myr_pack_info *info, myr_scorer **out, myr_err *err)
-{
-    MYR_ASSERT(model != NULL && info->model_count == 1 && info->keys.column_count == 0);
-    myr_scorer *scorer = myr_calloc(1, sizeof *scorer);
-    if (scorer == NULL) {
-        MYR_FAIL(err, NO_MEMORY, "no memory for a scorer");
-    }
-    scorer->single = model;
-    scorer->info = info;
-    *out = scorer;
-    return MYR_OK;
-}
-
-void myr_scorer_free(myr_scorer *scorer)
-{
-    myr_free(scorer);
-}
-
-const myr_pack *myr_scorer_pack(const myr_scorer *scorer)
-{
-    return scorer->pack;
-}
-
-myr_rc myr_score_model_name(const myr_scorer *scorer, uint32_t model_idx, myr_buf *out, myr_err *err)
-{
-    myr_pack_entry entry;
-    MYR_TRY(myr_buf_check(out, err));
-    if (scorer->single != NULL) return MYR_OK; /* a file's model has no fleet, so no name */
-    MYR_TRY(myr_pack_get_entry(scorer->pack, model_idx, &entry, err));
-    size_t start = out->size;
-    myr_buf_puts(out, scorer->info->fleet); /* in place: a buffer of its own would be a heap block per name */
-    myr_buf_putc(out, '@');
-    myr_rc rc = myr_key_text(&scorer->info->keys, entry.key, entry.key_bytes, out, err);
-    if (rc == MYR_OK) return MYR_OK;
-    out->size = start; /* untouched on failure */
-    out->failed = false;
-    if (out->data != NULL) out->data[start] = '\0';
-    return rc;
-}
-
-myr_rc myr_score_model_name_kept(const myr_scorer *scorer, uint32_t model_idx, myr_arena *arena, myr_str *names,
-                                 myr_str *out, myr_err *err)
-{
-    myr_str *name = &names[model_idx];
-    if (name->data == NULL) {
-        MYR_AUTO(myr_buf) text = {0};
-        MYR_TRY(myr_score_model_name(scorer, model_idx, &text, err));
-        MYR_TRY(myr_buf_check(&text, err));
-        const char *copy = myr_arena_strndup(arena, text.data, text.size);
-        if (copy == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a model's name");
-        *name = myr_str_make(copy, text.size);
-    }
-    *out = *name;
-    return MYR_OK;
-}
-
 /* ---- what a call is asked ---- */
 
 static myr_rc score_check_keys(const myr_scorer *scorer, const myr_score_rows *rows, myr_err *err)
@@ -194,8 +105,8 @@ static const double *score_matrix(const myr_score_rows *rows, uint32_t feature_c
     return rows->features[0].data.f64;
 }
 
-/* Copy the features of some rows, side by side; columns of texts are left out. */
-static void score_gather(const score_call *call, const uint32_t *order, uint32_t row_count)
+/* Copy the features of some rows to `block`, side by side; columns of texts are left out. */
+static void score_gather(const score_call *call, const uint32_t *order, uint32_t row_count, double *block)
 {
     uint32_t feature_count = call->scorer->info->feature_count;
     for (uint32_t j = 0; j < feature_count; j++) {
@@ -203,7 +114,7 @@ static void score_gather(const score_call *call, const uint32_t *order, uint32_t
         if (col->type == MYR_COL_TEXT) continue;
         const double *cells = col->data.f64 + call->first_row * call->stride;
         const uint8_t *valid = col->valid == NULL ? NULL : col->valid + call->first_row;
-        double *at = call->scratch->block + j;
+        double *at = block + j;
         for (uint32_t i = 0; i < row_count; i++, at += feature_count) {
             *at = valid != NULL && valid[order[i]] == 0 ? NAN : cells[(int64_t)order[i] * call->stride];
         }
@@ -225,12 +136,24 @@ static void score_gather_texts(const score_call *call, const myr_model *model, c
     }
 }
 
+/*
+ * Rows that lie one after the other in the caller's memory: theirs, and *stride set. NULL: they have to be gathered.
+ * Rows of a model ascend: if the last is so far from the first as there are rows, none is missing between.
+ */
+static const double *score_in_place(const score_call *call, const uint32_t *order, uint32_t row_count, size_t *stride)
+{
+    if (call->matrix == NULL || order[row_count - 1] - order[0] != row_count - 1) return NULL;
+    *stride = (size_t)call->stride;
+    return call->matrix + (call->first_row + order[0]) * call->stride;
+}
+
 /* model_width: values per row of this model, call->width but for leaves of fewer trees. */
-static void score_scatter(const score_call *call, const uint32_t *order, uint32_t row_count, size_t model_width)
+static void score_scatter(const score_call *call, const uint32_t *order, uint32_t row_count, const double *values,
+                          size_t model_width)
 {
     for (uint32_t k = 0; k < call->width; k++) {
         double *column = call->out->values[k] + call->first_row;
-        const double *value = call->scratch->values + k;
+        const double *value = values + k;
         for (uint32_t i = 0; i < row_count; i++, value += model_width) {
             column[order[i]] = k < model_width ? score_plain(*value) : (double)NAN;
         }
@@ -268,18 +191,15 @@ static myr_row_status score_predict(const score_call *call, const score_group *g
     for (uint32_t done = 0; done < group->count;) {
         uint32_t row_count = group->count - done;
         row_count = row_count < call->block_rows ? row_count : call->block_rows;
-        const double *block = call->scratch->block;
         size_t stride = call->scorer->info->feature_count;
-        /* Rows of a model ascend: if the last is so far from the first as there are rows, none is missing between. */
-        if (call->matrix != NULL && order[done + row_count - 1] - order[done] == row_count - 1) {
-            block = call->matrix + (call->first_row + order[done]) * call->stride;
-            stride = (size_t)call->stride;
-        } else {
-            score_gather(call, order + done, row_count);
+        const double *block = score_in_place(call, order + done, row_count, &stride);
+        if (block == NULL) {
+            block = call->scratch->block;
+            score_gather(call, order + done, row_count, call->scratch->block);
             if (call->has_text) score_gather_texts(call, model, order, done, row_count);
         }
         if (!score_block(call, model, block, stride, row_count)) return MYR_ROW_UNAVAILABLE;
-        score_scatter(call, order + done, row_count, width);
+        score_scatter(call, order + done, row_count, call->scratch->values, width);
         done += row_count;
     }
     return MYR_ROW_OK;
@@ -321,55 +241,139 @@ static void score_single_run(const score_call *call, const score_group *group)
     if (status == MYR_ROW_OK && call->has_text) score_clear_bad(call, group);
 }
 
-static void score_group_run(const score_call *call, const score_group *group)
+/* Groups without a model: their rows get a status and nothing more. False: it has one. */
+static bool score_fill_without(const score_call *call, const score_group *group)
 {
     switch (group->code) {
     case SCORE_CODE_NO_MODEL:
         score_fill(call, group, MYR_PACK_NONE, MYR_LEVEL_NONE, MYR_ROW_NO_MODEL);
-        return;
+        return true;
     case SCORE_CODE_BAD_KEY:
         score_fill(call, group, MYR_PACK_NONE, MYR_LEVEL_NONE, MYR_ROW_BAD_KEY);
-        return;
+        return true;
     case SCORE_CODE_DAMAGED:
         score_fill(call, group, MYR_PACK_NONE, MYR_LEVEL_NONE, MYR_ROW_BROKEN_MODEL);
-        return;
+        return true;
     default:
-        break;
+        return false;
     }
-    if (call->scorer->single != NULL) {
-        score_single_run(call, group);
-        return;
-    }
+}
+
+/* The pack's model of a group. */
+typedef struct score_found {
+    const myr_model *model; /* NULL: it is broken */
+    size_t model_bytes;
+    myr_level level;
+} score_found;
+
+static score_found score_find(const score_call *call, const score_group *group)
+{
     const myr_pack *pack = call->scorer->pack;
-    uint64_t losses = myr_io_map_losses();
+    score_found found = {.level = MYR_LEVEL_NONE};
     myr_pack_entry entry;
-    myr_level level = MYR_LEVEL_NONE;
-    const myr_model *model = NULL;
-    myr_rc rc = myr_pack_get_entry(pack, group->code, &entry, NULL);
-    if (rc == MYR_OK) {
-        level = myr_score_level_of(call->scorer, entry.key_columns);
-        rc = myr_pack_model(pack, group->code, &model, NULL);
-    }
-    if (rc == MYR_OK && myr_model_is_external(model)) {
-        score_external_run(call, group, model, level);
+    if (myr_pack_get_entry(pack, group->code, &entry, NULL) != MYR_OK) return found;
+    found.model_bytes = entry.model_bytes;
+    found.level = myr_score_level_of(call->scorer, entry.key_columns);
+    if (myr_pack_model(pack, group->code, &found.model, NULL) != MYR_OK) found.model = NULL;
+    return found;
+}
+
+/* A group alone. */
+static void score_group_run(const score_call *call, const score_group *group)
+{
+    uint64_t losses = myr_io_map_losses();
+    score_found found = score_find(call, group);
+    if (found.model != NULL && myr_model_is_external(found.model)) {
+        score_external_run(call, group, found.model, found.level);
         return;
     }
     myr_row_status status = MYR_ROW_BROKEN_MODEL;
-    if (rc == MYR_OK) {
-        status = score_predict(call, group, model);
-    }
+    if (found.model != NULL) status = score_predict(call, group, found.model);
     if (myr_io_map_losses() != losses) status = MYR_ROW_BROKEN_MODEL; /* it may have walked zeros */
-    score_fill(call, group, group->code, level, status);
+    score_fill(call, group, group->code, found.level, status);
     if (status == MYR_ROW_OK && call->has_text) score_clear_bad(call, group);
 }
 
-/* ---- the call ---- */
+/* ---- small groups together ---- */
 
-/* Many groups are one row each: then most of the time would be waiting for the next model's bytes. */
-static void score_prefetch(const myr_scorer *scorer, uint32_t code)
+#define SCORE_RUNS_MAX 64
+#define SCORE_RUN_ROWS 16 /* of a group that waits for others: its model's bytes take longer than its rows */
+
+/* Groups of few rows each, gathered and waiting to be predicted in one go. */
+typedef struct score_runs {
+    uint32_t count, rows;
+    uint64_t losses; /* of mappings, when the first came */
+    myr_model_run runs[SCORE_RUNS_MAX];
+    const score_group *groups[SCORE_RUNS_MAX];
+    myr_level levels[SCORE_RUNS_MAX];
+} score_runs;
+
+static void score_runs_finish(const score_call *call, score_runs *waiting)
 {
-    if (scorer->pack != NULL && code < scorer->info->model_count) myr_pack_prefetch(scorer->pack, code);
+    myr_model_predict_runs(waiting->runs, waiting->count);
+    bool lost = waiting->count > 0 && myr_io_map_losses() != waiting->losses; /* some may have walked zeros */
+    for (uint32_t i = 0; i < waiting->count; i++) {
+        const score_group *group = waiting->groups[i];
+        if (lost) {
+            score_group_run(call, group);
+            continue;
+        }
+        score_scatter(call, call->scratch->order + group->first, group->count, waiting->runs[i].out_values,
+                      call->width);
+        score_fill(call, group, group->code, waiting->levels[i], MYR_ROW_OK);
+    }
+    waiting->count = waiting->rows = 0;
 }
+
+/* false: the group is not of a kind that waits. */
+static bool score_runs_add(const score_call *call, score_runs *waiting, const score_group *group)
+{
+    if (group->count > SCORE_RUN_ROWS || call->has_text || call->rows->output != MYR_OUTPUT_VALUE) return false;
+    if (waiting->count == SCORE_RUNS_MAX || waiting->rows + group->count > call->block_rows)
+        score_runs_finish(call, waiting);
+    if (group->count > call->block_rows) return false;
+    if (waiting->count == 0) waiting->losses = myr_io_map_losses();
+    score_found found = score_find(call, group);
+    if (found.model == NULL || myr_model_is_external(found.model)) return false;
+    const uint32_t *order = call->scratch->order + group->first;
+    size_t stride = call->scorer->info->feature_count;
+    const double *rows = score_in_place(call, order, group->count, &stride);
+    if (rows == NULL) {
+        double *block = call->scratch->block + waiting->rows * stride;
+        score_gather(call, order, group->count, block);
+        rows = block;
+    }
+    waiting->runs[waiting->count] =
+        (myr_model_run){found.model, found.model_bytes, rows,
+                        stride,      group->count,      call->scratch->values + (size_t)waiting->rows * call->width};
+    waiting->groups[waiting->count] = group;
+    waiting->levels[waiting->count++] = found.level;
+    waiting->rows += group->count;
+    return true;
+}
+
+static void score_groups_run(const score_call *call)
+{
+    score_runs waiting;
+    waiting.count = waiting.rows = 0;
+    /* The first model's bytes are nobody's: those of the others are asked for while the one before answers. */
+    if (call->scorer->pack != NULL) myr_pack_prefetch(call->scorer->pack, call->scratch->groups[0].code);
+    for (uint32_t g = 0; g < call->scratch->group_count; g++) {
+        const score_group *group = &call->scratch->groups[g];
+        if (score_fill_without(call, group)) continue;
+        if (call->scorer->single != NULL) {
+            score_single_run(call, group);
+        } else if (!score_runs_add(call, &waiting, group)) {
+            score_runs_finish(call, &waiting); /* it needs the block */
+            if (g + 1 < call->scratch->group_count)
+                myr_pack_prefetch(call->scorer->pack, call->scratch->groups[g + 1].code);
+            score_group_run(call, group);
+        }
+    }
+    score_runs_finish(call, &waiting);
+}
+
+/* ---- the call ---- */
 
 static uint32_t score_block_rows(size_t row_doubles)
 {
@@ -415,11 +419,7 @@ myr_rc myr_score(const myr_scorer *scorer, myr_score_scratch *scratch, const myr
         int64_t left = rows->row_count - call.first_row;
         uint32_t row_count = left < chunk_rows ? (uint32_t)left : chunk_rows;
         myr_score_group_rows(scratch, scorer, rows, call.first_row, row_count);
-        score_prefetch(scorer, scratch->groups[0].code);
-        for (uint32_t g = 0; g < scratch->group_count; g++) {
-            if (g + 1 < scratch->group_count) score_prefetch(scorer, scratch->groups[g + 1].code);
-            score_group_run(&call, &scratch->groups[g]);
-        }
+        score_groups_run(&call);
         call.first_row += row_count;
     }
     return MYR_OK;

@@ -34,6 +34,9 @@ def test_a_pack_that_shrinks_under_the_server(workspace):
                 assert body["rows"][0]["status"] != "ok" and body["rows"][0]["prediction"] is None
             else:
                 assert status >= 500 and body["error"]
+        body = json.dumps({"rows": [{"k": 1}, {"k": 2}, {"k": 1}]}).encode()  # two models in one go
+        with urllib.request.urlopen(f"{url}/v1/fleets/f/score", body, timeout=10) as answer:
+            assert [row["prediction"] for row in json.load(answer)["rows"]] == [None, None, None]
         with urllib.request.urlopen(f"{url}/v2/health/live", timeout=10) as answer:
             assert answer.status == 200
     blobs.write_bytes(whole)

@@ -477,6 +477,39 @@ TEST(every_row_has_its_own_model)
     EXPECT_INT(b.scratch->group_count, count);
 }
 
+/* Groups of 1 to 40 rows, among them rows without a model: those that wait for each other and those that do not. */
+TEST(groups_of_all_sizes_answer_in_order)
+{
+    MYR_AUTO(bench) b = {0};
+    bench_fill(&b, segments, SEGMENTS);
+    for (uint32_t round = 0; round < 60; round++) {
+        int64_t row_count = 0;
+        for (uint32_t g = 0; g < 4; g++) { /* stores 0 to 3, of which some are no segments */
+            for (uint64_t left = 1 + random_next() % 40; left > 0; left--) {
+                put_row(row_count, (int64_t)g, left % 2 != 0 ? "a" : "b");
+                store_valid[row_count] = left % 11 != 0;
+                for (int j = 0; j < FIXTURE_FEATURES; j++)
+                    features[j][row_count] = (double)(random_next() % 1000) / 500 - 1;
+                row_count++;
+            }
+        }
+        score(&b, row_count);
+        for (int w = 0; w < FIXTURE_OUTPUTS; w++)
+            memcpy(values[1][w], values[0][w], (size_t)row_count * sizeof(double));
+        memcpy(model_idxs[1], model_idxs[0], sizeof model_idxs[0]);
+        memcpy(levels[1], levels[0], sizeof levels[0]);
+        memcpy(statuses[1], statuses[0], sizeof statuses[0]);
+        for (int64_t i = 1; i < row_count; i++) { /* alone, in the place of row 0 */
+            put_row(0, stores[i], brands[i].data);
+            store_valid[0] = store_valid[i];
+            for (int j = 0; j < FIXTURE_FEATURES; j++)
+                features[j][0] = features[j][i];
+            score(&b, 1);
+            EXPECT(same_bits(0, i));
+        }
+    }
+}
+
 /* ---- memory ---- */
 
 TEST(a_warm_call_allocates_nothing)
