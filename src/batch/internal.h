@@ -14,6 +14,11 @@ enum { BATCH_MODEL, BATCH_VERSION, BATCH_LEVEL, BATCH_STATUS, BATCH_ADDED_COUNT 
 #define BATCH_FILES_MAX     1000000 /* files of one output */
 #define BATCH_DEPTH_MAX     64      /* directories below one another in an output */
 
+/* What limits of a run may be. */
+#define BATCH_MILLISECONDS_MAX (7LL * 24 * 3600 * 1000)
+#define BATCH_RETRIES_MAX      1000
+#define BATCH_COUNT_MAX        INT32_MAX /* of what may fail */
+
 struct yyjson_val;
 struct batch_sink;
 typedef struct batch_sink batch_sink;

@@ -6,9 +6,7 @@
 #include "db/db.h"
 #include "spec/spec.h"
 
-#define JOB_COLUMNS_MAX      4096
-#define JOB_MILLISECONDS_MAX (7LL * 24 * 3600 * 1000)
-#define JOB_COUNT_MAX        INT32_MAX
+#define JOB_COLUMNS_MAX 4096
 
 struct myr_batch_job {
     myr_arena *arena;
@@ -48,7 +46,7 @@ static myr_rc job_duration(const myr_spec *spec, const myr_spec_node *map, const
     int64_t ms = 0;
     MYR_TRY(myr_spec_text(spec, map, key, false, &text, err));
     if (text == NULL) return MYR_OK;
-    if (!myr_parse_duration_ms(myr_str_of(text), &ms) || ms < 0 || ms > JOB_MILLISECONDS_MAX) {
+    if (!myr_parse_duration_ms(myr_str_of(text), &ms) || ms < 0 || ms > BATCH_MILLISECONDS_MAX) {
         return myr_spec_fail(spec, myr_spec_find(map, key), err,
                              "'%s' must be a time of 0 to 7 days, such as 30s or 5m, not '%.40s'", key, text);
     }
@@ -133,7 +131,7 @@ static myr_rc job_retries(myr_batch_job *job, myr_err *err)
     const myr_spec_node *node = myr_spec_find(job->root, "retry_settings");
     if (node == NULL) return MYR_OK;
     MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
-    MYR_TRY(myr_spec_int(job->spec, node, "max_retries", false, 0, 1000, &job->limits.max_retries, err));
+    MYR_TRY(myr_spec_int(job->spec, node, "max_retries", false, 0, BATCH_RETRIES_MAX, &job->limits.max_retries, err));
     MYR_TRY(job_duration(job->spec, node, "timeout", &job->limits.timeout_ms, err));
     return job_duration(job->spec, node, "backoff", &job->limits.backoff_ms, err);
 }
@@ -146,8 +144,9 @@ static myr_rc job_limits(myr_batch_job *job, myr_err *err)
     MYR_TRY(job_compute(job, err));
     MYR_TRY(job_retries(job, err));
     MYR_TRY(job_duration(spec, job->root, "progress_update_timeout", &limits->progress_timeout_ms, err));
-    MYR_TRY(myr_spec_int(spec, job->root, "error_threshold", false, -1, JOB_COUNT_MAX, &limits->error_threshold, err));
-    MYR_TRY(myr_spec_int(spec, job->root, "mini_batch_error_threshold", false, -1, JOB_COUNT_MAX,
+    MYR_TRY(
+        myr_spec_int(spec, job->root, "error_threshold", false, -1, BATCH_COUNT_MAX, &limits->error_threshold, err));
+    MYR_TRY(myr_spec_int(spec, job->root, "mini_batch_error_threshold", false, -1, BATCH_COUNT_MAX,
                          &limits->mini_batch_error_threshold, err));
     MYR_TRY(myr_spec_double(spec, job->root, "allowed_failed_percent", false, 0, 100, &limits->allowed_failed_percent,
                             err));

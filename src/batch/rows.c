@@ -168,6 +168,24 @@ static void rows_bad_key(batch_rows *rows, const myr_table_chunk *chunk, int64_t
     myr_mutex_unlock(&rows->mutex);
 }
 
+/* Whether one of the row's predictions is a NaN or infinite. The other kinds may leave out some of their columns. */
+static bool rows_is_finite(const batch_plan *plan, const myr_table_chunk *chunk, int64_t r)
+{
+    for (uint32_t k = 0, first = 0; k < plan->kind_count; first += plan->kind_widths[k++]) {
+        for (uint32_t i = 0; plan->kinds[k] == MYR_OUTPUT_VALUE && i < plan->kind_widths[k]; i++) {
+            if (!isfinite(chunk->f64[first + i][r])) return false;
+        }
+    }
+    return true;
+}
+
+/* A row without an answer, or whose answer nobody can use, is named. */
+static myr_rc rows_name(batch_rows *rows, const myr_table_chunk *chunk, int64_t r, myr_row_status status, myr_err *err)
+{
+    const char *cause = status != MYR_ROW_OK ? myr_row_status_name(status) : "not_finite";
+    return myr_batch_dead_add(&rows->dead, &rows->fleet->info->keys, chunk, r, rows->done_rows + r, cause, err);
+}
+
 static myr_rc rows_describe(rows_thread *thread, const myr_table_chunk *chunk, myr_err *err)
 {
     const batch_plan *plan = thread->rows->plan;
@@ -189,11 +207,8 @@ static myr_rc rows_describe(rows_thread *thread, const myr_table_chunk *chunk, m
         }
         chunk->text[first + BATCH_LEVEL][r] = myr_str_of(myr_level_name((myr_level)level));
         chunk->text[first + BATCH_STATUS][r] = myr_str_of(myr_row_status_name((myr_row_status)status));
-        if (status != MYR_ROW_OK) {
-            batch_rows *rows = thread->rows;
-            MYR_TRY(myr_batch_dead_add(&rows->dead, &rows->fleet->info->keys, chunk, r, rows->done_rows + r,
-                                       myr_row_status_name((myr_row_status)status), err));
-        }
+        if (status != MYR_ROW_OK || !rows_is_finite(plan, chunk, r))
+            MYR_TRY(rows_name(thread->rows, chunk, r, (myr_row_status)status, err));
         if (status == MYR_ROW_BAD_KEY && thread->counts.status_rows[MYR_ROW_BAD_KEY] == 0)
             rows_bad_key(thread->rows, chunk, r);
         thread->counts.level_rows[level]++;

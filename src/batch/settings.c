@@ -30,6 +30,25 @@ myr_table_size myr_batch_size_default(bool is_text)
     return is_text ? (myr_table_size){.bytes = SETTINGS_BYTES} : (myr_table_size){.rows = SETTINGS_ROWS};
 }
 
+/* Limits that are whole numbers, and what they may be. */
+typedef struct settings_number {
+    const char *name;
+    size_t offset;
+    int64_t min, max;
+} settings_number;
+#define SETTINGS_AT(field) #field, offsetof(myr_batch_limits, field)
+static const settings_number settings_numbers[] = {
+    {SETTINGS_AT(workers_max), 0, MYR_BATCH_WORKERS_MAX},
+    {SETTINGS_AT(idle_ms), 0, BATCH_MILLISECONDS_MAX},
+    {SETTINGS_AT(worker_memory_bytes), 0, INT64_MAX},
+    {SETTINGS_AT(max_retries), 0, BATCH_RETRIES_MAX},
+    {SETTINGS_AT(backoff_ms), 0, BATCH_MILLISECONDS_MAX},
+    {SETTINGS_AT(timeout_ms), 0, BATCH_MILLISECONDS_MAX},
+    {SETTINGS_AT(progress_timeout_ms), 0, BATCH_MILLISECONDS_MAX},
+    {SETTINGS_AT(error_threshold), -1, BATCH_COUNT_MAX},
+    {SETTINGS_AT(mini_batch_error_threshold), -1, BATCH_COUNT_MAX},
+};
+
 /* ---- out ---- */
 
 static void settings_text(myr_buf *out, const char *name, const char *text)
@@ -83,25 +102,13 @@ static void settings_input(const myr_batch_input *input, myr_buf *out)
 
 void myr_batch_settings_print(const myr_batch_opts *opts, myr_buf *out)
 {
-    static const struct {
-        const char *name;
-        size_t offset;
-    } numbers[] = {{"workers_max", offsetof(myr_batch_limits, workers_max)},
-                   {"idle_ms", offsetof(myr_batch_limits, idle_ms)},
-                   {"worker_memory_bytes", offsetof(myr_batch_limits, worker_memory_bytes)},
-                   {"max_retries", offsetof(myr_batch_limits, max_retries)},
-                   {"backoff_ms", offsetof(myr_batch_limits, backoff_ms)},
-                   {"timeout_ms", offsetof(myr_batch_limits, timeout_ms)},
-                   {"progress_timeout_ms", offsetof(myr_batch_limits, progress_timeout_ms)},
-                   {"error_threshold", offsetof(myr_batch_limits, error_threshold)},
-                   {"mini_batch_error_threshold", offsetof(myr_batch_limits, mini_batch_error_threshold)}};
     settings_work(opts, out);
     settings_input(&opts->input, out);
     settings_text(out, "job", opts->job);
-    for (size_t i = 0; i < MYR_COUNT_OF(numbers); i++) {
+    for (size_t i = 0; i < MYR_COUNT_OF(settings_numbers); i++) {
         int64_t value = 0;
-        memcpy(&value, (const char *)opts->limits + numbers[i].offset, sizeof value);
-        myr_buf_printf(out, ",\"%s\":%lld", numbers[i].name, (long long)value);
+        memcpy(&value, (const char *)opts->limits + settings_numbers[i].offset, sizeof value);
+        myr_buf_printf(out, ",\"%s\":%lld", settings_numbers[i].name, (long long)value);
     }
     myr_buf_puts(out, ",\"allowed_failed_percent\":");
     myr_buf_json_double(out, opts->limits->allowed_failed_percent);
@@ -139,10 +146,15 @@ static const char *settings_get(myr_arena *arena, yyjson_val *value)
     return yyjson_is_str(value) ? myr_arena_strndup(arena, yyjson_get_str(value), yyjson_get_len(value)) : NULL;
 }
 
-static int64_t settings_int(yyjson_val *root, const char *name, int64_t otherwise)
+/* Absent: *out stays. False: it is there, and not a whole number in this range. */
+static bool settings_int(yyjson_val *root, const char *name, int64_t min, int64_t max, int64_t *out)
 {
     yyjson_val *value = yyjson_obj_get(root, name);
-    return yyjson_is_int(value) ? yyjson_get_sint(value) : otherwise;
+    if (value == NULL) return true;
+    bool is_known = yyjson_is_sint(value) || (yyjson_is_uint(value) && yyjson_get_uint(value) <= INT64_MAX);
+    if (!is_known || yyjson_get_sint(value) < min || yyjson_get_sint(value) > max) return false;
+    *out = yyjson_get_sint(value);
+    return true;
 }
 
 const char *const *myr_batch_settings_list(struct yyjson_val *list, myr_arena *arena)
@@ -173,24 +185,22 @@ static bool settings_kinds(yyjson_val *list, myr_arena *arena, myr_batch_opts *o
     return true;
 }
 
-static void settings_limits(yyjson_val *root, myr_batch_limits *limits)
+static bool settings_limits(yyjson_val *root, myr_batch_limits *limits)
 {
     *limits = myr_batch_limits_default();
     limits->is_auto_size = yyjson_obj_get(root, "mini_batch_rows") == NULL;
-    limits->mini_batch.rows = settings_int(root, "mini_batch_rows", 0);
-    limits->mini_batch.bytes = settings_int(root, "mini_batch_bytes", 0);
-    limits->workers_max = settings_int(root, "workers_max", limits->workers_max);
-    limits->idle_ms = settings_int(root, "idle_ms", limits->idle_ms);
-    limits->worker_memory_bytes = settings_int(root, "worker_memory_bytes", 0);
-    limits->max_retries = settings_int(root, "max_retries", limits->max_retries);
-    limits->backoff_ms = settings_int(root, "backoff_ms", limits->backoff_ms);
-    limits->timeout_ms = settings_int(root, "timeout_ms", limits->timeout_ms);
-    limits->progress_timeout_ms = settings_int(root, "progress_timeout_ms", limits->progress_timeout_ms);
-    limits->error_threshold = settings_int(root, "error_threshold", limits->error_threshold);
-    limits->mini_batch_error_threshold =
-        settings_int(root, "mini_batch_error_threshold", limits->mini_batch_error_threshold);
+    bool ok = settings_int(root, "mini_batch_rows", 0, INT64_MAX, &limits->mini_batch.rows) &&
+              settings_int(root, "mini_batch_bytes", 0, MYR_TABLE_PART_BYTES_MAX, &limits->mini_batch.bytes);
+    for (size_t i = 0; ok && i < MYR_COUNT_OF(settings_numbers); i++) {
+        const settings_number *number = &settings_numbers[i];
+        int64_t value = 0;
+        memcpy(&value, (const char *)limits + number->offset, sizeof value);
+        ok = settings_int(root, number->name, number->min, number->max, &value);
+        memcpy((char *)limits + number->offset, &value, sizeof value);
+    }
     yyjson_val *percent = yyjson_obj_get(root, "allowed_failed_percent");
-    if (yyjson_is_num(percent)) limits->allowed_failed_percent = yyjson_get_num(percent);
+    if (percent != NULL) limits->allowed_failed_percent = yyjson_get_num(percent);
+    return ok && limits->allowed_failed_percent >= 0 && limits->allowed_failed_percent <= 100;
 }
 
 /* All but `keep`, which may be absent, must be there. */
@@ -199,10 +209,8 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
     const char *format = yyjson_get_str(yyjson_obj_get(root, "format"));
     myr_batch_limits *limits = myr_arena_calloc(arena, 1, sizeof *limits);
     if (!yyjson_is_obj(root) || limits == NULL || format == NULL) return false;
-    settings_limits(root, limits);
     *out = (myr_batch_opts){.job = settings_get(arena, yyjson_obj_get(root, "job")),
                             .fleet = settings_get(arena, yyjson_obj_get(root, "fleet")),
-                            .release = settings_int(root, "release", 0),
                             .input = {.items = myr_batch_settings_list(yyjson_obj_get(root, "input"), arena),
                                       .sql = settings_get(arena, yyjson_obj_get(root, "sql")),
                                       .table = settings_get(arena, yyjson_obj_get(root, "table")),
@@ -212,10 +220,13 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
                             .by = myr_batch_settings_list(yyjson_obj_get(root, "by"), arena),
                             .keep = myr_batch_settings_list(yyjson_obj_get(root, "keep"), arena),
                             .format = strcmp(format, "csv") == 0 ? MYR_TABLE_CSV : MYR_TABLE_PARQUET,
-                            .limits = limits,
-                            .memory_bytes = settings_int(root, "memory_bytes", 0)};
-    return out->fleet != NULL && (out->input.items != NULL || out->input.sql != NULL || out->input.table != NULL) &&
-           out->output != NULL && settings_kinds(yyjson_obj_get(root, "kinds"), arena, out);
+                            .limits = limits};
+    const myr_batch_input *input = &out->input;
+    bool has_input = input->items != NULL || input->sql != NULL || (input->table != NULL && input->database != NULL);
+    return has_input && out->fleet != NULL && out->output != NULL && settings_limits(root, limits) &&
+           settings_int(root, "release", 0, INT64_MAX, &out->release) &&
+           settings_int(root, "memory_bytes", 0, INT64_MAX, &out->memory_bytes) &&
+           settings_kinds(yyjson_obj_get(root, "kinds"), arena, out);
 }
 
 myr_rc myr_batch_settings_parse(const char *text, size_t size, myr_arena *arena, myr_batch_opts *out, myr_err *err)

@@ -189,6 +189,8 @@ static myr_rc work_failed(batch *b, batch_task *task, const batch_ask *ask, myr_
     task->row.state = "created";
     task->row.message = myr_arena_strndup(b->arena, ask->err.message, strlen(ask->err.message));
     if (task->row.message == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a message");
+    if (ask->err.rc == MYR_NO_SPACE) /* no row's fault, so no threshold allows it */
+        return myr_err_set(err, MYR_NO_SPACE, ask->err.file, ask->err.line, "%s", ask->err.message);
     if (work_may_be_cut(b, task, &ask->err) && (is_last || work_is_part(task)))
         MYR_IGNORE(myr_batch_split_task(b, task, &is_cut, NULL)); /* a file that can't be cut fails whole */
     if (is_cut) {

@@ -54,8 +54,8 @@ def batch(program, name, output):
     program.run(*arguments(name, output))
 
 
-def traced(program, name, output, *options):
-    return subprocess.run(["strace", "-f", "-qq", "-o", "trace.txt", *options, program.path, *arguments(name, output)], cwd=program.cwd,
+def traced(program, words, *options):
+    return subprocess.run(["strace", "-f", "-qq", "-o", "trace.txt", *options, program.path, *words], cwd=program.cwd,
                           capture_output=True, text=True, timeout=120, env={**os.environ, **NO_LEAK_CHECK})
 
 
@@ -73,9 +73,9 @@ def content(output):
     return digest.hexdigest()
 
 
-def points(program, name, output):
+def points(program, words):
     """(call, n) for calls that a run makes, sampled where there are many."""
-    done = traced(program, name, output, "-e", f"trace={','.join(CALLS)}")
+    done = traced(program, words, "-e", f"trace={','.join(CALLS)}")
     assert done.returncode == 0, done.stderr
     calls = re.findall(r"^(\d+) +(\w+)\(", (program.cwd / "trace.txt").read_text(), re.M)
     counts = {}
@@ -106,11 +106,11 @@ def test_kill_at_every_call(fleet, replace):
     tried = 0
     if replace:
         batch(fleet, "one", "out")
-    for call, n in list(points(fleet, "two", "out")):
+    for call, n in list(points(fleet, arguments("two", "out"))):
         if not replace:
             shutil.rmtree(fleet.cwd / "out", ignore_errors=True)
         before = content(fleet.cwd / "out")
-        done = traced(fleet, "two", "out", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={n}")
+        done = traced(fleet, arguments("two", "out"), "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={n}")
         check(fleet, before, f"killed at {call} {n}")
         tried += done.returncode != 0  # SQLite's last writes may be one fewer than they were
     assert tried >= 30
@@ -121,9 +121,9 @@ def test_fail_each_call(fleet, error):
     """A call that fails: a message and a non-zero exit, or (where nothing depends on the call) a complete output."""
     failed = 0
     batch(fleet, "one", "out")
-    for call, n in list(points(fleet, "two", "out")):
+    for call, n in list(points(fleet, arguments("two", "out"))):
         before = content(fleet.cwd / "out")
-        done = traced(fleet, "two", "out", "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={n}")
+        done = traced(fleet, arguments("two", "out"), "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={n}")
         where = f"{call} {n} fails with {error}: exit {done.returncode}: {done.stderr}"
         assert done.returncode >= 0 and "Sanitizer" not in done.stderr, where
         if done.returncode == 0:
@@ -140,27 +140,55 @@ def test_full_disk_from_any_write_on(fleet):
     """From the n-th write on the disk is full: exit code 74, the old output stays."""
     codes = set()
     batch(fleet, "one", "out")
-    for call, n in list(points(fleet, "two", "out")):
+    for call, n in list(points(fleet, arguments("two", "out"))):
         if call not in ("write", "pwrite64"):
             continue
         before = content(fleet.cwd / "out")
-        done = traced(fleet, "two", "out", "-e", f"trace={call}", "-e", f"inject={call}:error=ENOSPC:when={n}+")
+        done = traced(fleet, arguments("two", "out"), "-e", f"trace={call}", "-e", f"inject={call}:error=ENOSPC:when={n}+")
         codes.add(done.returncode)
         check(fleet, before, f"full from {call} {n} on: exit {done.returncode}: {done.stderr}")
     assert 74 in codes
 
 
+def resumed(program, where):
+    """A run that was killed goes on, if it was in the ledger; else there was none."""
+    done = program.run("batch", "resume", ok=False, env=NO_LEAK_CHECK)
+    if done.returncode != 0:
+        assert "no run is unfinished" in done.stderr or "older" in done.stderr, f"{where}: {done.stderr}"
+    return done.returncode == 0
+
+
+def test_resume_after_a_kill_at_every_call(fleet):
+    """Five mini-batches, each kept in the ledger once it is on the disk: what goes on comes to the same output, and loses no mini-batch."""
+    gone_on = tried = 0
+    (fleet.cwd / "job.yaml").write_text("fleet: f\ninput: two.csv\noutput: {path: out, by: [brand]}\nmini_batch_size: 800\ncompute: {max: 1}\n")
+    words = ["batch", "run", "job.yaml", "--force"]
+    fleet.run(*words)
+    wanted = content(fleet.cwd / "out")
+    for call, n in list(points(fleet, words)):
+        shutil.rmtree(fleet.cwd / "out", ignore_errors=True)
+        done = traced(fleet, words, "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={n}")
+        where = f"killed at {call} {n}"
+        tried += done.returncode != 0
+        if resumed(fleet, where):
+            gone_on += 1
+            assert content(fleet.cwd / "out") == wanted, where
+        fleet.run(*words)
+        assert content(fleet.cwd / "out") == wanted and leftovers(fleet) == [], where
+    assert tried >= 30 and gone_on >= 15
+
+
 def test_exchange_is_not_there(fleet):
     """A file system without RENAME_EXCHANGE: two renames, killed at each of them."""
     batch(fleet, "one", "out")
-    done = traced(fleet, "two", "out", "-e", "trace=renameat2", "-e", "inject=renameat2:error=EINVAL")
+    done = traced(fleet, arguments("two", "out"), "-e", "trace=renameat2", "-e", "inject=renameat2:error=EINVAL")
     assert done.returncode == 0, done.stderr
     assert fleet.expected[content(fleet.cwd / "out")] == "two"
-    done = traced(fleet, "two", "out", "-e", "trace=renameat2,rename", "-e", "inject=renameat2:error=EINVAL")
+    done = traced(fleet, arguments("two", "out"), "-e", "trace=renameat2,rename", "-e", "inject=renameat2:error=EINVAL")
     renames = len(re.findall(r"^\d+ +rename\(", (fleet.cwd / "trace.txt").read_text(), re.M))
     assert renames >= 2
     for n in range(1, renames + 1):
-        traced(fleet, "two", "out", "-e", "trace=renameat2,rename", "-e", "inject=renameat2:error=EINVAL",
+        traced(fleet, arguments("two", "out"), "-e", "trace=renameat2,rename", "-e", "inject=renameat2:error=EINVAL",
                "-e", f"inject=rename:signal=KILL:when={n}")
         assert content(fleet.cwd / "out") is None or fleet.expected[content(fleet.cwd / "out")]
         assert (fleet.cwd / "out").exists() or list(fleet.cwd.glob("out.staging-*/old")), "the old output is gone"

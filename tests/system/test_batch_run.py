@@ -1,17 +1,12 @@
-"""Runs that are killed and go on: whoever dies, and when, the output in the end is that of an undisturbed run, row for row."""
-import contextlib
+"""Runs by job files: done once, refused when their inputs have changed, as the example has them."""
 import json
-import os
-import random
 import shutil
-import signal
 import subprocess
 import time
 
 import pytest
 from conftest import ROOT, linear
 
-KILLS = 1000 if os.environ.get("MYR_LONG") else 12
 ROWS = 60000
 
 
@@ -49,12 +44,6 @@ def start(workspace, *words):
     return subprocess.Popen([workspace.path, *words], cwd=workspace.cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def workers(pid):
-    """Its workers alone: LeakSanitizer at its end works in a child as well, and would wait for that forever."""
-    done = subprocess.run(["pgrep", "-P", str(pid), "-f", "batch-worker"], capture_output=True, text=True)
-    return [int(word) for word in done.stdout.split()]
-
-
 def ledger(workspace, run):
     import sqlite3
     with sqlite3.connect(workspace.cwd / "registry.db") as db:
@@ -74,53 +63,6 @@ def test_a_job_file_runs_and_a_second_time_nothing_is_done(fleet):
     assert (fleet.cwd / "out/_myriad.json").read_bytes() == before
     forced = fleet.json("batch", "run", "job.yaml", "--force")
     assert not forced["unchanged"] and forced["run"] > report["run"]
-
-
-def test_kill_and_resume(fleet):
-    """Coordinators and workers killed at random moments, again and again over one run until it is through."""
-    fleet.run("batch", "run", "job.yaml", "--output", "plain")
-    expected = rows(fleet, "plain")
-    began = time.monotonic()
-    fleet.run("batch", "run", "job.yaml", "--force")
-    usual = time.monotonic() - began
-    seed = int(os.environ.get("MYR_SEED", "1"))
-    dice = random.Random(seed)
-    kills = finished = 0
-    while kills < KILLS:
-        process = start(fleet, "batch", "run", "job.yaml", "--force", "--json")
-        while True:
-            time.sleep(dice.random() * usual)
-            if process.poll() is not None:
-                break
-            if dice.random() < 0.5:
-                process.send_signal(signal.SIGKILL)
-                kills += 1
-            else:
-                victims = workers(process.pid)
-                if victims:
-                    with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
-                        os.kill(dice.choice(victims), signal.SIGKILL)
-                        kills += 1
-                process.wait(timeout=120)
-            out, err = process.communicate(timeout=120)
-            if process.returncode == 0 or "no run is unfinished" in err:  # the one before was killed when all was done
-                break
-            assert process.returncode == -signal.SIGKILL, f"seed {seed}, kill {kills}: {err}"
-            time.sleep(0.05)
-            if "run" not in out:
-                process = start(fleet, "batch", "run", "job.yaml", "--force", "--json")
-            else:
-                process = start(fleet, "batch", "resume", "--json")
-        out, err = process.communicate(timeout=120)
-        finished += 1
-        if process.returncode != 0:  # nothing was left to resume: it was killed after it had published
-            assert "unfinished" in err or "resume" in err, f"seed {seed}, kill {kills}: {err}"
-        assert rows(fleet) == expected, f"seed {seed}, kill {kills}"
-        if process.returncode == 0:
-            assert [p.name for p in fleet.cwd.glob("out.staging-*")] == [], f"seed {seed}, kill {kills}"
-    assert finished > 1
-    fleet.run("batch", "run", "job.yaml", "--force")  # what those left that were killed at their very end
-    assert rows(fleet) == expected and not list(fleet.cwd.glob("out.staging-*"))
 
 
 def test_resume_refuses_changed_inputs(fleet):

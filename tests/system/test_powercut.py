@@ -5,13 +5,16 @@ without flushing its log. With syncing switched off the same must lose data, or 
 """
 import json
 import os
+import random
 import shutil
 import subprocess
+import time
 
 import pytest
 from conftest import linear
 
 CONTROL_TRIES = 3
+CUTS = 60 if os.environ.get("MYR_LONG") else 5
 ROWS = 20000
 
 pytestmark = [
@@ -70,6 +73,11 @@ def is_whole(output):
         return False
 
 
+def contents(output):
+    """Every file but the manifest, which knows its run."""
+    return {str(p.relative_to(output)): p.read_bytes() for p in output.rglob("*.parquet")}
+
+
 def test_published_output_survives_a_power_cut(fleet, disk):
     score(fleet, disk.mount / "deep/er/out")
     disk.cut()
@@ -81,6 +89,38 @@ def test_published_output_survives_a_power_cut(fleet, disk):
     assert dataset.dataset(disk.mount / "deep/er/out", format="parquet", partitioning="hive").count_rows() == ROWS
     score(fleet, disk.mount / "deep/er/out")  # what was removed after publishing may be back: this run removes it again
     assert [p.name for p in (disk.mount / "deep/er").iterdir()] == ["out"]
+
+
+def test_a_run_goes_on_after_a_power_cut(fleet, disk):
+    """Workspace and output on the disk that fails: what the ledger calls done is there, the rest is done again."""
+    moved = fleet.cwd.parent / "plain"
+    (fleet.cwd / "job.yaml").write_text("fleet: f\ninput: in.csv\noutput: {path: out, by: [k]}\nmini_batch_size: 500\n")
+    fleet.run("batch", "run", "job.yaml")
+    shutil.move(fleet.cwd / "out", moved)
+    wanted, dice, gone_on, kept = contents(moved), random.Random(3), 0, 0
+    shutil.copytree(fleet.cwd, disk.mount / "ws")
+    os.sync()
+    program = type(fleet)(fleet.path, disk.mount / "ws")
+    for _ in range(CUTS):
+        shutil.rmtree(program.cwd / "out", ignore_errors=True)
+        process = subprocess.Popen([program.path, "batch", "run", "job.yaml", "--force", "--json"], cwd=program.cwd, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        run = json.loads(process.stdout.readline())["run"]
+        time.sleep(dice.random() * 0.6)
+        subprocess.run(["xfs_io", "-x", "-c", "shutdown", disk.mount], check=True)
+        process.kill()
+        process.communicate()
+        disk.cut()
+        batches = program.json("batch", "show", run)["mini_batches"]
+        done = program.run("batch", "resume", run, ok=False)
+        if done.returncode == 0:
+            gone_on += 1
+            kept += sum(batch["state"] == "done" for batch in batches)
+        else:  # it had ended
+            assert "nothing to resume" in done.stderr, done.stderr
+        if program.json("batch", "status", run)["state"] == "completed":
+            assert contents(program.cwd / "out") == wanted
+    assert gone_on > 0 and kept > 0, "no cut fell into a run"
 
 
 def test_control_without_syncs_loses_data(fleet, disk):
