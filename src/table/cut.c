@@ -44,8 +44,7 @@ static myr_rc cut_add(cut_list *list, int64_t begin, int64_t end, int64_t first_
 
 /* ---- Parquet ---- */
 
-/* A table that has a column of this name hides the numbers of rows behind it. */
-static bool cut_has_numbers(myr_table_engine *engine, const char *file)
+bool myr_table_has_row_numbers(myr_table_engine *engine, const char *file)
 {
     MYR_AUTO(myr_buf) sql = {0};
     MYR_AUTO(table_result) result = {0};
@@ -96,7 +95,7 @@ static myr_rc cut_parquet(myr_table_engine *engine, const myr_table_size *size, 
     myr_buf_puts(&sql, ") GROUP BY row_group_id ORDER BY row_group_id");
     MYR_TRY(myr_buf_check(&sql, err));
     MYR_TRY(myr_table_query(engine, sql.data, list->file, &result, err));
-    bool can = (size->rows > 0 || size->bytes > 0) && cut_has_numbers(engine, list->file);
+    bool can = (size->rows > 0 || size->bytes > 0) && myr_table_has_row_numbers(engine, list->file);
     MYR_TRY(cut_groups(&result, can ? size : &whole, list, err));
     if (list->count == 1) list->items[0].begin = 0, list->items[0].end = -1;
     return MYR_OK;
@@ -254,7 +253,7 @@ static myr_rc halve_rows(myr_table_engine *engine, const myr_table_part *part, m
         begin = 0;
         MYR_TRY(myr_table_count_rows(engine, part->file, &end, err));
     }
-    if (end - begin < 2 || !cut_has_numbers(engine, part->file)) return MYR_OK;
+    if (end - begin < 2 || !myr_table_has_row_numbers(engine, part->file)) return MYR_OK;
     int64_t middle = begin + (end - begin) / 2;
     out[0] = (myr_table_part){.file = part->file, .begin = begin, .end = middle, .row_count = middle - begin};
     out[1] = (myr_table_part){.file = part->file, .begin = middle, .end = end, .row_count = end - middle};

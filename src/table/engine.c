@@ -111,6 +111,18 @@ void myr_table_engine_close(myr_table_engine *engine)
     myr_free(engine);
 }
 
+myr_rc myr_table_engine_set_room(myr_table_engine *engine, int threads, int64_t memory_bytes, myr_err *err)
+{
+    char sql[128];
+    if (threads > 0) {
+        (void)snprintf(sql, sizeof sql, "SET threads = %d", threads);
+        MYR_TRY(myr_table_exec(engine, sql, "DuckDB", err));
+    }
+    if (memory_bytes == 0) return myr_table_exec(engine, "RESET memory_limit", "DuckDB", err);
+    (void)snprintf(sql, sizeof sql, "SET memory_limit = '%lldB'", (long long)memory_bytes);
+    return myr_table_exec(engine, sql, "DuckDB", err);
+}
+
 /* Spill below `dir` (made when needed, removed by close) instead of the system's directory for temporary files. */
 myr_rc myr_table_engine_set_temp(myr_table_engine *engine, const char *dir, myr_err *err)
 {

@@ -10,7 +10,7 @@
 #define TABLE_RESERVED    "myr:"
 #define TABLE_VALUES_NAME "myr:values"
 #define TABLE_ROW_NAME    "myr:row"
-#define TABLE_FILE_NAME   "myr:file"
+#define TABLE_FILE_NAME   MYR_TABLE_GROUP_FILE
 
 /* Our functions from (text, column index) to a double; what the first one's error says before the index. */
 #define TABLE_NUMBER         "myr_number"
@@ -73,6 +73,8 @@ typedef struct table_source {
     bool is_list;               /* the files, by name, are what is read */
     const myr_table_part *part; /* NULL: all of it */
     bool is_lenient;            /* bad lines are passed over */
+    bool numbers_rows;          /* a Parquet file's part: with a column MYR_TABLE_GROUP_ROW */
+    bool is_grouped;            /* rows say where they came from */
     bool is_one_of_many;        /* files: this one's columns may have other types than those below */
     const char *first_file;     /* of these many */
     table_kind kind;
@@ -97,11 +99,23 @@ myr_rc myr_table_source_open(myr_table_engine *engine, const char *input, myr_ar
 /* The same of files by name. */
 myr_rc myr_table_source_open_files(myr_table_engine *engine, const char *input, const char *const *files,
                                    size_t file_count, myr_arena *arena, table_source *out, myr_err *err);
+/* Of a CSV that can't be read: which line has too many or too few fields. MYR_OK: none has. */
+myr_rc myr_table_source_check_lines(myr_table_engine *engine, const table_source *source, myr_err *err);
 /* `read_csv('…', …)`: what stands behind FROM. */
 void myr_table_source_sql(const table_source *source, myr_buf *sql);
 /* The index of a column, which joins the source now if only the paths have it; BAD_INPUT with the nearest one, or if
  * there are two. Calls come before myr_table_source_sql. */
 myr_rc myr_table_source_find(table_source *source, const char *name, uint32_t *out_idx, myr_err *err);
+
+/* ---- group.c ---- */
+/* Of a planned source, the file that its rows were put together in; `wants` has room for two more, which are filled. */
+myr_rc myr_table_group_source(table_source *source, const myr_table_map *map, table_want *wants, myr_err *err);
+
+/* ---- map.c ---- */
+/* The source of a map: of the whole input, looked at now, or of a part, as the plan says. `wants` has room for two more
+ * than the map has. */
+myr_rc myr_table_map_open(myr_table_engine *engine, const myr_table_map *map, myr_arena *arena, table_source *out,
+                          table_want *wants, myr_err *err);
 
 /* ---- plan.c ---- */
 /* A planned source and how its columns are wanted, as text and back. What is read lives in source->arena. */
@@ -114,6 +128,8 @@ myr_rc myr_table_plan_read(const char *text, table_source *source, table_want *w
 myr_rc myr_table_kind(const char *name, table_kind *out, myr_err *err);
 /* Whether bytes of the file are rows as they stand there. */
 bool myr_table_is_in_lines(const char *name, table_kind kind);
+/* Whether rows of a Parquet file are numbered: a table that has a column of that name hides it. */
+bool myr_table_has_row_numbers(myr_table_engine *engine, const char *file);
 /* Bytes of a CSV's header line, byte order mark and line end included; all of it if there is no other line. */
 size_t myr_table_header_bytes(const unsigned char *data, size_t size);
 

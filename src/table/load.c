@@ -216,6 +216,57 @@ myr_rc myr_table_load(myr_table_engine *engine, const char *input, const myr_tab
     return MYR_OK;
 }
 
+static myr_rc peek_run(myr_table_engine *engine, const myr_table_map *map, uint32_t want_count, int64_t limit,
+                       myr_table_data *data, myr_err *err)
+{
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    MYR_AUTO(table_range) range = {.fd = -1};
+    MYR_AUTO(myr_buf) sql = {0};
+    MYR_AUTO(table_result) result = {0};
+    MYR_AUTO(load_chunks) chunks = {0};
+    uint32_t count = want_count + (map->group_by != NULL ? 2 : 0);
+    table_want *plan = arena != NULL ? myr_arena_calloc(arena, map->want_count + 2, sizeof *plan) : NULL;
+    myr_table_want *wants = arena != NULL ? myr_arena_calloc(arena, count + 1, sizeof *wants) : NULL;
+    if (plan == NULL || wants == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", map->part->file);
+    table_source source;
+    MYR_TRY(myr_table_map_open(engine, map, arena, &source, plan, err));
+    for (uint32_t i = 0; i < want_count; i++)
+        wants[i] = map->wants[i];
+    for (uint32_t i = want_count; i < count; i++) {
+        wants[i].name = i == want_count ? MYR_TABLE_GROUP_FILE : MYR_TABLE_GROUP_ROW;
+        plan[i] = plan[map->want_count + i - want_count];
+    }
+    MYR_TRY(myr_table_range_open(map->part, source.kind, &range, err));
+    if (range.fd >= 0) source.reads = range.path;
+    MYR_TRY(load_sql(&source, plan, count, NULL, &sql, err));
+    myr_buf_printf(&sql, " LIMIT %lld", (long long)limit);
+    MYR_TRY(myr_buf_check(&sql, err));
+    engine->range = range.fd >= 0 ? &range : NULL;
+    myr_rc rc = myr_table_query(engine, sql.data, map->part->file, &result, err);
+    engine->range = NULL;
+    MYR_TRY(rc);
+    MYR_TRY(load_fetch(result, &chunks, map->part->file, err));
+    return load_fill(data, &chunks, wants, plan, count, err);
+}
+
+/* Thread: the engine's owner. */
+myr_rc myr_table_map_peek(myr_table_engine *engine, const myr_table_map *map, uint32_t want_count, int64_t limit,
+                          myr_table_data **out, myr_err *err)
+{
+    MYR_ASSERT(map->part != NULL && want_count <= map->want_count);
+    myr_table_data *data = myr_calloc(1, sizeof *data);
+    if (data == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a row");
+    data->arena = myr_arena_new(0);
+    myr_rc rc = data->arena == NULL ? MYR_ERROR(err, NO_MEMORY, "no memory for a row")
+                                    : peek_run(engine, map, want_count, limit, data, err);
+    if (rc != MYR_OK) {
+        myr_table_data_free(data);
+        return rc;
+    }
+    *out = data;
+    return MYR_OK;
+}
+
 void myr_table_data_free(myr_table_data *data)
 {
     if (data == NULL) return;

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -119,12 +120,34 @@ static bool locate_is_plain(const char *path)
     return !myr_str_ends_with(name, ".gz") && !myr_str_ends_with(name, ".zst");
 }
 
+/* A text that is no number, in a row that was moved: where it came from. */
+static myr_rc locate_moved(const myr_table_column *column, myr_str value, myr_str file, myr_str row, myr_err *err)
+{
+    char path[MYR_PATH_BYTES_MAX];
+    table_kind kind = TABLE_PARQUET;
+    int64_t row_number = 0, line = 0;
+    (void)snprintf(path, sizeof path, MYR_STR_FMT, MYR_STR_ARG(file));
+    bool is_csv = myr_table_kind(path, &kind, NULL) == MYR_OK && kind == TABLE_CSV && locate_is_plain(path);
+    if (is_csv && myr_is_canonical_int64(row, &row_number)) line = locate_line(path, row_number, false);
+    if (line > 0) {
+        MYR_FAIL(err, BAD_INPUT,
+                 "%s:%lld: column '%s': '" MYR_STR_FMT "' is not a number; correct it or leave the cell empty", path,
+                 (long long)line, column->name, MYR_STR_ARG(value));
+    }
+    MYR_FAIL(err, BAD_INPUT,
+             "%s: column '%s' must be numeric; row " MYR_STR_FMT " holds '" MYR_STR_FMT
+             "': correct it or leave it empty",
+             path, column->name, MYR_STR_ARG(row), MYR_STR_ARG(value));
+}
+
 /* Look for the first text of a column that is no number in one file. MYR_OK: there is none. */
 static myr_rc locate_number_in(myr_table_engine *engine, const table_source *file, const myr_table_column *column,
                                myr_err *err)
 {
     MYR_AUTO(myr_buf) sql = {0};
-    myr_buf_puts(&sql, "SELECT CAST(n AS VARCHAR), v FROM (SELECT row_number() OVER () AS n, CAST(");
+    myr_buf_puts(&sql, file->is_grouped ? "SELECT CAST(n AS VARCHAR), v, f FROM (SELECT \"" MYR_TABLE_GROUP_ROW
+                                          "\" AS n, \"" MYR_TABLE_GROUP_FILE "\" AS f, CAST("
+                                        : "SELECT CAST(n AS VARCHAR), v FROM (SELECT row_number() OVER () AS n, CAST(");
     myr_table_sql_name(&sql, column->name);
     myr_buf_puts(&sql, " AS VARCHAR) AS v FROM ");
     myr_table_source_sql(file, &sql);
@@ -137,6 +160,10 @@ static myr_rc locate_number_in(myr_table_engine *engine, const table_source *fil
     myr_str row = myr_table_text(duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0)));
     myr_str value = myr_table_text(duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 1)));
     if (value.size > LOCATE_VALUE_BYTES_MAX) value.size = LOCATE_VALUE_BYTES_MAX;
+    if (file->is_grouped) {
+        myr_str from = myr_table_text(duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 2)));
+        return locate_moved(column, value, from, row, err);
+    }
     int64_t row_number = 0, line = 0;
     bool is_known = myr_is_canonical_int64(row, &row_number);
     if (file->kind == TABLE_CSV && locate_is_plain(file->input) && is_known)

@@ -351,6 +351,20 @@ static void map_keep_sql(const map_run *run, const table_source *source, const c
     myr_buf_puts(sql, ", ");
 }
 
+/* `function(inputs) AS values FROM source` */
+static void map_call_sql(const map_run *run, const table_source *source, const char *function, myr_buf *sql)
+{
+    const myr_table_map *map = run->map;
+    myr_table_sql_name(sql, function);
+    for (uint32_t i = 0; i < map->want_count; i++) {
+        myr_buf_puts(sql, i > 0 ? ", " : "(");
+        myr_table_want_sql(source, &run->plan[i], sql);
+    }
+    myr_buf_puts(sql, map->want_count > 0 ? ") AS \"" TABLE_VALUES_NAME "\" FROM "
+                                          : "() AS \"" TABLE_VALUES_NAME "\" FROM ");
+    myr_table_source_sql(source, sql);
+}
+
 static void map_select_sql(const map_run *run, const table_source *source, const char *function, myr_buf *sql)
 {
     const myr_table_map *map = run->map;
@@ -366,14 +380,7 @@ static void map_select_sql(const map_run *run, const table_source *source, const
     myr_buf_puts(sql, " FROM (SELECT ");
     for (uint32_t i = 0; i < map->keep_count; i++)
         map_keep_sql(run, source, map->keep[i], sql);
-    myr_table_sql_name(sql, function);
-    for (uint32_t i = 0; i < map->want_count; i++) {
-        myr_buf_puts(sql, i > 0 ? ", " : "(");
-        myr_table_want_sql(source, &run->plan[i], sql);
-    }
-    myr_buf_puts(sql, map->want_count > 0 ? ") AS \"" TABLE_VALUES_NAME "\" FROM "
-                                          : "() AS \"" TABLE_VALUES_NAME "\" FROM ");
-    myr_table_source_sql(source, sql);
+    map_call_sql(run, source, function, sql);
     myr_buf_putc(sql, ')');
 }
 
@@ -383,6 +390,12 @@ static myr_rc map_copy_sql(const map_run *run, const table_source *source, const
     const myr_table_map *map = run->map;
     bool is_parquet = map->format == MYR_TABLE_PARQUET;
     bool is_split = map->partition_by != NULL && map->partition_by[0] != NULL;
+    if (map->format == MYR_TABLE_NOTHING) {
+        myr_buf_puts(sql, "SELECT count(\"" TABLE_VALUES_NAME "\") FROM (SELECT ");
+        map_call_sql(run, source, function, sql);
+        myr_buf_putc(sql, ')');
+        return myr_buf_check(sql, err);
+    }
     myr_buf_puts(sql, "COPY (");
     map_select_sql(run, source, function, sql);
     myr_buf_puts(sql, ") TO ");
@@ -473,6 +486,12 @@ static myr_rc map_count_csv(duckdb_data_chunk chunk, myr_map *names, int64_t *ro
     return MYR_OK;
 }
 
+/* One number. */
+static int64_t map_count_nothing(duckdb_data_chunk chunk)
+{
+    return ((const int64_t *)duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0)))[0];
+}
+
 static myr_rc map_count(const myr_table_map *map, duckdb_result *result, int64_t *out_rows, myr_err *err)
 {
     MYR_AUTO(myr_map_ptr) names = myr_map_new();
@@ -481,6 +500,10 @@ static myr_rc map_count(const myr_table_map *map, duckdb_result *result, int64_t
     for (;;) {
         MYR_AUTO(table_chunk) chunk = duckdb_fetch_chunk(*result);
         if (chunk == NULL || duckdb_data_chunk_get_size(chunk) == 0) break;
+        if (map->format == MYR_TABLE_NOTHING) {
+            rows += map_count_nothing(chunk);
+            continue;
+        }
         MYR_TRY(map->format == MYR_TABLE_PARQUET ? map_count_parquet(chunk, names, &rows, err)
                                                  : map_count_csv(chunk, names, &rows, err));
     }
@@ -517,9 +540,8 @@ static myr_rc map_execute(myr_table_engine *engine, map_run *run, const table_so
 
 /* ---- a run ---- */
 
-/* The source of a map: of the whole input, looked at now, or of a part, as the plan says. */
-static myr_rc map_open(myr_table_engine *engine, const myr_table_map *map, myr_arena *arena, table_source *out,
-                       table_want *wants, myr_err *err)
+myr_rc myr_table_map_open(myr_table_engine *engine, const myr_table_map *map, myr_arena *arena, table_source *out,
+                          table_want *wants, myr_err *err)
 {
     if (map->part == NULL) {
         MYR_TRY(map->files != NULL
@@ -534,6 +556,7 @@ static myr_rc map_open(myr_table_engine *engine, const myr_table_map *map, myr_a
     table_source source = {
         .input = files[0], .reads = files[0], .part = map->part, .arena = arena, .files = files, .file_count = 1};
     MYR_TRY(myr_table_plan_read(map->plan, &source, wants, map->want_count, err));
+    if (map->group_by != NULL) MYR_TRY(myr_table_group_source(&source, map, wants, err));
     *out = source;
     return MYR_OK;
 }
@@ -543,15 +566,30 @@ myr_rc myr_table_map_plan(myr_table_engine *engine, const myr_table_map *map, my
 {
     MYR_ASSERT(map->part == NULL);
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
-    table_want *wants = arena != NULL ? myr_arena_calloc(arena, map->want_count + 1, sizeof *wants) : NULL;
+    table_want *wants = arena != NULL ? myr_arena_calloc(arena, map->want_count + 2, sizeof *wants) : NULL;
     if (wants == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", map->input);
     table_source source;
-    MYR_TRY(map_open(engine, map, arena, &source, wants, err));
+    MYR_TRY(myr_table_map_open(engine, map, arena, &source, wants, err));
     uint32_t unused;
     for (uint32_t i = 0; i < map->keep_count; i++)
         MYR_TRY(myr_table_source_find(&source, map->keep[i], &unused, err));
+    for (const char *const *by = map->group_by; by != NULL && *by != NULL; by++)
+        MYR_TRY(myr_table_source_find(&source, *by, &unused, err));
     myr_table_plan_write(&source, wants, map->want_count, out);
     return myr_buf_check(out, err);
+}
+
+/* A map over a grouped file wants two columns more. */
+static myr_rc map_widen(const myr_table_map *map, myr_arena *arena, myr_table_map *out, myr_err *err)
+{
+    myr_table_want *wants = myr_arena_calloc(arena, map->want_count + 2, sizeof *wants);
+    if (wants == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %u columns", map->want_count);
+    *out = *map;
+    if (map->want_count > 0) memcpy(wants, map->wants, map->want_count * sizeof *wants);
+    wants[out->want_count++] = (myr_table_want){.name = MYR_TABLE_GROUP_FILE, .as_text = true};
+    wants[out->want_count++] = (myr_table_want){.name = MYR_TABLE_GROUP_ROW, .as_key = true, .as_int64 = true};
+    out->wants = wants;
+    return MYR_OK;
 }
 
 /* Thread: the engine's owner; map->fn on others. */
@@ -559,12 +597,14 @@ myr_rc myr_table_map_run(myr_table_engine *engine, const myr_table_map *map, int
 {
     const char *input = map->part != NULL ? map->part->file : map->input;
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
-    map_run run = {.map = map, .input = input};
-    run.plan = arena != NULL ? myr_arena_calloc(arena, map->want_count + 1, sizeof *run.plan) : NULL;
+    myr_table_map wide = *map;
+    map_run run = {.map = &wide, .input = input};
+    run.plan = arena != NULL ? myr_arena_calloc(arena, map->want_count + 2, sizeof *run.plan) : NULL;
     if (run.plan == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", input);
     table_source source;
-    MYR_TRY(map_open(engine, map, arena, &source, run.plan, err));
+    MYR_TRY(myr_table_map_open(engine, map, arena, &source, run.plan, err));
     MYR_TRY(map_check(map, &source, err));
+    if (map->group_by != NULL && map->part != NULL) MYR_TRY(map_widen(map, arena, &wide, err));
     MYR_AUTO(table_range) range = {.fd = -1};
     if (map->part != NULL) MYR_TRY(myr_table_range_open(map->part, source.kind, &range, err));
     if (range.fd >= 0) source.reads = range.path;

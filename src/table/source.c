@@ -191,7 +191,9 @@ static void source_rows_sql(const table_source *source, myr_buf *sql)
         myr_table_sql_name(sql, source->columns[i].name);
         before = ", ";
     }
-    myr_buf_puts(sql, before[0] == ',' ? ") FROM " : " FROM ");
+    if (before[0] == ',') myr_buf_putc(sql, ')');
+    if (source->numbers_rows) myr_buf_puts(sql, ", file_row_number + 1 AS \"" MYR_TABLE_GROUP_ROW "\"");
+    myr_buf_puts(sql, " FROM ");
 }
 
 /* The name of what is read, or names. */
@@ -321,6 +323,13 @@ static myr_rc source_explain(myr_table_engine *engine, const table_source *sourc
     myr_buf_puts(&sql, "})");
     MYR_TRY(myr_buf_check(&sql, err));
     return myr_table_exec(engine, sql.data, source->input, err);
+}
+
+myr_rc myr_table_source_check_lines(myr_table_engine *engine, const table_source *source, myr_err *err)
+{
+    MYR_AUTO(myr_buf) header = {0};
+    MYR_TRY(source_header(engine, source, &header, err));
+    return source_explain(engine, source, myr_str_make(header.data, header.size), err);
 }
 
 static myr_rc source_describe(myr_table_engine *engine, table_source *source, myr_err *err)

@@ -14,6 +14,8 @@ typedef struct myr_table_engine myr_table_engine;
 /* threads 0 = all processors; memory_bytes 0 = DuckDB's default. No extension is ever downloaded. */
 myr_rc myr_table_engine_open(int threads, int64_t memory_bytes, myr_table_engine **out, myr_err *err);
 void myr_table_engine_close(myr_table_engine *engine); /* NULL accepted */
+/* From now on; as of open. */
+myr_rc myr_table_engine_set_room(myr_table_engine *engine, int threads, int64_t memory_bytes, myr_err *err);
 typedef myr_table_engine *myr_table_engine_ptr;
 static inline void myr_table_engine_ptr_drop(myr_table_engine_ptr *engine)
 {
@@ -124,7 +126,10 @@ int64_t myr_table_lines_at(myr_table_lines *lines, int64_t row);
 void myr_table_lines_close(myr_table_lines *lines); /* NULL accepted */
 
 /* ---- a table mapped through a function into files (what batch does) ---- */
-typedef enum myr_table_format { MYR_TABLE_PARQUET, MYR_TABLE_CSV } myr_table_format;
+#define MYR_TABLE_GROUP_FILE "myr:file" /* inputs of a map over a grouped file, behind those that are wanted: */
+#define MYR_TABLE_GROUP_ROW  "myr:row"  /* which file a row came from, and which row of it (from 1) */
+/* NOTHING: of a map alone: rows are given to the function, and that is all. */
+typedef enum myr_table_format { MYR_TABLE_PARQUET, MYR_TABLE_CSV, MYR_TABLE_NOTHING } myr_table_format;
 
 /* One output column that the function fills. */
 typedef struct myr_table_output {
@@ -158,6 +163,9 @@ typedef struct myr_table_map {
     const char *const
         *partition_by; /* of keep: Hive directories `col=value/` instead of columns; NULL-terminated or NULL */
     myr_table_format format;
+    /* NULL-terminated or NULL: the rows were put together by these columns (myr_table_group_write), the part is of the
+     * file that was made, and a chunk has two inputs more: MYR_TABLE_GROUP_FILE (TEXT), MYR_TABLE_GROUP_ROW (INT64). */
+    const char *const *group_by;
     const char *plan;           /* what myr_table_map_plan gave for it; NULL: find it out */
     const myr_table_part *part; /* what is read of the input; needs a plan. NULL: all */
     myr_table_fn fn;
@@ -177,6 +185,31 @@ myr_rc myr_table_map_plan(myr_table_engine *engine, const myr_table_map *map, my
  * with one thread only.
  */
 myr_rc myr_table_map_run(myr_table_engine *engine, const myr_table_map *map, int64_t *out_rows, myr_err *err);
+
+/*
+ * The first `limit` rows of a map's part, as far as its first want_count wants: what a row is, if it can't be mapped.
+ * Of a grouped file two columns more. Ownership: *out is the caller's. Errors: as myr_table_load.
+ */
+myr_rc myr_table_map_peek(myr_table_engine *engine, const myr_table_map *map, uint32_t want_count, int64_t limit,
+                          myr_table_data **out, myr_err *err);
+
+/* ---- rows put together by their keys ---- */
+#define MYR_TABLE_GROUP_ROWS_MIN 2048 /* of a row group of the file that is made */
+#define MYR_TABLE_GROUP_ROWS_MAX 122880
+/*
+ * Write the rows of all files, sorted by map->group_by, into one Parquet file: columns that the map wants or keeps, and
+ * where each row came from (names: what the files are called). rows_at_once: about so many are read together later. The
+ * same input gives the same rows in the same order. What memory does not hold is spilled. Nothing is synced.
+ */
+myr_rc myr_table_group_write(myr_table_engine *engine, const myr_table_map *map, const char *const *files,
+                             const char *const *names, size_t file_count, int64_t rows_at_once, const char *path,
+                             myr_err *err);
+/*
+ * Cut such a file between two keys, in parts of about so many rows: no key is in two of them. With rows = 1 each key is
+ * a part. TOO_LARGE: more than MYR_TABLE_PARTS_MAX.
+ */
+myr_rc myr_table_group_cut(myr_table_engine *engine, const myr_table_map *map, const char *path, int64_t rows,
+                           myr_arena *arena, myr_table_part **out, size_t *out_count, myr_err *err);
 
 /* ---- functions of ours in people's SQL ---- */
 
@@ -267,6 +300,10 @@ typedef struct myr_table_text_column {
 } myr_table_text_column;
 myr_rc myr_table_snapshot_text(myr_table_engine *engine, const char *text_path, const myr_table_text_column *columns,
                                size_t column_count, const char *path, int64_t *out_rows, myr_err *err);
+
+/* Files of one form, that a map wrote, as one file, in this order. Nothing is synced. */
+myr_rc myr_table_append(myr_table_engine *engine, const char *const *files, size_t count, myr_table_format format,
+                        const char *path, myr_err *err);
 
 /* Write columns held in memory as one file (Parquet or CSV by its name), atomically. */
 myr_rc myr_table_write(myr_table_engine *engine, const char *path, const myr_col *cols, uint32_t col_count,

@@ -1,0 +1,57 @@
+/* Several files that a map wrote, as one: Parquet through DuckDB, row group by row group; CSV byte by byte, with one
+ * header. */
+#include <fcntl.h>
+#include <string.h>
+
+#include "table/internal.h"
+
+#define APPEND_STEP_BYTES (1 << 20)
+
+typedef myr_mapping append_mapping;
+static void append_mapping_drop(append_mapping *mapping)
+{
+    myr_io_unmap(mapping);
+}
+
+static myr_rc append_parquet(myr_table_engine *engine, const char *const *files, size_t count, const char *path,
+                             myr_err *err)
+{
+    MYR_AUTO(myr_buf) sql = {0};
+    for (size_t i = 0; i < count; i++) {
+        myr_buf_puts(&sql, i == 0 ? "COPY (SELECT * FROM read_parquet([" : ", ");
+        myr_table_sql_literal(&sql, files[i]);
+    }
+    myr_buf_puts(&sql, "], hive_partitioning = false)) TO ");
+    myr_table_sql_literal(&sql, path);
+    myr_buf_puts(&sql, " (FORMAT parquet)");
+    MYR_TRY(myr_buf_check(&sql, err));
+    return myr_table_exec(engine, sql.data, path, err);
+}
+
+static myr_rc append_csv(const char *const *files, size_t count, const char *path, myr_err *err)
+{
+    MYR_AUTO(myr_fd) fd = -1;
+    MYR_TRY(myr_io_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644, &fd, err));
+    for (size_t i = 0; i < count; i++) {
+        MYR_AUTO(append_mapping) map = {0};
+        uint64_t losses = myr_io_map_losses();
+        MYR_TRY(myr_io_map(files[i], &map, err));
+        size_t at = i == 0 ? 0 : myr_table_header_bytes(map.data, map.size);
+        while (at < map.size) {
+            size_t next = map.size - at < APPEND_STEP_BYTES ? map.size - at : APPEND_STEP_BYTES;
+            MYR_TRY(myr_io_write(fd, path, map.data + at, next, err));
+            at += next;
+        }
+        if (myr_io_map_losses() != losses) MYR_FAIL(err, IO, "%s was cut short while it was read", files[i]);
+    }
+    return myr_io_close(&fd, path, err);
+}
+
+/* Thread: the engine's owner. */
+myr_rc myr_table_append(myr_table_engine *engine, const char *const *files, size_t count, myr_table_format format,
+                        const char *path, myr_err *err)
+{
+    MYR_ASSERT(count > 0 && format != MYR_TABLE_NOTHING);
+    return format == MYR_TABLE_CSV ? append_csv(files, count, path, err)
+                                   : append_parquet(engine, files, count, path, err);
+}
