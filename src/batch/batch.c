@@ -68,9 +68,10 @@ static myr_rc run_hello(batch *b, myr_err *err)
 myr_rc myr_batch_start_pool(batch *b, myr_err *err)
 {
     MYR_TRY(run_hello(b, err));
+    b->worker_count = run_workers(b);
     batch_pool_opts opts = {.workspace = b->workspace->root,
                             .hello = b->hello,
-                            .max = run_workers(b),
+                            .max = b->worker_count,
                             .idle_ms = b->opts.limits->idle_ms,
                             .memory_bytes = b->opts.limits->worker_memory_bytes};
     return myr_batch_pool_start(&opts, &b->pool, err);
@@ -91,15 +92,12 @@ static myr_rc run_plan_text(batch *b, const batch_files *files, myr_err *err)
 {
     MYR_AUTO(myr_buf) table = {0};
     MYR_AUTO(myr_buf) plan = {0};
-    myr_table_map map = {.input = files->input,
-                         .files = files->paths,
-                         .file_count = files->count,
-                         .wants = b->plan.wants,
-                         .want_count = b->plan.want_count,
-                         .keep = b->plan.keep,
-                         .keep_count = b->plan.keep_count,
-                         .partition_by = b->plan.partition_by};
+    myr_table_map map = myr_batch_plan_map(&b->plan, &b->opts);
+    map.input = files->input;
+    map.files = files->paths;
+    map.file_count = files->count;
     MYR_TRY(myr_table_map_plan(b->engine, &map, &table, err));
+    MYR_TRY(run_take_text(b, &table, &b->table_plan, err));
     myr_buf_printf(&plan, "{\"has_target\":%s,\"keep\":[", b->plan.has_target ? "true" : "false");
     for (uint32_t i = 0; i < b->plan.keep_count; i++) {
         if (i > 0) myr_buf_putc(&plan, ',');
@@ -229,7 +227,7 @@ static myr_rc run_write(batch *b, myr_err *err)
 }
 
 /* A run is in the ledger with all its mini-batches, or not at all. */
-static myr_rc run_start(batch *b, myr_err *err)
+myr_rc myr_batch_start(batch *b, myr_err *err)
 {
     MYR_TRY(myr_registry_begin(b->workspace->registry, err));
     myr_rc rc = run_write(b, err);
@@ -239,7 +237,7 @@ static myr_rc run_start(batch *b, myr_err *err)
         b->run_id = 0;
         return rc;
     }
-    if (b->asked->started != NULL) b->asked->started(b->asked->ctx, b->run_id);
+    if (b->asked->started != NULL) b->asked->started(b->asked->ctx, b->run_id, b->settings_text);
     return MYR_OK;
 }
 
@@ -272,6 +270,7 @@ static myr_rc run_execute(batch *b, myr_batch_report *report, myr_err *err)
 {
     myr_batch_sinks_keep(b, false); /* from here on we finish it, or it is over */
     MYR_TRY(run_tell_plan(b, err));
+    MYR_TRY(myr_batch_group(b, err));
     MYR_TRY(myr_batch_work_off(b, err));
     MYR_TRY(run_check_rows(b, err));
     MYR_TRY(myr_batch_record_write(b, err));
@@ -329,7 +328,7 @@ myr_rc myr_batch_to_its_end(batch *b, myr_rc rc, myr_batch_report *out, myr_err 
 static myr_rc run_unchanged(batch *b, const batch_manifest *manifest, myr_batch_report *report, myr_err *err)
 {
     b->run_id = manifest->run_id;
-    MYR_TRY(myr_batch_load_tasks(b, manifest->run_id, false, err));
+    MYR_TRY(myr_batch_load_tasks(b, manifest->run_id, NULL, err));
     b->done_rows = manifest->rows;
     myr_batch_report_fill(b, report);
     report->output_files = manifest->files;
@@ -358,7 +357,9 @@ myr_rc myr_batch_run(myr_workspace *workspace, const myr_batch_opts *opts, myr_b
     }
     MYR_TRY(myr_batch_sinks_sweep(&b, err));
     MYR_TRY(myr_batch_sources_sweep(&b, err));
-    MYR_TRY(myr_batch_split(&b, err));
-    MYR_TRY(run_start(&b, err));
-    return myr_batch_to_its_end(&b, myr_batch_sinks_stage(&b, false, err), out, err);
+    if (b.opts.partition_keys == NULL) MYR_TRY(myr_batch_split(&b, err));
+    MYR_TRY(myr_batch_start(&b, err));
+    myr_rc rc = myr_batch_sinks_stage(&b, false, err);
+    if (rc == MYR_OK) rc = myr_batch_group_place(&b, err);
+    return myr_batch_to_its_end(&b, rc, out, err);
 }

@@ -17,6 +17,7 @@ typedef struct myr_batch_limits {
     int64_t workers_max;                /* 0: one per processor */
     int64_t idle_ms;                    /* a worker that has nothing to do for so long ends */
     int64_t worker_memory_bytes;        /* of address space; 0: no limit */
+    int64_t first_task_timeout_ms;      /* until the first mini-batch is begun; 0: none */
     int64_t max_retries;                /* of a mini-batch, after the first attempt */
     int64_t backoff_ms;                 /* before the first retry; twice as long before each further one */
     int64_t timeout_ms;                 /* of an attempt; 0: none */
@@ -36,6 +37,13 @@ typedef struct myr_batch_input {
     const char *filter;       /* a SQL condition, in the words of whoever reads; NULL: all rows */
 } myr_batch_input;
 
+/* What becomes of the rows that are scored. */
+typedef enum myr_batch_action {
+    MYR_BATCH_PARTS,  /* files of mini-batches, below directories with `by` */
+    MYR_BATCH_APPEND, /* one file */
+    MYR_BATCH_SUMMARY /* they are counted */
+} myr_batch_action;
+
 typedef struct myr_batch_opts {
     const char *job; /* its name, or NULL */
     const char *fleet;
@@ -46,16 +54,22 @@ typedef struct myr_batch_opts {
     const char *const *by; /* columns of the output's directories; NULL-terminated or NULL */
     const char *const
         *keep; /* NULL-terminated; NULL: every input column that is neither key nor feature nor named as one we make */
-    const myr_output *kinds; /* what is written, in this order; kind_count 0: the value alone */
-    uint32_t kind_count;     /* at most MYR_OUTPUT_COUNT, each once */
+    const myr_output *kinds;           /* what is written, in this order; kind_count 0: the value alone */
+    uint32_t kind_count;               /* at most MYR_OUTPUT_COUNT, each once */
+    const char *const *partition_keys; /* columns whose rows of one value are never in two mini-batches; NULL-terminated
+                                          or NULL. Mini-batches are then counted in rows */
     myr_table_format format;
-    const myr_batch_limits *limits;             /* NULL: the defaults */
-    int threads;                                /* workers at once, if not 0 */
-    int64_t memory_bytes;                       /* of all their table engines together; 0: no limit */
-    bool force;                                 /* also if the output is there already */
-    void (*started)(void *ctx, int64_t run_id); /* as soon as the run has a number; may be NULL */
-    myr_progress progress;                      /* rows done, rows in all (0 = not known); on the caller's thread */
-    void *ctx;                                  /* of both */
+    myr_batch_action action;
+    const char *append_name;        /* of that one file; NULL: predictions.parquet or .csv */
+    int64_t retry_of;               /* the run whose failures are tried again; 0: it is a run of its own */
+    const myr_batch_limits *limits; /* NULL: the defaults */
+    int threads;                    /* workers at once, if not 0 */
+    int64_t memory_bytes;           /* of all their table engines together; 0: no limit */
+    bool force;                     /* also if the output is there already */
+    /* As soon as the run has a number, with its settings (myr_batch_settings_text); may be NULL. */
+    void (*started)(void *ctx, int64_t run_id, const char *settings);
+    myr_progress progress; /* rows done, rows in all (0 = not known); on the caller's thread */
+    void *ctx;             /* of both */
 } myr_batch_opts;
 
 #define MYR_BATCH_DROPPED_BYTES 256
@@ -110,6 +124,18 @@ typedef struct myr_batch_moment {
     const char *time; /* 2026-11-30T02:30:00+01:00: as the clock of the job's zone shows it; that much at least */
     const char *run;  /* of this run alone; goes into paths */
 } myr_batch_moment;
+/*
+ * A run of its own that does again what failed in a completed one (run_id 0: the newest): mini-batches that failed, and
+ * those with a row whose status may turn out otherwise (unavailable, broken_model). The rest of its output is taken
+ * over as it is, and the whole is published anew. Of opts as above. Nothing to do: *out says unchanged. Errors besides:
+ * those of resume; CONFLICT: it is not completed, or its output is not there any more; UNSUPPORTED: an output in one
+ * file.
+ */
+myr_rc myr_batch_retry(myr_workspace *workspace, int64_t run_id, const myr_batch_opts *opts, myr_batch_report *out,
+                       myr_err *err);
+/* The settings of a run, as its row in the registry has them, in the words of a job file, appended. BAD_FORMAT. */
+myr_rc myr_batch_settings_text(const char *settings, myr_buf *out, myr_err *err);
+
 /*
  * A job file (docs/batch.md). What it leaves out is not set; inputs are relative to its directory, the output to
  * output_root. Ownership: *out is the caller's, and its options live as long as it. Thread: immutable, any. Errors:

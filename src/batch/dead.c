@@ -33,24 +33,32 @@ static void dead_key(myr_buf *out, const myr_col *col, int64_t row_idx)
     }
 }
 
+void myr_batch_dead_keys(const myr_col *cols, uint32_t count, int64_t row_idx, myr_buf *out)
+{
+    myr_buf_puts(out, ",\"key\":{");
+    for (uint32_t i = 0; i < count; i++) {
+        if (i > 0) myr_buf_putc(out, ',');
+        dead_key(out, &cols[i], row_idx);
+    }
+    myr_buf_putc(out, '}');
+}
+
 myr_rc myr_batch_dead_add(batch_dead *dead, const myr_key_schema *keys, const myr_table_chunk *chunk, int64_t row_idx,
                           int64_t row, const char *cause, myr_err *err)
 {
     myr_buf *out = &dead->text;
     int64_t number = (dead->part->end >= 0 ? dead->part->begin : 0) + row + 1;
-    if (dead->count == 0) MYR_TRY(myr_table_lines_open(dead->part, &dead->lines, err));
+    bool is_moved = dead->from_row != NULL;
+    if (dead->count == 0 && !is_moved) MYR_TRY(myr_table_lines_open(dead->part, &dead->lines, err));
+    if (is_moved) number = dead->from_row->data.i64[row_idx];
     myr_buf_puts(out, "{\"file\":");
-    myr_buf_json_string(out, myr_str_of(dead->file));
+    myr_buf_json_string(out, is_moved ? dead->from_file->data.text[row_idx] : myr_str_of(dead->file));
     if (dead->lines != NULL)
         myr_buf_printf(out, ",\"line\":%lld", (long long)myr_table_lines_at(dead->lines, row));
     else
         myr_buf_printf(out, ",\"row\":%lld", (long long)number);
-    myr_buf_puts(out, ",\"key\":{");
-    for (uint32_t i = 0; i < keys->column_count; i++) {
-        if (i > 0) myr_buf_putc(out, ',');
-        dead_key(out, &chunk->inputs[i], row_idx);
-    }
-    myr_buf_printf(out, "},\"cause\":\"%s\",\"mini_batch\":\"%s\",\"attempt\":%lld}\n", cause, dead->mini_batch,
+    myr_batch_dead_keys(chunk->inputs, keys->column_count, row_idx, out);
+    myr_buf_printf(out, ",\"cause\":\"%s\",\"mini_batch\":\"%s\",\"attempt\":%lld}\n", cause, dead->mini_batch,
                    (long long)dead->attempt);
     dead->count++;
     return out->size >= DEAD_BUFFER_BYTES ? dead_flush(dead, err) : myr_buf_check(out, err);

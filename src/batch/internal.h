@@ -25,6 +25,7 @@ typedef struct batch_sink batch_sink;
 
 /* ---- settings.c ---- */
 myr_table_size myr_batch_size_default(bool is_text);
+bool myr_batch_action_parse(const char *text, myr_batch_action *out);
 /* As JSON; opts->limits is set. */
 void myr_batch_settings_print(const myr_batch_opts *opts, myr_buf *out);
 /* Texts live in `arena`, as do the limits. BAD_FORMAT. */
@@ -61,6 +62,8 @@ typedef struct batch_files {
     const char *const *paths;
     size_t count; /* at least one */
 } batch_files;
+/* A map as far as the plan has it: without its input. */
+myr_table_map myr_batch_plan_map(const batch_plan *plan, const myr_batch_opts *opts);
 /* Borrows fleet, opts and files; the rest is in `arena`. BAD_INPUT: a column is missing
  * (nearest named) or would stand twice.
  */
@@ -88,7 +91,8 @@ typedef struct batch_counts {
 typedef struct batch_dead {
     const char *path; /* made with the first row */
     const myr_table_part *part;
-    const char *file; /* what it is called */
+    const char *file;                    /* what it is called */
+    const myr_col *from_file, *from_row; /* of the chunk: where its rows came from; NULL: they are the part's */
     const char *mini_batch;
     int64_t attempt;
     myr_table_lines *lines; /* NULL: its rows have none */
@@ -96,6 +100,8 @@ typedef struct batch_dead {
     myr_buf text;
     int64_t count;
 } batch_dead;
+/* `,"key":{"store":2}`, appended: of a row, the first `count` columns. */
+void myr_batch_dead_keys(const myr_col *cols, uint32_t count, int64_t row_idx, myr_buf *out);
 /* The key as `store=2,brand=1`; row_idx is of the chunk, row of the part from 0. */
 myr_rc myr_batch_dead_add(batch_dead *dead, const myr_key_schema *keys, const myr_table_chunk *chunk, int64_t row_idx,
                           int64_t row, const char *cause, myr_err *err);
@@ -110,6 +116,7 @@ typedef struct batch_rows {
     const double *baselines; /* per model index; NaN = not known. NULL when nothing is compared */
     const int64_t *versions; /* per model index */
     bool is_log;             /* exp() of the target is in units */
+    bool is_grouped;         /* chunks say where their rows came from */
     myr_progress progress;
     void *progress_ctx;
     int64_t done_rows;
@@ -213,6 +220,7 @@ typedef struct batch_pool_opts {
 myr_rc myr_batch_pool_start(const batch_pool_opts *opts, batch_pool **out, myr_err *err);
 /* The frame that every worker is sent before its first ask; borrowed. */
 void myr_batch_pool_plan(batch_pool *pool, const char *plan);
+bool myr_batch_pool_has_begun(batch_pool *pool);           /* has a worker begun with a mini-batch? */
 void myr_batch_pool_warm(batch_pool *pool, int count);     /* so many should be started by now */
 void myr_batch_pool_put(batch_pool *pool, batch_ask *ask); /* the pool's until it is taken */
 /* An ask that is over; NULL: none within wait_ms. */
@@ -230,8 +238,9 @@ batch_said myr_batch_wire_read(const myr_buf *frame, int64_t *out_rows, myr_err 
 
 /* ---- batch.c: one run, by its coordinator ---- */
 typedef struct batch_task {
-    myr_mini_batch_row row; /* texts in the run's arena */
-    int64_t not_before_ns;  /* of a retry */
+    myr_mini_batch_row row;  /* texts in the run's arena */
+    int64_t not_before_ns;   /* of a retry */
+    int64_t attempts_before; /* that do not count: it was done, or failed, and is done again */
     bool is_queued;
     int misses;      /* of one that the inputs were cut into: parts that failed since one was done */
     bool has_failed; /* of one that the inputs were cut into: some part of it has, for good */
@@ -261,6 +270,9 @@ typedef struct batch {
     size_t written_count; /* of the tasks, the ledger has these */
     batch_rows rows;      /* what the workers have counted, added up */
     const char *hello, *plan_text, *settings_text;
+    const char *table_plan; /* of plan_text, how the inputs are read */
+    int worker_count;       /* at most at once */
+    const char *grouped;    /* the file in which rows are put together by partition_keys; NULL: there are none */
     char fingerprint[MYR_SHA256_HEX_BYTES];
     int64_t run_id; /* 0: no row in the registry yet */
     int64_t begin_ns, beat_ns;
@@ -287,15 +299,35 @@ const char *myr_batch_owner(char *out, size_t out_bytes); /* host:pid */
 myr_rc myr_batch_to_its_end(batch *b, myr_rc rc, myr_batch_report *out, myr_err *err);
 void myr_batch_report_fill(const batch *b, myr_batch_report *report);
 const char *myr_batch_staging(const batch *b); /* where workers write; borrowed */
+/* Into the ledger, with all its mini-batches. */
+myr_rc myr_batch_start(batch *b, myr_err *err);
 /* ---- resume.c ---- */
-/* Mini-batches of a run as the ledger has them; needs_files: those whose files are gone are not done. */
-myr_rc myr_batch_load_tasks(batch *b, int64_t run_id, bool needs_files, myr_err *err);
+/* A run that there was: its settings, and where its output stands; once its fleet is open, its plan. */
+myr_rc myr_batch_read(batch *b, const myr_run_row *row, myr_err *err);
+myr_rc myr_batch_read_plan(batch *b, const myr_run_row *row, myr_err *err);
+/* Mini-batches of a run as the ledger has them; those of which redo says so are not done. NULL: all are as they are. */
+typedef bool (*batch_redo)(const batch *b, const myr_mini_batch_row *row);
+myr_rc myr_batch_load_tasks(batch *b, int64_t run_id, batch_redo redo, myr_err *err);
+/* Those that are not done are to be done. */
+void myr_batch_open_tasks(batch *b);
+/* ---- group.c: partition_keys ---- */
+/* Where the grouped file of this run is; once its output is staged. */
+myr_rc myr_batch_group_place(batch *b, myr_err *err);
+/* Let a worker make it, then cut it into mini-batches, which go into the ledger. */
+myr_rc myr_batch_group(batch *b, myr_err *err);
+/* ---- append.c ---- */
+/* MYR_BATCH_APPEND: the parts in the stage's `data` become one file, in a directory that takes its place. */
+myr_rc myr_batch_append(batch *b, myr_err *err);
 /* ---- publish.c ---- */
 /* From the attempts that won to the sinks' places. */
 myr_rc myr_batch_publish(batch *b, myr_batch_report *report, myr_err *err);
 /* ---- split.c ---- */
 /* Cut the inputs into mini-batches. */
 myr_rc myr_batch_split(batch *b, myr_err *err);
+/* The same of the grouped file. */
+myr_rc myr_batch_split_grouped(batch *b, myr_err *err);
+/* What it is a part of, and which. */
+myr_table_part myr_batch_task_part(const batch *b, const batch_task *task);
 myr_rc myr_batch_task_add(batch *b, const myr_mini_batch_row *row, batch_task **out, myr_err *err);
 /* Two halves take the place of a mini-batch; *out_can = false: it can't be cut. */
 myr_rc myr_batch_split_task(batch *b, batch_task *task, bool *out_can, myr_err *err);
@@ -304,6 +336,7 @@ batch_task *myr_batch_task_root(const batch *b, const batch_task *task);
 /* ---- record.c: what stays of a run ---- */
 #define BATCH_DEAD_NAME "dead_letters.jsonl"
 myr_rc myr_batch_record_dir(const myr_workspace *workspace, int64_t run_id, char *out, size_t out_bytes, myr_err *err);
+myr_rc myr_batch_copy(const char *from, const char *to, myr_err *err); /* a file, not synced */
 /* ---- report.c ---- */
 /* report.json and report.html beside them. */
 myr_rc myr_batch_report_write(const batch *b, const char *state, const char *message, myr_err *err);
@@ -312,6 +345,10 @@ myr_rc myr_batch_record_write(const batch *b, myr_err *err);
 /* ---- work.c ---- */
 /* Hand out what is not done until it is. */
 myr_rc myr_batch_work_off(batch *b, myr_err *err);
+/* Something else that a worker does, to its end, tried again if that may help. The text is its request. */
+myr_rc myr_batch_work_ask(batch *b, const char *request, myr_err *err);
+/* Mini-batches that the ledger does not have yet, in one commit. */
+myr_rc myr_batch_work_write_new(batch *b, myr_err *err);
 int64_t myr_batch_lease_ms(void); /* until when a lease that is renewed now lasts */
 
 #endif

@@ -6,7 +6,8 @@
 #include "db/db.h"
 #include "spec/spec.h"
 
-#define JOB_COLUMNS_MAX 4096
+#define JOB_COLUMNS_MAX   4096
+#define JOB_FILE_NAME_MAX 200
 
 struct myr_batch_job {
     myr_arena *arena;
@@ -24,10 +25,14 @@ static const char *const job_keys[] = {"name",
                                        "release",
                                        "input",
                                        "output",
+                                       "output_action",
+                                       "append_row_file_name",
                                        "mini_batch_size",
+                                       "partition_keys",
                                        "compute",
                                        "retry_settings",
                                        "progress_update_timeout",
+                                       "first_task_creation_timeout",
                                        "error_threshold",
                                        "mini_batch_error_threshold",
                                        "allowed_failed_percent",
@@ -108,6 +113,16 @@ static myr_rc job_size(myr_batch_job *job, myr_err *err)
     return MYR_OK;
 }
 
+/* Rows of one key stay together, so there is no size in bytes, and no file that is a mini-batch. */
+static myr_rc job_partition_keys(myr_batch_job *job, myr_err *err)
+{
+    MYR_TRY(job_columns(job->spec, job->root, "partition_keys", &job->opts.partition_keys, err));
+    if (job->opts.partition_keys == NULL || job->limits.is_auto_size || job->limits.mini_batch.rows > 0) return MYR_OK;
+    return myr_spec_fail(job->spec, myr_spec_find(job->root, "mini_batch_size"), err,
+                         "with 'partition_keys' 'mini_batch_size' is a number of rows: so many are put together, in "
+                         "whole keys; 1 makes each key a mini-batch");
+}
+
 static myr_rc job_compute(myr_batch_job *job, myr_err *err)
 {
     static const char *const keys[] = {"type", "max", "idle_seconds", "worker_memory_max", NULL};
@@ -141,9 +156,11 @@ static myr_rc job_limits(myr_batch_job *job, myr_err *err)
     myr_batch_limits *limits = &job->limits;
     const myr_spec *spec = job->spec;
     MYR_TRY(job_size(job, err));
+    MYR_TRY(job_partition_keys(job, err));
     MYR_TRY(job_compute(job, err));
     MYR_TRY(job_retries(job, err));
     MYR_TRY(job_duration(spec, job->root, "progress_update_timeout", &limits->progress_timeout_ms, err));
+    MYR_TRY(job_duration(spec, job->root, "first_task_creation_timeout", &limits->first_task_timeout_ms, err));
     MYR_TRY(
         myr_spec_int(spec, job->root, "error_threshold", false, -1, BATCH_COUNT_MAX, &limits->error_threshold, err));
     MYR_TRY(myr_spec_int(spec, job->root, "mini_batch_error_threshold", false, -1, BATCH_COUNT_MAX,
@@ -186,7 +203,7 @@ static myr_rc job_path(myr_batch_job *job, const char *dir, const myr_spec_node 
 {
     char joined[MYR_PATH_BYTES_MAX];
     MYR_TRY(job_fill(job, node, path, err));
-    if ((*path)[0] == '/' || dir[0] == '\0') return MYR_OK;
+    if ((*path)[0] == '/' || dir[0] == '\0' || strcmp(dir, ".") == 0) return MYR_OK;
     MYR_TRY(myr_path_join(joined, sizeof joined, dir, *path, err));
     *path = myr_arena_strndup(job->arena, joined, strlen(joined));
     if (*path == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", job->path);
@@ -309,6 +326,44 @@ static myr_rc job_output(myr_batch_job *job, const char *output_root, myr_err *e
     return job_kinds(job, node, err);
 }
 
+/* A name in the output's directory, of the output's format. */
+static myr_rc job_append_name(myr_batch_job *job, myr_err *err)
+{
+    const char *name = NULL, *ending = job->opts.format == MYR_TABLE_CSV ? ".csv" : ".parquet";
+    MYR_TRY(myr_spec_text(job->spec, job->root, "append_row_file_name", false, &name, err));
+    if (name == NULL) return MYR_OK;
+    if (job->opts.action != MYR_BATCH_APPEND) {
+        return myr_spec_fail(job->spec, myr_spec_find(job->root, "append_row_file_name"), err,
+                             "'append_row_file_name' is for 'output_action: append_row'");
+    }
+    if (strchr(name, '/') != NULL || name[0] == '_' || name[0] == '.' || strlen(name) > JOB_FILE_NAME_MAX ||
+        !myr_str_ends_with(myr_str_of(name), ending)) {
+        return myr_spec_fail(job->spec, myr_spec_find(job->root, "append_row_file_name"), err,
+                             "'append_row_file_name' is '%.60s': a name of at most %d bytes that ends in %s, the "
+                             "output's format",
+                             name, JOB_FILE_NAME_MAX, ending);
+    }
+    job->opts.append_name = name;
+    return MYR_OK;
+}
+
+static myr_rc job_action(myr_batch_job *job, myr_err *err)
+{
+    const char *text = NULL;
+    const myr_spec_node *node = myr_spec_find(job->root, "output_action");
+    MYR_TRY(myr_spec_text(job->spec, job->root, "output_action", false, &text, err));
+    if (text != NULL && !myr_batch_action_parse(text, &job->opts.action)) {
+        return myr_spec_fail(job->spec, node, err,
+                             "'output_action' is '%.40s': parts (a file per mini-batch), append_row (one file) or "
+                             "summary_only (rows are counted)",
+                             text);
+    }
+    if (job->opts.action != MYR_BATCH_PARTS && job->opts.by != NULL) {
+        return myr_spec_fail(job->spec, node, err, "'output_action: %s' makes no directories: leave out 'by'", text);
+    }
+    return job_append_name(job, err);
+}
+
 static myr_rc job_read(myr_batch_job *job, const char *output_root, myr_err *err)
 {
     char dir[MYR_PATH_BYTES_MAX];
@@ -328,6 +383,7 @@ static myr_rc job_read(myr_batch_job *job, const char *output_root, myr_err *err
     myr_path_dir(job->path, dir, sizeof dir);
     MYR_TRY(job_input(job, dir, err));
     MYR_TRY(job_output(job, output_root, err));
+    MYR_TRY(job_action(job, err));
     return job_limits(job, err);
 }
 

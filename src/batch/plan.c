@@ -219,6 +219,28 @@ static myr_rc plan_keep(const plan_table *table, const myr_fleet *fleet, const m
     return MYR_OK;
 }
 
+static myr_rc plan_partition_keys(const plan_table *table, const myr_batch_opts *opts, myr_err *err)
+{
+    for (const char *const *key = opts->partition_keys; key != NULL && *key != NULL; key++) {
+        if (plan_is_in(*key, key + 1)) MYR_FAIL(err, BAD_USAGE, "partition_keys names '%s' twice", *key);
+        MYR_TRY(plan_need(table, *key, "of partition_keys", err));
+    }
+    return MYR_OK;
+}
+
+myr_table_map myr_batch_plan_map(const batch_plan *plan, const myr_batch_opts *opts)
+{
+    return (myr_table_map){.wants = plan->wants,
+                           .want_count = plan->want_count,
+                           .keep = plan->keep,
+                           .keep_count = plan->keep_count,
+                           .outputs = plan->outputs,
+                           .output_count = plan->output_count,
+                           .partition_by = plan->partition_by,
+                           .format = opts->action == MYR_BATCH_SUMMARY ? MYR_TABLE_NOTHING : opts->format,
+                           .group_by = opts->partition_keys};
+}
+
 myr_rc myr_batch_plan(myr_table_engine *engine, const myr_fleet *fleet, const myr_batch_opts *opts, myr_arena *arena,
                       const batch_files *files, batch_plan *out, myr_err *err)
 {
@@ -235,6 +257,7 @@ myr_rc myr_batch_plan(myr_table_engine *engine, const myr_fleet *fleet, const my
     MYR_TRY(plan_kinds(fleet, opts, &plan, err));
     plan.has_target = plan_compares(&table, fleet, &plan);
     MYR_TRY(plan_check(&table, fleet, &plan, err));
+    MYR_TRY(plan_partition_keys(&table, opts, err));
     MYR_TRY(plan_wants(fleet, arena, &plan, err));
     MYR_TRY(plan_outputs(fleet, arena, &plan, err));
     MYR_TRY(plan_keep(&table, fleet, opts, arena, &plan, err));

@@ -26,7 +26,8 @@ struct batch_pool {
     pool_slot *slots;
     int slot_count;
     atomic_bool stop;
-    myr_mutex mutex; /* guards what follows */
+    atomic_bool has_begun; /* a worker has begun with a mini-batch */
+    myr_mutex mutex;       /* guards what follows */
     myr_cond changed;
     const char *plan;
     batch_ask *queue, **queue_end;
@@ -109,6 +110,7 @@ static myr_rc slot_try(pool_slot *slot, batch_ask *ask, const char *plan, myr_er
     ask->worker = myr_worker_pid(slot->worker);
     if (!slot->has_plan) MYR_TRY(slot_ask(slot, plan, POOL_START_MS, err));
     slot->has_plan = true;
+    if (ask->owner != NULL) atomic_store(&slot->pool->has_begun, true);
     return slot_work(slot, ask, err);
 }
 
@@ -210,6 +212,11 @@ void myr_batch_pool_plan(batch_pool *pool, const char *plan)
     pool->plan = plan;
     myr_cond_broadcast(&pool->changed);
     myr_mutex_unlock(&pool->mutex);
+}
+
+bool myr_batch_pool_has_begun(batch_pool *pool)
+{
+    return atomic_load(&pool->has_begun);
 }
 
 void myr_batch_pool_warm(batch_pool *pool, int count)

@@ -44,6 +44,7 @@ myr_rc myr_batch_publish(batch *b, myr_batch_report *report, myr_err *err)
         .run_id = b->run_id, .fleet = b->opts.fleet, .release = b->fleet->release, .rows = b->done_rows};
     memcpy(manifest.fingerprint, b->fingerprint, sizeof manifest.fingerprint);
     MYR_TRY(publish_collect(b, err));
+    MYR_TRY(myr_batch_append(b, err));
     MYR_TRY(myr_batch_sinks_publish(b, &manifest, err));
     report->output_files = manifest.files;
     report->output_bytes = manifest.bytes;

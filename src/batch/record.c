@@ -38,25 +38,80 @@ static myr_rc record_copy(record_file *to, const char *path, myr_err *err)
     return MYR_OK;
 }
 
+myr_rc myr_batch_copy(const char *from, const char *to, myr_err *err)
+{
+    MYR_AUTO(record_file) file = {.fd = -1};
+    (void)snprintf(file.temp, sizeof file.temp, "%s", to);
+    MYR_TRY(myr_io_open(to, O_WRONLY | O_CREAT | O_TRUNC, 0644, &file.fd, err));
+    MYR_TRY(record_copy(&file, from, err));
+    return myr_io_close(&file.fd, to, err);
+}
+
+typedef myr_table_data *record_row;
+static void record_row_drop(record_row *row)
+{
+    myr_table_data_free(*row);
+}
+
+/* Where it stands in its file; of rows that were put together, where they came from is in `found` (`at` of them). */
+static void record_place(const batch *b, const batch_task *task, const myr_table_data *found, int64_t at, myr_buf *line)
+{
+    const myr_mini_batch_row *row = &task->row;
+    bool is_moved = b->grouped != NULL && found != NULL;
+    myr_buf_puts(line, "{\"file\":");
+    if (is_moved)
+        myr_buf_json_string(line, found->cols[b->plan.key_count].data.text[at]);
+    else
+        myr_buf_json_string(
+            line, myr_str_of(b->grouped != NULL ? b->input_name : myr_batch_input_name(&b->inputs[row->input])));
+    if (is_moved) {
+        myr_buf_printf(line, ",\"row\":%lld", (long long)found->cols[b->plan.key_count + 1].data.i64[at]);
+    } else if (b->grouped != NULL) {
+        myr_buf_printf(line, ",\"rows\":%lld", (long long)row->row_count);
+    } else if (row->first_line > 0 && row->past >= 0) {
+        myr_buf_printf(line, ",\"line\":%lld", (long long)row->first_line);
+    } else if (row->past >= 0) {
+        myr_buf_printf(line, ",\"row\":%lld", (long long)row->first + 1);
+        if (row->past - row->first > 1) myr_buf_printf(line, ",\"to_row\":%lld", (long long)row->past);
+    }
+    if (found != NULL) myr_batch_dead_keys(found->cols, b->plan.key_count, at, line);
+}
+
+/* The rows of a part that could not be scored, as far as they can be read: their keys. NULL: they can't, or it is no
+ * single row and stands in its file as it is. */
+static myr_table_data *record_rows(const batch *b, const batch_task *task)
+{
+    myr_table_data *found = NULL;
+    myr_table_part part = myr_batch_task_part(b, task);
+    myr_table_map map = myr_batch_plan_map(&b->plan, &b->opts);
+    map.plan = b->table_plan;
+    map.part = &part;
+    if (part.end < 0 || b->table_plan == NULL || b->engine == NULL) return NULL;
+    if (b->grouped == NULL && part.row_count > 1) return NULL;
+    int64_t limit = b->grouped != NULL ? part.row_count : 2;
+    if (myr_table_map_peek(b->engine, &map, b->plan.key_count, limit, &found, NULL) != MYR_OK) return NULL;
+    if (found->row_count > 0 && (b->grouped != NULL || found->row_count == 1)) return found;
+    myr_table_data_free(found);
+    return NULL;
+}
+
 /* A mini-batch that failed for good: the row that it is, or all that it is. */
-static myr_rc record_failed(const batch *b, const myr_mini_batch_row *row, record_file *to, myr_err *err)
+static myr_rc record_failed(const batch *b, const batch_task *task, record_file *to, myr_err *err)
 {
     MYR_AUTO(myr_buf) line = {0};
-    myr_buf_puts(&line, "{\"file\":");
-    myr_buf_json_string(&line, myr_str_of(myr_batch_input_name(&b->inputs[row->input])));
-    if (row->first_line > 0 && row->past >= 0) {
-        myr_buf_printf(&line, ",\"line\":%lld", (long long)row->first_line);
-    } else if (row->past >= 0) {
-        myr_buf_printf(&line, ",\"row\":%lld", (long long)row->first + 1);
-        if (row->past - row->first > 1) myr_buf_printf(&line, ",\"to_row\":%lld", (long long)row->past);
+    MYR_AUTO(record_row) found = record_rows(b, task);
+    int64_t count = found != NULL ? found->row_count : 1;
+    for (int64_t i = 0; i < count; i++) {
+        record_place(b, task, found, i, &line);
+        myr_buf_json_field(&line, "cause", task->row.message);
+        myr_buf_json_field(&line, "mini_batch", task->row.name);
+        myr_buf_printf(&line, ",\"attempt\":%lld}\n", (long long)task->row.attempts);
+        if (line.size < RECORD_STEP_BYTES && i + 1 < count) continue;
+        MYR_TRY(myr_buf_check(&line, err));
+        MYR_TRY(myr_io_write(to->fd, to->temp, line.data, line.size, err));
+        myr_buf_clear(&line);
     }
-    myr_buf_puts(&line, ",\"cause\":");
-    myr_buf_json_string(&line, myr_str_of(row->message));
-    myr_buf_puts(&line, ",\"mini_batch\":");
-    myr_buf_json_string(&line, myr_str_of(row->name));
-    myr_buf_printf(&line, ",\"attempt\":%lld}\n", (long long)row->attempts);
-    MYR_TRY(myr_buf_check(&line, err));
-    return myr_io_write(to->fd, to->temp, line.data, line.size, err);
+    return MYR_OK;
 }
 
 /* In the order of the input: parts of what failed come last in the ledger. */
@@ -76,7 +131,7 @@ static myr_rc record_write_dead(const batch *b, record_file *to, myr_err *err)
     for (size_t i = 0; i < b->task_count; i++) {
         const myr_mini_batch_row *row = &tasks[i]->row;
         char path[MYR_PATH_BYTES_MAX];
-        if (strcmp(row->state, "failed") == 0) MYR_TRY(record_failed(b, row, to, err));
+        if (strcmp(row->state, "failed") == 0) MYR_TRY(record_failed(b, tasks[i], to, err));
         if (strcmp(row->state, "done") != 0 || row->dead_count == 0) continue;
         int size = snprintf(path, sizeof path, "%s/work/%s-%lld.jsonl", myr_batch_staging(b), row->name,
                             (long long)row->attempts);

@@ -40,7 +40,7 @@ static void report_json_rows(const batch *b, myr_buf *out)
                        i > 0 ? "," : "", row->name, row->state, (long long)row->row_count, (long long)row->attempts,
                        (long long)row->worker, (long long)row->started_ms, (long long)row->ended_ms,
                        (long long)row->dead_count);
-        report_field(out, "file", myr_batch_input_name(&b->inputs[row->input]));
+        report_field(out, "file", b->grouped != NULL ? b->input_name : myr_batch_input_name(&b->inputs[row->input]));
         report_field(out, "message", row->message);
         myr_buf_putc(out, '}');
     }
@@ -172,6 +172,18 @@ static void report_failures(const batch *b, myr_buf *out)
     if (listed > 0) myr_buf_puts(out, "</table>\n");
 }
 
+/* As a job file says them. */
+static void report_settings(const batch *b, myr_buf *out)
+{
+    MYR_AUTO(myr_buf) text = {0};
+    if (b->settings_text == NULL || myr_batch_settings_text(b->settings_text, &text, NULL) != MYR_OK) return;
+    myr_buf_putc(&text, '\0');
+    if (myr_buf_check(&text, NULL) != MYR_OK) return;
+    myr_buf_puts(out, "<h2>Settings</h2>\n<pre>");
+    report_text(out, text.data);
+    myr_buf_puts(out, "</pre>\n");
+}
+
 static void report_html(const batch *b, const char *state, const char *message, myr_buf *out)
 {
     char text[64], rate[32];
@@ -194,8 +206,8 @@ static void report_html(const batch *b, const char *state, const char *message, 
     (void)snprintf(text, sizeof text, "%lld, %lld failed, %lld attempts lost", (long long)b->root_count,
                    (long long)b->failed_count, (long long)b->attempts_lost);
     report_line(out, "mini-batches", text);
-    report_line(out, "settings", b->settings_text != NULL ? b->settings_text : "");
     myr_buf_puts(out, "</table>\n");
+    report_settings(b, out);
     report_rows(b, out);
     report_times(b, out);
     report_failures(b, out);

@@ -16,7 +16,13 @@ static bool resume_has_files(const batch *b, const myr_mini_batch_row *row)
     return (size > 0 && (size_t)size < sizeof dir && myr_io_exists(dir)) || myr_io_exists(b->sinks[0].stage.data);
 }
 
-myr_rc myr_batch_load_tasks(batch *b, int64_t run_id, bool needs_files, myr_err *err)
+/* Whether it is done, but what it wrote is gone. */
+static bool resume_lacks_files(const batch *b, const myr_mini_batch_row *row)
+{
+    return strcmp(row->state, "done") == 0 && !resume_has_files(b, row);
+}
+
+myr_rc myr_batch_load_tasks(batch *b, int64_t run_id, batch_redo redo, myr_err *err)
 {
     myr_mini_batch_row *rows = NULL;
     size_t count = 0;
@@ -25,11 +31,13 @@ myr_rc myr_batch_load_tasks(batch *b, int64_t run_id, bool needs_files, myr_err 
         batch_task *task = NULL;
         int64_t done = 0;
         MYR_TRY(myr_batch_task_add(b, &rows[i], &task, err));
-        if (strcmp(rows[i].state, "done") != 0) continue;
-        if (needs_files && !resume_has_files(b, &rows[i])) {
+        if (redo != NULL && redo(b, &rows[i])) {
             task->row.state = "created";
-            continue;
+            task->row.message = task->row.report = "";
+            task->row.dead_count = 0;
+            task->attempts_before = rows[i].attempts;
         }
+        if (strcmp(task->row.state, "done") != 0) continue;
         MYR_TRY(myr_batch_counts_add(&b->rows, rows[i].report, &done, err));
         b->done_rows += done;
     }
@@ -77,20 +85,27 @@ static void resume_doc_drop(resume_doc *doc)
 }
 
 /* The plan as it was made when the run began. */
-static myr_rc resume_plan(batch *b, const myr_run_row *row, myr_err *err)
+myr_rc myr_batch_read_plan(batch *b, const myr_run_row *row, myr_err *err)
 {
     MYR_AUTO(resume_doc) doc = yyjson_read(row->plan, strlen(row->plan), 0);
     yyjson_val *root = yyjson_doc_get_root(doc);
     const char *dropped = yyjson_get_str(yyjson_obj_get(root, "dropped"));
-    if (dropped == NULL) MYR_FAIL(err, BAD_FORMAT, "the plan of run %lld is damaged", (long long)row->id);
+    const char *table = yyjson_get_str(yyjson_obj_get(root, "plan"));
+    bool has_target = yyjson_get_bool(yyjson_obj_get(root, "has_target"));
+    myr_batch_opts opts = b->opts;
+    opts.keep = myr_batch_settings_list(yyjson_obj_get(root, "keep"), b->arena);
+    if (dropped == NULL || table == NULL || opts.keep == NULL)
+        MYR_FAIL(err, BAD_FORMAT, "the plan of run %lld is damaged", (long long)row->id);
+    MYR_TRY(myr_batch_plan_again(b->fleet, &opts, has_target, b->arena, &b->plan, err));
     b->plan.dropped = myr_arena_strndup(b->arena, dropped, strlen(dropped));
-    if (b->plan.dropped == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a batch run");
+    b->table_plan = myr_arena_strndup(b->arena, table, strlen(table));
+    if (b->plan.dropped == NULL || b->table_plan == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a batch run");
     b->plan_text = row->plan;
     return MYR_OK;
 }
 
 /* What is done stays done if its files are there; the rest is done again. */
-static void resume_open_tasks(batch *b)
+void myr_batch_open_tasks(batch *b)
 {
     for (size_t i = 0; i < b->task_count; i++) {
         myr_mini_batch_row *row = &b->tasks[i]->row;
@@ -100,15 +115,21 @@ static void resume_open_tasks(batch *b)
     }
 }
 
+myr_rc myr_batch_read(batch *b, const myr_run_row *row, myr_err *err)
+{
+    MYR_TRY(myr_batch_settings_parse(row->settings, strlen(row->settings), b->arena, &b->opts, err));
+    (void)snprintf(b->fingerprint, sizeof b->fingerprint, "%s", row->fingerprint);
+    return myr_batch_sinks_open(b, err);
+}
+
 /* What it is, and its lock: from here on nobody else goes on with it. */
 static myr_rc resume_open(batch *b, const myr_run_row *row, myr_err *err)
 {
-    MYR_TRY(myr_batch_settings_parse(row->settings, strlen(row->settings), b->arena, &b->opts, err));
     b->run_id = row->id;
-    (void)snprintf(b->fingerprint, sizeof b->fingerprint, "%s", row->fingerprint);
-    MYR_TRY(myr_batch_sinks_open(b, err));
+    MYR_TRY(myr_batch_read(b, row, err));
     myr_batch_sinks_keep(b, true); /* until we begin to finish it */
     MYR_TRY(myr_batch_sinks_stage(b, true, err));
+    MYR_TRY(myr_batch_group_place(b, err));
     MYR_TRY(myr_batch_sources_again(b, row->id, err));
     return myr_batch_open_fleet(b, err);
 }
@@ -120,7 +141,7 @@ static myr_rc resume_settle(batch *b, bool *out_is_published, myr_batch_report *
     myr_batch_report found = {0};
     MYR_TRY(myr_batch_sinks_hold(b, b->run_id, &manifest, out_is_published, err));
     if (!*out_is_published) return MYR_OK;
-    MYR_TRY(myr_batch_load_tasks(b, b->run_id, false, err));
+    MYR_TRY(myr_batch_load_tasks(b, b->run_id, NULL, err));
     MYR_TRY(myr_batch_sinks_settle(b, err));
     MYR_TRY(myr_registry_run_end(b->workspace->registry, b->run_id, "completed", b->done_rows,
                                  b->rows.counts.status_rows[MYR_ROW_OK], "killed after it had published", err));
@@ -137,9 +158,9 @@ static myr_rc resume_prepare(batch *b, const myr_run_row *row, myr_err *err)
     char owner[192];
     MYR_TRY(myr_batch_sources_check(b, err));
     MYR_TRY(myr_batch_start_pool(b, err));
-    MYR_TRY(resume_plan(b, row, err));
-    MYR_TRY(myr_batch_load_tasks(b, row->id, true, err));
-    resume_open_tasks(b);
+    MYR_TRY(myr_batch_read_plan(b, row, err));
+    MYR_TRY(myr_batch_load_tasks(b, row->id, resume_lacks_files, err));
+    myr_batch_open_tasks(b);
     MYR_TRY(myr_table_engine_open(1, b->opts.memory_bytes, &b->engine, err));
     return myr_registry_run_again(b->workspace->registry, row->id, myr_batch_owner(owner, sizeof owner),
                                   myr_batch_lease_ms(), err);
@@ -158,6 +179,6 @@ myr_rc myr_batch_resume(myr_workspace *workspace, int64_t run_id, const myr_batc
     MYR_TRY(resume_settle(&b, &is_published, out, err));
     if (is_published) return MYR_OK;
     MYR_TRY(resume_prepare(&b, &row, err));
-    if (opts->started != NULL) opts->started(opts->ctx, b.run_id);
+    if (opts->started != NULL) opts->started(opts->ctx, b.run_id, b.settings_text);
     return myr_batch_to_its_end(&b, MYR_OK, out, err);
 }

@@ -283,6 +283,10 @@ myr_rc myr_batch_rows_score(void *ctx, void *thread_state, const myr_table_chunk
     MYR_ASSERT(thread->rows == rows);
     MYR_TRY(rows_room(thread, chunk->row_count, err));
     uint32_t first = 0;
+    if (rows->is_grouped) {
+        rows->dead.from_file = &chunk->inputs[rows->plan->want_count];
+        rows->dead.from_row = &chunk->inputs[rows->plan->want_count + 1];
+    }
     for (uint32_t k = 0; k < rows->plan->kind_count; k++) {
         MYR_TRY(rows_score_kind(thread, chunk, k, first, err));
         first += rows->plan->kind_widths[k];

@@ -15,6 +15,7 @@ myr_batch_limits myr_batch_limits_default(void)
 {
     return (myr_batch_limits){.mini_batch = {.rows = 0, .bytes = 0},
                               .idle_ms = 60000,
+                              .first_task_timeout_ms = 600000,
                               .max_retries = 2,
                               .backoff_ms = 200,
                               .progress_timeout_ms = 600000,
@@ -43,6 +44,7 @@ static const settings_number settings_numbers[] = {
     {SETTINGS_AT(worker_memory_bytes), 0, INT64_MAX},
     {SETTINGS_AT(max_retries), 0, BATCH_RETRIES_MAX},
     {SETTINGS_AT(backoff_ms), 0, BATCH_MILLISECONDS_MAX},
+    {SETTINGS_AT(first_task_timeout_ms), 0, BATCH_MILLISECONDS_MAX},
     {SETTINGS_AT(timeout_ms), 0, BATCH_MILLISECONDS_MAX},
     {SETTINGS_AT(progress_timeout_ms), 0, BATCH_MILLISECONDS_MAX},
     {SETTINGS_AT(error_threshold), -1, BATCH_COUNT_MAX},
@@ -67,6 +69,25 @@ static void settings_list(myr_buf *out, const char *name, const char *const *ite
     myr_buf_putc(out, ']');
 }
 
+static const char *const settings_actions[] = {
+    [MYR_BATCH_PARTS] = "parts", [MYR_BATCH_APPEND] = "append_row", [MYR_BATCH_SUMMARY] = "summary_only"};
+
+static const char *settings_action(myr_batch_action action)
+{
+    MYR_ASSERT((size_t)action < MYR_COUNT_OF(settings_actions));
+    return settings_actions[action];
+}
+
+bool myr_batch_action_parse(const char *text, myr_batch_action *out)
+{
+    for (size_t i = 0; text != NULL && i < MYR_COUNT_OF(settings_actions); i++) {
+        if (strcmp(text, settings_actions[i]) != 0) continue;
+        *out = (myr_batch_action)i;
+        return true;
+    }
+    return false;
+}
+
 /* What makes two outputs equal: the text up to here is part of the fingerprint. */
 static void settings_work(const myr_batch_opts *opts, myr_buf *out)
 {
@@ -76,6 +97,9 @@ static void settings_work(const myr_batch_opts *opts, myr_buf *out)
     settings_text(out, "output", opts->output);
     settings_list(out, "by", opts->by);
     settings_list(out, "keep", opts->keep);
+    settings_list(out, "partition_keys", opts->partition_keys);
+    if (opts->action != MYR_BATCH_PARTS) settings_text(out, "output_action", settings_action(opts->action));
+    if (opts->append_name != NULL) settings_text(out, "append_row_file_name", opts->append_name);
     myr_buf_puts(out, ",\"kinds\":[");
     for (uint32_t k = 0; k < opts->kind_count; k++)
         myr_buf_printf(out, "%s\"%s\"", k > 0 ? "," : "", myr_output_name(opts->kinds[k]));
@@ -105,6 +129,7 @@ void myr_batch_settings_print(const myr_batch_opts *opts, myr_buf *out)
     settings_work(opts, out);
     settings_input(&opts->input, out);
     settings_text(out, "job", opts->job);
+    if (opts->retry_of > 0) myr_buf_printf(out, ",\"retry_of\":%lld", (long long)opts->retry_of);
     for (size_t i = 0; i < MYR_COUNT_OF(settings_numbers); i++) {
         int64_t value = 0;
         memcpy(&value, (const char *)opts->limits + settings_numbers[i].offset, sizeof value);
@@ -203,7 +228,7 @@ static bool settings_limits(yyjson_val *root, myr_batch_limits *limits)
     return ok && limits->allowed_failed_percent >= 0 && limits->allowed_failed_percent <= 100;
 }
 
-/* All but `keep`, which may be absent, must be there. */
+/* All but lists of columns, which may be absent, must be there. */
 static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *out)
 {
     const char *format = yyjson_get_str(yyjson_obj_get(root, "format"));
@@ -219,12 +244,18 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
                             .output = settings_get(arena, yyjson_obj_get(root, "output")),
                             .by = myr_batch_settings_list(yyjson_obj_get(root, "by"), arena),
                             .keep = myr_batch_settings_list(yyjson_obj_get(root, "keep"), arena),
+                            .partition_keys = myr_batch_settings_list(yyjson_obj_get(root, "partition_keys"), arena),
                             .format = strcmp(format, "csv") == 0 ? MYR_TABLE_CSV : MYR_TABLE_PARQUET,
+                            .append_name = settings_get(arena, yyjson_obj_get(root, "append_row_file_name")),
                             .limits = limits};
     const myr_batch_input *input = &out->input;
     bool has_input = input->items != NULL || input->sql != NULL || (input->table != NULL && input->database != NULL);
+    if (out->partition_keys != NULL && out->partition_keys[0] == NULL) return false;
+    yyjson_val *action = yyjson_obj_get(root, "output_action");
+    if (action != NULL && !myr_batch_action_parse(yyjson_get_str(action), &out->action)) return false;
     return has_input && out->fleet != NULL && out->output != NULL && settings_limits(root, limits) &&
            settings_int(root, "release", 0, INT64_MAX, &out->release) &&
+           settings_int(root, "retry_of", 0, INT64_MAX, &out->retry_of) &&
            settings_int(root, "memory_bytes", 0, INT64_MAX, &out->memory_bytes) &&
            settings_kinds(yyjson_obj_get(root, "kinds"), arena, out);
 }
@@ -235,4 +266,132 @@ myr_rc myr_batch_settings_parse(const char *text, size_t size, myr_arena *arena,
     if (!settings_read(yyjson_doc_get_root(doc), arena, out))
         MYR_FAIL(err, BAD_FORMAT, "the settings of the run cannot be read: the registry is damaged");
     return MYR_OK;
+}
+
+/* ---- for people ---- */
+
+/* As YAML: in quotes, unless it is plain. */
+static void describe_value(myr_buf *out, const char *text)
+{
+    bool is_plain = text[0] != '\0' && text[0] != '-' &&
+                    strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                 "0123456789_./-") == strlen(text);
+    if (is_plain)
+        myr_buf_puts(out, text);
+    else
+        myr_buf_json_string(out, myr_str_of(text));
+}
+
+static void describe_text(myr_buf *out, const char *name, const char *text)
+{
+    if (text == NULL || text[0] == '\0') return;
+    myr_buf_printf(out, "%s: ", name);
+    describe_value(out, text);
+    myr_buf_putc(out, '\n');
+}
+
+static void describe_list(myr_buf *out, const char *name, const char *const *items)
+{
+    if (items == NULL) return;
+    myr_buf_printf(out, "%s: [", name);
+    for (size_t i = 0; items[i] != NULL; i++) {
+        if (i > 0) myr_buf_puts(out, ", ");
+        describe_value(out, items[i]);
+    }
+    myr_buf_puts(out, "]\n");
+}
+
+static void describe_duration(myr_buf *out, const char *name, int64_t ms)
+{
+    if (ms % 1000 == 0)
+        myr_buf_printf(out, "%s: %llds", name, (long long)(ms / 1000));
+    else
+        myr_buf_printf(out, "%s: %lldms", name, (long long)ms);
+    myr_buf_puts(out, ms == 0 ? "   # none\n" : "\n");
+}
+
+/* In the largest unit that says it exactly. */
+static void describe_bytes(myr_buf *out, const char *name, int64_t bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB"};
+    size_t unit = 0;
+    while (bytes > 0 && bytes % 1024 == 0 && unit + 1 < MYR_COUNT_OF(units)) {
+        bytes /= 1024;
+        unit++;
+    }
+    myr_buf_printf(out, "%s: %lld%s%s\n", name, (long long)bytes, bytes > 0 ? units[unit] : "",
+                   bytes > 0 ? "" : "   # no limit");
+}
+
+static void describe_input(const myr_batch_input *input, myr_buf *out)
+{
+    if (input->items != NULL && input->filter == NULL) {
+        describe_list(out, "input", input->items);
+        return;
+    }
+    myr_buf_puts(out, "input:\n");
+    describe_list(out, "  files", input->items);
+    describe_text(out, "  sql", input->sql);
+    describe_text(out, "  table", input->table);
+    describe_text(out, "  database", input->database);
+    describe_text(out, "  filter", input->filter);
+}
+
+static void describe_output(const myr_batch_opts *opts, myr_buf *out)
+{
+    myr_buf_puts(out, "output:\n");
+    describe_text(out, "  path", opts->output);
+    describe_text(out, "  format", opts->format == MYR_TABLE_CSV ? "csv" : "parquet");
+    describe_list(out, "  by", opts->by);
+    describe_list(out, "  keep", opts->keep);
+    for (uint32_t k = 0; k < opts->kind_count; k++) {
+        myr_buf_puts(out, k == 0 ? "  predict: [" : ", ");
+        myr_buf_puts(out, myr_output_name(opts->kinds[k]));
+        if (k + 1 == opts->kind_count) myr_buf_puts(out, "]\n");
+    }
+    describe_text(out, "output_action", settings_action(opts->action));
+    describe_text(out, "append_row_file_name", opts->append_name);
+}
+
+static void describe_limits(const myr_batch_limits *limits, myr_buf *out)
+{
+    if (limits->is_auto_size)
+        myr_buf_printf(out, "mini_batch_size: %d   # rows; of text %lld bytes\n", SETTINGS_ROWS, SETTINGS_BYTES);
+    else if (limits->mini_batch.rows > 0)
+        myr_buf_printf(out, "mini_batch_size: %lld\n", (long long)limits->mini_batch.rows);
+    else if (limits->mini_batch.bytes > 0)
+        describe_bytes(out, "mini_batch_size", limits->mini_batch.bytes);
+    else
+        myr_buf_puts(out, "mini_batch_size: file\n");
+    myr_buf_printf(out, "compute:\n  type: local\n  max: %lld\n",
+                   (long long)(limits->workers_max > 0 ? limits->workers_max : myr_cpu_count()));
+    describe_duration(out, "  idle_seconds", limits->idle_ms);
+    describe_bytes(out, "  worker_memory_max", limits->worker_memory_bytes);
+    myr_buf_printf(out, "retry_settings:\n  max_retries: %lld\n", (long long)limits->max_retries);
+    describe_duration(out, "  timeout", limits->timeout_ms);
+    describe_duration(out, "  backoff", limits->backoff_ms);
+    describe_duration(out, "progress_update_timeout", limits->progress_timeout_ms);
+    describe_duration(out, "first_task_creation_timeout", limits->first_task_timeout_ms);
+    myr_buf_printf(out, "error_threshold: %lld\nmini_batch_error_threshold: %lld\nallowed_failed_percent: ",
+                   (long long)limits->error_threshold, (long long)limits->mini_batch_error_threshold);
+    myr_buf_double(out, limits->allowed_failed_percent);
+    myr_buf_putc(out, '\n');
+}
+
+myr_rc myr_batch_settings_text(const char *settings, myr_buf *out, myr_err *err)
+{
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    myr_batch_opts opts;
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for settings");
+    MYR_TRY(myr_batch_settings_parse(settings, strlen(settings), arena, &opts, err));
+    describe_text(out, "name", opts.job);
+    describe_text(out, "fleet", opts.fleet);
+    myr_buf_printf(out, "release: %lld\n", (long long)opts.release);
+    if (opts.retry_of > 0) myr_buf_printf(out, "# again what failed in run %lld\n", (long long)opts.retry_of);
+    describe_input(&opts.input, out);
+    describe_output(&opts, out);
+    describe_list(out, "partition_keys", opts.partition_keys);
+    describe_limits(opts.limits, out);
+    describe_bytes(out, "memory_max", opts.memory_bytes);
+    return myr_buf_check(out, err);
 }

@@ -57,6 +57,34 @@ static bool split_is_text(const char *path)
     return !myr_str_ends_with(myr_str_of(path), ".parquet");
 }
 
+myr_rc myr_batch_split_grouped(batch *b, myr_err *err)
+{
+    const myr_batch_limits *limits = b->opts.limits;
+    myr_table_map map = myr_batch_plan_map(&b->plan, &b->opts);
+    myr_table_part *parts = NULL;
+    size_t count = 0;
+    int64_t rows = limits->is_auto_size ? myr_batch_size_default(false).rows : limits->mini_batch.rows;
+    map.plan = b->table_plan;
+    MYR_TRY(myr_table_group_cut(b->engine, &map, b->grouped, rows, b->arena, &parts, &count, err));
+    for (size_t p = 0; p < count; p++) {
+        myr_mini_batch_row row = split_row(&parts[p], 0);
+        b->total_rows += row.row_count;
+        MYR_TRY(myr_batch_task_add(b, &row, NULL, err));
+    }
+    b->left = b->task_count;
+    b->root_count = (int64_t)b->task_count;
+    return split_name(b, err);
+}
+
+myr_table_part myr_batch_task_part(const batch *b, const batch_task *task)
+{
+    return (myr_table_part){.file = b->grouped != NULL ? b->grouped : b->inputs[task->row.input].path,
+                            .begin = task->row.first,
+                            .end = task->row.past,
+                            .first_line = task->row.first_line,
+                            .row_count = task->row.row_count};
+}
+
 myr_rc myr_batch_split(batch *b, myr_err *err)
 {
     const myr_batch_limits *limits = b->opts.limits;
@@ -92,12 +120,7 @@ batch_task *myr_batch_task_root(const batch *b, const batch_task *task)
 
 myr_rc myr_batch_split_task(batch *b, batch_task *task, bool *out_can, myr_err *err)
 {
-    const char *path = b->inputs[task->row.input].path;
-    myr_table_part part = {.file = path,
-                           .begin = task->row.first,
-                           .end = task->row.past,
-                           .first_line = task->row.first_line,
-                           .row_count = task->row.row_count};
+    myr_table_part part = myr_batch_task_part(b, task);
     myr_table_part halves[2];
     MYR_TRY(myr_table_halve(b->engine, &part, halves, out_can, err));
     if (!*out_can) return MYR_OK;

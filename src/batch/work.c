@@ -45,7 +45,7 @@ static myr_rc work_put(batch *b, batch_task *task, myr_err *err)
     myr_buf_printf(&ask->request, "{\"begin\":%lld,\"end\":%lld,\"line\":%lld,\"attempt\":%lld",
                    (long long)task->row.first, (long long)task->row.past, (long long)task->row.first_line,
                    (long long)task->row.attempts);
-    myr_buf_json_field(&ask->request, "score", b->inputs[task->row.input].path);
+    myr_buf_json_field(&ask->request, "score", myr_batch_task_part(b, task).file);
     myr_buf_json_field(&ask->request, "file", myr_batch_input_name(&b->inputs[task->row.input]));
     myr_buf_json_field(&ask->request, "dir", dir);
     myr_buf_json_field(&ask->request, "dead", dead);
@@ -98,7 +98,10 @@ static void work_where(const batch *b, const batch_task *task, char *out, size_t
 {
     const myr_mini_batch_row *row = &task->row;
     const char *path = myr_batch_input_name(&b->inputs[row->input]);
-    if (row->past < 0)
+    if (b->grouped != NULL)
+        (void)snprintf(out, out_bytes, "%.2000s in the order of partition_keys, rows %lld to %lld", b->input_name,
+                       (long long)row->first + 1, (long long)row->past);
+    else if (row->past < 0)
         (void)snprintf(out, out_bytes, "%s", path);
     else if (row->first_line > 0)
         (void)snprintf(out, out_bytes, "%s from line %lld on", path, (long long)row->first_line);
@@ -181,7 +184,8 @@ static myr_rc work_failed(batch *b, batch_task *task, const batch_ask *ask, myr_
 {
     const myr_batch_limits *limits = b->opts.limits;
     char dir[MYR_PATH_BYTES_MAX], dead[MYR_PATH_BYTES_MAX];
-    bool is_last = !work_may_pass((myr_rc)ask->err.rc) || task->row.attempts > limits->max_retries;
+    bool is_last =
+        !work_may_pass((myr_rc)ask->err.rc) || task->row.attempts - task->attempts_before > limits->max_retries;
     bool is_cut = false;
     MYR_TRY(work_paths(b, task, dir, dead, err));
     MYR_IGNORE(myr_io_remove_tree(dir, NULL)); /* what stays goes with the staging directory */
@@ -201,7 +205,7 @@ static myr_rc work_failed(batch *b, batch_task *task, const batch_ask *ask, myr_
     }
     if (is_last) return work_fail(b, task, &ask->err, err);
     int64_t wait_ms = limits->backoff_ms;
-    for (int64_t i = 1; i < task->row.attempts && wait_ms < WORK_BACKOFF_MAX; i++)
+    for (int64_t i = 1; i < task->row.attempts - task->attempts_before && wait_ms < WORK_BACKOFF_MAX; i++)
         wait_ms *= 2;
     if (wait_ms > WORK_BACKOFF_MAX) wait_ms = WORK_BACKOFF_MAX;
     task->not_before_ns = myr_clock_mono_ns() + wait_ms * 1000000;
@@ -254,7 +258,7 @@ static myr_rc work_write(batch *b, batch_ask *const *asks, int count, myr_err *e
 /* This one and those that are over too, in one commit; it begins when all they wrote is on the disk. */
 static myr_rc work_take(batch *b, batch_ask *ask, myr_err *err)
 {
-    batch_ask *asks[WORK_COMMIT_MAX];
+    batch_ask *asks[WORK_COMMIT_MAX] = {0};
     int count = 0;
     myr_rc rc = MYR_OK;
     while (ask != NULL) {
@@ -281,10 +285,21 @@ static void work_progress(const batch *b)
     b->asked->progress(b->asked->ctx, rows, b->total_rows);
 }
 
+/* first_task_creation_timeout: workers start, open the fleet and what its models need, rows are put together. */
+static myr_rc work_check_first(const batch *b, myr_err *err)
+{
+    int64_t most_ms = b->opts.limits->first_task_timeout_ms;
+    if (most_ms == 0 || myr_clock_mono_ns() - b->begin_ns < most_ms * 1000000 || myr_batch_pool_has_begun(b->pool))
+        return MYR_OK;
+    MYR_FAIL(err, TIMEOUT, "no worker has begun with a mini-batch after %lld ms: first_task_creation_timeout",
+             (long long)most_ms);
+}
+
 /* Now and then: the lease, what runs, and whether somebody wants the end. */
 static myr_rc work_beat(batch *b, myr_err *err)
 {
     int64_t now_ns = myr_clock_mono_ns(), change = 0;
+    MYR_TRY(work_check_first(b, err));
     MYR_TRY(myr_registry_change_number(b->workspace->registry, &change, err));
     if (change == b->change && now_ns - b->beat_ns < WORK_BEAT_MS * 1000000LL) return MYR_OK;
     b->change = change; /* somebody else has written: it may be about us */
@@ -294,6 +309,41 @@ static myr_rc work_beat(batch *b, myr_err *err)
                                   &cancel, err));
     if (cancel) MYR_FAIL(err, CANCELLED, "run %lld was canceled", (long long)b->run_id);
     return MYR_OK;
+}
+
+myr_rc myr_batch_work_write_new(batch *b, myr_err *err)
+{
+    return work_write(b, NULL, 0, err);
+}
+
+myr_rc myr_batch_work_ask(batch *b, const char *request, myr_err *err)
+{
+    b->beat_ns = myr_clock_mono_ns();
+    MYR_TRY(myr_registry_change_number(b->workspace->registry, &b->change, err));
+    for (int64_t attempt = 0;; attempt++) {
+        batch_ask *ask = myr_calloc(1, sizeof *ask);
+        if (ask == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a request");
+        batch_ask *over = NULL;
+        myr_buf_puts(&ask->request, request);
+        myr_rc has_text = myr_buf_check(&ask->request, err);
+        if (has_text != MYR_OK) {
+            myr_batch_ask_free(ask);
+            return has_text;
+        }
+        myr_batch_pool_put(b->pool, ask);
+        while (over == NULL) {
+            over = myr_batch_pool_take(b->pool, WORK_LOOK_MS);
+            myr_rc rc = work_beat(b, err);
+            if (rc == MYR_OK) continue;
+            myr_batch_ask_free(over);
+            return rc;
+        }
+        myr_err found = over->err;
+        myr_batch_ask_free(over);
+        if (found.rc == MYR_OK) return MYR_OK;
+        if (work_may_pass((myr_rc)found.rc) && attempt < b->opts.limits->max_retries) continue;
+        return myr_err_set(err, (myr_rc)found.rc, found.file, found.line, "%s", found.message);
+    }
 }
 
 int64_t myr_batch_lease_ms(void)

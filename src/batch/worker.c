@@ -21,6 +21,7 @@ typedef struct worker {
     batch_plan plan;
     const char *table_plan; /* NULL: no plan yet */
     batch_rows rows;
+    int64_t memory_bytes;
     int64_t told_ns;
 } worker;
 
@@ -51,7 +52,8 @@ static myr_rc worker_open(worker *w, yyjson_val *root, myr_err *err)
     MYR_TRY(myr_batch_settings_parse(settings, strlen(settings), w->arena, &w->opts, err));
     MYR_TRY(myr_workspace_open(dir, &w->workspace, err));
     MYR_TRY(myr_fleet_open(w->workspace, w->opts.fleet, w->opts.release, &w->fleet, err));
-    return myr_table_engine_open(1, yyjson_get_sint(yyjson_obj_get(root, "memory")), &w->engine, err);
+    w->memory_bytes = yyjson_get_sint(yyjson_obj_get(root, "memory"));
+    return myr_table_engine_open(1, w->memory_bytes, &w->engine, err);
 }
 
 /* {"plan": text for the table, "keep": [columns], "has_target": true, "temp": where to spill} */
@@ -70,6 +72,7 @@ static myr_rc worker_plan(worker *w, yyjson_val *root, myr_err *err)
                                  &w->plan, err));
     w->rows.fleet = w->fleet;
     w->rows.plan = &w->plan;
+    w->rows.is_grouped = w->opts.partition_keys != NULL;
     return myr_batch_rows_begin(&w->rows, w->workspace, w->plan_arena, err);
 }
 
@@ -120,21 +123,14 @@ static myr_rc worker_score(worker *w, yyjson_val *root, myr_buf *answer, myr_err
                        .attempt = yyjson_get_sint(yyjson_obj_get(root, "attempt")),
                        .fd = -1};
     worker_reset(w, &dead);
-    myr_table_map map = {.wants = w->plan.wants,
-                         .want_count = w->plan.want_count,
-                         .keep = w->plan.keep,
-                         .keep_count = w->plan.keep_count,
-                         .outputs = w->plan.outputs,
-                         .output_count = w->plan.output_count,
-                         .output_dir = dir,
-                         .partition_by = w->plan.partition_by,
-                         .format = w->opts.format,
-                         .plan = w->table_plan,
-                         .part = &part,
-                         .fn = myr_batch_rows_score,
-                         .ctx = &w->rows,
-                         .make_state = myr_batch_rows_thread_new,
-                         .free_state = myr_batch_rows_thread_free};
+    myr_table_map map = myr_batch_plan_map(&w->plan, &w->opts);
+    map.output_dir = dir;
+    map.plan = w->table_plan;
+    map.part = &part;
+    map.fn = myr_batch_rows_score;
+    map.ctx = &w->rows;
+    map.make_state = myr_batch_rows_thread_new;
+    map.free_state = myr_batch_rows_thread_free;
     int64_t rows = 0;
     myr_rc rc = myr_table_map_run(w->engine, &map, &rows, err);
     if (rc == MYR_OK) rc = myr_batch_dead_end(&w->rows.dead, err);
@@ -142,6 +138,29 @@ static myr_rc worker_score(worker *w, yyjson_val *root, myr_buf *answer, myr_err
     MYR_TRY(rc);
     myr_batch_counts_print(&w->rows, rows, answer);
     return myr_buf_check(answer, err);
+}
+
+/* {"group": file, "files": […], "rows": at once, "threads": …, "memory": bytes}: the whole engine is for this alone. */
+static myr_rc worker_group(worker *w, yyjson_val *root, myr_err *err)
+{
+    const char *path = NULL;
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    MYR_TRY(worker_need(root, "group", &path, err));
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a list of files");
+    const char *const *files = myr_batch_settings_list(yyjson_obj_get(root, "files"), arena);
+    const char *const *names = myr_batch_settings_list(yyjson_obj_get(root, "names"), arena);
+    size_t file_count = 0;
+    while (files != NULL && files[file_count] != NULL)
+        file_count++;
+    if (file_count == 0 || names == NULL || w->table_plan == NULL || !w->rows.is_grouped)
+        MYR_FAIL(err, BAD_FORMAT, "a request to group nothing");
+    myr_table_map map = myr_batch_plan_map(&w->plan, &w->opts);
+    map.plan = w->table_plan;
+    MYR_TRY(myr_table_engine_set_room(w->engine, (int)yyjson_get_sint(yyjson_obj_get(root, "threads")),
+                                      yyjson_get_sint(yyjson_obj_get(root, "memory")), err));
+    MYR_TRY(myr_table_group_write(w->engine, &map, files, names, file_count,
+                                  yyjson_get_sint(yyjson_obj_get(root, "rows")), path, err));
+    return myr_table_engine_set_room(w->engine, 1, w->memory_bytes, err);
 }
 
 static myr_rc worker_do(worker *w, const myr_buf *request, myr_buf *answer, myr_err *err)
@@ -153,6 +172,8 @@ static myr_rc worker_do(worker *w, const myr_buf *request, myr_buf *answer, myr_
         rc = worker_open(w, root, err);
     else if (yyjson_obj_get(root, "plan") != NULL)
         rc = worker_plan(w, root, err);
+    else if (yyjson_obj_get(root, "group") != NULL)
+        rc = worker_group(w, root, err);
     else
         rc = worker_score(w, root, answer, err);
     yyjson_doc_free(doc);

@@ -11,9 +11,9 @@
 #include "jobs/jobs.h"
 
 typedef struct batch_args {
-    const char *job, *fleet, *input, *filter, *output, *by, *keep, *format, *kinds, *store, *date;
+    const char *job, *fleet, *input, *filter, *output, *by, *keep, *format, *kinds, *store, *date, *partition_keys;
     int64_t release, threads, memory_bytes;
-    bool force;
+    bool force, is_retry;
 } batch_args;
 
 typedef struct batch_watch {
@@ -35,6 +35,8 @@ static myr_rc batch_check(const myr_batch_opts *opts, myr_err *err)
     if (opts->input.items == NULL && opts->input.sql == NULL && opts->input.table == NULL)
         MYR_FAIL(err, BAD_USAGE, "myriad batch run: --input is missing: a .parquet or .csv file or a glob");
     if (opts->output == NULL) MYR_FAIL(err, BAD_USAGE, "myriad batch run: --output is missing: the directory to make");
+    if (opts->action != MYR_BATCH_PARTS && opts->by != NULL)
+        MYR_FAIL(err, BAD_USAGE, "myriad batch run: with this output_action there are no directories: leave out --by");
     return MYR_OK;
 }
 
@@ -107,8 +109,12 @@ static void batch_json(const batch_args *a, const myr_batch_report *r, int64_t s
 static void batch_print(const batch_args *a, const myr_batch_report *r)
 {
     char text[32], rate[32];
-    if (r->is_unchanged)
+    if (r->is_unchanged && !a->is_retry)
         printf("unchanged nothing is new since run %lld, which made this output; --force makes it again\n",
+               (long long)r->run_id);
+    if (r->is_unchanged && a->is_retry)
+        printf("unchanged nothing of run %lld can turn out otherwise: no mini-batch failed, and rows without a model "
+               "have none in this release\n",
                (long long)r->run_id);
     double seconds = (double)r->duration_ms / 1000;
     printf("scored    %s rows in %.2f s (%s rows/s) with %lld models of %s release %lld\n",
@@ -145,12 +151,27 @@ static void batch_print(const batch_args *a, const myr_batch_report *r)
            myr_format_bytes(r->output_bytes, text, sizeof text), a->output);
 }
 
-/* The number of a run is known at once, for whoever wants to watch or cancel it. */
-static void batch_started(void *ctx, int64_t run_id)
+/* What people see of settings: a job file, indented. */
+static void batch_print_settings(const char *settings)
+{
+    MYR_AUTO(myr_buf) text = {0};
+    if (myr_batch_settings_text(settings, &text, NULL) != MYR_OK) return;
+    myr_str rest = myr_str_make(text.data, text.size), line;
+    while (myr_str_split(&rest, '\n', &line)) {
+        if (line.size > 0) printf("  " MYR_STR_FMT "\n", MYR_STR_ARG(line));
+    }
+}
+
+/* The number of a run is known at once, for whoever wants to watch or cancel it, and what it does. */
+static void batch_started(void *ctx, int64_t run_id, const char *settings)
 {
     batch_watch *watch = ctx;
-    if (!watch->is_json) return;
-    printf("{\"run\":%lld,\"state\":\"running\"}\n", (long long)run_id);
+    if (watch->is_json) {
+        printf("{\"run\":%lld,\"state\":\"running\",\"settings\":%s}\n", (long long)run_id, settings);
+    } else {
+        printf("run %lld\n", (long long)run_id);
+        batch_print_settings(settings);
+    }
     (void)fflush(stdout);
 }
 
@@ -159,12 +180,13 @@ static myr_rc batch_options(const batch_args *a, const myr_batch_opts *job, myr_
                             myr_err *err)
 {
     myr_batch_opts opts = job != NULL ? *job : (myr_batch_opts){0};
-    myr_cli_list *lists = myr_arena_calloc(arena, 3, sizeof *lists);
+    myr_cli_list *lists = myr_arena_calloc(arena, 4, sizeof *lists);
     myr_output *kinds = myr_arena_calloc(arena, MYR_OUTPUT_COUNT, sizeof *kinds);
     if (lists == NULL || kinds == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
     MYR_TRY(myr_cli_commas(arena, a->by, &lists[0], err));
     MYR_TRY(myr_cli_commas(arena, a->keep, &lists[1], err));
     MYR_TRY(myr_cli_commas(arena, a->kinds, &lists[2], err));
+    MYR_TRY(myr_cli_commas(arena, a->partition_keys, &lists[3], err));
     MYR_TRY(batch_kinds(&lists[2], kinds, err));
     MYR_TRY(batch_format(a, &opts.format, err));
     if (a->fleet != NULL) opts.fleet = a->fleet;
@@ -181,6 +203,7 @@ static myr_rc batch_options(const batch_args *a, const myr_batch_opts *job, myr_
     if (a->output != NULL) opts.output = a->output;
     if (lists[0].count > 0) opts.by = lists[0].items;
     if (a->keep != NULL) opts.keep = lists[1].items;
+    if (lists[3].count > 0) opts.partition_keys = lists[3].items;
     if (lists[2].count > 0) {
         opts.kinds = kinds;
         opts.kind_count = lists[2].count;
@@ -196,6 +219,7 @@ static myr_rc batch_store(myr_workspace *workspace, const batch_args *a, const m
                           int64_t *out_rows, myr_err *err)
 {
     if (a->store == NULL) return MYR_OK;
+    MYR_ASSERT(opts->action != MYR_BATCH_SUMMARY); /* refused before the run */
     myr_rc rc = myr_batch_store(workspace, opts->fleet, release, opts->output, opts->format == MYR_TABLE_CSV, a->store,
                                 out_rows, err);
     return rc == MYR_OK ? MYR_OK : myr_err_prefix(err, rc, "%s is written, but not stored: ", opts->output);
@@ -250,6 +274,8 @@ static myr_rc batch_run(const myr_cli *cli, const batch_args *given, myr_err *er
         MYR_TRY(batch_load(&a, workspace->root, &job, err));
         MYR_TRY(batch_options(&a, myr_batch_job_opts(job), arena, &opts, err));
     }
+    if (a.store != NULL && opts.action == MYR_BATCH_SUMMARY)
+        MYR_FAIL(err, BAD_USAGE, "myriad batch run: with output_action summary_only there is nothing to --store");
     batch_watch watch = {.is_json = cli->json};
     myr_bar_start(&watch.bar, "rows");
     opts.progress = batch_progress;
@@ -289,6 +315,8 @@ myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err)
          "made when all rows are scored; an earlier result of ours is replaced"},
         {"--by", "COL,...", MYR_CLI_TEXT, &a.by, "a directory per value: brand=1/part-….parquet"},
         {"--keep", "COL,...", MYR_CLI_TEXT, &a.keep, "input columns to copy (default: all that are not features)"},
+        {"--partition-keys", "COL,...", MYR_CLI_TEXT, &a.partition_keys,
+         "columns whose rows of one value are scored together, in one mini-batch"},
         {"--output-kind", "WHAT,...", MYR_CLI_TEXT, &a.kinds,
          "value (default), margin, probability, leaf, contribution: the columns that are written"},
         {"--store", "URI", MYR_CLI_TEXT, &a.store, "also into a prediction store: sqlite:PATH or postgresql://HOST/DB"},
@@ -306,10 +334,11 @@ myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err)
     return batch_run(&cli, &a, err);
 }
 
-static const char *const resume_example = "myriad batch resume 12";
+typedef myr_rc (*batch_again)(myr_workspace *workspace, int64_t run_id, const myr_batch_opts *opts,
+                              myr_batch_report *out, myr_err *err);
 
 /* The settings are the run's own. */
-static myr_rc resume_run(const myr_cli *cli, int64_t run_id, int64_t threads, myr_err *err)
+static myr_rc again_run(const myr_cli *cli, batch_again again, int64_t run_id, int64_t threads, myr_err *err)
 {
     MYR_AUTO(myr_workspace_ptr) workspace = NULL;
     MYR_TRY(myr_cli_workspace(cli, &workspace, err));
@@ -320,14 +349,14 @@ static myr_rc resume_run(const myr_cli *cli, int64_t run_id, int64_t threads, my
                            .started = batch_started,
                            .ctx = &watch};
     myr_batch_report report = {0};
-    myr_rc rc = myr_batch_resume(workspace, run_id, &opts, &report, err);
+    myr_rc rc = again(workspace, run_id, &opts, &report, err);
     myr_bar_end(&watch.bar);
     MYR_TRY(rc);
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
     myr_run_row row;
     if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
     MYR_TRY(myr_registry_run_get(workspace->registry, arena, report.run_id, &row, err));
-    batch_args a = {.fleet = row.fleet, .output = row.output};
+    batch_args a = {.fleet = row.fleet, .output = row.output, .is_retry = again == myr_batch_retry};
     if (cli->json)
         batch_json(&a, &report, 0);
     else
@@ -335,21 +364,35 @@ static myr_rc resume_run(const myr_cli *cli, int64_t run_id, int64_t threads, my
     return MYR_OK;
 }
 
-myr_rc myr_cmd_batch_resume(int argc, char **argv, myr_err *err)
+static myr_rc again_command(const char *const words[4], batch_again again, int argc, char **argv, myr_err *err)
 {
     const char *run = NULL;
     int64_t run_id = 0, threads = 0;
     const myr_cli_arg args[] = {
-        {"RUN", NULL, MYR_CLI_POSITIONAL_OPT, &run, "its number (default: the newest that is not over)"},
+        {"RUN", NULL, MYR_CLI_POSITIONAL_OPT, &run, words[3]},
         {"--threads", "N", MYR_CLI_INT, &threads, "default: one per processor"},
     };
     myr_cli cli = {0};
-    MYR_TRY(myr_cli_parse("batch resume", "go on with a run that was killed", resume_example, args, MYR_COUNT_OF(args),
-                          argc, argv, &cli, err));
+    MYR_TRY(myr_cli_parse(words[0], words[1], words[2], args, MYR_COUNT_OF(args), argc, argv, &cli, err));
     if (cli.done) return MYR_OK;
     if (run != NULL && (!myr_is_canonical_int64(myr_str_of(run), &run_id) || run_id <= 0))
-        MYR_FAIL(err, BAD_USAGE, "myriad batch resume: '%.60s' is not the number of a run", run);
-    return resume_run(&cli, run_id, threads, err);
+        MYR_FAIL(err, BAD_USAGE, "myriad %s: '%.60s' is not the number of a run", words[0], run);
+    return again_run(&cli, again, run_id, threads, err);
+}
+
+myr_rc myr_cmd_batch_resume(int argc, char **argv, myr_err *err)
+{
+    static const char *const words[] = {"batch resume", "go on with a run that was killed", "myriad batch resume 12",
+                                        "its number (default: the newest that is not over)"};
+    return again_command(words, myr_batch_resume, argc, argv, err);
+}
+
+myr_rc myr_cmd_batch_retry(int argc, char **argv, myr_err *err)
+{
+    static const char *const words[] = {"batch retry-failed", "do again what failed in a completed run, and no more",
+                                        "myriad batch retry-failed 12",
+                                        "its number (default: the newest that is completed)"};
+    return again_command(words, myr_batch_retry, argc, argv, err);
 }
 
 /* What the coordinator starts; its requests come over a socket. */

@@ -3,6 +3,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#if MYR_WITH_DUCKDB
+#include "batch/batch.h"
+#endif
 #include "cli/args.h"
 #include "cli/commands.h"
 
@@ -225,7 +228,11 @@ static myr_rc runs_show(runs_page *page, bool json, myr_buf *out, myr_err *err)
         myr_buf_printf(out, ",\"settings\":%s,\"mini_batches\":[", run->settings[0] != '\0' ? run->settings : "null");
     } else {
         runs_status(page, false, out);
+#if MYR_WITH_DUCKDB
+        if (run->settings[0] != '\0') MYR_TRY(myr_batch_settings_text(run->settings, out, err));
+#else
         myr_buf_printf(out, "settings  %s\n", run->settings);
+#endif
     }
     for (size_t i = 0; i < page->batch_count; i++) {
         if (json && i > 0) myr_buf_putc(out, ',');

@@ -14,6 +14,7 @@ static myr_rc command_without_duckdb(int argc, char **argv, myr_err *err)
 #define myr_cmd_batch_run     command_without_duckdb
 #define myr_cmd_sql           command_without_duckdb
 #define myr_cmd_batch_resume  command_without_duckdb
+#define myr_cmd_batch_retry   command_without_duckdb
 #define myr_cmd_batch_worker  command_without_duckdb
 #define myr_cmd_features_load command_without_duckdb
 #endif
@@ -34,6 +35,7 @@ const myr_command myr_commands[] = {
     {"pack compact", "the champion's models in one file; --prune removes what nobody needs", myr_cmd_pack_compact},
     {"batch run", "score a table with the right model for each row", myr_cmd_batch_run},
     {"batch resume", "go on with a run that was killed", myr_cmd_batch_resume},
+    {"batch retry-failed", "do again what failed in a completed run, and no more", myr_cmd_batch_retry},
     {"batch list", "the runs there were, newest first", myr_cmd_batch_list},
     {"batch status", "how far a run is; --watch follows it", myr_cmd_batch_status},
     {"batch show", "one run in full: settings, mini-batches", myr_cmd_batch_show},

@@ -16,6 +16,7 @@ myr_rc myr_cmd_release_rollback(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_sql(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_batch_resume(int argc, char **argv, myr_err *err);
+myr_rc myr_cmd_batch_retry(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_batch_list(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_batch_status(int argc, char **argv, myr_err *err);
 myr_rc myr_cmd_batch_show(int argc, char **argv, myr_err *err);

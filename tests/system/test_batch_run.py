@@ -54,7 +54,7 @@ def ledger(workspace, run):
 def test_a_job_file_runs_and_a_second_time_nothing_is_done(fleet):
     done = fleet.run("batch", "run", "job.yaml", "--json")
     first, report = (json.loads(line) for line in done.stdout.splitlines())
-    assert first == {"run": report["run"], "state": "running"} and report["rows"] == ROWS
+    assert (first["run"], first["state"], first["settings"]["by"]) == (report["run"], "running", ["brand"]) and report["rows"] == ROWS
     assert len(rows(fleet)) == ROWS
     assert ledger(fleet, report["run"])[0] == "completed" and set(ledger(fleet, report["run"])[1]) == {"done"}
     before = (fleet.cwd / "out/_myriad.json").read_bytes()
