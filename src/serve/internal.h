@@ -216,17 +216,24 @@ typedef struct serve_gate {
     _Atomic int64_t cut_ns;                      /* when the limit was cut last */
     myr_metric *limit_gauge, *refused;
 } serve_gate;
-void myr_serve_gate_start(myr_server *server);
-/* note->deadline_ns is set. BUSY: too many, or it would be late. */
-myr_rc myr_serve_gate_enter(myr_server *server, serve_note *note, uint64_t fleet_hash, myr_err *err);
+/* One request's way through a gate. */
+typedef struct serve_pass {
+    uint32_t slot;
+    int64_t deadline_ns;        /* INT64_MAX: it has none; 0: not known yet */
+    int64_t gated_ns, began_ns; /* 0: it did not come there */
+} serve_pass;
+/* Each listener has compute threads of its own and so a gate of its own; labels: of its metrics, or NULL. */
+void myr_serve_gate_start(serve_gate *gate, const myr_serve_opts *opts, myr_metrics *metrics, const char *labels);
+/* pass->deadline_ns is set. BUSY: too many, or it would be late. */
+myr_rc myr_serve_gate_enter(serve_gate *gate, serve_pass *pass, uint64_t fleet_hash, myr_err *err);
 /* How many more may come, so that the next ones are there before the threads are idle. */
-int64_t myr_serve_gate_room(const myr_server *server);
+int64_t myr_serve_gate_room(const serve_gate *gate);
 /* Requests of this fleet wait, so that another one would, too. */
-bool myr_serve_gate_is_closed(const myr_server *server, uint64_t fleet_hash);
-bool myr_serve_gate_is_pressed(const myr_server *server, uint64_t fleet_hash); /* requests of this fleet wait */
-void myr_serve_gate_served(myr_server *server, int64_t took_ns);               /* a compute thread was busy so long */
-void myr_serve_gate_began(myr_server *server, serve_note *note);               /* on its compute thread */
-void myr_serve_gate_leave(myr_server *server, const serve_note *note); /* at its end; one that never entered is fine */
+bool myr_serve_gate_is_closed(const serve_gate *gate, uint64_t fleet_hash);
+bool myr_serve_gate_is_pressed(const serve_gate *gate, uint64_t fleet_hash); /* requests of this fleet wait */
+void myr_serve_gate_served(serve_gate *gate, int64_t took_ns);               /* a compute thread was busy so long */
+void myr_serve_gate_began(serve_gate *gate, serve_pass *pass);               /* on its compute thread */
+void myr_serve_gate_leave(serve_gate *gate, const serve_pass *pass); /* at its end; one that never entered is fine */
 
 /* ---- models.c: what is counted of each model ---- */
 myr_rc myr_serve_models_new(serve_fleet *served, myr_err *err);
@@ -426,12 +433,11 @@ struct serve_note {
     int64_t whole_ns;            /* as in serve_call */
     serve_work *work;            /* of a request that sleeps, with the snapshot that it pins */
     serve_snapshot *pinned;
-    uint32_t gate_slot;
-    int64_t deadline_ns, gated_ns, began_ns; /* gate.c; 0: it did not pass there */
-    bool is_encoded;                         /* it is answered: … */
-    myr_kept_answer answer;                  /* … so, in its arena, and stored before that is sent */
-    bool is_read;                            /* and so the rest is there */
-    yyjson_val *body;                        /* these as in serve_call */
+    serve_pass pass;
+    bool is_encoded;        /* it is answered: … */
+    myr_kept_answer answer; /* … so, in its arena, and stored before that is sent */
+    bool is_read;           /* and so the rest is there */
+    yyjson_val *body;       /* these as in serve_call */
     infer_scan *scan;
     myr_str json;
     serve_format format;
@@ -561,8 +567,8 @@ void myr_serve_count_infer(const serve_work *work, bool is_ok);
 int64_t myr_serve_last_ms(const serve_infer_stats *stats);
 /* server.c: X-Deadline-Ms; 0 without it. BAD_INPUT. */
 myr_rc myr_serve_read_limit(myr_req *req, int64_t *out_ns, myr_err *err);
-/* server.c: of the fleet that a request names, or of nothing. */
-uint64_t myr_serve_fleet_hash(const serve_note *note);
+/* server.c: of the fleet that a request names (`fleet`, `fleet@…`), or of nothing. */
+uint64_t myr_serve_fleet_hash(myr_str name);
 /* server.c: which release the client asks for. */
 void myr_serve_work_headers(serve_work *work, myr_req *req);
 /* server.c: the work of a REST request. */

@@ -53,6 +53,7 @@ _Static_assert(MYR_COUNT_OF(rpc_paths) == MYR_COUNT_OF(rpc_methods), "a path per
 struct serve_rpc {
     myr_server *server;
     myr_rpc_server *net;
+    serve_gate gate;
     _Atomic(myr_metric *) requests[MYR_COUNT_OF(rpc_methods) + 1][RPC_CODES_MAX]; /* made on first use */
     myr_metric *durations[MYR_COUNT_OF(rpc_methods) + 1];
 };
@@ -194,9 +195,41 @@ static myr_rc rpc_run(const serve_rpc *rpc, rpc_call *call, myr_err *err)
     return rc == MYR_OK ? myr_buf_check(call->out, err) : rc;
 }
 
+/* The fleet that a message names in its first field, as clients write it; 0: it is said later, or not at all. */
+static uint64_t rpc_fleet_hash(myr_str message)
+{
+    enum { MODEL_NAME = 1 };
+    myr_pb pb;
+    myr_pb_field field;
+    myr_pb_init(&pb, message.data, message.size);
+    if (!myr_pb_next(&pb, &field) || field.number != MODEL_NAME || field.wire != MYR_PB_BYTES) return 0;
+    return myr_serve_fleet_hash(myr_str_make((const char *)field.data, field.size));
+}
+
+/* To a compute thread, unless it would be late there. */
+static void rpc_again(void *ctx, myr_rpc *rpc);
+static void rpc_defer(serve_rpc *served, rpc_call *call)
+{
+    rpc_note *note = call->note;
+    myr_err err = {0};
+    note->pass = (serve_pass){.deadline_ns = myr_rpc_deadline_ns(call->rpc)};
+    if (myr_serve_gate_enter(&served->gate, &note->pass, rpc_fleet_hash(call->message), &err) != MYR_OK) {
+        myr_rpc_fail(call->rpc, &err);
+        return;
+    }
+    myr_rpc_defer(call->rpc, rpc_again);
+}
+
+/* A message leaves the gate when it is answered, or with its call. */
+static void rpc_leave(serve_rpc *served, rpc_note *note)
+{
+    myr_serve_gate_leave(&served->gate, &note->pass);
+    note->pass = (serve_pass){0};
+}
+
 static void rpc_answer(void *ctx, myr_rpc *rpc)
 {
-    const serve_rpc *served = ctx;
+    serve_rpc *served = ctx;
     serve_thread *thread = myr_rpc_loop_state(rpc);
     rpc_call call = {.server = served->server,
                      .rpc = rpc,
@@ -217,8 +250,19 @@ static void rpc_answer(void *ctx, myr_rpc *rpc)
         myr_rpc_reply(rpc, call.out->size > 0 ? call.out->data : "", call.out->size);
     }
     if (call.out->failed || call.out->room > RPC_OUT_BYTES_KEPT) myr_buf_fini(call.out);
-    if (rc == MYR_OK && call.wants_compute)
-        myr_rpc_defer(rpc, rpc_answer); /* last: another thread may have it at once */
+    if (rc == MYR_OK && call.wants_compute) rpc_defer(served, &call); /* last: another thread may have it at once */
+}
+
+/* Another pass, on a compute thread. */
+static void rpc_again(void *ctx, myr_rpc *rpc)
+{
+    serve_rpc *served = ctx;
+    rpc_note *note = myr_rpc_note(rpc);
+    int64_t began_ns = myr_clock_mono_ns();
+    myr_serve_gate_began(&served->gate, &note->pass);
+    rpc_answer(ctx, rpc);
+    myr_serve_gate_served(&served->gate, myr_clock_mono_ns() - began_ns);
+    rpc_leave(served, note);
 }
 
 /* ---- counts ---- */
@@ -267,7 +311,9 @@ static void rpc_on_done(void *ctx, const myr_rpc *call)
     int64_t took_ns = myr_clock_mono_ns() - myr_rpc_call_start_ns(call);
     rpc_count(rpc, call, took_ns);
     if (rpc->server->access != NULL) rpc_log(rpc, call, note, took_ns);
-    if (note != NULL) rpc_forget(note); /* NULL: refused before it was screened */
+    if (note == NULL) return; /* refused before it was screened */
+    rpc_leave(rpc, note);
+    rpc_forget(note);
 }
 
 /* ---- start and stop ---- */
@@ -295,6 +341,7 @@ myr_rc myr_serve_rpc_start(myr_server *server, const char *only_loopback, myr_er
     if (rpc == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for the gRPC server");
     rpc->server = server;
     rpc_make_durations(rpc);
+    myr_serve_gate_start(&rpc->gate, opts, server->metrics, "listener=\"grpc\"");
     myr_rpc_opts net = {.listen = opts->grpc_listen,
                         .tls = server->tls,
                         .only_loopback = only_loopback,

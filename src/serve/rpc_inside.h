@@ -13,6 +13,7 @@
 typedef struct rpc_note {
     serve_principal who; /* of a unary call; of a stream while one message is answered */
     uint32_t last;       /* what a watch said last; 0: nothing */
+    serve_pass pass;     /* of the message that is with a compute thread, or waits for one */
 } rpc_note;
 
 /* One message being answered. */

@@ -180,13 +180,13 @@ static myr_rc screen_authorize(const serve_listener *listener, myr_req *req, ser
 /* While requests of this fleet wait, one that came before its Retry-After was over is not even read. */
 static void screen_hold(myr_server *server, myr_req *req, const serve_note *note)
 {
-    uint64_t fleet_hash = myr_serve_fleet_hash(note);
+    uint64_t fleet_hash = myr_serve_fleet_hash(note->params[0]);
     int64_t limit_ns = 0;
-    if (note->route->count_rows == NULL || !myr_serve_gate_is_closed(server, fleet_hash)) return;
+    if (note->route->count_rows == NULL || !myr_serve_gate_is_closed(&server->gate, fleet_hash)) return;
     if (myr_serve_read_limit(req, &limit_ns, NULL) != MYR_OK) return; /* is said in its turn */
     if (limit_ns == 0) limit_ns = server->opts.deadline_ms * 1000000;
     if (!myr_req_hold(req, fleet_hash, limit_ns > 0 ? limit_ns / 1000000 : MYR_HTTP_RETRY_AFTER_MS)) return;
-    if (!myr_serve_gate_is_closed(server, fleet_hash))
+    if (!myr_serve_gate_is_closed(&server->gate, fleet_hash))
         myr_req_let_in(req, 1); /* the last one left before it was there */
 }
 
@@ -254,7 +254,7 @@ void myr_serve_done(void *ctx, const myr_req *req)
         myr_serve_work_drop(note->work);
         myr_serve_unpin(note->pinned);
     }
-    myr_serve_gate_leave(server, note);
-    if (note->gated_ns != 0 || myr_req_was_held(req)) myr_req_let_in(req, myr_serve_gate_room(server));
+    myr_serve_gate_leave(&server->gate, &note->pass);
+    if (note->pass.gated_ns != 0 || myr_req_was_held(req)) myr_req_let_in(req, myr_serve_gate_room(&server->gate));
     myr_serve_forget(&note->who); /* last: the token may go with it */
 }

@@ -239,8 +239,8 @@ static myr_rc server_run_route(serve_call *call, serve_note *note, bool *out_aga
         serve_work *work = call->work;
         *out_again = call->wants_compute || (work != NULL && work->waits);
         if (call->wants_compute && work != NULL) {
-            note->deadline_ns = work->deadline_ns; /* 0: not known yet */
-            myr_serve_work_drop(work);             /* it begins anew there */
+            note->pass.deadline_ns = work->deadline_ns; /* 0: not known yet */
+            myr_serve_work_drop(work);                  /* it begins anew there */
         }
         if (*out_again || work == NULL || !myr_serve_work_stores(work)) return MYR_OK;
         MYR_TRY(server_keep(call, &note->answer, err));
@@ -327,12 +327,11 @@ static myr_rc server_read_body(serve_call *call, serve_note *note, myr_err *err)
     return MYR_OK;
 }
 
-uint64_t myr_serve_fleet_hash(const serve_note *note)
+uint64_t myr_serve_fleet_hash(myr_str name)
 {
-    myr_str fleet = note->params[0];
-    const char *at = fleet.size > 0 ? memchr(fleet.data, '@', fleet.size) : NULL;
-    if (at != NULL) fleet.size = (size_t)(at - fleet.data);
-    return myr_hash64(fleet.data, fleet.size, 0) | 1;
+    const char *at = name.size > 0 ? memchr(name.data, '@', name.size) : NULL;
+    if (at != NULL) name.size = (size_t)(at - name.data);
+    return myr_hash64(name.data, name.size, 0) | 1;
 }
 
 /* Whether a body is too much for a loop before anybody has looked into it. */
@@ -340,7 +339,8 @@ static bool server_is_bulky(const serve_call *call, const serve_note *note)
 {
     size_t size = myr_req_body(call->req).size;
     if (size > SERVE_INLINE_BODY_BYTES || myr_req_is_encoded(call->req)) return true;
-    return size > SERVE_PRESSED_BODY_BYTES && myr_serve_gate_is_pressed(call->server, myr_serve_fleet_hash(note));
+    return size > SERVE_PRESSED_BODY_BYTES &&
+           myr_serve_gate_is_pressed(&call->server->gate, myr_serve_fleet_hash(note->params[0]));
 }
 
 /* Read the body of a JSON route; true when the request went to a compute thread instead. */
@@ -405,7 +405,7 @@ static myr_rc server_set_deadline(const myr_server *server, myr_req *req, serve_
     int64_t limit_ns = 0;
     MYR_TRY(myr_serve_read_limit(req, &limit_ns, err));
     if (limit_ns == 0) limit_ns = server->opts.bulk_deadline_ms * 1000000;
-    note->deadline_ns = limit_ns > 0 ? note->whole_ns + limit_ns : INT64_MAX;
+    note->pass.deadline_ns = limit_ns > 0 ? note->whole_ns + limit_ns : INT64_MAX;
     return MYR_OK;
 }
 
@@ -414,12 +414,12 @@ static void server_defer(myr_server *server, myr_req *req, serve_note *note)
 {
     char client[MYR_HTTP_CLIENT_BYTES];
     myr_err err = {0};
-    if (note->deadline_ns == 0 && server_set_deadline(server, req, note, &err) != MYR_OK) {
+    if (note->pass.deadline_ns == 0 && server_set_deadline(server, req, note, &err) != MYR_OK) {
         myr_req_reply_error(req, &err);
         return;
     }
-    uint64_t fleet_hash = myr_serve_fleet_hash(note);
-    if (note->gated_ns == 0 && myr_serve_gate_enter(server, note, fleet_hash, &err) != MYR_OK) {
+    uint64_t fleet_hash = myr_serve_fleet_hash(note->params[0]);
+    if (note->pass.gated_ns == 0 && myr_serve_gate_enter(&server->gate, &note->pass, fleet_hash, &err) != MYR_OK) {
         myr_req_turn_away(req, fleet_hash);
         myr_req_reply_error(req, &err);
         return;
@@ -475,9 +475,9 @@ static void server_again(void *ctx, myr_req *req)
     serve_note *note = server_note(req);
     bool is_compute = !myr_req_is_on_loop(req);
     int64_t began_ns = myr_clock_mono_ns();
-    if (is_compute) myr_serve_gate_began(listener->server, note);
+    if (is_compute) myr_serve_gate_began(&listener->server->gate, &note->pass);
     server_answer(listener->server, req, note, began_ns);
-    if (is_compute) myr_serve_gate_served(listener->server, myr_clock_mono_ns() - began_ns);
+    if (is_compute) myr_serve_gate_served(&listener->server->gate, myr_clock_mono_ns() - began_ns);
 }
 
 /* The request is all there: its time runs. */
@@ -635,7 +635,7 @@ static myr_rc server_open(myr_server *server, const char *workspace_root, const 
     if (rc == MYR_OK) rc = myr_serve_routes_start(server, err);
     if (rc == MYR_OK) rc = myr_serve_metrics_start(server, err);
     if (rc == MYR_OK) rc = myr_serve_access_start(server, err);
-    if (rc == MYR_OK) myr_serve_gate_start(server);
+    if (rc == MYR_OK) myr_serve_gate_start(&server->gate, opts, server->metrics, NULL);
     if (rc == MYR_OK && opts->service[0] != '\0') rc = myr_service_load(opts->service, &server->service, err);
     if (rc == MYR_OK) rc = myr_serve_helpers_start(opts->part_rows, &server->helpers, err);
     if (rc == MYR_OK && server->service != NULL) {

@@ -576,3 +576,47 @@ def test_a_key_is_answered_once(storing):
         stub.ModelInfer(priced(0.75), metadata=key)
     assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION, refused.value.details()
     assert stored_values(workspace) == [6]
+
+
+# ---- overload ----
+
+SLOW = """function run(row, prediction)
+  local s = 0
+  for i = 1, 300000 do s = s + i end
+  prediction.fields.s = s
+end
+"""
+
+
+def test_calls_that_would_be_late_are_refused_at_once(tmp_path, build):
+    """One compute thread, calls of some milliseconds each, many at once that have little time."""
+    workspace = Program(build / "myriad", tmp_path)
+    workspace.run("init", ".")
+    (tmp_path / "m.json").write_text(linear(["price"], 1, [10]))
+    for fleet in ("oj", "other"):
+        workspace.run("model", "import", "m.json", "--fleet", fleet, "--segment", "")
+        workspace.run("release", "create", fleet)
+    (tmp_path / "slow.lua").write_text(SLOW)
+    (tmp_path / "s.yaml").write_text("fleets:\n  oj:\n    rules: slow.lua\n  other: {}\n")
+    with workspace.serving("--service", "s.yaml", "--grpc-listen", "127.0.0.1:0", "--serve.compute-threads", "1",
+                           "--serve.inline-rows-max", "0") as base:
+        channel = grpc.insecure_channel(base.grpc)
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        each = 60
+        for _ in range(4):  # the first one connects
+            began = time.monotonic()
+            assert answered(stub.ModelInfer(priced(1))) == 11
+            each = min(each, time.monotonic() - began)
+        calls = [stub.ModelInfer.future(priced(1), timeout=max(12 * each, 0.1)) for _ in range(120)]
+        other = priced(1)
+        other.model_name = "other"
+        assert answered(stub.ModelInfer(other, timeout=60)) == 11  # a fleet has its turn whatever the others do
+        codes = [call.code() for call in calls]
+        assert codes.count(grpc.StatusCode.OK) > 0 and codes.count(grpc.StatusCode.UNAVAILABLE) > 5, codes
+        assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+        refused = next(call for call in calls if call.code() == grpc.StatusCode.UNAVAILABLE)
+        assert ("grpc-retry-pushback-ms", "1000") in [(key, value) for key, value in refused.trailing_metadata()]
+        channel.close()
+        metrics = requests.get(f"{base}/metrics", timeout=30).text
+        assert f'myriad_overload_refused_total{{listener="grpc"}} {codes.count(grpc.StatusCode.UNAVAILABLE)}' in metrics
+        assert 'myriad_concurrency_limit{listener="grpc"}' in metrics and "\nmyriad_overload_refused_total 0\n" in metrics
