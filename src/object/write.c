@@ -79,7 +79,7 @@ static myr_rc parts_begin(write_parts *parts, myr_arena *arena, myr_err *err)
 
 static myr_rc parts_put(write_parts *parts, int64_t part, myr_err *err)
 {
-    char number[24], name[OBJECT_NAME_BYTES];
+    char number[32], name[OBJECT_NAME_BYTES];
     int64_t offset = part * parts->part_bytes, left = parts->size - offset;
     MYR_AUTO(myr_buf) block = {0};
     MYR_AUTO(myr_fetch_answer) answer = {0};
