@@ -8,6 +8,7 @@
 #include "table/internal.h"
 
 #define ERROR_PIECE_BYTES_MAX 100 /* of a cell or a name shown in a message */
+#define ERROR_FILE_BYTES_MAX  160 /* of a path, whose end tells most */
 
 /* The first line of `text`, without the blanks around it. */
 static myr_str error_first_line(const char *text)
@@ -33,6 +34,12 @@ static myr_str error_cut(myr_str piece)
     return piece;
 }
 
+static myr_str error_file(myr_str path)
+{
+    if (path.size <= ERROR_FILE_BYTES_MAX) return path;
+    return myr_str_make(path.data + path.size - ERROR_FILE_BYTES_MAX, ERROR_FILE_BYTES_MAX);
+}
+
 static bool error_says(const char *message, const char *words)
 {
     return strstr(message, words) != NULL;
@@ -54,13 +61,13 @@ static myr_rc error_csv(const char *message, const char *about, const table_rang
     char shifted[24];
     int64_t number = 0;
     myr_str line = myr_str_trim(error_between(message, "CSV Error on Line:", "\n"));
-    myr_str file = error_cut(error_between(message, "\n  file = ", "\n"));
-    if (file.data == NULL) file = error_cut(myr_str_of(about));
+    myr_str file = error_file(error_between(message, "\n  file = ", "\n"));
+    if (file.data == NULL) file = error_file(myr_str_of(about));
     if (range != NULL && myr_parse_int64(line, &number)) { /* of the part: the file has it further down */
         number += range->line_shift;
         (void)snprintf(shifted, sizeof shifted, "%lld", (long long)number);
         line = myr_str_of(shifted);
-        file = error_cut(myr_str_of(range->file));
+        file = error_file(myr_str_of(range->file));
     }
     if (error_says(message, "Invalid unicode")) {
         MYR_FAIL(err, BAD_INPUT, MYR_STR_FMT ":" MYR_STR_FMT ": not UTF-8; convert it first (iconv -f latin1 -t utf-8)",
