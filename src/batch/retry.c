@@ -3,13 +3,12 @@
  * its mini-batches. Those that are not tried again are done from the beginning: their files are taken over from the
  * output by a second name (a copy, where the file system has no such), their dead letters from its record.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include <yyjson.h>
 
+#include "base/link.h"
 #include "batch/sink.h"
 #include "batch/source.h"
 
@@ -119,12 +118,8 @@ static bool retry_is_kept(const myr_map *kept, const char *file)
 
 static myr_rc retry_take_over(const char *from, const char *to, myr_err *err)
 {
-    if (link(from, to) == 0) return MYR_OK;
-    if (errno != EXDEV && errno != EPERM && errno != EMLINK && errno != ENOTSUP && errno != ENOSYS) {
-        int error = errno;
-        return myr_err_set(err, myr_rc_from_errno(error), __FILE__, __LINE__, "%s: %s", to, strerror(error));
-    }
-    return myr_batch_copy(from, to, err);
+    myr_rc rc = myr_io_link(from, to, err);
+    return rc == MYR_UNSUPPORTED ? myr_batch_copy(from, to, err) : rc;
 }
 
 /* Calls itself for directories; depth bounds it. */
