@@ -109,6 +109,13 @@ void myr_object_pause(const myr_object_client *client, int64_t attempt, const my
 #define OBJECT_NAME_BYTES 160
 const char *myr_object_name(const myr_object_client *client, const char *key, char out[OBJECT_NAME_BYTES]);
 
+/* ---- cache.c ---- */
+/* root: of the client. A second name, `path`, for the object if it is in the cache; false: it is not. */
+bool myr_object_cache_take(const char *dir, const char *root, const myr_object *object, const char *path);
+void myr_object_cache_put(const char *dir, const char *root, const myr_object *object, const char *path);
+/* What was used longest ago goes until bytes_max are left. */
+myr_rc myr_object_cache_prune(const char *dir, int64_t bytes_max, myr_err *err);
+
 /* ---- xml.c ---- */
 typedef struct object_element {
     myr_str path;    /* `ListBucketResult/Contents/Key`: names from the root on */

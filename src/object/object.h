@@ -26,6 +26,7 @@ typedef struct myr_object_opts {
     int64_t part_bytes; /* larger files are sent in parts of this size */
     int64_t transfers;  /* files at once */
     int64_t page_keys;  /* of a list, asked for at once */
+    int64_t cache_bytes;
 } myr_object_opts;
 extern const myr_opt_table myr_object_opt_table;
 void myr_object_set_defaults(const myr_object_opts *opts); /* of clients that are opened from now on */
@@ -91,7 +92,9 @@ typedef struct myr_object_move {
     myr_object object; /* what is read: all of it; what is written or removed: its key */
     const char *path;  /* the file, of two that are moved; directories above one that is read are made */
 } myr_object_move;
-myr_rc myr_object_get_all(const char *uri, const myr_object_move *moves, size_t count, myr_err *err);
+/* cache: a directory in which `cache_bytes` of what was read stay for the next time, on the same file system as the
+ * paths; NULL: none. */
+myr_rc myr_object_get_all(const char *uri, const char *cache, const myr_object_move *moves, size_t count, myr_err *err);
 myr_rc myr_object_put_all(const char *uri, const myr_object_move *moves, size_t count, myr_err *err);
 myr_rc myr_object_delete_all(const char *uri, const myr_object_move *moves, size_t count, myr_err *err);
 

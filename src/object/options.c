@@ -14,6 +14,8 @@ static const myr_opt_row object_rows[] = {
      "Objects that are read or written at once."},
     {"object.page-keys", "1000", MYR_OPT_INT, 0, 1, 1000, offsetof(myr_object_opts, page_keys),
      "Keys that a list is asked for at once."},
+    {"object.cache-bytes", "4GiB", MYR_OPT_BYTES, 0, 0, 1LL << 44, offsetof(myr_object_opts, cache_bytes),
+     "Inputs that stay on the disk for the next run, those read last; in cache/objects of the workspace. 0: none."},
 };
 
 const myr_opt_table myr_object_opt_table = {object_rows, MYR_COUNT_OF(object_rows)};

@@ -59,7 +59,7 @@ static myr_rc tool_many(tool *t, bool get, myr_err *err)
         if (get) MYR_TRY(myr_object_head(t->client, t->args[i], t->arena, &move->object, err));
         move->path = myr_arena_printf(t->arena, "%s/%s", t->args[0], t->args[i]);
     }
-    return get ? myr_object_get_all(t->uri, moves, count, err) : myr_object_put_all(t->uri, moves, count, err);
+    return get ? myr_object_get_all(t->uri, NULL, moves, count, err) : myr_object_put_all(t->uri, moves, count, err);
 }
 
 static myr_rc tool_run(tool *t, const char *verb, myr_err *err)

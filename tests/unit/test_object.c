@@ -483,6 +483,46 @@ TEST(patterns_match_as_over_paths)
         EXPECT_INT(myr_object_match(cases[i].pattern, cases[i].key), cases[i].matches);
 }
 
+/* ---- the cache ---- */
+
+TEST(the_cache_keeps_what_was_used_last)
+{
+    char dir[TESTING_PATH_BYTES], cache[TESTING_PATH_BYTES + 16], path[TESTING_PATH_BYTES + 16],
+        to[TESTING_PATH_BYTES + 16];
+    myr_object objects[3];
+    static const char *const keys[3] = {"a", "b", "c"};
+    myr_err err = {0};
+    testing_dir(dir);
+    snprintf(cache, sizeof cache, "%s/cache", dir);
+    snprintf(path, sizeof path, "%s/file", dir);
+    EXPECT_RC(myr_io_mkdirs(cache, &err), OK, &err);
+    for (int i = 0; i < 3; i++) {
+        objects[i] = (myr_object){.key = keys[i], .bytes = 100, .etag = "e"};
+        EXPECT(!myr_object_cache_take(cache, "s3://b/", &objects[i], path));
+        char data[100] = {(char)i};
+        EXPECT_RC(myr_file_write(path, data, sizeof data, &err), OK, &err);
+        myr_object_cache_put(cache, "s3://b/", &objects[i], path);
+        EXPECT_RC(myr_io_unlink(path, &err), OK, &err);
+        myr_clock_sleep_ms(5);
+    }
+    EXPECT(myr_object_cache_take(cache, "s3://b/", &objects[0], path)); /* used last from now on */
+    EXPECT_RC(myr_object_cache_prune(cache, 200, &err), OK, &err);
+    snprintf(to, sizeof to, "%s/to", dir);
+    EXPECT(!myr_object_cache_take(cache, "s3://b/", &objects[1], to));
+    EXPECT(myr_object_cache_take(cache, "s3://b/", &objects[2], to));
+    EXPECT(!myr_object_cache_take(cache, "s3://b/", &objects[2], to)); /* its name is taken */
+    myr_object other = objects[2];
+    EXPECT_RC(myr_io_unlink(to, &err), OK, &err);
+    EXPECT(!myr_object_cache_take(cache, "s3://c/", &objects[2], to));
+    other.etag = "f";
+    EXPECT(!myr_object_cache_take(cache, "s3://b/", &other, to));
+    other.etag = ""; /* what may change and look the same is not kept */
+    myr_object_cache_put(cache, "s3://b/", &other, path);
+    EXPECT(!myr_object_cache_take(cache, "s3://b/", &other, to));
+    EXPECT_RC(myr_object_cache_prune(cache, 0, &err), OK, &err);
+    EXPECT(!myr_object_cache_take(cache, "s3://b/", &objects[0], to));
+}
+
 TEST(object_survives_each_failed_allocation)
 {
     env_clear();
