@@ -184,8 +184,12 @@ static myr_rc run_prepare(batch *b, myr_err *err)
         bytes += b->inputs[i].bytes;
     if (bytes >= RUN_WARM_BYTES) myr_batch_pool_warm(b->pool, run_workers(b));
     MYR_TRY(run_files(b, &files, err));
-    MYR_TRY(myr_batch_plan(b->engine, b->fleet, &b->opts, b->arena, &files, &b->plan, err));
-    MYR_TRY(run_plan_text(b, &files, err));
+    myr_rc rc = myr_batch_plan(b->engine, b->fleet, &b->opts, b->arena, &files, &b->plan, err);
+    if (rc == MYR_OK) rc = run_plan_text(b, &files, err);
+    if (rc != MYR_OK) {
+        myr_batch_sources_rename_any(b, err);
+        return rc;
+    }
     MYR_TRY(myr_batch_sinks_open(b, err));
     MYR_TRY(myr_batch_sinks_check(b, err));
     b->opts.output = b->sinks[0].name;

@@ -181,6 +181,13 @@ typedef struct batch_manifest {
 myr_rc myr_batch_manifest_write(const char *dir, batch_manifest *manifest, myr_err *err);
 /* Whether `dir` is an output of ours; then *out is what it says, but for its files. */
 bool myr_batch_manifest_read(const char *dir, batch_manifest *out);
+typedef struct batch_manifest_file {
+    const char *path; /* below the output */
+    int64_t bytes;
+} batch_manifest_file;
+/* The same of a text, with out->files files; their paths live in `arena`. False: it is none of ours, or no memory. */
+bool myr_batch_manifest_parse(const char *text, size_t size, myr_arena *arena, batch_manifest *out,
+                              batch_manifest_file **out_files);
 /* Of a coordinator that died before it had moved `dir`: its manifest, whole or half written. Fine if there is none. */
 myr_rc myr_batch_manifest_remove(const char *dir, myr_err *err);
 /* Whether its files are all there, as long as they were. */

@@ -4,6 +4,7 @@
 
 #include "batch/internal.h"
 #include "db/db.h"
+#include "object/object.h"
 #include "spec/spec.h"
 
 #define JOB_COLUMNS_MAX   4096
@@ -198,12 +199,12 @@ static myr_rc job_fill(myr_batch_job *job, const myr_spec_node *node, const char
     return MYR_OK;
 }
 
-/* With its places filled; relative to a directory, absolute ones stay. */
+/* With its places filled; relative to a directory, absolute ones and URIs stay. */
 static myr_rc job_path(myr_batch_job *job, const char *dir, const myr_spec_node *node, const char **path, myr_err *err)
 {
     char joined[MYR_PATH_BYTES_MAX];
     MYR_TRY(job_fill(job, node, path, err));
-    if ((*path)[0] == '/' || dir[0] == '\0' || strcmp(dir, ".") == 0) return MYR_OK;
+    if ((*path)[0] == '/' || dir[0] == '\0' || strcmp(dir, ".") == 0 || myr_object_is_uri(*path)) return MYR_OK;
     MYR_TRY(myr_path_join(joined, sizeof joined, dir, *path, err));
     *path = myr_arena_strndup(job->arena, joined, strlen(joined));
     if (*path == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", job->path);

@@ -97,10 +97,9 @@ static yyjson_doc *manifest_load(const char *dir)
     return doc;
 }
 
-bool myr_batch_manifest_read(const char *dir, batch_manifest *out)
+/* Whether it is one of ours; then *out is what it says, but for its files. */
+static bool manifest_take(yyjson_val *root, batch_manifest *out)
 {
-    MYR_AUTO(manifest_doc) doc = manifest_load(dir);
-    yyjson_val *root = yyjson_doc_get_root(doc);
     const char *kind = yyjson_get_str(yyjson_obj_get(root, "kind"));
     const char *fingerprint = yyjson_get_str(yyjson_obj_get(root, "fingerprint"));
     yyjson_val *run = yyjson_obj_get(root, "run"), *rows = yyjson_obj_get(root, "rows");
@@ -112,6 +111,52 @@ bool myr_batch_manifest_read(const char *dir, batch_manifest *out)
                             .release = yyjson_get_sint(yyjson_obj_get(root, "release"))};
     (void)snprintf(out->fingerprint, sizeof out->fingerprint, "%s", fingerprint != NULL ? fingerprint : "");
     return true;
+}
+
+bool myr_batch_manifest_read(const char *dir, batch_manifest *out)
+{
+    MYR_AUTO(manifest_doc) doc = manifest_load(dir);
+    return manifest_take(yyjson_doc_get_root(doc), out);
+}
+
+/* A name that leads out of the output would be another's file. */
+static bool manifest_is_inside(const char *name)
+{
+    myr_str rest = myr_str_of(name), part;
+    if (name == NULL || name[0] == '\0') return false;
+    while (myr_str_split(&rest, '/', &part)) {
+        if (part.size == 0 || myr_str_is(part, ".") || myr_str_is(part, "..")) return false;
+    }
+    return true;
+}
+
+static bool manifest_files(yyjson_val *list, myr_arena *arena, batch_manifest *out, batch_manifest_file **out_files)
+{
+    size_t i, max;
+    yyjson_val *item;
+    if (!yyjson_is_arr(list) || yyjson_arr_size(list) > BATCH_FILES_MAX) return false;
+    batch_manifest_file *files = myr_arena_calloc(arena, yyjson_arr_size(list) + 1, sizeof *files);
+    if (files == NULL) return false;
+    yyjson_arr_foreach(list, i, max, item)
+    {
+        const char *name = yyjson_get_str(yyjson_obj_get(item, "path"));
+        if (!manifest_is_inside(name)) return false;
+        files[i] = (batch_manifest_file){.path = myr_arena_strndup(arena, name, strlen(name)),
+                                         .bytes = yyjson_get_sint(yyjson_obj_get(item, "bytes"))};
+        if (files[i].path == NULL) return false;
+        out->files++;
+        out->bytes += files[i].bytes;
+    }
+    *out_files = files;
+    return true;
+}
+
+bool myr_batch_manifest_parse(const char *text, size_t size, myr_arena *arena, batch_manifest *out,
+                              batch_manifest_file **out_files)
+{
+    MYR_AUTO(manifest_doc) doc = yyjson_read(text, size, 0);
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    return manifest_take(root, out) && manifest_files(yyjson_obj_get(root, "files"), arena, out, out_files);
 }
 
 bool myr_batch_manifest_holds(const char *dir, int64_t *out_files, int64_t *out_bytes)

@@ -1,10 +1,11 @@
 /* The sinks of a run, each in its turn: opened, staged, published, and what dead runs left in them. */
 #include "batch/sink.h"
+#include "batch/source.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static const batch_sink_kind *const sink_kinds[] = {&myr_batch_sink_dir};
+static const batch_sink_kind *const sink_kinds[] = {&myr_batch_sink_object, &myr_batch_sink_dir};
 
 static myr_rc sink_open(batch *b, const char *place, batch_sink *out, myr_err *err)
 {
@@ -45,11 +46,11 @@ myr_rc myr_batch_sinks_check(batch *b, myr_err *err)
     }
     for (size_t i = 0; i < b->sink_count * b->input_count; i++) {
         const batch_sink *sink = &b->sinks[i / b->input_count];
-        const char *path = b->inputs[i % b->input_count].path;
-        if (sink->kind->holds == NULL || !sink->kind->holds(sink, path)) continue;
+        const myr_run_input_row *input = &b->inputs[i % b->input_count];
+        if (sink->kind->holds == NULL || !sink->kind->holds(sink, input)) continue;
         MYR_FAIL(err, BAD_INPUT,
-                 "the input %s lies in the output %s, which the run would replace: choose another output", path,
-                 sink->name);
+                 "the input %s lies in the output %s, which the run would replace: choose another output",
+                 myr_batch_input_name(input), sink->name);
     }
     return MYR_OK;
 }

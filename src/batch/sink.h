@@ -19,8 +19,8 @@ typedef struct batch_sink_kind {
     myr_rc (*open)(batch_sink *sink, myr_err *err);
     /* Whether the output that is planned fits there; asked before the first row is read. NULL: any does. */
     myr_rc (*check)(batch_sink *sink, const batch_plan *plan, myr_err *err);
-    /* Whether a local file lies in the place, and would go with what is replaced. NULL: none does. */
-    bool (*holds)(const batch_sink *sink, const char *path);
+    /* Whether a file of the input lies in the place, and would go with what is replaced. NULL: none does. */
+    bool (*holds)(const batch_sink *sink, const myr_run_input_row *input);
     /* The whole output of this fingerprint that is there, of this run (0: of any); *out_is_there = false: none is. */
     myr_rc (*find)(batch_sink *sink, int64_t run_id, const char *fingerprint, batch_manifest *out, bool *out_is_there,
                    myr_err *err);
@@ -36,6 +36,7 @@ typedef struct batch_sink_kind {
     void (*close)(batch_sink *sink); /* NULL: there is nothing to close */
 } batch_sink_kind;
 
+extern const batch_sink_kind myr_batch_sink_object;
 extern const batch_sink_kind myr_batch_sink_dir; /* takes all that is left */
 
 struct batch_sink {

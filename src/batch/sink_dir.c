@@ -106,11 +106,11 @@ static myr_rc dir_open(batch_sink *sink, myr_err *err)
     return dir_look(sink, &found, err);
 }
 
-static bool dir_holds(const batch_sink *sink, const char *path)
+static bool dir_holds(const batch_sink *sink, const myr_run_input_row *input)
 {
     char real[MYR_PATH_BYTES_MAX];
     size_t bytes = strlen(sink->name);
-    if (realpath(path, real) == NULL) return false; /* reading it will say why */
+    if (realpath(input->path, real) == NULL) return false; /* reading it will say why */
     return strncmp(real, sink->name, bytes) == 0 && (real[bytes] == '/' || real[bytes] == '\0');
 }
 

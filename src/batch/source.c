@@ -43,7 +43,7 @@ static myr_rc local_find(batch *b, const char *item, myr_err *err)
 
 const batch_source myr_batch_source_local = {.takes = local_takes, .find = local_find};
 
-static const batch_source *const source_kinds[] = {&myr_batch_source_local};
+static const batch_source *const source_kinds[] = {&myr_batch_source_object, &myr_batch_source_local};
 
 /* ---- one file ---- */
 
@@ -95,15 +95,40 @@ const char *myr_batch_input_name(const myr_run_input_row *input)
     return input->name != NULL && input->name[0] != '\0' ? input->name : input->path;
 }
 
+/* How much of the path of what was brought stands in a message, which may have cut it short; *out: where. */
+static size_t source_named(const batch *b, const myr_run_input_row *row, const char *message, const char **out)
+{
+    size_t size = 0;
+    *out = b->brought != NULL ? strstr(message, b->brought) : NULL;
+    if (*out == NULL || row->name == NULL || row->name[0] == '\0') return 0;
+    while (row->path[size] != '\0' && row->path[size] == (*out)[size])
+        size++;
+    return size;
+}
+
 void myr_batch_sources_rename(const batch *b, int64_t input, myr_err *err)
 {
     const myr_run_input_row *row = &b->inputs[input];
-    const char *at = strstr(err->message, row->path);
-    if (row->name == NULL || row->name[0] == '\0' || at == NULL) return;
+    const char *at = NULL;
+    size_t size = source_named(b, row, err->message, &at);
+    if (size == 0) return;
     char after[MYR_ERR_MESSAGE_BYTES];
-    (void)snprintf(after, sizeof after, "%s", at + strlen(row->path));
+    (void)snprintf(after, sizeof after, "%s", at + size);
     size_t before = (size_t)(at - err->message);
     (void)snprintf(err->message + before, sizeof err->message - before, "%s%s", row->name, after);
+}
+
+void myr_batch_sources_rename_any(const batch *b, myr_err *err)
+{
+    size_t best = 0, best_size = 0;
+    const char *at = NULL;
+    for (size_t i = 0; err != NULL && i < b->input_count; i++) {
+        size_t size = source_named(b, &b->inputs[i], err->message, &at);
+        if (size <= best_size) continue;
+        best = i;
+        best_size = size;
+    }
+    if (best_size > 0) myr_batch_sources_rename(b, (int64_t)best, err);
 }
 
 /* ---- where what is brought lies ---- */

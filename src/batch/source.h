@@ -19,6 +19,7 @@ typedef struct batch_source {
     myr_rc (*find)(batch *b, const char *item, myr_err *err);
 } batch_source;
 
+extern const batch_source myr_batch_source_object;
 extern const batch_source myr_batch_source_local; /* takes all that is left */
 
 /*
@@ -51,6 +52,7 @@ myr_rc myr_batch_sources_check(const batch *b, myr_err *err);
 const char *myr_batch_input_name(const myr_run_input_row *input); /* for people; borrowed */
 /* An error about a file that was brought says what people call it. */
 void myr_batch_sources_rename(const batch *b, int64_t input, myr_err *err);
+void myr_batch_sources_rename_any(const batch *b, myr_err *err); /* whichever it is about */
 /* What runs brought that were killed and will not go on. */
 myr_rc myr_batch_sources_sweep(const batch *b, myr_err *err);
 /* What was brought goes, unless the run is to go on. */

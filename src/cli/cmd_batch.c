@@ -8,6 +8,7 @@
 #include "cli/batch_store.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "object/object.h"
 #include "jobs/jobs.h"
 
 typedef struct batch_args {
@@ -212,6 +213,9 @@ static myr_rc batch_options(const batch_args *a, const myr_batch_opts *job, myr_
     if (a->memory_bytes > 0) opts.memory_bytes = a->memory_bytes;
     opts.force = a->force;
     *out = opts;
+    if (a->store != NULL && opts.output != NULL && myr_object_is_uri(opts.output))
+        MYR_FAIL(err, BAD_USAGE, "myriad batch run: --store reads the output again: a directory, not %.120s",
+                 opts.output);
     return batch_check(&opts, err);
 }
 
@@ -308,11 +312,11 @@ myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err)
         {"--fleet", "F", MYR_CLI_TEXT, &a.fleet, "whose models score"},
         {"--release", "N", MYR_CLI_INT, &a.release, "a release by number (default: champion)"},
         {"--input", "TABLE", MYR_CLI_TEXT, &a.input,
-         "a .parquet, .csv or .json file, a directory of them, or a quoted glob"},
+         "a .parquet, .csv or .json file, a directory of them, or a quoted glob; also at s3:// or az://"},
         {"--filter", "SQL", MYR_CLI_TEXT, &a.filter,
          "a condition over its columns: rows for which it does not hold are left out"},
         {"--output", "DIR", MYR_CLI_TEXT, &a.output,
-         "made when all rows are scored; an earlier result of ours is replaced"},
+         "made when all rows are scored; an earlier result of ours is replaced; also s3:// or az://"},
         {"--by", "COL,...", MYR_CLI_TEXT, &a.by, "a directory per value: brand=1/part-….parquet"},
         {"--keep", "COL,...", MYR_CLI_TEXT, &a.keep, "input columns to copy (default: all that are not features)"},
         {"--partition-keys", "COL,...", MYR_CLI_TEXT, &a.partition_keys,

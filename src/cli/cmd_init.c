@@ -5,6 +5,7 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "jobs/jobs.h"
+#include "object/object.h"
 #include "serve/serve.h"
 
 /* The rows of one section: each with its default, commented out. */
@@ -32,6 +33,8 @@ static void init_config(myr_buf *out)
     init_section(out, myr_runtime_opt_table, "    ", "runtime.python.");
     myr_buf_puts(out, "scheduler:\n");
     init_section(out, myr_scheduler_opt_table, "  ", "scheduler.");
+    myr_buf_puts(out, "object:\n");
+    init_section(out, myr_object_opt_table, "  ", "object.");
 }
 
 myr_rc myr_cmd_init(int argc, char **argv, myr_err *err)

@@ -3,15 +3,8 @@
 #include <string.h>
 
 #include "cli/args.h"
+#include "object/object.h"
 #include "spec/spec.h"
-
-myr_rc myr_cli_workspace(const myr_cli *cli, myr_workspace **out, myr_err *err)
-{
-    char root[MYR_PATH_BYTES_MAX];
-    MYR_TRY(myr_workspace_find(cli->workspace, root, sizeof root, err));
-    MYR_TRY(myr_cli_runtime(root, err));
-    return myr_workspace_open(root, out, err);
-}
 
 static myr_rc config_section(const myr_spec *spec, const char *section, const myr_spec_node *map, myr_opt_table table,
                              void *slots, myr_err *err);
@@ -47,7 +40,7 @@ static myr_rc config_section(const myr_spec *spec, const char *section, const my
 
 myr_rc myr_cli_config(const char *workspace_root, myr_opt_table table, void *slots, myr_err *err)
 {
-    static const char *const sections[] = {"serve", "runtime", "scheduler", NULL};
+    static const char *const sections[] = {"serve", "runtime", "scheduler", "object", NULL};
     char path[MYR_PATH_BYTES_MAX];
     MYR_TRY(myr_path_join(path, sizeof path, workspace_root, "myriad.yaml", err));
     MYR_AUTO(myr_spec_ptr) spec = NULL;
@@ -74,4 +67,23 @@ myr_rc myr_cli_runtime(const char *workspace_root, myr_err *err)
     MYR_TRY(myr_opt_environment(myr_runtime_opt_table, &opts, err));
     myr_runtime_set_defaults(&opts);
     return MYR_OK;
+}
+
+static myr_rc config_objects(const char *workspace_root, myr_err *err)
+{
+    myr_object_opts opts;
+    myr_opt_defaults(myr_object_opt_table, &opts);
+    MYR_TRY(myr_cli_config(workspace_root, myr_object_opt_table, &opts, err));
+    MYR_TRY(myr_opt_environment(myr_object_opt_table, &opts, err));
+    myr_object_set_defaults(&opts);
+    return MYR_OK;
+}
+
+myr_rc myr_cli_workspace(const myr_cli *cli, myr_workspace **out, myr_err *err)
+{
+    char root[MYR_PATH_BYTES_MAX];
+    MYR_TRY(myr_workspace_find(cli->workspace, root, sizeof root, err));
+    MYR_TRY(myr_cli_runtime(root, err));
+    MYR_TRY(config_objects(root, err));
+    return myr_workspace_open(root, out, err);
 }

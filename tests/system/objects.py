@@ -4,9 +4,11 @@ import contextlib
 import email.utils
 import hashlib
 import hmac
+import html
 import http.client
 import os
 import pathlib
+import re
 import shutil
 import socket
 import tempfile
@@ -46,6 +48,13 @@ class S3(Server):
         path = self.root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+
+    def get(self, key):
+        return (self.root / key).read_bytes()
+
+    def keys(self, prefix):
+        found = (str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file())
+        return sorted(key for key in found if key.startswith(prefix))
 
     def remove(self):
         self.kill()
@@ -89,6 +98,18 @@ class Azure(Server):
     def seed(self, key, data):
         status, text = self.ask("PUT", "/tester/data/" + urllib.parse.quote(key), body=data, headers={"x-ms-blob-type": "BlockBlob"}.items())
         assert status == 201, text
+
+    def get(self, key):
+        status, data = self.ask("GET", "/tester/data/" + urllib.parse.quote(key))
+        if status == 404:
+            raise FileNotFoundError(key)
+        assert status == 200, data
+        return data
+
+    def keys(self, prefix):
+        status, text = self.ask("GET", "/tester/data", urllib.parse.urlencode({"restype": "container", "comp": "list", "prefix": prefix}))
+        assert status == 200, text
+        return sorted(html.unescape(name) for name in re.findall("<Name>(.*?)</Name>", text.decode()))
 
     def sas(self):
         """A shared access signature that may do anything for an hour."""
