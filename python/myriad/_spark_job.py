@@ -72,7 +72,7 @@ def settings(args: argparse.Namespace) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _session(args: argparse.Namespace, name: str) -> Iterator["SparkSession"]:
+def session_of(args: argparse.Namespace, name: str) -> Iterator["SparkSession"]:
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName(name)
@@ -87,24 +87,33 @@ def _session(args: argparse.Namespace, name: str) -> Iterator["SparkSession"]:
         session.stop()
 
 
-def _read(session: "SparkSession", paths: list[str]) -> "DataFrame":
-    """The input. Cells of a CSV stay texts, as in `myriad batch run`: what reads as a number is one."""
+def read(session: "SparkSession", paths: list[str], base: str | None = None) -> "DataFrame":
+    """The input; below ``base``, directories store=7/ are columns. Cells of a CSV stay texts, as in `myriad batch run`: what reads as a number is one."""
     kinds = {kind for path in paths for suffix, kind in _FORMATS.items() if path.endswith(suffix)}
     if len(kinds) != 1 or not all(path.endswith(tuple(_FORMATS)) for path in paths):
         raise error("BAD_USAGE", f"--input {', '.join(paths)}: the format is found from the names, which must all end in .parquet, .csv or .json")
     kind = kinds.pop()
     reader = session.read.option("header", True).option("mode", "FAILFAST") if kind == "csv" else session.read
+    if base is not None:
+        reader = reader.option("basePath", base)
     try:
         return reader.format(kind).load(paths)
     except Exception as problem:  # Spark's own, of many classes
         code = "NOT_FOUND" if "PATH_NOT_FOUND" in str(problem) else "BAD_INPUT"
-        raise error(code, _first_line(problem)) from None
+        raise error(code, cause(problem)) from None
 
 
-def _first_line(problem: BaseException) -> str:
-    """Spark explains itself on a hundred lines; the first says what it was."""
-    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    return lines[0] if lines else type(problem).__name__
+def cause(problem: BaseException) -> str:
+    """Spark explains itself on a hundred lines: the first that says something, and what was the cause of all others."""
+    lines = [line.strip(" :\t") for line in str(problem).splitlines() if line.strip(" :\t")]
+    first = next((line for line in lines if not line.startswith("An error occurred while calling")), type(problem).__name__)
+    deepest = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    under = problem
+    while (below := getattr(under, "_cause", None)) is not None:  # those that pyspark has made its own
+        under = below
+    if under is not problem:
+        deepest.append(cause(under))
+    return f"{first}: {deepest[-1]}" if deepest and deepest[-1] not in first else first
 
 
 class _Output:
@@ -158,10 +167,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     pack = Pack(args.pack) if args.pack else Registry(args.workspace).open(args.fleet, args.release)
     by = [name for name in args.by.split(",") if name]
     keep = None if args.keep is None else [name for name in args.keep.split(",") if name]
-    with _session(args, f"myriad {pack.fleet or pathlib.Path(pack.path).name}") as session:
+    with session_of(args, f"myriad {pack.fleet or pathlib.Path(pack.path).name}") as session:
         output = _Output(session, args.output)
         counts = spark.Counts(session)
-        rows = _read(session, args.input)
+        rows = read(session, args.input)
         scored = spark.score(rows, pack, keep=keep if keep is None else [*by, *keep], output=args.output_kind, counts=counts)
         missing = [name for name in by if name not in scored.columns]
         if missing:
@@ -179,6 +188,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(given: Sequence[str] | None = None) -> int:
+    if (sys.argv[1:] if given is None else given) == ["--worker"]:
+        from . import _spark_worker
+        return _spark_worker.main()
     args = _arguments(given)
     try:
         print(json.dumps(run(args)))
@@ -187,8 +199,8 @@ def main(given: Sequence[str] | None = None) -> int:
         print(f"myriad: {problem.message}", file=sys.stderr)
         return _EXITS.get(problem.code, 70)
     except Exception as problem:  # of Spark: an executor's, a disk's, the master's
-        print(f"myriad: Spark: {_first_line(problem)}", file=sys.stderr)
+        print(f"myriad: Spark: {cause(problem)}", file=sys.stderr)
         return 74
 
 
-__all__ = ["main", "run", "settings"]
+__all__ = ["cause", "main", "read", "run", "session_of", "settings"]

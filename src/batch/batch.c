@@ -35,6 +35,7 @@ static int run_workers(const batch *b)
 {
     int64_t count = b->asked->threads > 0 ? b->asked->threads : b->opts.limits->workers_max;
     if (count == 0) count = myr_cpu_count();
+    if (b->opts.spark != NULL) count = 1; /* which has executors */
     return (int)(count < MYR_BATCH_WORKERS_MAX ? count : MYR_BATCH_WORKERS_MAX);
 }
 
@@ -74,6 +75,7 @@ myr_rc myr_batch_start_pool(batch *b, myr_err *err)
                             .max = b->worker_count,
                             .idle_ms = b->opts.limits->idle_ms,
                             .memory_bytes = b->opts.limits->worker_memory_bytes};
+    if (b->opts.spark != NULL) MYR_TRY(myr_batch_spark_pool(b, &opts, err));
     return myr_batch_pool_start(&opts, &b->pool, err);
 }
 
@@ -119,6 +121,7 @@ static myr_rc run_tell_plan(batch *b, myr_err *err)
     myr_buf_puts(&frame, "{\"temp\":");
     myr_buf_json_string(&frame, myr_str_of(b->sinks[0].stage.temp));
     myr_buf_putc(&frame, ',');
+    if (b->opts.spark != NULL) myr_batch_spark_files(b, &frame);
     myr_buf_puts(&frame, b->plan_text + 1); /* past its brace */
     MYR_TRY(run_take_text(b, &frame, &text, err));
     myr_batch_pool_plan(b->pool, text);
@@ -175,6 +178,7 @@ static myr_rc run_prepare(batch *b, myr_err *err)
 {
     batch_files files;
     int64_t bytes = 0;
+    MYR_TRY(myr_batch_spark_check(b, err));
     MYR_TRY(myr_batch_open_fleet(b, err));
     MYR_TRY(myr_batch_start_pool(b, err)); /* workers open what they need while the inputs are looked at */
     MYR_TRY(myr_table_engine_open(0, b->opts.memory_bytes, &b->engine, err));
@@ -361,7 +365,8 @@ myr_rc myr_batch_run(myr_workspace *workspace, const myr_batch_opts *opts, myr_b
     }
     MYR_TRY(myr_batch_sinks_sweep(&b, err));
     MYR_TRY(myr_batch_sources_sweep(&b, err));
-    if (b.opts.partition_keys == NULL) MYR_TRY(myr_batch_split(&b, err));
+    if (b.opts.spark != NULL) MYR_TRY(myr_batch_spark_split(&b, err));
+    if (b.opts.spark == NULL && b.opts.partition_keys == NULL) MYR_TRY(myr_batch_split(&b, err));
     MYR_TRY(myr_batch_start(&b, err));
     myr_rc rc = myr_batch_sinks_stage(&b, false, err);
     if (rc == MYR_OK) rc = myr_batch_group_place(&b, err);

@@ -44,6 +44,15 @@ typedef enum myr_batch_action {
     MYR_BATCH_SUMMARY /* they are counted */
 } myr_batch_action;
 
+/* Where a run is done instead of in processes of this machine. */
+typedef struct myr_batch_spark {
+    const char *master;      /* spark://HOST:PORT; NULL: what spark-defaults.conf says */
+    const char *python;      /* the program that has pyspark and the package myriad */
+    const char *const *conf; /* KEY=VALUE of Spark's own, NULL-terminated; NULL: none */
+    int64_t executors_min;   /* stay; counts with executors_max alone */
+    int64_t executors_max;   /* come when tasks wait, go when idle; 0: as many as Spark gives, all the time */
+} myr_batch_spark;
+
 typedef struct myr_batch_opts {
     const char *job; /* its name, or NULL */
     const char *fleet;
@@ -63,6 +72,7 @@ typedef struct myr_batch_opts {
     const char *append_name;        /* of that one file; NULL: predictions.parquet or .csv */
     int64_t retry_of;               /* the run whose failures are tried again; 0: it is a run of its own */
     const myr_batch_limits *limits; /* NULL: the defaults */
+    const myr_batch_spark *spark;   /* NULL: worker processes of this machine */
     int threads;                    /* workers at once, if not 0 */
     int64_t memory_bytes;           /* of all their table engines together; 0: no limit */
     bool force;                     /* also if the output is there already */

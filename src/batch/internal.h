@@ -218,10 +218,12 @@ typedef struct batch_ask {
 } batch_ask;
 typedef struct batch_pool batch_pool;
 typedef struct batch_pool_opts {
-    const char *workspace; /* its directory: a worker's argument, for its configuration */
-    const char *hello;     /* the first frame that a worker is sent */
-    int max;               /* workers at once */
+    const char *workspace;   /* its directory: a worker's argument, for its configuration */
+    const char *hello;       /* the first frame that a worker is sent */
+    const char *const *argv; /* of a worker; NULL: this program's own */
+    int max;                 /* workers at once */
     int64_t idle_ms, memory_bytes;
+    int64_t end_ms; /* how long a worker that is not needed any more may take to end by itself; 0: it is killed */
 } batch_pool_opts;
 /* One worker starts at once, the others with work for them. Thread of all: the coordinator's. */
 myr_rc myr_batch_pool_start(const batch_pool_opts *opts, batch_pool **out, myr_err *err);
@@ -349,6 +351,14 @@ myr_rc myr_batch_copy(const char *from, const char *to, myr_err *err); /* a file
 myr_rc myr_batch_report_write(const batch *b, const char *state, const char *message, myr_err *err);
 /* While what was staged is still there. */
 myr_rc myr_batch_record_write(const batch *b, myr_err *err);
+/* ---- spark.c: a run with opts.spark ---- */
+/* UNSUPPORTED: what Spark's workers don't write. Fine without Spark. */
+myr_rc myr_batch_spark_check(const batch *b, myr_err *err);
+/* Which worker is started, and how it ends. NOT_FOUND: no such Python. */
+myr_rc myr_batch_spark_pool(const batch *b, batch_pool_opts *opts, myr_err *err);
+/* A field of the frame with the plan: all inputs; appended, with a comma behind it. */
+void myr_batch_spark_files(const batch *b, myr_buf *frame);
+myr_rc myr_batch_spark_split(batch *b, myr_err *err);
 /* ---- work.c ---- */
 /* Hand out what is not done until it is. */
 myr_rc myr_batch_work_off(batch *b, myr_err *err);

@@ -9,6 +9,7 @@
 
 #define JOB_COLUMNS_MAX   4096
 #define JOB_FILE_NAME_MAX 200
+#define JOB_CONF_MAX      1000
 
 struct myr_batch_job {
     myr_arena *arena;
@@ -17,6 +18,7 @@ struct myr_batch_job {
     const char *path;               /* of the job file */
     const myr_batch_moment *moment; /* while it is read */
     myr_batch_limits limits;
+    myr_batch_spark spark;
     myr_batch_opts opts;
 };
 
@@ -124,21 +126,68 @@ static myr_rc job_partition_keys(myr_batch_job *job, myr_err *err)
                          "whole keys; 1 makes each key a mini-batch");
 }
 
-static myr_rc job_compute(myr_batch_job *job, myr_err *err)
+static myr_rc job_local(myr_batch_job *job, const myr_spec_node *node, myr_err *err)
 {
     static const char *const keys[] = {"type", "max", "idle_seconds", "worker_memory_max", NULL};
-    const myr_spec_node *node = myr_spec_find(job->root, "compute");
-    const char *type = "local";
-    if (node == NULL) return MYR_OK;
     MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
-    MYR_TRY(myr_spec_text(job->spec, node, "type", false, &type, err));
-    if (strcmp(type, "local") != 0) {
-        return myr_spec_fail(job->spec, myr_spec_find(node, "type"), err, "compute type '%.40s' is not known: local",
-                             type);
-    }
     MYR_TRY(myr_spec_int(job->spec, node, "max", false, 1, MYR_BATCH_WORKERS_MAX, &job->limits.workers_max, err));
     MYR_TRY(job_duration(job->spec, node, "idle_seconds", &job->limits.idle_ms, err));
     return job_bytes(job->spec, node, "worker_memory_max", &job->limits.worker_memory_bytes, err);
+}
+
+/* Spark's own settings, as KEY=VALUE. */
+static myr_rc job_conf(myr_batch_job *job, const myr_spec_node *map, myr_err *err)
+{
+    if (map == NULL) return MYR_OK;
+    if (map->kind != MYR_SPEC_MAP || map->count > JOB_CONF_MAX)
+        return myr_spec_fail(job->spec, map, err, "'conf' is a map of at most %d settings of Spark", JOB_CONF_MAX);
+    const char **conf = myr_arena_calloc(job->arena, map->count + 1, sizeof *conf);
+    for (uint32_t i = 0; conf != NULL && i < map->count; i++) {
+        const char *name = map->keys[i]->text;
+        if (map->items[i]->kind != MYR_SPEC_SCALAR || map->items[i]->is_null || strchr(name, '=') != NULL) {
+            return myr_spec_fail(job->spec, map->items[i], err, "'%.60s' must be one word, such as 4g", name);
+        }
+        conf[i] = myr_arena_printf(job->arena, "%s=%s", name, map->items[i]->text);
+        if (conf[i] == NULL) conf = NULL;
+    }
+    if (conf == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", job->path);
+    job->spark.conf = conf;
+    return MYR_OK;
+}
+
+/* Spark tries its tasks again by itself: what it gives up is not tried again, unless retry_settings says so. */
+static myr_rc job_spark(myr_batch_job *job, const myr_spec_node *node, myr_err *err)
+{
+    static const char *const keys[] = {"type", "master", "min", "max", "idle_seconds", "python", "conf", NULL};
+    myr_batch_spark *spark = &job->spark;
+    spark->python = "python3";
+    job->limits.max_retries = 0;
+    MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
+    MYR_TRY(myr_spec_text(job->spec, node, "master", false, &spark->master, err));
+    MYR_TRY(myr_spec_text(job->spec, node, "python", false, &spark->python, err));
+    MYR_TRY(myr_spec_int(job->spec, node, "min", false, 0, BATCH_COUNT_MAX, &spark->executors_min, err));
+    MYR_TRY(myr_spec_int(job->spec, node, "max", false, 1, BATCH_COUNT_MAX, &spark->executors_max, err));
+    MYR_TRY(job_duration(job->spec, node, "idle_seconds", &job->limits.idle_ms, err));
+    bool is_order = spark->executors_min <= spark->executors_max;
+    if (spark->executors_min > 0 && !is_order) {
+        return myr_spec_fail(job->spec, myr_spec_find(node, "min"), err,
+                             "min: %lld executors stay, which goes with a 'max' of at least so many",
+                             (long long)spark->executors_min);
+    }
+    job->opts.spark = spark;
+    return job_conf(job, myr_spec_find(node, "conf"), err);
+}
+
+static myr_rc job_compute(myr_batch_job *job, myr_err *err)
+{
+    const myr_spec_node *node = myr_spec_find(job->root, "compute");
+    const char *type = "local";
+    if (node == NULL) return MYR_OK;
+    if (node->kind == MYR_SPEC_MAP) MYR_TRY(myr_spec_text(job->spec, node, "type", false, &type, err));
+    if (strcmp(type, "local") == 0) return job_local(job, node, err);
+    if (strcmp(type, "spark") == 0) return job_spark(job, node, err);
+    return myr_spec_fail(job->spec, myr_spec_find(node, "type"), err,
+                         "compute type '%.40s' is not known: local or spark", type);
 }
 
 static myr_rc job_retries(myr_batch_job *job, myr_err *err)

@@ -60,16 +60,19 @@ static myr_rc slot_ask(pool_slot *slot, const char *request, int64_t timeout_ms,
 
 static void slot_end(pool_slot *slot)
 {
-    myr_worker_stop(slot->worker);
+    if (slot->pool->opts.end_ms > 0)
+        myr_worker_end(slot->worker, slot->pool->opts.end_ms);
+    else
+        myr_worker_stop(slot->worker);
     slot->worker = NULL;
     slot->has_plan = false;
 }
 
 static myr_rc slot_start(pool_slot *slot, myr_err *err)
 {
-    const char *const argv[] = {"/proc/self/exe", MYR_BATCH_WORKER, slot->pool->opts.workspace, NULL};
+    const char *const own[] = {"/proc/self/exe", MYR_BATCH_WORKER, slot->pool->opts.workspace, NULL};
     if (slot->worker != NULL) return MYR_OK;
-    myr_worker_opts opts = {.argv = argv,
+    myr_worker_opts opts = {.argv = slot->pool->opts.argv != NULL ? slot->pool->opts.argv : own,
                             .env = (const char *const *)environ,
                             .dir = ".",
                             .memory_bytes_max = slot->pool->opts.memory_bytes,

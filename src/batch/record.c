@@ -62,8 +62,9 @@ static void record_place(const batch *b, const batch_task *task, const myr_table
     if (is_moved)
         myr_buf_json_string(line, found->cols[b->plan.key_count].data.text[at]);
     else
-        myr_buf_json_string(
-            line, myr_str_of(b->grouped != NULL ? b->input_name : myr_batch_input_name(&b->inputs[row->input])));
+        myr_buf_json_string(line, myr_str_of(b->grouped != NULL || b->opts.spark != NULL
+                                                 ? b->input_name
+                                                 : myr_batch_input_name(&b->inputs[row->input])));
     if (is_moved) {
         myr_buf_printf(line, ",\"row\":%lld", (long long)found->cols[b->plan.key_count + 1].data.i64[at]);
     } else if (b->grouped != NULL) {

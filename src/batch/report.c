@@ -40,7 +40,9 @@ static void report_json_rows(const batch *b, myr_buf *out)
                        i > 0 ? "," : "", row->name, row->state, (long long)row->row_count, (long long)row->attempts,
                        (long long)row->worker, (long long)row->started_ms, (long long)row->ended_ms,
                        (long long)row->dead_count);
-        report_field(out, "file", b->grouped != NULL ? b->input_name : myr_batch_input_name(&b->inputs[row->input]));
+        report_field(out, "file",
+                     b->grouped != NULL || b->opts.spark != NULL ? b->input_name
+                                                                 : myr_batch_input_name(&b->inputs[row->input]));
         report_field(out, "message", row->message);
         myr_buf_putc(out, '}');
     }

@@ -236,6 +236,10 @@ static myr_rc retry_stage(batch *b, int64_t run_id, myr_err *err)
 static myr_rc retry_prepare(batch *b, const myr_run_row *row, myr_err *err)
 {
     MYR_TRY(myr_batch_read(b, row, err));
+    if (b->opts.spark != NULL) {
+        MYR_FAIL(err, UNSUPPORTED, "run %lld was one on Spark, which does not know where its rows came from: --force",
+                 (long long)row->id);
+    }
     MYR_TRY(retry_check_output(b, row->id, err));
     b->run_id = row->id; /* until the new one has its own */
     MYR_TRY(myr_batch_sources_again(b, row->id, err));

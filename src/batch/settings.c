@@ -124,12 +124,23 @@ static void settings_input(const myr_batch_input *input, myr_buf *out)
     if (input->filter != NULL) settings_text(out, "filter", input->filter);
 }
 
+static void settings_spark(myr_buf *out, const myr_batch_spark *spark)
+{
+    myr_buf_printf(out, ",\"spark\":{\"min\":%lld,\"max\":%lld", (long long)spark->executors_min,
+                   (long long)spark->executors_max);
+    if (spark->master != NULL) settings_text(out, "master", spark->master);
+    settings_text(out, "python", spark->python);
+    settings_list(out, "conf", spark->conf);
+    myr_buf_putc(out, '}');
+}
+
 void myr_batch_settings_print(const myr_batch_opts *opts, myr_buf *out)
 {
     settings_work(opts, out);
     settings_input(&opts->input, out);
     settings_text(out, "job", opts->job);
     if (opts->retry_of > 0) myr_buf_printf(out, ",\"retry_of\":%lld", (long long)opts->retry_of);
+    if (opts->spark != NULL) settings_spark(out, opts->spark);
     for (size_t i = 0; i < MYR_COUNT_OF(settings_numbers); i++) {
         int64_t value = 0;
         memcpy(&value, (const char *)opts->limits + settings_numbers[i].offset, sizeof value);
@@ -228,6 +239,19 @@ static bool settings_limits(yyjson_val *root, myr_batch_limits *limits)
     return ok && limits->allowed_failed_percent >= 0 && limits->allowed_failed_percent <= 100;
 }
 
+/* Without it the run is one of worker processes. */
+static bool settings_read_spark(yyjson_val *value, myr_arena *arena, const myr_batch_spark **out)
+{
+    myr_batch_spark *spark = value != NULL ? myr_arena_calloc(arena, 1, sizeof *spark) : NULL;
+    *out = spark;
+    if (spark == NULL) return value == NULL;
+    *spark = (myr_batch_spark){.master = settings_get(arena, yyjson_obj_get(value, "master")),
+                               .python = settings_get(arena, yyjson_obj_get(value, "python")),
+                               .conf = myr_batch_settings_list(yyjson_obj_get(value, "conf"), arena)};
+    return spark->python != NULL && settings_int(value, "min", 0, BATCH_COUNT_MAX, &spark->executors_min) &&
+           settings_int(value, "max", 0, BATCH_COUNT_MAX, &spark->executors_max);
+}
+
 /* All but lists of columns, which may be absent, must be there. */
 static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *out)
 {
@@ -257,7 +281,8 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
            settings_int(root, "release", 0, INT64_MAX, &out->release) &&
            settings_int(root, "retry_of", 0, INT64_MAX, &out->retry_of) &&
            settings_int(root, "memory_bytes", 0, INT64_MAX, &out->memory_bytes) &&
-           settings_kinds(yyjson_obj_get(root, "kinds"), arena, out);
+           settings_kinds(yyjson_obj_get(root, "kinds"), arena, out) &&
+           settings_read_spark(yyjson_obj_get(root, "spark"), arena, &out->spark);
 }
 
 myr_rc myr_batch_settings_parse(const char *text, size_t size, myr_arena *arena, myr_batch_opts *out, myr_err *err)

@@ -102,7 +102,7 @@ static void work_where(const batch *b, const batch_task *task, char *out, size_t
         (void)snprintf(out, out_bytes, "%.2000s in the order of partition_keys, rows %lld to %lld", b->input_name,
                        (long long)row->first + 1, (long long)row->past);
     else if (row->past < 0)
-        (void)snprintf(out, out_bytes, "%s", path);
+        (void)snprintf(out, out_bytes, "%s", b->opts.spark != NULL ? b->input_name : path);
     else if (row->first_line > 0)
         (void)snprintf(out, out_bytes, "%s from line %lld on", path, (long long)row->first_line);
     else
@@ -169,8 +169,8 @@ static myr_rc work_fail(batch *b, batch_task *task, const myr_err *cause, myr_er
 /* Whether a smaller part of it may do better. */
 static bool work_may_be_cut(const batch *b, const batch_task *task, const myr_err *cause)
 {
-    bool is_allowed = b->opts.limits->mini_batch_error_threshold != 0 && b->split_count < WORK_SPLITS_MAX &&
-                      myr_batch_task_root(b, task)->misses < WORK_MISSES_MAX;
+    bool is_allowed = b->opts.spark == NULL && b->opts.limits->mini_batch_error_threshold != 0 &&
+                      b->split_count < WORK_SPLITS_MAX && myr_batch_task_root(b, task)->misses < WORK_MISSES_MAX;
     return is_allowed && (work_may_pass((myr_rc)cause->rc) || cause->rc == MYR_BAD_INPUT);
 }
 

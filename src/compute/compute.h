@@ -31,6 +31,8 @@ typedef struct myr_worker myr_worker;
 myr_rc myr_worker_start(const myr_worker_opts *opts, myr_worker **out, myr_err *err);
 /* End it and its process group now, and wait until it is gone. NULL accepted. */
 void myr_worker_stop(myr_worker *worker);
+/* Close its socket, which tells it that it is not needed any more, and stop it after wait_ms. NULL accepted. */
+void myr_worker_end(myr_worker *worker, int64_t wait_ms);
 /* Has it neither ended nor closed its socket? */
 bool myr_worker_is_alive(myr_worker *worker);
 

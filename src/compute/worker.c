@@ -18,6 +18,7 @@
 #define WORKER_PREFIX_BYTES 4
 #define WORKER_GONE_MS      5000 /* how long an ended process may take to be gone */
 #define WORKER_LOOK_MS      200  /* between looks whether it has ended, or whether all this stops */
+#define WORKER_END_US       5000 /* between looks whether one that was told to has ended */
 #define WORKER_LAST_MS      500  /* how long one that has closed its socket may take to end */
 
 struct myr_worker {
@@ -362,6 +363,18 @@ myr_rc myr_worker_ask(myr_worker *worker, const myr_buf *request, int64_t deadli
         done += next;
     }
     return myr_buf_check(answer, err);
+}
+
+void myr_worker_end(myr_worker *worker, int64_t wait_ms)
+{
+    int64_t until_ns = myr_clock_mono_ns() + wait_ms * 1000000;
+    if (worker == NULL) return;
+    MYR_IGNORE(shutdown(worker->fd, SHUT_WR) != 0); /* it has closed its end: then it is ending */
+    while (worker->pid != 0 && !worker_has_ended(worker) && myr_clock_mono_ns() < until_ns) {
+        if (worker->output >= 0) worker_drain(worker); /* its last words are not what it waits for */
+        usleep(WORKER_END_US);
+    }
+    myr_worker_stop(worker);
 }
 
 /* ---- a program to its end ---- */
