@@ -13,12 +13,18 @@
 
 #define RUN_WARM_BYTES (8 << 20) /* inputs from here on have work for more than one worker */
 
-void myr_batch_drop(batch *b)
+void myr_batch_let_go(batch *b)
 {
     myr_batch_pool_stop(b->pool); /* first: its workers write into what goes */
-    myr_table_engine_close(b->engine);
+    b->pool = NULL;
     myr_batch_sinks_close(b);
     myr_batch_sources_close(b);
+}
+
+void myr_batch_drop(batch *b)
+{
+    myr_batch_let_go(b);
+    myr_table_engine_close(b->engine);
     myr_fleet_close(b->fleet);
     myr_mutex_fini(&b->rows.mutex);
     myr_arena_free(b->arena);
@@ -345,6 +351,29 @@ static myr_rc run_unchanged(batch *b, const batch_manifest *manifest, myr_batch_
     return MYR_OK;
 }
 
+static myr_rc run_new(batch *b, myr_batch_report *out, myr_err *err)
+{
+    myr_batch_report report = {0};
+    batch_manifest manifest;
+    bool is_there = false;
+    MYR_TRY(myr_batch_begin(b, err));
+    MYR_TRY(run_prepare(b, err));
+    if (!b->asked->force) MYR_TRY(myr_batch_sinks_hold(b, 0, &manifest, &is_there, err));
+    if (is_there) {
+        MYR_TRY(run_unchanged(b, &manifest, &report, err));
+        *out = report;
+        return MYR_OK;
+    }
+    MYR_TRY(myr_batch_sinks_sweep(b, err));
+    MYR_TRY(myr_batch_sources_sweep(b, err));
+    if (b->opts.spark != NULL) MYR_TRY(myr_batch_spark_split(b, err));
+    if (b->opts.spark == NULL && b->opts.partition_keys == NULL) MYR_TRY(myr_batch_split(b, err));
+    MYR_TRY(myr_batch_start(b, err));
+    myr_rc rc = myr_batch_sinks_stage(b, false, err);
+    if (rc == MYR_OK) rc = myr_batch_group_place(b, err);
+    return myr_batch_to_its_end(b, rc, out, err);
+}
+
 /* Errors: NOT_FOUND (fleet, release, input), BAD_INPUT (table), EXISTS (output), NO_SPACE, IO, NO_MEMORY. Thread: the
  * workspace's. */
 myr_rc myr_batch_run(myr_workspace *workspace, const myr_batch_opts *opts, myr_batch_report *out, myr_err *err)
@@ -352,23 +381,9 @@ myr_rc myr_batch_run(myr_workspace *workspace, const myr_batch_opts *opts, myr_b
     MYR_ASSERT(opts->fleet != NULL && opts->output != NULL);
     MYR_ASSERT((opts->input.items != NULL) + (opts->input.sql != NULL) + (opts->input.table != NULL) == 1);
     MYR_AUTO(batch) b = {.workspace = workspace, .opts = *opts, .asked = opts};
-    myr_batch_report report = {0};
-    batch_manifest manifest;
-    bool is_there = false;
-    MYR_TRY(myr_batch_begin(&b, err));
-    MYR_TRY(run_prepare(&b, err));
-    if (!opts->force) MYR_TRY(myr_batch_sinks_hold(&b, 0, &manifest, &is_there, err));
-    if (is_there) {
-        MYR_TRY(run_unchanged(&b, &manifest, &report, err));
-        *out = report;
-        return MYR_OK;
-    }
-    MYR_TRY(myr_batch_sinks_sweep(&b, err));
-    MYR_TRY(myr_batch_sources_sweep(&b, err));
-    if (b.opts.spark != NULL) MYR_TRY(myr_batch_spark_split(&b, err));
-    if (b.opts.spark == NULL && b.opts.partition_keys == NULL) MYR_TRY(myr_batch_split(&b, err));
-    MYR_TRY(myr_batch_start(&b, err));
-    myr_rc rc = myr_batch_sinks_stage(&b, false, err);
-    if (rc == MYR_OK) rc = myr_batch_group_place(&b, err);
-    return myr_batch_to_its_end(&b, rc, out, err);
+    myr_err local = {0};
+    if (err == NULL) err = &local; /* the message is told */
+    myr_rc rc = run_new(&b, out, err);
+    myr_batch_notify_send(&b, rc, rc == MYR_OK && out->is_unchanged, rc == MYR_OK ? "" : err->message);
+    return rc;
 }

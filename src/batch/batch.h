@@ -53,6 +53,13 @@ typedef struct myr_batch_spark {
     int64_t executors_max;   /* come when tasks wait, go when idle; 0: as many as Spark gives, all the time */
 } myr_batch_spark;
 
+/* Who is told that a run is over. */
+typedef struct myr_batch_notify {
+    const char *webhook;        /* URL that it is POSTed to, or env:NAME; NULL: none */
+    const char *const *command; /* gets it on its standard input; NULL-terminated; NULL: none */
+    bool on_completed, on_failed, on_canceled;
+} myr_batch_notify;
+
 typedef struct myr_batch_opts {
     const char *job; /* its name, or NULL */
     const char *fleet;
@@ -73,6 +80,7 @@ typedef struct myr_batch_opts {
     int64_t retry_of;               /* the run whose failures are tried again; 0: it is a run of its own */
     const myr_batch_limits *limits; /* NULL: the defaults */
     const myr_batch_spark *spark;   /* NULL: worker processes of this machine */
+    const myr_batch_notify *notify; /* NULL: nobody is told */
     int threads;                    /* workers at once, if not 0 */
     int64_t memory_bytes;           /* of all their table engines together; 0: no limit */
     bool force;                     /* also if the output is there already */

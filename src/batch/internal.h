@@ -296,6 +296,8 @@ typedef struct batch {
 } batch;
 /* The steps that a run and one that goes on have in common. */
 myr_rc myr_batch_begin(batch *b, myr_err *err);
+/* Workers end, what was staged goes, locks are given back; what is left is memory. Fine more than once. */
+void myr_batch_let_go(batch *b);
 void myr_batch_drop(batch *b);
 static inline void batch_drop(batch *b)
 {
@@ -359,6 +361,12 @@ myr_rc myr_batch_spark_pool(const batch *b, batch_pool_opts *opts, myr_err *err)
 /* A field of the frame with the plan: all inputs; appended, with a comma behind it. */
 void myr_batch_spark_files(const batch *b, myr_buf *frame);
 myr_rc myr_batch_spark_split(batch *b, myr_err *err);
+/* ---- notify.c ---- */
+#define BATCH_COMMAND_MAX 64 /* words of a command */
+#define BATCH_NOTIFY_NAME "notifications.jsonl"
+/* The run is over with rc: tell whoever is to be told, and write down what became of it. Nothing of it fails the run,
+ * whose workers and locks are let go of before. */
+void myr_batch_notify_send(batch *b, myr_rc rc, bool is_unchanged, const char *message);
 /* ---- work.c ---- */
 /* Hand out what is not done until it is. */
 myr_rc myr_batch_work_off(batch *b, myr_err *err);

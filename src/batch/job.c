@@ -19,6 +19,7 @@ struct myr_batch_job {
     const myr_batch_moment *moment; /* while it is read */
     myr_batch_limits limits;
     myr_batch_spark spark;
+    myr_batch_notify notify;
     myr_batch_opts opts;
 };
 
@@ -40,6 +41,7 @@ static const char *const job_keys[] = {"name",
                                        "mini_batch_error_threshold",
                                        "allowed_failed_percent",
                                        "memory_max",
+                                       "notify",
                                        "schedule",
                                        "triggers",
                                        NULL};
@@ -218,6 +220,57 @@ static myr_rc job_limits(myr_batch_job *job, myr_err *err)
     MYR_TRY(myr_spec_double(spec, job->root, "allowed_failed_percent", false, 0, 100, &limits->allowed_failed_percent,
                             err));
     return job_bytes(spec, job->root, "memory_max", &job->opts.memory_bytes, err);
+}
+
+/* `on:` a list of ends, or one. */
+static myr_rc job_notify_on(myr_batch_job *job, const myr_spec_node *node, myr_err *err)
+{
+    myr_batch_notify *notify = &job->notify;
+    const char *const *ends = NULL;
+    uint32_t count = 0;
+    MYR_TRY(myr_spec_texts(job->spec, node, "on", false, &ends, &count, err));
+    notify->on_completed = notify->on_failed = ends == NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        bool *on = strcmp(ends[i], "completed") == 0  ? &notify->on_completed
+                   : strcmp(ends[i], "failed") == 0   ? &notify->on_failed
+                   : strcmp(ends[i], "canceled") == 0 ? &notify->on_canceled
+                                                      : NULL;
+        if (on == NULL) {
+            return myr_spec_fail(job->spec, myr_spec_find(node, "on"), err,
+                                 "'on' has '%.40s': completed, failed and canceled are known", ends[i]);
+        }
+        *on = true;
+    }
+    return MYR_OK;
+}
+
+static myr_rc job_notify(myr_batch_job *job, myr_err *err)
+{
+    static const char *const keys[] = {"webhook", "command", "on", NULL};
+    static const char *const schemes[] = {"http://", "https://", "env:"};
+    const myr_spec_node *node = myr_spec_find(job->root, "notify");
+    myr_batch_notify *notify = &job->notify;
+    uint32_t words = 0;
+    bool is_url = false;
+    if (node == NULL) return MYR_OK;
+    MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
+    MYR_TRY(myr_spec_text(job->spec, node, "webhook", false, &notify->webhook, err));
+    MYR_TRY(myr_spec_texts(job->spec, node, "command", false, &notify->command, &words, err));
+    for (size_t i = 0; notify->webhook != NULL && i < MYR_COUNT_OF(schemes); i++)
+        is_url = is_url || strncmp(notify->webhook, schemes[i], strlen(schemes[i])) == 0;
+    if (notify->webhook != NULL && !is_url) {
+        return myr_spec_fail(job->spec, myr_spec_find(node, "webhook"), err,
+                             "'webhook' must be a URL, https://HOST/PATH, or env:NAME of a variable that has one");
+    }
+    if (notify->command != NULL && (words == 0 || words > BATCH_COMMAND_MAX)) {
+        return myr_spec_fail(job->spec, myr_spec_find(node, "command"), err,
+                             "'command' has %u words: a program and its arguments, at most %d", words,
+                             BATCH_COMMAND_MAX);
+    }
+    if (notify->webhook == NULL && notify->command == NULL)
+        return myr_spec_fail(job->spec, node, err, "'notify' has neither a webhook nor a command");
+    job->opts.notify = notify;
+    return job_notify_on(job, node, err);
 }
 
 static myr_rc job_release(myr_batch_job *job, myr_err *err)
@@ -434,6 +487,7 @@ static myr_rc job_read(myr_batch_job *job, const char *output_root, myr_err *err
     MYR_TRY(job_input(job, dir, err));
     MYR_TRY(job_output(job, output_root, err));
     MYR_TRY(job_action(job, err));
+    MYR_TRY(job_notify(job, err));
     return job_limits(job, err);
 }
 

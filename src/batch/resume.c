@@ -166,19 +166,28 @@ static myr_rc resume_prepare(batch *b, const myr_run_row *row, myr_err *err)
                                   myr_batch_lease_ms(), err);
 }
 
+static myr_rc resume_run(batch *b, int64_t run_id, myr_batch_report *out, myr_err *err)
+{
+    myr_run_row row;
+    bool is_published = false;
+    MYR_TRY(myr_batch_begin(b, err));
+    MYR_TRY(resume_find(b, run_id, &row, err));
+    MYR_TRY(resume_open(b, &row, err));
+    MYR_TRY(resume_settle(b, &is_published, out, err));
+    if (is_published) return MYR_OK;
+    MYR_TRY(resume_prepare(b, &row, err));
+    if (b->asked->started != NULL) b->asked->started(b->asked->ctx, b->run_id, b->settings_text);
+    return myr_batch_to_its_end(b, MYR_OK, out, err);
+}
+
 /* Thread: the workspace's. */
 myr_rc myr_batch_resume(myr_workspace *workspace, int64_t run_id, const myr_batch_opts *opts, myr_batch_report *out,
                         myr_err *err)
 {
     MYR_AUTO(batch) b = {.workspace = workspace, .asked = opts};
-    myr_run_row row;
-    bool is_published = false;
-    MYR_TRY(myr_batch_begin(&b, err));
-    MYR_TRY(resume_find(&b, run_id, &row, err));
-    MYR_TRY(resume_open(&b, &row, err));
-    MYR_TRY(resume_settle(&b, &is_published, out, err));
-    if (is_published) return MYR_OK;
-    MYR_TRY(resume_prepare(&b, &row, err));
-    if (opts->started != NULL) opts->started(opts->ctx, b.run_id, b.settings_text);
-    return myr_batch_to_its_end(&b, MYR_OK, out, err);
+    myr_err local = {0};
+    if (err == NULL) err = &local; /* the message is told */
+    myr_rc rc = resume_run(&b, run_id, out, err);
+    myr_batch_notify_send(&b, rc, false, rc == MYR_OK ? "" : err->message);
+    return rc;
 }

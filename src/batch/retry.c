@@ -258,25 +258,35 @@ static myr_rc retry_prepare(batch *b, const myr_run_row *row, myr_err *err)
     return MYR_OK;
 }
 
+static myr_rc retry_run(batch *b, int64_t run_id, myr_batch_report *out, myr_err *err)
+{
+    myr_run_row row;
+    MYR_TRY(myr_batch_begin(b, err));
+    MYR_TRY(retry_find(b, run_id, &row, err));
+    MYR_TRY(retry_prepare(b, &row, err));
+    if (retry_count(b) == 0) {
+        myr_batch_report report = {0};
+        myr_batch_report_fill(b, &report);
+        report.is_unchanged = true;
+        *out = report;
+        return MYR_OK;
+    }
+    MYR_TRY(myr_batch_start_pool(b, err));
+    MYR_TRY(myr_table_engine_open(0, b->opts.memory_bytes, &b->engine, err));
+    MYR_TRY(myr_batch_sinks_sweep(b, err));
+    MYR_TRY(myr_batch_start(b, err));
+    return myr_batch_to_its_end(b, retry_stage(b, row.id, err), out, err);
+}
+
 /* Thread: the workspace's. */
 myr_rc myr_batch_retry(myr_workspace *workspace, int64_t run_id, const myr_batch_opts *opts, myr_batch_report *out,
                        myr_err *err)
 {
     MYR_AUTO(batch) b = {.workspace = workspace, .asked = opts};
-    myr_run_row row;
-    MYR_TRY(myr_batch_begin(&b, err));
-    MYR_TRY(retry_find(&b, run_id, &row, err));
-    MYR_TRY(retry_prepare(&b, &row, err));
-    if (retry_count(&b) == 0) {
-        myr_batch_report report = {0};
-        myr_batch_report_fill(&b, &report);
-        report.is_unchanged = true;
-        *out = report;
-        return MYR_OK;
-    }
-    MYR_TRY(myr_batch_start_pool(&b, err));
-    MYR_TRY(myr_table_engine_open(0, b.opts.memory_bytes, &b.engine, err));
-    MYR_TRY(myr_batch_sinks_sweep(&b, err));
-    MYR_TRY(myr_batch_start(&b, err));
-    return myr_batch_to_its_end(&b, retry_stage(&b, row.id, err), out, err);
+    myr_err local = {0};
+    if (err == NULL) err = &local; /* the message is told */
+    myr_rc rc = retry_run(&b, run_id, out, err);
+    bool has_begun = b.opts.retry_of > 0 && b.run_id != b.opts.retry_of; /* else there is no run to tell of */
+    if (has_begun) myr_batch_notify_send(&b, rc, false, rc == MYR_OK ? "" : err->message);
+    return rc;
 }

@@ -134,6 +134,16 @@ static void settings_spark(myr_buf *out, const myr_batch_spark *spark)
     myr_buf_putc(out, '}');
 }
 
+static void settings_notify(myr_buf *out, const myr_batch_notify *notify)
+{
+    myr_buf_printf(out, ",\"notify\":{\"completed\":%s,\"failed\":%s,\"canceled\":%s",
+                   notify->on_completed ? "true" : "false", notify->on_failed ? "true" : "false",
+                   notify->on_canceled ? "true" : "false");
+    if (notify->webhook != NULL) settings_text(out, "webhook", notify->webhook);
+    settings_list(out, "command", notify->command);
+    myr_buf_putc(out, '}');
+}
+
 void myr_batch_settings_print(const myr_batch_opts *opts, myr_buf *out)
 {
     settings_work(opts, out);
@@ -141,6 +151,7 @@ void myr_batch_settings_print(const myr_batch_opts *opts, myr_buf *out)
     settings_text(out, "job", opts->job);
     if (opts->retry_of > 0) myr_buf_printf(out, ",\"retry_of\":%lld", (long long)opts->retry_of);
     if (opts->spark != NULL) settings_spark(out, opts->spark);
+    if (opts->notify != NULL) settings_notify(out, opts->notify);
     for (size_t i = 0; i < MYR_COUNT_OF(settings_numbers); i++) {
         int64_t value = 0;
         memcpy(&value, (const char *)opts->limits + settings_numbers[i].offset, sizeof value);
@@ -252,6 +263,19 @@ static bool settings_read_spark(yyjson_val *value, myr_arena *arena, const myr_b
            settings_int(value, "max", 0, BATCH_COUNT_MAX, &spark->executors_max);
 }
 
+static bool settings_read_notify(yyjson_val *value, myr_arena *arena, const myr_batch_notify **out)
+{
+    myr_batch_notify *notify = value != NULL ? myr_arena_calloc(arena, 1, sizeof *notify) : NULL;
+    *out = notify;
+    if (notify == NULL) return value == NULL;
+    *notify = (myr_batch_notify){.webhook = settings_get(arena, yyjson_obj_get(value, "webhook")),
+                                 .command = myr_batch_settings_list(yyjson_obj_get(value, "command"), arena),
+                                 .on_completed = yyjson_get_bool(yyjson_obj_get(value, "completed")),
+                                 .on_failed = yyjson_get_bool(yyjson_obj_get(value, "failed")),
+                                 .on_canceled = yyjson_get_bool(yyjson_obj_get(value, "canceled"))};
+    return notify->command == NULL || notify->command[0] != NULL;
+}
+
 /* All but lists of columns, which may be absent, must be there. */
 static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *out)
 {
@@ -282,7 +306,8 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
            settings_int(root, "retry_of", 0, INT64_MAX, &out->retry_of) &&
            settings_int(root, "memory_bytes", 0, INT64_MAX, &out->memory_bytes) &&
            settings_kinds(yyjson_obj_get(root, "kinds"), arena, out) &&
-           settings_read_spark(yyjson_obj_get(root, "spark"), arena, &out->spark);
+           settings_read_spark(yyjson_obj_get(root, "spark"), arena, &out->spark) &&
+           settings_read_notify(yyjson_obj_get(root, "notify"), arena, &out->notify);
 }
 
 myr_rc myr_batch_settings_parse(const char *text, size_t size, myr_arena *arena, myr_batch_opts *out, myr_err *err)

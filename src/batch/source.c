@@ -217,6 +217,7 @@ void myr_batch_sources_close(batch *b)
         if (size > 0 && (size_t)size < sizeof lock) MYR_IGNORE(myr_io_unlink(lock, NULL));
     }
     myr_fd_drop(&b->brought_lock);
+    b->brought = NULL;
 }
 
 /* ---- all ---- */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include <yyjson.h>
 
 #if MYR_WITH_DUCKDB
 #include "batch/batch.h"
@@ -9,8 +10,9 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 
-#define RUNS_SHOWN    30
-#define RUNS_WATCH_MS 500
+#define RUNS_SHOWN          30
+#define RUNS_WATCH_MS       500
+#define RUNS_NOTIFIED_BYTES (1 << 20)
 
 typedef struct runs_page {
     myr_arena *arena;
@@ -219,6 +221,49 @@ static void runs_show_batch(const myr_mini_batch_row *row, bool json, myr_buf *o
     myr_buf_printf(out, ",\"report\":%s}", row->report[0] != '\0' ? row->report : "null");
 }
 
+/* Who was told of its end, a JSON object a line; in the arena. */
+static const char *runs_notifications(const runs_page *page)
+{
+    char name[64], path[MYR_PATH_BYTES_MAX];
+    char *data = NULL;
+    size_t size = 0;
+    (void)snprintf(name, sizeof name, "runs/%lld/notifications.jsonl", (long long)page->run.id);
+    if (myr_path_join(path, sizeof path, page->workspace->root, name, NULL) != MYR_OK ||
+        myr_file_read(path, RUNS_NOTIFIED_BYTES, &data, &size, NULL) != MYR_OK) {
+        return "";
+    }
+    const char *text = myr_arena_strndup(page->arena, data, size);
+    myr_free(data);
+    return text != NULL ? text : "";
+}
+
+static void runs_show_notified(const runs_page *page, bool json, myr_buf *out)
+{
+    myr_str rest = myr_str_of(runs_notifications(page)), line;
+    bool is_first = true;
+    if (json) myr_buf_puts(out, "],\"notifications\":[");
+    while (rest.size > 0 && myr_str_split(&rest, '\n', &line)) {
+        if (line.size == 0) continue;
+        if (json) {
+            myr_buf_puts(out, is_first ? "" : ",");
+            myr_buf_append(out, line.data, line.size);
+            is_first = false;
+            continue;
+        }
+        yyjson_doc *doc = yyjson_read(line.data, line.size, 0);
+        yyjson_val *told = yyjson_doc_get_root(doc);
+        const char *to = yyjson_get_str(yyjson_obj_get(told, "to")),
+                   *end = yyjson_get_str(yyjson_obj_get(told, "status"));
+        const char *why = yyjson_get_str(yyjson_obj_get(told, "message"));
+        bool is_sent = yyjson_get_bool(yyjson_obj_get(told, "sent"));
+        myr_buf_printf(out, "%s  %s, that it is %s, in %lld attempts%s%s\n", is_sent ? "told    " : "not told",
+                       to != NULL ? to : "?", end != NULL ? end : "?",
+                       (long long)yyjson_get_sint(yyjson_obj_get(told, "attempts")), is_sent ? "" : ": ",
+                       is_sent || why == NULL ? "" : why);
+        yyjson_doc_free(doc);
+    }
+}
+
 static myr_rc runs_show(runs_page *page, bool json, myr_buf *out, myr_err *err)
 {
     MYR_TRY(runs_count(page, err));
@@ -233,11 +278,13 @@ static myr_rc runs_show(runs_page *page, bool json, myr_buf *out, myr_err *err)
 #else
         myr_buf_printf(out, "settings  %s\n", run->settings);
 #endif
+        runs_show_notified(page, false, out);
     }
     for (size_t i = 0; i < page->batch_count; i++) {
         if (json && i > 0) myr_buf_putc(out, ',');
         runs_show_batch(&page->batches[i], json, out);
     }
+    if (json) runs_show_notified(page, true, out);
     if (json) myr_buf_puts(out, "]}\n");
     return MYR_OK;
 }

@@ -19,6 +19,7 @@ typedef struct myr_worker_opts {
     const char *const *argv;  /* NULL-terminated; argv[0] is the program's path */
     const char *const *env;   /* NULL-terminated NAME=value: all that it gets */
     const char *dir;          /* its working directory */
+    const char *input_path;   /* what its standard input reads; NULL: nothing */
     int64_t memory_bytes_max; /* of address space; 0: no limit */
     int64_t file_bytes_max;   /* of a file that it writes; 0: no limit */
     const _Atomic bool *stop; /* once it is set nobody waits for it any more (UNAVAILABLE); NULL: there is none */

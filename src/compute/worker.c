@@ -49,7 +49,7 @@ _Noreturn static void child_run(const myr_worker_opts *opts, int fd, int output,
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(125); /* it was gone before that */
-    int null = open("/dev/null", O_RDONLY);
+    int null = open(opts->input_path != NULL ? opts->input_path : "/dev/null", O_RDONLY);
     /* Above the places that they go to, so that none overwrites another. */
     int from = fcntl(fd, F_DUPFD, 16), to = fcntl(output, F_DUPFD, 16);
     if (null < 0 || from < 0 || to < 0 || dup2(null, 0) < 0 || dup2(to, 1) < 0 || dup2(to, 2) < 0 ||
@@ -384,11 +384,12 @@ myr_rc myr_process_run(const myr_worker_opts *opts, int64_t timeout_ms, myr_err 
     myr_worker *worker;
     int64_t deadline_ns = myr_clock_mono_ns() + timeout_ms * 1000000;
     char byte;
+    myr_err how = {0};
     MYR_TRY(myr_worker_start(opts, &worker, err));
-    myr_rc rc = worker_read(worker, &byte, 1, deadline_ns, err); /* its socket ends with it: UNAVAILABLE says how */
+    myr_rc rc = worker_read(worker, &byte, 1, deadline_ns, &how); /* its socket ends with it: UNAVAILABLE says how */
     bool is_good =
         rc == MYR_UNAVAILABLE && worker->pid == 0 && WIFEXITED(worker->status) && WEXITSTATUS(worker->status) == 0;
     myr_worker_stop(worker);
     if (rc == MYR_OK) MYR_FAIL(err, INTERNAL, "%s answers, which it was not asked to", opts->argv[0]);
-    return is_good ? MYR_OK : rc;
+    return is_good ? MYR_OK : myr_err_set(err, rc, how.file, how.line, "%s", how.message);
 }
