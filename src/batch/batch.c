@@ -78,7 +78,10 @@ myr_rc myr_batch_start_pool(batch *b, myr_err *err)
     b->worker_count = run_workers(b);
     batch_pool_opts opts = {.workspace = b->workspace->root,
                             .hello = b->hello,
+                            .min = (int)b->opts.limits->workers_min,
                             .max = b->worker_count,
+                            .cpu_milli = b->opts.limits->worker_cpu_milli,
+                            .cgroup = b->opts.cgroup,
                             .idle_ms = b->opts.limits->idle_ms,
                             .memory_bytes = b->opts.limits->worker_memory_bytes};
     if (b->opts.spark != NULL) MYR_TRY(myr_batch_spark_pool(b, &opts, err));

@@ -14,9 +14,11 @@
 typedef struct myr_batch_limits {
     bool is_auto_size;                  /* mini-batches as large as is good for the input */
     myr_table_size mini_batch;          /* else so large; both 0: whole files */
+    int64_t workers_min;                /* that are not let go, and started at once */
     int64_t workers_max;                /* 0: one per processor */
     int64_t idle_ms;                    /* a worker that has nothing to do for so long ends */
-    int64_t worker_memory_bytes;        /* of address space; 0: no limit */
+    int64_t worker_memory_bytes;        /* 0: no limit */
+    int64_t worker_cpu_milli;           /* thousandths of a processor; 0: no limit */
     int64_t first_task_timeout_ms;      /* until the first mini-batch is begun; 0: none */
     int64_t max_retries;                /* of a mini-batch, after the first attempt */
     int64_t backoff_ms;                 /* before the first retry; twice as long before each further one */
@@ -79,6 +81,7 @@ typedef struct myr_batch_opts {
     const char *append_name;        /* of that one file; NULL: predictions.parquet or .csv */
     int64_t retry_of;               /* the run whose failures are tried again; 0: it is a run of its own */
     const myr_batch_limits *limits; /* NULL: the defaults */
+    const char *cgroup;             /* as of myr_cgroup_find; NULL: "" */
     const myr_batch_spark *spark;   /* NULL: worker processes of this machine */
     const myr_batch_notify *notify; /* NULL: nobody is told */
     int threads;                    /* workers at once, if not 0 */

@@ -18,6 +18,7 @@ enum { BATCH_MODEL, BATCH_VERSION, BATCH_LEVEL, BATCH_STATUS, BATCH_ADDED_COUNT 
 #define BATCH_MILLISECONDS_MAX (7LL * 24 * 3600 * 1000)
 #define BATCH_RETRIES_MAX      1000
 #define BATCH_COUNT_MAX        INT32_MAX /* of what may fail */
+#define BATCH_CPU_MILLI_MAX    1024000   /* thousandths of a processor, of a worker */
 
 struct yyjson_val;
 struct batch_sink;
@@ -221,9 +222,10 @@ typedef struct batch_pool_opts {
     const char *workspace;   /* its directory: a worker's argument, for its configuration */
     const char *hello;       /* the first frame that a worker is sent */
     const char *const *argv; /* of a worker; NULL: this program's own */
-    int max;                 /* workers at once */
-    int64_t idle_ms, memory_bytes;
-    int64_t end_ms; /* how long a worker that is not needed any more may take to end by itself; 0: it is killed */
+    int min, max;            /* workers that are not let go; at once */
+    int64_t idle_ms, memory_bytes, cpu_milli;
+    const char *cgroup; /* as of myr_cgroup_find */
+    int64_t end_ms;     /* how long a worker that is not needed any more may take to end by itself; 0: it is killed */
 } batch_pool_opts;
 /* One worker starts at once, the others with work for them. Thread of all: the coordinator's. */
 myr_rc myr_batch_pool_start(const batch_pool_opts *opts, batch_pool **out, myr_err *err);
@@ -232,6 +234,10 @@ void myr_batch_pool_plan(batch_pool *pool, const char *plan);
 bool myr_batch_pool_has_begun(batch_pool *pool);           /* has a worker begun with a mini-batch? */
 void myr_batch_pool_warm(batch_pool *pool, int count);     /* so many should be started by now */
 void myr_batch_pool_put(batch_pool *pool, batch_ask *ask); /* the pool's until it is taken */
+/* From the start of the pool to the first row that a worker has answered; -1: none has yet. */
+int64_t myr_batch_pool_first_row_ms(batch_pool *pool);
+/* What holds its workers within their limits. */
+void myr_batch_pool_holds(const batch_pool *pool, myr_hold *out_memory, myr_hold *out_cpu);
 /* An ask that is over; NULL: none within wait_ms. */
 batch_ask *myr_batch_pool_take(batch_pool *pool, int64_t wait_ms);
 /* Kill the workers; asks that were not taken are freed with it. NULL accepted. */

@@ -128,13 +128,45 @@ static myr_rc job_partition_keys(myr_batch_job *job, myr_err *err)
                          "whole keys; 1 makes each key a mini-batch");
 }
 
+/* Thousandths of a processor. */
+static myr_rc job_cpus(myr_batch_job *job, const myr_spec_node *node, myr_err *err)
+{
+    double cpus = 0;
+    MYR_TRY(myr_spec_double(job->spec, node, "worker_cpus", false, 0.01, BATCH_CPU_MILLI_MAX / 1000.0, &cpus, err));
+    job->limits.worker_cpu_milli = (int64_t)(cpus * 1000 + 0.5);
+    return MYR_OK;
+}
+
+/* Where groups of workers may be made: `auto`, `off`, or a path from the root of the hierarchy. */
+static myr_rc job_cgroup(myr_batch_job *job, const myr_spec_node *node, myr_err *err)
+{
+    const char *group = "auto";
+    MYR_TRY(myr_spec_text(job->spec, node, "cgroup", false, &group, err));
+    bool is_path = group[0] == '/' && strstr(group, "..") == NULL;
+    if (!is_path && strcmp(group, "auto") != 0 && strcmp(group, "off") != 0) {
+        return myr_spec_fail(job->spec, myr_spec_find(node, "cgroup"), err,
+                             "'cgroup' is '%.60s': auto, off, or a group that is there, such as /batch.slice", group);
+    }
+    if (strcmp(group, "auto") != 0) job->opts.cgroup = group;
+    return MYR_OK;
+}
+
 static myr_rc job_local(myr_batch_job *job, const myr_spec_node *node, myr_err *err)
 {
-    static const char *const keys[] = {"type", "max", "idle_seconds", "worker_memory_max", NULL};
+    static const char *const keys[] = {"type",        "min",    "max", "idle_seconds", "worker_memory_max",
+                                       "worker_cpus", "cgroup", NULL};
+    myr_batch_limits *limits = &job->limits;
     MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
-    MYR_TRY(myr_spec_int(job->spec, node, "max", false, 1, MYR_BATCH_WORKERS_MAX, &job->limits.workers_max, err));
-    MYR_TRY(job_duration(job->spec, node, "idle_seconds", &job->limits.idle_ms, err));
-    return job_bytes(job->spec, node, "worker_memory_max", &job->limits.worker_memory_bytes, err);
+    MYR_TRY(myr_spec_int(job->spec, node, "max", false, 1, MYR_BATCH_WORKERS_MAX, &limits->workers_max, err));
+    MYR_TRY(myr_spec_int(job->spec, node, "min", false, 0, MYR_BATCH_WORKERS_MAX, &limits->workers_min, err));
+    if (limits->workers_max > 0 && limits->workers_min > limits->workers_max) {
+        return myr_spec_fail(job->spec, myr_spec_find(node, "min"), err, "'min' is %lld, more than 'max'",
+                             (long long)limits->workers_min);
+    }
+    MYR_TRY(job_duration(job->spec, node, "idle_seconds", &limits->idle_ms, err));
+    MYR_TRY(job_bytes(job->spec, node, "worker_memory_max", &limits->worker_memory_bytes, err));
+    MYR_TRY(job_cpus(job, node, err));
+    return job_cgroup(job, node, err);
 }
 
 /* Spark's own settings, as KEY=VALUE. */

@@ -23,6 +23,9 @@ typedef struct pool_slot {
 
 struct batch_pool {
     batch_pool_opts opts;
+    myr_cgroup cgroup;
+    int64_t start_ns;
+    atomic_llong first_row_ns; /* 0: none yet */
     pool_slot *slots;
     int slot_count;
     atomic_bool stop;
@@ -76,11 +79,19 @@ static myr_rc slot_start(pool_slot *slot, myr_err *err)
                             .env = (const char *const *)environ,
                             .dir = ".",
                             .memory_bytes_max = slot->pool->opts.memory_bytes,
+                            .cpu_milli_max = slot->pool->opts.cpu_milli,
+                            .cgroup = &slot->pool->cgroup,
                             .stop = &slot->pool->stop};
     MYR_TRY(myr_worker_start(&opts, &slot->worker, err));
     myr_rc rc = slot_ask(slot, slot->pool->opts.hello, POOL_START_MS, err);
     if (rc != MYR_OK) slot_end(slot);
     return rc;
+}
+
+static void slot_has_row(pool_slot *slot)
+{
+    long long none = 0;
+    (void)atomic_compare_exchange_strong(&slot->pool->first_row_ns, &none, myr_clock_mono_ns());
 }
 
 /* Frames come while it works: rows so far. The last is its answer. */
@@ -97,10 +108,12 @@ static myr_rc slot_work(pool_slot *slot, batch_ask *ask, myr_err *err)
         switch (myr_batch_wire_read(&ask->answer, &rows, &said)) {
         case BATCH_SAID_ROWS:
             atomic_store(&ask->rows_now, rows);
+            if (rows > 0) slot_has_row(slot);
             continue;
         case BATCH_SAID_ERROR:
             return myr_err_set(err, (myr_rc)said.rc, said.file, said.line, "%s", said.message);
         case BATCH_SAID_DONE:
+            slot_has_row(slot);
             return MYR_OK;
         }
     }
@@ -150,7 +163,7 @@ static batch_ask *slot_wait(pool_slot *slot)
             continue; /* meanwhile something may have changed */
         }
         bool has_changed = myr_cond_wait_ms(&pool->changed, &pool->mutex, pool->opts.idle_ms);
-        if (has_changed || slot->worker == NULL) continue;
+        if (has_changed || slot->worker == NULL || slot->number < pool->opts.min) continue;
         myr_mutex_unlock(&pool->mutex);
         slot_end(slot);
         myr_mutex_lock(&pool->mutex);
@@ -193,7 +206,10 @@ myr_rc myr_batch_pool_start(const batch_pool_opts *opts, batch_pool **out, myr_e
     pool->slots = slots;
     pool->queue_end = &pool->queue;
     pool->over_end = &pool->over;
-    pool->warm = 1;
+    pool->warm = opts->min > 1 ? opts->min : 1;
+    pool->start_ns = myr_clock_mono_ns();
+    if (opts->memory_bytes > 0 || opts->cpu_milli > 0)
+        myr_cgroup_find(MYR_CGROUP_ROOT, MYR_CGROUP_SELF, opts->cgroup != NULL ? opts->cgroup : "", &pool->cgroup);
     myr_mutex_init(&pool->mutex);
     myr_cond_init(&pool->changed);
     for (int i = 0; i < opts->max; i++) {
@@ -222,10 +238,23 @@ bool myr_batch_pool_has_begun(batch_pool *pool)
     return atomic_load(&pool->has_begun);
 }
 
+int64_t myr_batch_pool_first_row_ms(batch_pool *pool)
+{
+    int64_t first_ns = atomic_load(&pool->first_row_ns);
+    return first_ns != 0 ? (first_ns - pool->start_ns) / 1000000 : -1;
+}
+
+void myr_batch_pool_holds(const batch_pool *pool, myr_hold *out_memory, myr_hold *out_cpu)
+{
+    const myr_worker_opts opts = {
+        .memory_bytes_max = pool->opts.memory_bytes, .cpu_milli_max = pool->opts.cpu_milli, .cgroup = &pool->cgroup};
+    myr_worker_holds(&opts, out_memory, out_cpu);
+}
+
 void myr_batch_pool_warm(batch_pool *pool, int count)
 {
     myr_mutex_lock(&pool->mutex);
-    pool->warm = count;
+    if (count > pool->warm) pool->warm = count;
     myr_cond_broadcast(&pool->changed);
     myr_mutex_unlock(&pool->mutex);
 }

@@ -49,6 +49,16 @@ static void report_json_rows(const batch *b, myr_buf *out)
     myr_buf_puts(out, "]");
 }
 
+/* How soon they were at work, and what holds them within their limits. */
+static void report_json_workers(const batch *b, myr_buf *out)
+{
+    myr_hold memory = MYR_HOLD_NONE, cpu = MYR_HOLD_NONE;
+    if (b->pool == NULL) return;
+    myr_batch_pool_holds(b->pool, &memory, &cpu);
+    myr_buf_printf(out, ",\"workers\":{\"memory_held_by\":\"%s\",\"cpu_held_by\":\"%s\",\"first_row_ms\":%lld}",
+                   myr_hold_name(memory), myr_hold_name(cpu), (long long)myr_batch_pool_first_row_ms(b->pool));
+}
+
 static void report_json(const batch *b, const char *state, const char *message, myr_buf *out)
 {
     int64_t dead_rows = b->dead_rows + b->failed_rows;
@@ -61,6 +71,7 @@ static void report_json(const batch *b, const char *state, const char *message, 
     report_field(out, "state", state);
     report_field(out, "message", message);
     report_field(out, "fingerprint", b->fingerprint);
+    report_json_workers(b, out);
     myr_buf_printf(out, ",\"settings\":%s", b->settings_text != NULL ? b->settings_text : "null");
     report_json_rows(b, out);
     myr_buf_puts(out, "}\n");
@@ -186,6 +197,17 @@ static void report_settings(const batch *b, myr_buf *out)
     myr_buf_puts(out, "</pre>\n");
 }
 
+static void report_workers(const batch *b, myr_buf *out)
+{
+    char text[128];
+    myr_hold memory = MYR_HOLD_NONE, cpu = MYR_HOLD_NONE;
+    if (b->pool == NULL) return;
+    myr_batch_pool_holds(b->pool, &memory, &cpu);
+    (void)snprintf(text, sizeof text, "first row after %lld ms; limit of memory: %s, of processors: %s",
+                   (long long)myr_batch_pool_first_row_ms(b->pool), myr_hold_name(memory), myr_hold_name(cpu));
+    report_line(out, "workers", text);
+}
+
 static void report_html(const batch *b, const char *state, const char *message, myr_buf *out)
 {
     char text[64], rate[32];
@@ -208,6 +230,7 @@ static void report_html(const batch *b, const char *state, const char *message, 
     (void)snprintf(text, sizeof text, "%lld, %lld failed, %lld attempts lost", (long long)b->root_count,
                    (long long)b->failed_count, (long long)b->attempts_lost);
     report_line(out, "mini-batches", text);
+    report_workers(b, out);
     myr_buf_puts(out, "</table>\n");
     report_settings(b, out);
     report_rows(b, out);

@@ -39,7 +39,9 @@ typedef struct settings_number {
 } settings_number;
 #define SETTINGS_AT(field) #field, offsetof(myr_batch_limits, field)
 static const settings_number settings_numbers[] = {
+    {SETTINGS_AT(workers_min), 0, MYR_BATCH_WORKERS_MAX},
     {SETTINGS_AT(workers_max), 0, MYR_BATCH_WORKERS_MAX},
+    {SETTINGS_AT(worker_cpu_milli), 0, BATCH_CPU_MILLI_MAX},
     {SETTINGS_AT(idle_ms), 0, BATCH_MILLISECONDS_MAX},
     {SETTINGS_AT(worker_memory_bytes), 0, INT64_MAX},
     {SETTINGS_AT(max_retries), 0, BATCH_RETRIES_MAX},
@@ -150,6 +152,7 @@ void myr_batch_settings_print(const myr_batch_opts *opts, myr_buf *out)
     settings_input(&opts->input, out);
     settings_text(out, "job", opts->job);
     if (opts->retry_of > 0) myr_buf_printf(out, ",\"retry_of\":%lld", (long long)opts->retry_of);
+    if (opts->cgroup != NULL) settings_text(out, "cgroup", opts->cgroup);
     if (opts->spark != NULL) settings_spark(out, opts->spark);
     if (opts->notify != NULL) settings_notify(out, opts->notify);
     for (size_t i = 0; i < MYR_COUNT_OF(settings_numbers); i++) {
@@ -295,13 +298,15 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
                             .partition_keys = myr_batch_settings_list(yyjson_obj_get(root, "partition_keys"), arena),
                             .format = strcmp(format, "csv") == 0 ? MYR_TABLE_CSV : MYR_TABLE_PARQUET,
                             .append_name = settings_get(arena, yyjson_obj_get(root, "append_row_file_name")),
-                            .limits = limits};
+                            .limits = limits,
+                            .cgroup = settings_get(arena, yyjson_obj_get(root, "cgroup"))};
     const myr_batch_input *input = &out->input;
+    bool has_group = out->cgroup == NULL || out->cgroup[0] == '/' || strcmp(out->cgroup, "off") == 0;
     bool has_input = input->items != NULL || input->sql != NULL || (input->table != NULL && input->database != NULL);
     if (out->partition_keys != NULL && out->partition_keys[0] == NULL) return false;
     yyjson_val *action = yyjson_obj_get(root, "output_action");
     if (action != NULL && !myr_batch_action_parse(yyjson_get_str(action), &out->action)) return false;
-    return has_input && out->fleet != NULL && out->output != NULL && settings_limits(root, limits) &&
+    return has_input && has_group && out->fleet != NULL && out->output != NULL && settings_limits(root, limits) &&
            settings_int(root, "release", 0, INT64_MAX, &out->release) &&
            settings_int(root, "retry_of", 0, INT64_MAX, &out->retry_of) &&
            settings_int(root, "memory_bytes", 0, INT64_MAX, &out->memory_bytes) &&
@@ -403,8 +408,52 @@ static void describe_output(const myr_batch_opts *opts, myr_buf *out)
     describe_text(out, "append_row_file_name", opts->append_name);
 }
 
-static void describe_limits(const myr_batch_limits *limits, myr_buf *out)
+static void describe_local(const myr_batch_opts *opts, myr_buf *out)
 {
+    const myr_batch_limits *limits = opts->limits;
+    myr_buf_printf(out, "compute:\n  type: local\n  min: %lld\n  max: %lld\n", (long long)limits->workers_min,
+                   (long long)(limits->workers_max > 0 ? limits->workers_max : myr_cpu_count()));
+    describe_duration(out, "  idle_seconds", limits->idle_ms);
+    describe_bytes(out, "  worker_memory_max", limits->worker_memory_bytes);
+    if (limits->worker_cpu_milli > 0)
+        myr_buf_printf(out, "  worker_cpus: %.3f\n", (double)limits->worker_cpu_milli / 1000);
+    describe_text(out, "  cgroup", opts->cgroup);
+}
+
+static void describe_spark(const myr_batch_opts *opts, myr_buf *out)
+{
+    const myr_batch_spark *spark = opts->spark;
+    myr_buf_puts(out, "compute:\n  type: spark\n");
+    describe_text(out, "  master", spark->master);
+    if (spark->executors_max > 0)
+        myr_buf_printf(out, "  min: %lld\n  max: %lld\n", (long long)spark->executors_min,
+                       (long long)spark->executors_max);
+    describe_duration(out, "  idle_seconds", opts->limits->idle_ms);
+    describe_text(out, "  python", spark->python);
+    if (spark->conf != NULL) myr_buf_puts(out, "  conf:\n");
+    for (size_t i = 0; spark->conf != NULL && spark->conf[i] != NULL; i++) {
+        myr_str value = myr_str_of(spark->conf[i]), name;
+        MYR_IGNORE(!myr_str_split(&value, '=', &name)); /* one without a value is as it is */
+        myr_buf_printf(out, "    " MYR_STR_FMT ": ", MYR_STR_ARG(name));
+        describe_value(out, spark->conf[i] + (name.size < strlen(spark->conf[i]) ? name.size + 1 : name.size));
+        myr_buf_putc(out, '\n');
+    }
+}
+
+static void describe_notify(const myr_batch_notify *notify, myr_buf *out)
+{
+    myr_buf_puts(out, "notify:\n");
+    describe_text(out, "  webhook", notify->webhook);
+    describe_list(out, "  command", notify->command);
+    myr_buf_printf(out, "  on: [%s%s%s%s%s]\n", notify->on_completed ? "completed" : "",
+                   notify->on_completed && (notify->on_failed || notify->on_canceled) ? ", " : "",
+                   notify->on_failed ? "failed" : "", notify->on_failed && notify->on_canceled ? ", " : "",
+                   notify->on_canceled ? "canceled" : "");
+}
+
+static void describe_limits(const myr_batch_opts *opts, myr_buf *out)
+{
+    const myr_batch_limits *limits = opts->limits;
     if (limits->is_auto_size)
         myr_buf_printf(out, "mini_batch_size: %d   # rows; of text %lld bytes\n", SETTINGS_ROWS, SETTINGS_BYTES);
     else if (limits->mini_batch.rows > 0)
@@ -413,10 +462,10 @@ static void describe_limits(const myr_batch_limits *limits, myr_buf *out)
         describe_bytes(out, "mini_batch_size", limits->mini_batch.bytes);
     else
         myr_buf_puts(out, "mini_batch_size: file\n");
-    myr_buf_printf(out, "compute:\n  type: local\n  max: %lld\n",
-                   (long long)(limits->workers_max > 0 ? limits->workers_max : myr_cpu_count()));
-    describe_duration(out, "  idle_seconds", limits->idle_ms);
-    describe_bytes(out, "  worker_memory_max", limits->worker_memory_bytes);
+    if (opts->spark != NULL)
+        describe_spark(opts, out);
+    else
+        describe_local(opts, out);
     myr_buf_printf(out, "retry_settings:\n  max_retries: %lld\n", (long long)limits->max_retries);
     describe_duration(out, "  timeout", limits->timeout_ms);
     describe_duration(out, "  backoff", limits->backoff_ms);
@@ -441,7 +490,8 @@ myr_rc myr_batch_settings_text(const char *settings, myr_buf *out, myr_err *err)
     describe_input(&opts.input, out);
     describe_output(&opts, out);
     describe_list(out, "partition_keys", opts.partition_keys);
-    describe_limits(opts.limits, out);
+    describe_limits(&opts, out);
     describe_bytes(out, "memory_max", opts.memory_bytes);
+    if (opts.notify != NULL) describe_notify(opts.notify, out);
     return myr_buf_check(out, err);
 }

@@ -37,7 +37,9 @@ myr_rc myr_batch_spark_pool(const batch *b, batch_pool_opts *opts, myr_err *err)
     argv[3] = "--worker";
     opts->argv = argv;
     opts->end_ms = SPARK_END_MS;
-    opts->memory_bytes = 0; /* Java takes address space as it likes; executors have limits of their own */
+    opts->min = 0;
+    opts->memory_bytes = opts->cpu_milli =
+        0; /* Java takes address space as it likes; executors have limits of their own */
     return MYR_OK;
 }
 

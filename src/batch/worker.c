@@ -99,7 +99,7 @@ static void worker_reset(worker *w, const batch_dead *dead)
     rows->progress_ctx = w;
     myr_batch_dead_close(&rows->dead);
     rows->dead = *dead;
-    w->told_ns = myr_clock_mono_ns();
+    w->told_ns = 0; /* the first rows are told at once */
 }
 
 /* {"score": path, "file": what it is called, "begin": …, "end": …, "line": …, "dir": where to, "dead": file, "name": …,

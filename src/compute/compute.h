@@ -15,12 +15,50 @@
 #define MYR_WORKER_TAIL_BYTES      2048 /* of what it wrote, the last */
 #define MYR_WORKER_FRAME_BYTES_MAX (256 << 20)
 
+/* ---- what holds a worker within its limits ---- */
+typedef enum myr_hold {
+    MYR_HOLD_NONE,
+    MYR_HOLD_RLIMIT,
+    MYR_HOLD_AFFINITY,
+    MYR_HOLD_CGROUP1,
+    MYR_HOLD_CGROUP2
+} myr_hold;
+const char *myr_hold_name(myr_hold hold); /* "none", "rlimit", "affinity", "cgroup v1", "cgroup v2" */
+
+/* Directories below which control groups may be made; "": not for this limit. */
+typedef struct myr_cgroup {
+    int version; /* 0: none */
+    char memory[MYR_PATH_BYTES_MAX], cpu[MYR_PATH_BYTES_MAX];
+} myr_cgroup;
+#define MYR_CGROUP_ROOT "/sys/fs/cgroup"
+#define MYR_CGROUP_SELF "/proc/self/cgroup"
+/*
+ * Look for them. group "": our own group or the one above, if the system has delegated it (Delegate= of systemd); a
+ * path from the root of the hierarchy, "/batch": that one, which is there; "off": none. Tried out: a group is made and
+ * goes again.
+ */
+void myr_cgroup_find(const char *root, const char *self, const char *group, myr_cgroup *out);
+
+/* The groups of one worker, made with its limits. Zero-initialise. */
+typedef struct myr_cgroup_worker {
+    char memory[MYR_PATH_BYTES_MAX], cpu[MYR_PATH_BYTES_MAX]; /* "": none */
+} myr_cgroup_worker;
+/* number: unlike those of other workers of this process, from 1. A limit of 0 is none. IO; close it all the same. */
+myr_rc myr_cgroup_open(const myr_cgroup *place, int64_t number, int64_t memory_bytes, int64_t cpu_milli,
+                       myr_cgroup_worker *out, myr_err *err);
+bool myr_cgroup_enter(const myr_cgroup_worker *groups); /* this process; safe between fork and exec */
+/* Whether the kernel has ended a process in it for want of memory. */
+bool myr_cgroup_ran_out(const myr_cgroup_worker *groups);
+void myr_cgroup_close(myr_cgroup_worker *groups); /* its processes are gone */
+
 typedef struct myr_worker_opts {
     const char *const *argv;  /* NULL-terminated; argv[0] is the program's path */
     const char *const *env;   /* NULL-terminated NAME=value: all that it gets */
     const char *dir;          /* its working directory */
     const char *input_path;   /* what its standard input reads; NULL: nothing */
-    int64_t memory_bytes_max; /* of address space; 0: no limit */
+    int64_t memory_bytes_max; /* of its group, or of address space; 0: no limit */
+    int64_t cpu_milli_max;    /* thousandths of a processor, of its group, or whole ones it may run on; 0: no limit */
+    const myr_cgroup *cgroup; /* where its group may be made; NULL: rlimit and affinity hold it */
     int64_t file_bytes_max;   /* of a file that it writes; 0: no limit */
     const _Atomic bool *stop; /* once it is set nobody waits for it any more (UNAVAILABLE); NULL: there is none */
 } myr_worker_opts;
@@ -45,6 +83,8 @@ bool myr_worker_is_alive(myr_worker *worker);
 myr_rc myr_worker_ask(myr_worker *worker, const myr_buf *request, int64_t deadline_ns, myr_buf *answer, myr_err *err);
 
 int64_t myr_worker_pid(const myr_worker *worker); /* for people; 0 when it is gone */
+/* What would hold a worker with these options: memory, processor. */
+void myr_worker_holds(const myr_worker_opts *opts, myr_hold *out_memory, myr_hold *out_cpu);
 
 /*
  * Inside a worker that is this program: the next request (CANCELLED: there is none any more), and an answer to it.

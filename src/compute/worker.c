@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -27,6 +28,9 @@ struct myr_worker {
     int output;               /* what it writes to standard output and error */
     int status;               /* when pid is 0 */
     const _Atomic bool *stop; /* borrowed */
+    int64_t number;           /* of this process' workers */
+    myr_cgroup_worker groups;
+    int64_t memory_bytes_max;
     char tail[MYR_WORKER_TAIL_BYTES];
     size_t tail_bytes;
 };
@@ -39,7 +43,25 @@ static void child_limit(int what, int64_t bytes)
     if (bytes > 0) MYR_IGNORE(setrlimit(what, &limit)); /* a lower hard limit stands: it is stricter */
 }
 
-_Noreturn static void child_run(const myr_worker_opts *opts, int fd, int output, pid_t parent)
+/* As many processors as its share is, rounded up: the n-th worker begins where the one before ended. */
+static void child_affinity(int64_t milli, int64_t number)
+{
+    cpu_set_t may, set;
+    int count = 0, wanted = (int)((milli + 999) / 1000);
+    if (sched_getaffinity(0, sizeof may, &may) != 0) return;
+    count = CPU_COUNT(&may);
+    if (milli <= 0 || wanted >= count) return;
+    CPU_ZERO(&set);
+    int first = (int)((number - 1) * wanted % count), seen = 0;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &may)) continue;
+        int place = (seen++ - first + count) % count;
+        if (place < wanted) CPU_SET(cpu, &set);
+    }
+    MYR_IGNORE(sched_setaffinity(0, sizeof set, &set) != 0); /* where it may not, it runs where it can */
+}
+
+_Noreturn static void child_run(const myr_worker_opts *opts, const myr_worker *worker, int fd, int output, pid_t parent)
 {
     struct rlimit none = {0};
     sigset_t signals;
@@ -58,7 +80,9 @@ _Noreturn static void child_run(const myr_worker_opts *opts, int fd, int output,
     }
     close_range(MYR_WORKER_FD + 1, ~0u, 0);
     MYR_IGNORE(setrlimit(RLIMIT_CORE, &none));
-    child_limit(RLIMIT_AS, opts->memory_bytes_max);
+    if (!myr_cgroup_enter(&worker->groups)) _exit(123);
+    if (worker->groups.memory[0] == '\0') child_limit(RLIMIT_AS, opts->memory_bytes_max);
+    if (worker->groups.cpu[0] == '\0') child_affinity(opts->cpu_milli_max, worker->number);
     child_limit(RLIMIT_FSIZE, opts->file_bytes_max);
     if (chdir(opts->dir) != 0) _exit(124);
     execve(opts->argv[0], (char *const *)(uintptr_t)opts->argv, (char *const *)(uintptr_t)opts->env);
@@ -80,7 +104,7 @@ static myr_rc worker_fork(const myr_worker_opts *opts, myr_worker *worker, myr_e
         MYR_FAIL(err, IO, "a worker's pipe: %s", strerror(error));
     }
     pid_t parent = getpid(), pid = fork();
-    if (pid == 0) child_run(opts, sockets[1], pipes[1], parent);
+    if (pid == 0) child_run(opts, worker, sockets[1], pipes[1], parent);
     int error = errno;
     close(sockets[1]);
     close(pipes[1]);
@@ -156,6 +180,17 @@ static myr_rc spawner_fork(const myr_worker_opts *opts, myr_worker *worker, myr_
     return rc;
 }
 
+static atomic_llong worker_numbers;
+
+void myr_worker_holds(const myr_worker_opts *opts, myr_hold *out_memory, myr_hold *out_cpu)
+{
+    const myr_cgroup *place = opts->cgroup;
+    myr_hold group = place == NULL || place->version != 2 ? MYR_HOLD_CGROUP1 : MYR_HOLD_CGROUP2;
+    bool has_memory = place != NULL && place->memory[0] != '\0', has_cpu = place != NULL && place->cpu[0] != '\0';
+    *out_memory = opts->memory_bytes_max <= 0 ? MYR_HOLD_NONE : has_memory ? group : MYR_HOLD_RLIMIT;
+    *out_cpu = opts->cpu_milli_max <= 0 ? MYR_HOLD_NONE : has_cpu ? group : MYR_HOLD_AFFINITY;
+}
+
 myr_rc myr_worker_start(const myr_worker_opts *opts, myr_worker **out, myr_err *err)
 {
     if (access(opts->argv[0], X_OK) != 0) {
@@ -165,7 +200,13 @@ myr_rc myr_worker_start(const myr_worker_opts *opts, myr_worker **out, myr_err *
     if (worker == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a worker");
     worker->fd = worker->output = -1;
     worker->stop = opts->stop;
-    myr_rc rc = spawner_fork(opts, worker, err);
+    worker->number = atomic_fetch_add(&worker_numbers, 1) + 1;
+    worker->memory_bytes_max = opts->memory_bytes_max;
+    myr_rc rc = MYR_OK;
+    if (opts->cgroup != NULL)
+        rc = myr_cgroup_open(opts->cgroup, worker->number, opts->memory_bytes_max, opts->cpu_milli_max, &worker->groups,
+                             err);
+    if (rc == MYR_OK) rc = spawner_fork(opts, worker, err);
     if (rc != MYR_OK) {
         myr_worker_stop(worker);
         return rc;
@@ -212,6 +253,7 @@ void myr_worker_stop(myr_worker *worker)
         kill(worker->pid, SIGKILL);
         worker_reap(worker, WORKER_GONE_MS);
     }
+    myr_cgroup_close(&worker->groups);
     if (worker->fd >= 0) close(worker->fd);
     if (worker->output >= 0) close(worker->output);
     myr_free(worker);
@@ -268,6 +310,10 @@ static myr_rc worker_ended(myr_worker *worker, myr_err *err)
     myr_str line = worker_last_line(worker);
     const char *colon = line.size > 0 ? ": " : "";
     int status = worker->status;
+    if (myr_cgroup_ran_out(&worker->groups)) {
+        MYR_FAIL(err, UNAVAILABLE, "it needed more memory than its %lld bytes, and the kernel ended it",
+                 (long long)worker->memory_bytes_max);
+    }
     if (WIFSIGNALED(status)) {
         MYR_FAIL(err, UNAVAILABLE, "it was ended by signal %d (%s)%s" MYR_STR_FMT, WTERMSIG(status),
                  strsignal(WTERMSIG(status)), colon, MYR_STR_ARG(line));

@@ -96,3 +96,20 @@ def test_the_example_of_a_nightly_job(workspace):
     assert json.loads((workspace.cwd / "scored/_myriad.json").read_text())["rows"] == 6
     times = workspace.run("schedule", "next", "nightly", "--count", "1", "--after", "2026-07-01").stdout
     assert "2026-07-01T02:30:00-05:00" in times
+
+
+def test_workers_within_limits(fleet):
+    """Without a group of ours it is affinity that holds a processor's share; the report says so, and how soon the first row came."""
+    job(fleet, compute="{min: 2, max: 2, worker_cpus: 0.5, cgroup: 'off'}")
+    run = fleet.json("batch", "run", "job.yaml")["run"]
+    said = json.loads((fleet.cwd / f"runs/{run}/report.json").read_text())
+    assert (said["workers"]["memory_held_by"], said["workers"]["cpu_held_by"]) == ("none", "affinity")
+    assert 0 < said["workers"]["first_row_ms"] <= said["duration_ms"]
+    assert (said["settings"]["workers_min"], said["settings"]["worker_cpu_milli"], said["settings"]["cgroup"]) == (2, 500, "off")
+    assert len({batch["worker"] for batch in said["mini_batches"]}) == 2
+    assert "limit of memory: none, of processors: affinity" in (fleet.cwd / f"runs/{run}/report.html").read_text()
+    for compute, message in (("{min: 3, max: 2}", "'min' is 3, more than 'max'"), ("{worker_cpus: 0}", "'worker_cpus'"), ("{worker_cpus: 1025}", "'worker_cpus'"),
+                             ("{cgroup: batch}", "'cgroup' is 'batch': auto, off, or a group"), ("{cgroup: /a/../b}", "'cgroup' is '/a/../b'")):
+        job(fleet, compute=compute)
+        code, why = fleet.fails("batch", "run", "job.yaml")
+        assert code == 65 and message in why, why

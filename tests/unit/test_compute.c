@@ -264,6 +264,46 @@ TEST(a_program_runs_to_its_end)
     EXPECT_RC(myr_process_run(&opts, 20000, &err), UNAVAILABLE, &err);
 }
 
+TEST(a_worker_that_is_not_needed_any_more_may_end_by_itself)
+{
+    char dir[TESTING_PATH_BYTES], path[TESTING_PATH_BYTES + 16], code[TESTING_PATH_BYTES + 128];
+    testing_dir(dir);
+    snprintf(path, sizeof path, "%s/done", dir);
+    snprintf(code, sizeof code, "s.recv(1); print('x' * 1000000); open('%s', 'w').close()", path);
+    int64_t start_ns = myr_clock_mono_ns();
+    myr_worker_end(compute_start(code, 0), 60000);
+    EXPECT(myr_io_exists(path)); /* it heard that its socket was closed, and was not killed */
+    EXPECT((myr_clock_mono_ns() - start_ns) / 1000000 < 50000);
+    myr_worker *deaf = compute_start("send(b'here'); time.sleep(100)", 0);
+    MYR_AUTO(myr_buf) answer = {0};
+    myr_err err = {0};
+    EXPECT_RC(myr_worker_ask(deaf, NULL, SOON(20000), &answer, &err), OK, &err);
+    int64_t pid = myr_worker_pid(deaf);
+    start_ns = myr_clock_mono_ns();
+    myr_worker_end(deaf, 300);
+    int64_t took_ms = (myr_clock_mono_ns() - start_ns) / 1000000;
+    EXPECT(took_ms >= 290 && took_ms < 20000);
+    EXPECT(compute_is_gone(pid));
+    myr_worker_end(NULL, 1000); /* fine */
+}
+
+TEST(a_program_reads_its_input)
+{
+    char dir[TESTING_PATH_BYTES], path[TESTING_PATH_BYTES + 16];
+    const char *const argv[] = {"/bin/sh", "-c", "[ \"$(cat)\" = words ]", NULL}, *const env[] = {NULL};
+    myr_err err = {0};
+    testing_dir(dir);
+    snprintf(path, sizeof path, "%s/in", dir);
+    EXPECT_RC(myr_file_write(path, "words\n", 6, &err), OK, &err);
+    myr_worker_opts opts = {.argv = argv, .env = env, .dir = "/", .input_path = path};
+    EXPECT_RC(myr_process_run(&opts, 20000, &err), OK, &err);
+    EXPECT_INT(err.rc, MYR_OK); /* nothing is said of one that went well */
+    opts.input_path = NULL;
+    EXPECT_RC(myr_process_run(&opts, 20000, &err), UNAVAILABLE, &err);
+    opts.input_path = "/no/such/file";
+    EXPECT_RC(myr_process_run(&opts, 20000, &err), UNAVAILABLE, &err);
+}
+
 TEST(what_a_program_started_ends_with_it)
 {
     char dir[TESTING_PATH_BYTES], code[TESTING_PATH_BYTES + 64];
