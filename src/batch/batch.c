@@ -361,14 +361,14 @@ static myr_rc run_new(batch *b, myr_batch_report *out, myr_err *err)
     bool is_there = false;
     MYR_TRY(myr_batch_begin(b, err));
     MYR_TRY(run_prepare(b, err));
+    MYR_TRY(myr_batch_sinks_sweep(b, err)); /* also when nothing is to be done: a dead run may have made it */
+    MYR_TRY(myr_batch_sources_sweep(b, err));
     if (!b->asked->force) MYR_TRY(myr_batch_sinks_hold(b, 0, &manifest, &is_there, err));
     if (is_there) {
         MYR_TRY(run_unchanged(b, &manifest, &report, err));
         *out = report;
         return MYR_OK;
     }
-    MYR_TRY(myr_batch_sinks_sweep(b, err));
-    MYR_TRY(myr_batch_sources_sweep(b, err));
     if (b->opts.spark != NULL) MYR_TRY(myr_batch_spark_split(b, err));
     if (b->opts.spark == NULL && b->opts.partition_keys == NULL) MYR_TRY(myr_batch_split(b, err));
     MYR_TRY(myr_batch_start(b, err));
