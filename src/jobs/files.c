@@ -13,12 +13,14 @@
 #include <sys/stat.h>
 
 #include "jobs/scheduler.h"
+#include "object/object.h"
 
-#define FILES_FOUND_MAX 100000 /* files of one pattern */
-#define FILES_SET_MAX   10000  /* files of one firing; the rest is the next one's */
-#define FILES_STARVE    10     /* times the quiet period: then what is whole does not wait for the rest */
-#define FILES_NS_PER_MS 1000000LL
-#define FILES_EVENTS    (IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_ATTRIB | IN_DELETE | IN_ONLYDIR)
+#define FILES_FOUND_MAX   100000 /* files of one pattern */
+#define FILES_SET_MAX     10000  /* files of one firing; the rest is the next one's */
+#define FILES_STARVE      10     /* times the quiet period: then what is whole does not wait for the rest */
+#define FILES_NS_PER_MS   1000000LL
+#define FILES_LIST_MIN_MS 500 /* from one list of an object store to the next */
+#define FILES_EVENTS      (IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_ATTRIB | IN_DELETE | IN_ONLYDIR)
 
 /* A file that was not answered yet, as it was last seen. */
 typedef struct files_pending {
@@ -38,8 +40,11 @@ typedef struct files_watch {
     myr_map *known_at; /* path -> index */
     files_pending *pending;
     size_t pending_count;
-    int64_t look_ns; /* monotonic: when it looks again */
-    bool is_told;    /* of inotify: the directory is watched */
+    int64_t look_ns;        /* monotonic: when it looks again */
+    job_listing *listing;   /* of an object store: who looks; NULL: we do */
+    const job_found *found; /* the newest list */
+    size_t found_count;
+    bool is_told; /* of inotify: the directory is watched */
     char last_trouble[sizeof(myr_err)];
 } files_watch;
 
@@ -55,6 +60,7 @@ static void files_free_pending(files_pending *pending, size_t count)
 static void files_free(files_watch *watch)
 {
     files_free_pending(watch->pending, watch->pending_count);
+    myr_listing_free(watch->listing);
     myr_map_free(watch->known_at);
     myr_arena_free(watch->arena);
     myr_free(watch);
@@ -62,6 +68,9 @@ static void files_free(files_watch *watch)
 
 void myr_scheduler_files_close(myr_scheduler *s)
 {
+    for (files_watch *watch = s->watches; watch != NULL; watch = watch->next) {
+        if (watch->listing != NULL) myr_listing_stop(watch->listing); /* all, before the first is waited for */
+    }
     while (s->watches != NULL) {
         files_watch *watch = s->watches;
         s->watches = watch->next;
@@ -99,6 +108,8 @@ static myr_rc files_find(myr_scheduler *s, const myr_job_file *job, const job_tr
     watch->look_ns = s->mono_ns;
     watch->arena = myr_arena_new(0);
     myr_rc rc = watch->arena != NULL ? files_load(s, watch, err) : MYR_ERROR(err, NO_MEMORY, "no memory for files");
+    if (rc == MYR_OK && myr_object_is_uri(trigger->pattern))
+        rc = myr_listing_start(s, trigger->pattern, trigger->poll_ms, &watch->listing, err);
     if (rc != MYR_OK) {
         files_free(watch);
         return rc;
@@ -131,11 +142,24 @@ static bool files_is_known(const files_watch *watch, const char *path, const job
     return watch->known[at].size_bytes == stamp->size_bytes && watch->known[at].changed_ns == stamp->changed_ns;
 }
 
+static int files_order(const void *path, const void *found)
+{
+    return strcmp(path, ((const job_found *)found)->path);
+}
+
+static bool files_exists(const files_watch *watch, const char *path)
+{
+    if (watch->listing == NULL) return myr_io_exists(path);
+    return watch->found_count > 0 &&
+           bsearch(path, watch->found, watch->found_count, sizeof *watch->found, files_order) != NULL;
+}
+
 static bool files_has_marker(const files_watch *watch, const char *path)
 {
     char dir[MYR_PATH_BYTES_MAX], marker[MYR_PATH_BYTES_MAX];
     myr_path_dir(path, dir, sizeof dir);
-    return myr_path_join(marker, sizeof marker, dir, watch->trigger->marker, NULL) == MYR_OK && myr_io_exists(marker);
+    return myr_path_join(marker, sizeof marker, dir, watch->trigger->marker, NULL) == MYR_OK &&
+           files_exists(watch, marker);
 }
 
 static bool files_is_marker(const files_watch *watch, const char *path)
@@ -144,14 +168,12 @@ static bool files_is_marker(const files_watch *watch, const char *path)
     return strcmp(slash != NULL ? slash + 1 : path, watch->trigger->marker) == 0;
 }
 
-/* One that the glob found: is it to be answered? *out gets its path then. */
-static bool files_take(const myr_scheduler *s, const files_watch *watch, const char *path, files_pending *out)
+/* One that was found: is it to be answered? *out gets its path then. */
+static bool files_take(const myr_scheduler *s, const files_watch *watch, const char *path, job_stamp stamp,
+                       files_pending *out)
 {
-    job_stamp stamp;
     if (strchr(path, '\n') != NULL || strlen(path) >= MYR_PATH_BYTES_MAX) return false; /* a list has one per line */
-    if (myr_job_stamp(path, &stamp, NULL) != MYR_OK || myr_io_is_dir(path) || files_is_marker(watch, path))
-        return false;
-    if (files_is_known(watch, path, &stamp)) return false;
+    if (files_is_marker(watch, path) || files_is_known(watch, path, &stamp)) return false;
     const files_pending *before = files_pending_of(watch, path);
     *out = (files_pending){.path = myr_strdup(path),
                            .size_bytes = stamp.size_bytes,
@@ -166,8 +188,44 @@ static bool files_take(const myr_scheduler *s, const files_watch *watch, const c
     return out->path != NULL;
 }
 
+static bool files_take_local(const myr_scheduler *s, const files_watch *watch, const char *path, files_pending *out)
+{
+    job_stamp stamp;
+    if (myr_job_stamp(path, &stamp, NULL) != MYR_OK || myr_io_is_dir(path)) return false;
+    return files_take(s, watch, path, stamp, out);
+}
+
+static void files_set_pending(files_watch *watch, files_pending *pending, size_t count)
+{
+    files_free_pending(watch->pending, watch->pending_count);
+    watch->pending = pending;
+    watch->pending_count = count;
+}
+
+/* The newest list, as a look. */
+static myr_rc files_look_listed(const myr_scheduler *s, files_watch *watch, myr_err *err)
+{
+    size_t wanted = 0, taken = 0;
+    for (size_t i = 0; i < watch->found_count; i++)
+        wanted += watch->found[i].is_wanted;
+    if (wanted > FILES_FOUND_MAX) {
+        MYR_FAIL(err, TOO_LARGE, "%.200s: %zu objects, at most %d are looked at", watch->trigger->pattern, wanted,
+                 FILES_FOUND_MAX);
+    }
+    files_pending *pending = myr_calloc(wanted + 1, sizeof *pending);
+    if (pending == NULL) MYR_FAIL(err, NO_MEMORY, "%.200s: no memory", watch->trigger->pattern);
+    for (size_t i = 0; i < watch->found_count; i++) {
+        const job_found *found = &watch->found[i];
+        const job_stamp stamp = {.size_bytes = found->size_bytes, .changed_ns = found->changed_ns};
+        taken += found->is_wanted && files_take(s, watch, found->path, stamp, &pending[taken]) ? 1 : 0;
+    }
+    files_set_pending(watch, pending, taken);
+    return MYR_OK;
+}
+
 static myr_rc files_look(const myr_scheduler *s, files_watch *watch, myr_err *err)
 {
+    if (watch->listing != NULL) return files_look_listed(s, watch, err);
     char pattern[MYR_PATH_BYTES_MAX];
     bool is_absolute = watch->trigger->pattern[0] == '/';
     glob_t found = {0};
@@ -181,15 +239,13 @@ static myr_rc files_look(const myr_scheduler *s, files_watch *watch, myr_err *er
     if (rc == MYR_OK && count > FILES_FOUND_MAX)
         rc = MYR_ERROR(err, TOO_LARGE, "%s: %zu files, at most %d are looked at", pattern, count, FILES_FOUND_MAX);
     for (size_t i = 0; rc == MYR_OK && i < count; i++)
-        taken += files_take(s, watch, found.gl_pathv[i], &pending[taken]) ? 1 : 0;
+        taken += files_take_local(s, watch, found.gl_pathv[i], &pending[taken]) ? 1 : 0;
     globfree(&found);
     if (rc != MYR_OK) {
         myr_free(pending);
         return rc;
     }
-    files_free_pending(watch->pending, watch->pending_count);
-    watch->pending = pending;
-    watch->pending_count = taken;
+    files_set_pending(watch, pending, taken);
     return MYR_OK;
 }
 
@@ -198,7 +254,7 @@ static void files_listen(myr_scheduler *s, files_watch *watch)
 {
     char path[MYR_PATH_BYTES_MAX], dir[MYR_PATH_BYTES_MAX];
     bool is_absolute = watch->trigger->pattern[0] == '/';
-    if (s->inotify_fd < 0 || watch->is_told) return;
+    if (s->inotify_fd < 0 || watch->is_told || watch->listing != NULL) return;
     if (myr_path_join(path, sizeof path, is_absolute ? "/" : s->root, watch->trigger->pattern + (is_absolute ? 1 : 0),
                       NULL) != MYR_OK) {
         return;
@@ -300,7 +356,7 @@ static myr_rc files_forget(myr_scheduler *s, files_watch *watch, myr_err *err)
 {
     for (size_t i = 0; watch->known_count > FILES_FOUND_MAX && i < watch->known_count; i++) {
         const char *path = watch->known[i].path;
-        if (myr_io_exists(path)) continue;
+        if (files_exists(watch, path)) continue;
         MYR_TRY(myr_store_file_drop(s->store, watch->job->name, watch->trigger->pattern, path, err));
     }
     return MYR_OK;
@@ -337,6 +393,15 @@ static void files_plan_look(const myr_scheduler *s, files_watch *watch)
     bool has_quiet = watch->pending_count > 0 && watch->trigger->marker[0] == '\0';
     if (has_quiet && watch->trigger->quiet_ms < wait_ms) wait_ms = watch->trigger->quiet_ms;
     watch->look_ns = s->mono_ns + wait_ms * FILES_NS_PER_MS;
+    if (watch->listing != NULL)
+        myr_listing_pace(watch->listing, wait_ms > FILES_LIST_MIN_MS ? wait_ms : FILES_LIST_MIN_MS);
+}
+
+/* Whether it is worth a look: a list came, something was told, or it is time. */
+static bool files_is_time(const myr_scheduler *s, files_watch *watch, myr_err *trouble)
+{
+    if (watch->listing != NULL) return myr_listing_take(watch->listing, &watch->found, &watch->found_count, trouble);
+    return s->files_happened || s->mono_ns >= watch->look_ns;
 }
 
 /* A failure is said once, and again when it is another. */
@@ -350,10 +415,10 @@ static void files_say(files_watch *watch, const myr_err *why)
 static myr_rc files_turn(myr_scheduler *s, files_watch *watch, myr_err *err)
 {
     myr_err why = {0};
-    if (!s->files_happened && s->mono_ns < watch->look_ns) return MYR_OK;
+    if (!files_is_time(s, watch, &why)) return MYR_OK;
     files_listen(s, watch);
     files_plan_look(s, watch); /* whatever comes: a look that fails is not repeated at once */
-    if (files_look(s, watch, &why) != MYR_OK) {
+    if (why.rc != MYR_OK || files_look(s, watch, &why) != MYR_OK) {
         files_say(watch, &why);
         return MYR_OK; /* one pattern's trouble is not the other jobs' */
     }
@@ -379,7 +444,7 @@ int64_t myr_scheduler_files_next(const myr_scheduler *s)
     int64_t next_ns = INT64_MAX;
     for (const files_watch *watch = s->watches; watch != NULL; watch = watch->next) {
         bool is_paused = watch->look_ns <= s->mono_ns; /* else this turn has looked */
-        if (!is_paused && watch->look_ns < next_ns) next_ns = watch->look_ns;
+        if (watch->listing == NULL && !is_paused && watch->look_ns < next_ns) next_ns = watch->look_ns;
     }
     return next_ns;
 }

@@ -7,11 +7,13 @@
 #include <sys/stat.h>
 
 #include "jobs/when.h"
+#include "object/object.h"
 #include "spec/spec.h"
 #include "stream/stream.h"
 
 #define JOB_QUIET_MS      10000
 #define JOB_FILES_POLL_MS 10000
+#define JOB_LIST_POLL_MS  60000 /* a list of an object store costs something */
 #define JOB_TOLERANCE_MS  60000
 #define JOB_DAY_MS        86400000LL
 #define JOB_TOPIC_CHARS   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
@@ -164,7 +166,8 @@ static myr_rc job_schedule(const job_reader *r, const myr_spec_node *node, myr_e
 static myr_rc job_files(const job_reader *r, const myr_spec_node *map, job_trigger *out, myr_err *err)
 {
     static const char *const keys[] = {"files", "quiet", "marker", "poll", NULL};
-    const char *pattern = NULL, *marker = "";
+    const char *pattern = NULL, *marker = "", *key = NULL;
+    myr_err why = {0};
     MYR_TRY(myr_spec_check_keys(r->spec, map, keys, err));
     MYR_TRY(myr_spec_text(r->spec, map, "files", true, &pattern, err));
     MYR_TRY(myr_spec_text(r->spec, map, "marker", false, &marker, err));
@@ -172,10 +175,8 @@ static myr_rc job_files(const job_reader *r, const myr_spec_node *map, job_trigg
         return myr_spec_fail(r->spec, myr_spec_find(map, "files"), err, "files: a path or a glob of 1 to %d bytes",
                              JOB_PATTERN_BYTES_MAX);
     }
-    if (strstr(pattern, "://") != NULL) {
-        return myr_spec_fail(r->spec, myr_spec_find(map, "files"), err,
-                             "files '%.100s': files of this machine are looked at, no object store", pattern);
-    }
+    if (strstr(pattern, "://") != NULL && myr_object_key(pattern, &key, &why) != MYR_OK)
+        return myr_spec_fail(r->spec, myr_spec_find(map, "files"), err, "files: %s", why.message);
     if (strlen(marker) > MYR_NAME_BYTES_MAX || strchr(marker, '/') != NULL) {
         return myr_spec_fail(r->spec, myr_spec_find(map, "marker"), err,
                              "marker '%.60s': the name of a file beside the others, such as _SUCCESS", marker);
@@ -184,6 +185,7 @@ static myr_rc job_files(const job_reader *r, const myr_spec_node *map, job_trigg
     memcpy(out->pattern, pattern, strlen(pattern) + 1);
     memcpy(out->marker, marker, strlen(marker) + 1);
     MYR_TRY(job_duration(r, map, "quiet", 0, JOB_DAY_MS, &out->quiet_ms, err));
+    if (myr_object_is_uri(pattern)) out->poll_ms = JOB_LIST_POLL_MS;
     return job_duration(r, map, "poll", 1000, JOB_DAY_MS, &out->poll_ms, err);
 }
 

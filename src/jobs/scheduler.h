@@ -51,6 +51,24 @@ myr_rc myr_scheduler_files(myr_scheduler *s, const myr_job_file *job, myr_err *e
 void myr_scheduler_files_close(myr_scheduler *s);
 /* When a trigger looks again, monotonic. */
 int64_t myr_scheduler_files_next(const myr_scheduler *s);
+/*
+ * listing.c: what is in an object store, asked by a thread, so that a store that is away keeps nobody else waiting. It
+ * decides nothing, and wakes the scheduler with each list.
+ */
+typedef struct job_listing job_listing;
+typedef struct job_found {
+    const char *path; /* a URI */
+    int64_t size_bytes;
+    int64_t changed_ns; /* another number for another version */
+    bool is_wanted;     /* it matches; else it may be a marker */
+} job_found;
+myr_rc myr_listing_start(myr_scheduler *s, const char *uri, int64_t poll_ms, job_listing **out, myr_err *err);
+/* The list that came since it was asked last, by path; false: none did. Borrowed until then. trouble: why it is none.
+ */
+bool myr_listing_take(job_listing *listing, const job_found **out, size_t *out_count, myr_err *trouble);
+void myr_listing_pace(job_listing *listing, int64_t wait_ms); /* from one list to the next */
+void myr_listing_stop(job_listing *listing);                  /* does not wait */
+void myr_listing_free(job_listing *listing); /* waits for what is under way, 20 s at most; NULL accepted */
 /* messages.c: what messages of a topic start. */
 myr_rc myr_scheduler_messages(myr_scheduler *s, const myr_job_file *job, myr_err *err);
 void myr_scheduler_messages_close(myr_scheduler *s); /* waits for looks that are under way */

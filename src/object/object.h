@@ -71,6 +71,10 @@ myr_rc myr_object_head(myr_object_client *client, const char *key, myr_arena *ar
 myr_rc myr_object_find(myr_object_client *client, const char *key, myr_arena *arena, myr_object **out,
                        size_t *out_count, myr_err *err);
 
+/* For who looks again and again: whether a key is one of those, and what all of them begin with. */
+bool myr_object_takes(const char *key, const char *found);
+void myr_object_prefix(const char *key, char out[MYR_OBJECT_KEY_BYTES_MAX + 1]);
+
 /* ---- reading ---- */
 /* A small one, whole. More than bytes_max is TOO_LARGE. */
 myr_rc myr_object_get(myr_object_client *client, const char *key, int64_t bytes_max, myr_buf *out, myr_err *err);

@@ -93,28 +93,37 @@ static bool find_is_hidden(const char *rest)
     return false;
 }
 
-static bool find_takes(const char *key, bool is_pattern, const char *found)
+bool myr_object_takes(const char *key, const char *found)
 {
-    size_t size = strlen(found);
-    if (size == 0 || found[size - 1] == '/') return false; /* what consoles make for a directory */
-    return is_pattern ? myr_object_match(key, found) : !find_is_hidden(found + strlen(key));
+    size_t size = strlen(key), found_size = strlen(found);
+    if (found_size == 0 || found[found_size - 1] == '/') return false; /* what consoles make for a directory */
+    if (size == 0 || key[size - 1] == '/') return strncmp(found, key, size) == 0 && !find_is_hidden(found + size);
+    return myr_object_is_pattern(key) ? myr_object_match(key, found) : strcmp(key, found) == 0;
 }
 
-static myr_rc find_listed(myr_object_client *client, const char *key, bool is_pattern, myr_arena *arena,
-                          myr_object **out, size_t *out_count, myr_err *err)
+void myr_object_prefix(const char *key, char out[MYR_OBJECT_KEY_BYTES_MAX + 1])
+{
+    (void)snprintf(out, MYR_OBJECT_KEY_BYTES_MAX + 1, "%.*s", (int)strcspn(key, "*?["), key);
+}
+
+static myr_rc find_listed(myr_object_client *client, const char *key, myr_arena *arena, myr_object **out,
+                          size_t *out_count, myr_err *err)
 {
     char prefix[MYR_OBJECT_KEY_BYTES_MAX + 1], name[OBJECT_NAME_BYTES];
     myr_object *found = NULL;
-    size_t count = 0, kept = 0;
-    (void)snprintf(prefix, sizeof prefix, "%.*s", is_pattern ? (int)strcspn(key, "*?[") : MYR_OBJECT_KEY_BYTES_MAX,
-                   key);
+    size_t count = 0, kept = 0, size = strlen(key);
+    bool is_below = size == 0 || key[size - 1] == '/';
+    if (is_below)
+        (void)snprintf(prefix, sizeof prefix, "%s", key);
+    else
+        myr_object_prefix(key, prefix);
     MYR_TRY(myr_object_list(client, prefix, arena, &found, &count, err));
     for (size_t i = 0; i < count; i++) {
-        if (find_takes(key, is_pattern, found[i].key)) found[kept++] = found[i];
+        if (myr_object_takes(key, found[i].key)) found[kept++] = found[i];
     }
     if (kept == 0) {
         MYR_FAIL(err, NOT_FOUND, "%s: %s", myr_object_name(client, key, name),
-                 is_pattern ? "no object matches" : "there is no object below it");
+                 is_below ? "there is no object below it" : "no object matches");
     }
     *out = found;
     *out_count = kept;
@@ -125,12 +134,12 @@ myr_rc myr_object_find(myr_object_client *client, const char *key, myr_arena *ar
                        size_t *out_count, myr_err *err)
 {
     size_t size = strlen(key);
-    if (size == 0 || key[size - 1] == '/') return find_listed(client, key, false, arena, out, out_count, err);
+    if (size == 0 || key[size - 1] == '/') return find_listed(client, key, arena, out, out_count, err);
     bool is_pattern = myr_object_is_pattern(key);
     myr_object *one = myr_arena_calloc(arena, 1, sizeof *one);
     if (one == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for an object");
     myr_rc rc = myr_object_head(client, key, arena, one, err); /* a name before it is a pattern */
-    if (rc == MYR_NOT_FOUND && is_pattern) return find_listed(client, key, true, arena, out, out_count, err);
+    if (rc == MYR_NOT_FOUND && is_pattern) return find_listed(client, key, arena, out, out_count, err);
     if (rc != MYR_OK) return rc;
     *out = one;
     *out_count = 1;

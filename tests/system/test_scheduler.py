@@ -12,6 +12,8 @@ import pytest
 import requests
 from conftest import BUILD, linear
 from databases import Postgres, running
+from objects import S3, Azure, proxied, status
+from objects import running as running_objects
 
 LONG = bool(os.environ.get("MYR_LONG"))
 STUB = """#!/bin/sh
@@ -255,6 +257,39 @@ def test_files_are_told_by_the_system(workspace):
     until(lambda: any(f["state"] == "completed" for f in workspace.json("schedule", "history")), timeout=20)
     assert workspace.json("schedule", "history")[0]["detail"] == f"{workspace.cwd}/in/a.csv\n"
     assert scheduler.kill(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("kind", [S3, Azure], ids=["s3", "azure"])
+def test_objects_start_a_run(workspace, kind, monkeypatch):
+    """A list is the look: what is new or another version starts one run, also when schedulers are killed in between."""
+    with running_objects(kind) as store, proxied(store) as proxy:
+        for name, value in {**store.env(proxy.port), "HOME": str(workspace.cwd)}.items():
+            monkeypatch.setenv(name, value)
+        job(workspace, "arrive", f"triggers: [{{files: '{store.uri}/in/store=*/*.csv', quiet: 1s, poll: 1s}}]\n")
+        job(workspace, "marked", f"triggers: [{{files: '{store.uri}/marked/', marker: _SUCCESS, poll: 1s}}]\n")
+
+        def details(name):
+            found = workspace.json("schedule", "history")
+            return [f["detail"] for f in found if f["job"] == name and f["state"] == "completed"]
+
+        proxy.fail("GET /", status(503, "SlowDown"), 2)
+        store.seed("in/store=1/a b+c.csv", b"x")
+        store.seed("in/store=2/é.csv", b"x")
+        store.seed("in/other.csv", b"x")
+        store.seed("marked/x.csv", b"x")
+        first = Scheduler(workspace)
+        until(lambda: details("arrive"), timeout=60)
+        assert details("arrive") == [f"{store.uri}/in/store=1/a b+c.csv\n{store.uri}/in/store=2/é.csv\n"] and details("marked") == []
+        first.kill()
+        store.seed("marked/_SUCCESS", b"")
+        store.seed("in/store=1/a b+c.csv", b"yy")
+        second = Scheduler(workspace)
+        until(lambda: len(details("arrive")) == 2 and details("marked"), timeout=60)
+        assert sorted(details("arrive"))[0] == f"{store.uri}/in/store=1/a b+c.csv\n"
+        assert details("marked") == [f"{store.uri}/marked/x.csv\n"]
+        time.sleep(2.5)
+        assert len(details("arrive")) == 2 and len(details("marked")) == 1
+        assert second.kill(signal.SIGTERM) == 0
 
 
 def test_a_run_is_asked_for_over_http(workspace):

@@ -673,7 +673,8 @@ TEST(mistakes_name_line_field_value_and_what_is_allowed)
     mistaken("name: -x\n", "a.yaml:1:7: name '-x'");
     mistaken("triggers: []\n", "a list of 1 to 16");
     mistaken("triggers: [{file: x}]\n", "a trigger has files: (a path or glob), after: (a job) or kafka: (a topic)");
-    mistaken("triggers: [{files: 's3://b/x*'}]\n", "no object store");
+    mistaken("triggers: [{files: 'http://b/x*'}]\n", "write s3://BUCKET/KEY or az://CONTAINER/KEY");
+    mistaken("triggers: [{files: 's3:///x*'}]\n", "names no bucket");
     mistaken("triggers: [{files: x, marker: a/b}]\n", "marker 'a/b'");
     mistaken("triggers: [{files: x, quit: 1s}]\n", "did you mean 'quiet'");
     mistaken("triggers: [{after: a b}]\n", "after 'a b': the name of a job");
