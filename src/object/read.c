@@ -52,6 +52,11 @@ myr_rc myr_object_list(myr_object_client *client, const char *prefix, myr_arena 
             MYR_FAIL(err, BAD_FORMAT, "%s: a list that does not end", myr_object_name(client, prefix, name));
         }
     }
+    for (size_t k = 0; k < page.count; k++) {
+        if (!myr_str_starts_with(myr_str_of(page.items[k].key), prefix))
+            MYR_FAIL(err, BAD_FORMAT, "%s: a list with a key that was not asked for: %.60s",
+                     myr_object_name(client, prefix, name), page.items[k].key);
+    }
     if (page.count > 0) qsort(page.items, page.count, sizeof *page.items, list_order); /* some stores have their own */
     *out = page.items;
     *out_count = page.count;

@@ -74,7 +74,7 @@ def test_keys_are_kept_byte_for_byte(store, tool, tmp_path, key):
     assert tool.fails("head", key).startswith("NOT_FOUND: " + store.scheme + "://data/keys/")
 
 
-@pytest.mark.parametrize("size", [0, 1, (5 << 20) - 1, 5 << 20, (5 << 20) + 1, 13 << 20])
+@pytest.mark.parametrize("size", [0, 1, 5 << 20, (5 << 20) + 1])
 def test_files_of_any_size(store, tool, tmp_path, size):
     tool.ok("put", "sizes/x", file(tmp_path, size))
     assert tool.ok("head", "sizes/x")[0][1] == str(size)
@@ -161,6 +161,10 @@ def test_failures_that_do_not_pass(store, tmp_path):
         assert tool.fails("list", "faults/").startswith("BAD_INPUT: ") and len(proxy.requests) == 4
         proxy.fail("/data", b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n<html>x</html>")
         assert "is no list of objects" in tool.fails("list", "faults/")
+        if store.scheme == "s3":
+            page = b"<ListBucketResult><Contents><Key>../x</Key><Size>1</Size></Contents></ListBucketResult>"
+            proxy.fail("/data", b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page))
+            assert "a key that was not asked for: ../x" in tool.fails("list", "faults/")
     nobody = Tool(store, tmp_path, proxy.port, MYRIAD_OBJECT_RETRIES="1")
     assert nobody.fails("list", "x").startswith("UNAVAILABLE: ")
 
