@@ -11,6 +11,7 @@
 #define TABLE_VALUES_NAME "myr:values"
 #define TABLE_ROW_NAME    "myr:row"
 #define TABLE_FILE_NAME   MYR_TABLE_GROUP_FILE
+#define TABLE_LINE_NAME   "myr:line"
 
 /* Our functions from (text, column index) to a double; what the first one's error says before the index. */
 #define TABLE_NUMBER         "myr_number"

@@ -318,6 +318,37 @@ static bool map_is_split_by(const myr_table_map *map, const char *name)
     return false;
 }
 
+static const char *const map_formats[] = {
+    [MYR_TABLE_PARQUET] = "parquet", [MYR_TABLE_CSV] = "csv", [MYR_TABLE_JSONL] = "jsonl"};
+
+const char *myr_table_format_name(myr_table_format format)
+{
+    return map_formats[format];
+}
+
+bool myr_table_format_parse(const char *name, myr_table_format *out)
+{
+    for (size_t i = 0; i < MYR_COUNT_OF(map_formats); i++) {
+        if (strcmp(name, map_formats[i]) != 0) continue;
+        *out = (myr_table_format)i;
+        return true;
+    }
+    return false;
+}
+
+/* JSON has no NaN: a float is null there if it is not finite. */
+static bool map_needs_finite(const map_run *run, const table_source *source, const char *kept)
+{
+    if (run->map->format != MYR_TABLE_JSONL) return false;
+    for (size_t i = 0; i < source->column_count; i++) {
+        const char *type = source->columns[i].sql_type;
+        bool is_text = source->kind == TABLE_CSV && source->hows[i].csv_type != NULL;
+        if (strcmp(source->columns[i].name, kept) == 0)
+            return !is_text && (strcmp(type, "FLOAT") == 0 || strcmp(type, "DOUBLE") == 0);
+    }
+    return false;
+}
+
 /* The expression of a kept column: the cell as it is, or, of a wanted one, what the function gets. */
 static void map_keep_value_sql(const map_run *run, const table_source *source, const char *name, myr_buf *sql)
 {
@@ -365,17 +396,32 @@ static void map_call_sql(const map_run *run, const table_source *source, const c
     myr_table_source_sql(source, sql);
 }
 
+static void map_value_sql(bool needs_finite, const char *of, const char *name, myr_buf *sql)
+{
+    if (needs_finite) {
+        myr_buf_printf(sql, "CASE WHEN isfinite(%s", of);
+        myr_table_sql_name(sql, name);
+        myr_buf_puts(sql, ") THEN ");
+    }
+    myr_buf_puts(sql, of);
+    myr_table_sql_name(sql, name);
+    if (!needs_finite) return;
+    myr_buf_puts(sql, " END AS ");
+    myr_table_sql_name(sql, name);
+}
+
 static void map_select_sql(const map_run *run, const table_source *source, const char *function, myr_buf *sql)
 {
     const myr_table_map *map = run->map;
     myr_buf_puts(sql, "SELECT ");
     for (uint32_t i = 0; i < map->keep_count; i++) {
-        myr_table_sql_name(sql, map->keep[i]);
+        map_value_sql(map_needs_finite(run, source, map->keep[i]), "", map->keep[i], sql);
         myr_buf_puts(sql, ", ");
     }
     for (uint32_t i = 0; i < map->output_count; i++) {
-        myr_buf_puts(sql, i > 0 ? ", \"" TABLE_VALUES_NAME "\"." : "\"" TABLE_VALUES_NAME "\".");
-        myr_table_sql_name(sql, map->outputs[i].name);
+        bool is_number = map->format == MYR_TABLE_JSONL && map->outputs[i].type == MYR_COL_DOUBLE;
+        if (i > 0) myr_buf_puts(sql, ", ");
+        map_value_sql(is_number, "\"" TABLE_VALUES_NAME "\".", map->outputs[i].name, sql);
     }
     myr_buf_puts(sql, " FROM (SELECT ");
     for (uint32_t i = 0; i < map->keep_count; i++)
@@ -384,11 +430,41 @@ static void map_select_sql(const map_run *run, const table_source *source, const
     myr_buf_putc(sql, ')');
 }
 
+/* Rows of JSON lines: the columns that name directories, and an object of all others as text. */
+static void map_lines_sql(const map_run *run, const table_source *source, const char *function, myr_buf *sql)
+{
+    const myr_table_map *map = run->map;
+    bool is_first = true;
+    myr_buf_puts(sql, "SELECT ");
+    for (uint32_t i = 0; i < map->keep_count; i++) {
+        if (!map_is_split_by(map, map->keep[i])) continue;
+        myr_table_sql_name(sql, map->keep[i]);
+        myr_buf_puts(sql, ", ");
+    }
+    myr_buf_puts(sql, "to_json(struct_pack(");
+    for (uint32_t i = 0; i < map->keep_count + map->output_count; i++) {
+        const char *name = i < map->keep_count ? map->keep[i] : map->outputs[i - map->keep_count].name;
+        if (i < map->keep_count && map_is_split_by(map, name)) continue;
+        if (!is_first) myr_buf_puts(sql, ", ");
+        is_first = false;
+        myr_table_sql_name(sql, name);
+        myr_buf_puts(sql, " := ");
+        myr_table_sql_name(sql, name);
+    }
+    myr_buf_puts(sql, ")) AS \"" TABLE_LINE_NAME "\" FROM (");
+    map_select_sql(run, source, function, sql);
+    myr_buf_putc(sql, ')');
+}
+
 static myr_rc map_copy_sql(const map_run *run, const table_source *source, const char *function, myr_buf *sql,
                            myr_err *err)
 {
     const myr_table_map *map = run->map;
-    bool is_parquet = map->format == MYR_TABLE_PARQUET;
+    static const char *const options[] = {
+        [MYR_TABLE_PARQUET] = " (FORMAT parquet, RETURN_STATS",
+        [MYR_TABLE_CSV] = " (FORMAT csv, HEADER true, RETURN_FILES",
+        /* each row is one text, written as it is: COPY's own JSON knows no directories */
+        [MYR_TABLE_JSONL] = " (FORMAT csv, HEADER false, DELIMITER '\n', QUOTE '', ESCAPE '', RETURN_FILES"};
     bool is_split = map->partition_by != NULL && map->partition_by[0] != NULL;
     if (map->format == MYR_TABLE_NOTHING) {
         myr_buf_puts(sql, "SELECT count(\"" TABLE_VALUES_NAME "\") FROM (SELECT ");
@@ -397,19 +473,24 @@ static myr_rc map_copy_sql(const map_run *run, const table_source *source, const
         return myr_buf_check(sql, err);
     }
     myr_buf_puts(sql, "COPY (");
-    map_select_sql(run, source, function, sql);
+    if (map->format == MYR_TABLE_JSONL)
+        map_lines_sql(run, source, function, sql);
+    else
+        map_select_sql(run, source, function, sql);
     myr_buf_puts(sql, ") TO ");
     char target[MYR_PATH_BYTES_MAX];
     if (is_split) {
         myr_table_sql_literal(sql, map->output_dir);
     } else {
-        MYR_TRY(
-            myr_path_join(target, sizeof target, map->output_dir, is_parquet ? "part-0.parquet" : "part-0.csv", err));
+        char name[32];
+        (void)snprintf(name, sizeof name, "part-0.%s", myr_table_format_name(map->format));
+        MYR_TRY(myr_path_join(target, sizeof target, map->output_dir, name, err));
         myr_table_sql_literal(sql, target);
     }
-    myr_buf_puts(sql, is_parquet ? " (FORMAT parquet, RETURN_STATS" : " (FORMAT csv, HEADER true, RETURN_FILES");
+    myr_buf_puts(sql, options[map->format]);
     if (is_split) {
-        myr_buf_puts(sql, ", FILENAME_PATTERN 'part-{i}', OVERWRITE_OR_IGNORE true");
+        myr_buf_printf(sql, ", FILENAME_PATTERN 'part-{i}', FILE_EXTENSION '%s', OVERWRITE_OR_IGNORE true",
+                       myr_table_format_name(map->format));
         for (uint32_t i = 0; map->partition_by[i] != NULL; i++) {
             myr_buf_puts(sql, i == 0 ? ", PARTITION_BY (" : ", ");
             myr_table_sql_name(sql, map->partition_by[i]);

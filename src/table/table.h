@@ -128,8 +128,13 @@ void myr_table_lines_close(myr_table_lines *lines); /* NULL accepted */
 /* ---- a table mapped through a function into files (what batch does) ---- */
 #define MYR_TABLE_GROUP_FILE "myr:file" /* inputs of a map over a grouped file, behind those that are wanted: */
 #define MYR_TABLE_GROUP_ROW  "myr:row"  /* which file a row came from, and which row of it (from 1) */
-/* NOTHING: of a map alone: rows are given to the function, and that is all. */
-typedef enum myr_table_format { MYR_TABLE_PARQUET, MYR_TABLE_CSV, MYR_TABLE_NOTHING } myr_table_format;
+/*
+ * JSONL: an object a line; a NaN or an infinity, which JSON has not, is null. NOTHING: of a map alone: rows are given to
+ * the function, and that is all.
+ */
+typedef enum myr_table_format { MYR_TABLE_PARQUET, MYR_TABLE_CSV, MYR_TABLE_JSONL, MYR_TABLE_NOTHING } myr_table_format;
+const char *myr_table_format_name(myr_table_format format); /* parquet, csv, jsonl: also how files' names end */
+bool myr_table_format_parse(const char *name, myr_table_format *out);
 
 /* One output column that the function fills. */
 typedef struct myr_table_output {
