@@ -65,6 +65,13 @@ myr_rc myr_pg_refused(const myr_pg *pg, const PGresult *result, myr_err *err)
     if (state == NULL) state = "08000"; /* libpq's own: the connection */
     if (words == NULL) words = PQresultErrorMessage(result);
     myr_str line = pg_first_line(words);
+    const char *where = pg->is_bulk ? PQresultErrorField(result, PG_DIAG_CONTEXT) : NULL; /* COPY t, line 3, column a */
+    if (where != NULL && strncmp(where, "COPY ", 5) == 0) {
+        myr_str at = pg_first_line(where);
+        return myr_err_set(err, pg_rc(state, true), __FILE__, __LINE__,
+                           "%s: " MYR_STR_FMT " (SQLSTATE %s; " MYR_STR_FMT ")", pg->link.shown, MYR_STR_ARG(line),
+                           state, MYR_STR_ARG(at));
+    }
     return myr_err_set(err, pg_rc(state, pg->is_bulk), __FILE__, __LINE__, "%s: " MYR_STR_FMT " (SQLSTATE %s)",
                        pg->link.shown, MYR_STR_ARG(line), state);
 }
