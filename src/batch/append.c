@@ -10,7 +10,11 @@
 static const char *append_name(const myr_batch_opts *opts)
 {
     if (opts->append_name != NULL) return opts->append_name;
-    return opts->format == MYR_TABLE_CSV ? "predictions.csv" : "predictions.parquet";
+    static const char *const names[] = {[MYR_TABLE_PARQUET] = "predictions.parquet",
+                                        [MYR_TABLE_CSV] = "predictions.csv",
+                                        [MYR_TABLE_JSONL] = "predictions.jsonl"};
+    MYR_ASSERT((size_t)opts->format < MYR_COUNT_OF(names));
+    return names[opts->format];
 }
 
 typedef struct append_names {

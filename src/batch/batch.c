@@ -205,7 +205,7 @@ static myr_rc run_prepare(batch *b, myr_err *err)
     }
     MYR_TRY(myr_batch_sinks_open(b, err));
     MYR_TRY(myr_batch_sinks_check(b, err));
-    b->opts.output = b->sinks[0].name;
+    b->opts.output = b->opts.table == NULL ? b->sinks[0].name : b->sinks[0].place;
     MYR_TRY(run_settings(b, err)); /* with paths that mean the same from anywhere */
     return run_fingerprint(b, err);
 }

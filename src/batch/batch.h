@@ -68,7 +68,11 @@ typedef struct myr_batch_opts {
     int64_t release;   /* 0 = what the alias names */
     const char *alias; /* NULL: champion */
     myr_batch_input input;
-    const char *output;    /* directory; an earlier complete output of ours is replaced, anything else is EXISTS */
+    /* A directory (an earlier complete output of ours is replaced, anything else is EXISTS), or the URI of a database:
+     * postgresql://… or sqlite:PATH. */
+    const char *output;
+    const char *table;     /* of the database; made if it is not there. NULL: output is a directory */
+    bool append;           /* rows are added to the table's; else they take their place */
     const char *const *by; /* columns of the output's directories; NULL-terminated or NULL */
     const char *const
         *keep; /* NULL-terminated; NULL: every input column that is neither key nor feature nor named as one we make */

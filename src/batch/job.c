@@ -413,10 +413,9 @@ static myr_rc job_format(myr_batch_job *job, const myr_spec_node *node, myr_err 
 {
     const char *format = "parquet";
     MYR_TRY(myr_spec_text(job->spec, node, "format", false, &format, err));
-    job->opts.format = strcmp(format, "csv") == 0 ? MYR_TABLE_CSV : MYR_TABLE_PARQUET;
-    if (job->opts.format == MYR_TABLE_CSV || strcmp(format, "parquet") == 0) return MYR_OK;
-    return myr_spec_fail(job->spec, myr_spec_find(node, "format"), err, "format '%.40s' is not known: parquet or csv",
-                         format);
+    if (myr_table_format_parse(format, &job->opts.format)) return MYR_OK;
+    return myr_spec_fail(job->spec, myr_spec_find(node, "format"), err,
+                         "format '%.40s' is not known: parquet, csv or jsonl", format);
 }
 
 static myr_rc job_kinds(myr_batch_job *job, const myr_spec_node *node, myr_err *err)
@@ -442,10 +441,25 @@ static myr_rc job_kinds(myr_batch_job *job, const myr_spec_node *node, myr_err *
     return MYR_OK;
 }
 
-/* A path alone, or {path, format, by, keep, predict}. */
+/* {table, database, mode}. */
+static myr_rc job_table(myr_batch_job *job, const char *root, const myr_spec_node *node, myr_err *err)
+{
+    const char *mode = "replace";
+    if (myr_spec_find(node, "path") != NULL)
+        return myr_spec_fail(job->spec, myr_spec_find(node, "path"), err, "an output is a path or a table, not both");
+    MYR_TRY(myr_spec_text(job->spec, node, "table", true, &job->opts.table, err));
+    MYR_TRY(job_database(job, root, node, &job->opts.output, err));
+    MYR_TRY(myr_spec_text(job->spec, node, "mode", false, &mode, err));
+    job->opts.append = strcmp(mode, "append") == 0;
+    if (job->opts.append || strcmp(mode, "replace") == 0) return MYR_OK;
+    return myr_spec_fail(job->spec, myr_spec_find(node, "mode"), err, "mode '%.40s' is not known: replace or append",
+                         mode);
+}
+
+/* A path alone, or {path | table and database, format, by, keep, predict}. */
 static myr_rc job_output(myr_batch_job *job, const char *output_root, myr_err *err)
 {
-    static const char *const keys[] = {"path", "format", "by", "keep", "predict", NULL};
+    static const char *const keys[] = {"path", "table", "database", "mode", "format", "by", "keep", "predict", NULL};
     const myr_spec_node *node = myr_spec_find(job->root, "output");
     if (node == NULL) return MYR_OK; /* a flag may give it */
     if (node->kind == MYR_SPEC_SCALAR) {
@@ -453,8 +467,12 @@ static myr_rc job_output(myr_batch_job *job, const char *output_root, myr_err *e
         return job_path(job, output_root, node, &job->opts.output, err);
     }
     MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
-    MYR_TRY(myr_spec_text(job->spec, node, "path", true, &job->opts.output, err));
-    MYR_TRY(job_path(job, output_root, myr_spec_find(node, "path"), &job->opts.output, err));
+    if (myr_spec_find(node, "table") != NULL || myr_spec_find(node, "database") != NULL) {
+        MYR_TRY(job_table(job, output_root, node, err));
+    } else {
+        MYR_TRY(myr_spec_text(job->spec, node, "path", true, &job->opts.output, err));
+        MYR_TRY(job_path(job, output_root, myr_spec_find(node, "path"), &job->opts.output, err));
+    }
     MYR_TRY(job_format(job, node, err));
     MYR_TRY(job_columns(job->spec, node, "by", &job->opts.by, err));
     MYR_TRY(job_columns(job->spec, node, "keep", &job->opts.keep, err));

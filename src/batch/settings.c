@@ -93,10 +93,14 @@ bool myr_batch_action_parse(const char *text, myr_batch_action *out)
 /* What makes two outputs equal: the text up to here is part of the fingerprint. */
 static void settings_work(const myr_batch_opts *opts, myr_buf *out)
 {
+    MYR_AUTO(myr_buf) shown = {0};
     myr_buf_printf(out, "{\"release\":%lld,\"format\":\"%s\"", (long long)opts->release,
-                   opts->format == MYR_TABLE_CSV ? "csv" : "parquet");
+                   myr_table_format_name(opts->format));
     settings_text(out, "fleet", opts->fleet);
-    settings_text(out, "output", opts->output);
+    if (opts->table != NULL) myr_db_uri_show(opts->output, &shown);
+    settings_text(out, "output", opts->table != NULL ? shown.data : opts->output);
+    if (opts->table != NULL) settings_text(out, "output_table", opts->table);
+    if (opts->append) myr_buf_puts(out, ",\"append\":true");
     settings_list(out, "by", opts->by);
     settings_list(out, "keep", opts->keep);
     settings_list(out, "partition_keys", opts->partition_keys);
@@ -284,7 +288,9 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
 {
     const char *format = yyjson_get_str(yyjson_obj_get(root, "format"));
     myr_batch_limits *limits = myr_arena_calloc(arena, 1, sizeof *limits);
-    if (!yyjson_is_obj(root) || limits == NULL || format == NULL) return false;
+    myr_table_format parsed = MYR_TABLE_PARQUET;
+    if (!yyjson_is_obj(root) || limits == NULL || format == NULL || !myr_table_format_parse(format, &parsed))
+        return false;
     *out = (myr_batch_opts){.job = settings_get(arena, yyjson_obj_get(root, "job")),
                             .fleet = settings_get(arena, yyjson_obj_get(root, "fleet")),
                             .input = {.items = myr_batch_settings_list(yyjson_obj_get(root, "input"), arena),
@@ -293,10 +299,12 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
                                       .database = settings_get(arena, yyjson_obj_get(root, "database")),
                                       .filter = settings_get(arena, yyjson_obj_get(root, "filter"))},
                             .output = settings_get(arena, yyjson_obj_get(root, "output")),
+                            .table = settings_get(arena, yyjson_obj_get(root, "output_table")),
+                            .append = yyjson_get_bool(yyjson_obj_get(root, "append")),
                             .by = myr_batch_settings_list(yyjson_obj_get(root, "by"), arena),
                             .keep = myr_batch_settings_list(yyjson_obj_get(root, "keep"), arena),
                             .partition_keys = myr_batch_settings_list(yyjson_obj_get(root, "partition_keys"), arena),
-                            .format = strcmp(format, "csv") == 0 ? MYR_TABLE_CSV : MYR_TABLE_PARQUET,
+                            .format = parsed,
                             .append_name = settings_get(arena, yyjson_obj_get(root, "append_row_file_name")),
                             .limits = limits,
                             .cgroup = settings_get(arena, yyjson_obj_get(root, "cgroup"))};

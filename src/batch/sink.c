@@ -1,19 +1,32 @@
 /* The sinks of a run, each in its turn: opened, staged, published, and what dead runs left in them. */
 #include "batch/sink.h"
-#include "batch/source.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
-static const batch_sink_kind *const sink_kinds[] = {&myr_batch_sink_object, &myr_batch_sink_dir};
+#include "batch/source.h"
 
-static myr_rc sink_open(batch *b, const char *place, batch_sink *out, myr_err *err)
+static const batch_sink_kind *const sink_kinds[] = {&myr_batch_sink_object, &myr_batch_sink_pg, &myr_batch_sink_sqlite,
+                                                    &myr_batch_sink_dir};
+
+#define SINK_SECRETS           "places"
+#define SINK_SECRETS_BYTES_MAX (1 << 20)
+
+static myr_rc sink_open(batch *b, const char *place, const char *table, bool append, batch_sink *out, myr_err *err)
 {
     size_t k = 0;
     while (!sink_kinds[k]->takes(place))
         k++;
     out->kind = sink_kinds[k];
+    if (table != NULL && out->kind != &myr_batch_sink_pg && out->kind != &myr_batch_sink_sqlite)
+        MYR_FAIL(err, BAD_USAGE,
+                 "output: '%s' is no database, and a table is named: postgresql://HOST/DB or sqlite:PATH", place);
+    if (table == NULL && append)
+        MYR_FAIL(err, BAD_USAGE, "output: only to a table's rows others can be added; a directory is replaced");
     out->place = place;
+    out->table = table;
+    out->append = append;
     out->b = b;
     out->stage.lock = -1;
     return out->kind->open(out, err);
@@ -36,7 +49,7 @@ myr_rc myr_batch_sinks_open(batch *b, myr_err *err)
     b->sinks = myr_calloc(1, sizeof *b->sinks);
     if (b->sinks == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for an output");
     b->sink_count = 1;
-    return sink_open(b, b->opts.output, &b->sinks[0], err);
+    return sink_open(b, b->opts.output, b->opts.table, b->opts.append, &b->sinks[0], err);
 }
 
 myr_rc myr_batch_sinks_check(batch *b, myr_err *err)
@@ -126,11 +139,51 @@ myr_rc myr_batch_sinks_sweep(batch *b, myr_err *err)
 
 /* ---- each in its turn ---- */
 
+/*
+ * Places may have passwords in them, which the ledger does not keep. While the run is not over they lie beside what is
+ * staged, for its owner alone.
+ */
+static myr_rc sink_secrets_write(const batch *b, const char *path, myr_err *err)
+{
+    MYR_AUTO(myr_buf) text = {0};
+    MYR_AUTO(myr_fd) fd = -1;
+    for (size_t i = 0; i < b->sink_count; i++)
+        myr_buf_printf(&text, "%s\n", b->sinks[i].table != NULL ? b->sinks[i].place : "");
+    MYR_TRY(myr_buf_check(&text, err));
+    MYR_TRY(myr_io_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600, &fd, err));
+    MYR_TRY(myr_io_write(fd, path, text.data, text.size, err));
+    return myr_io_sync(fd, path, err);
+}
+
+static myr_rc sink_secrets_read(batch *b, const char *path, myr_err *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+    if (!myr_io_exists(path)) return MYR_OK;
+    MYR_TRY(myr_file_read(path, SINK_SECRETS_BYTES_MAX, &text, &size, err));
+    myr_str rest = myr_str_make(text, size), line;
+    bool ok = true;
+    for (size_t i = 0; i < b->sink_count && myr_str_split(&rest, '\n', &line); i++) {
+        if (line.size == 0) continue;
+        b->sinks[i].place = myr_arena_strndup(b->arena, line.data, line.size);
+        ok = ok && b->sinks[i].place != NULL;
+    }
+    myr_free(text);
+    if (!ok) MYR_FAIL(err, NO_MEMORY, "no memory for a place");
+    return MYR_OK;
+}
+
 myr_rc myr_batch_sinks_stage(batch *b, bool again, myr_err *err)
 {
-    for (size_t i = 0; i < b->sink_count; i++)
+    char secrets[MYR_PATH_BYTES_MAX];
+    bool has_database = false;
+    for (size_t i = 0; i < b->sink_count; i++) {
         MYR_TRY(myr_batch_stage_open(&b->sinks[i].stage, b->run_id, again, err));
-    return MYR_OK;
+        has_database = has_database || b->sinks[i].table != NULL;
+    }
+    if (!has_database) return MYR_OK;
+    MYR_TRY(myr_path_join(secrets, sizeof secrets, myr_batch_staging(b), SINK_SECRETS, err));
+    return again ? sink_secrets_read(b, secrets, err) : sink_secrets_write(b, secrets, err);
 }
 
 myr_rc myr_batch_sinks_publish(batch *b, batch_manifest *manifest, myr_err *err)

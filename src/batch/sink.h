@@ -37,12 +37,15 @@ typedef struct batch_sink_kind {
 } batch_sink_kind;
 
 extern const batch_sink_kind myr_batch_sink_object;
+extern const batch_sink_kind myr_batch_sink_pg, myr_batch_sink_sqlite;
 extern const batch_sink_kind myr_batch_sink_dir; /* takes all that is left */
 
 struct batch_sink {
     const batch_sink_kind *kind;
-    batch *b;                      /* whose output it is */
-    const char *place;             /* as it is asked for */
+    batch *b;          /* whose output it is */
+    const char *place; /* as it is asked for */
+    const char *table; /* of a database, or NULL */
+    bool append;
     char name[MYR_PATH_BYTES_MAX]; /* what people call it: the canonical path, a URI without its password */
     batch_stage stage;
     char sync_to[MYR_PATH_BYTES_MAX]; /* of a directory: some above it were made now, up to this one */

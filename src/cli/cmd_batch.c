@@ -12,9 +12,10 @@
 #include "jobs/jobs.h"
 
 typedef struct batch_args {
-    const char *job, *fleet, *input, *filter, *output, *by, *keep, *format, *kinds, *store, *date, *partition_keys;
+    const char *job, *fleet, *input, *filter, *output, *table, *by, *keep, *format, *kinds, *store, *date;
+    const char *partition_keys;
     int64_t release, threads, memory_bytes;
-    bool force, is_retry;
+    bool force, append, is_retry;
 } batch_args;
 
 typedef struct batch_watch {
@@ -44,10 +45,8 @@ static myr_rc batch_check(const myr_batch_opts *opts, myr_err *err)
 static myr_rc batch_format(const batch_args *a, myr_table_format *out, myr_err *err)
 {
     if (a->format == NULL) return MYR_OK;
-    bool is_csv = strcmp(a->format, "csv") == 0;
-    if (!is_csv && strcmp(a->format, "parquet") != 0)
-        MYR_FAIL(err, BAD_USAGE, "myriad batch run: --format '%s' is not known: parquet or csv", a->format);
-    *out = is_csv ? MYR_TABLE_CSV : MYR_TABLE_PARQUET;
+    if (!myr_table_format_parse(a->format, out))
+        MYR_FAIL(err, BAD_USAGE, "myriad batch run: --format '%s' is not known: parquet, csv or jsonl", a->format);
     return MYR_OK;
 }
 
@@ -148,8 +147,11 @@ static void batch_print(const batch_args *a, const myr_batch_report *r)
     }
     if (r->dropped_columns[0] != '\0')
         printf("left out  %s: the output has columns of ours of these names\n", r->dropped_columns);
-    printf("written   %lld files, %s in %s\n", (long long)r->output_files,
-           myr_format_bytes(r->output_bytes, text, sizeof text), a->output);
+    if (r->output_files == 0)
+        printf("written   %s rows, %s\n", myr_format_count(r->rows, text, sizeof text), a->output);
+    else
+        printf("written   %lld files, %s in %s\n", (long long)r->output_files,
+               myr_format_bytes(r->output_bytes, text, sizeof text), a->output);
 }
 
 /* What people see of settings: a job file, indented. */
@@ -201,7 +203,13 @@ static myr_rc batch_options(const batch_args *a, const myr_batch_opts *job, myr_
     if (a->filter != NULL) opts.input.filter = a->filter;
     if (opts.input.sql != NULL && opts.input.filter != NULL)
         MYR_FAIL(err, BAD_USAGE, "myriad batch run: --filter: the input is a query, which has its own WHERE");
-    if (a->output != NULL) opts.output = a->output;
+    if (a->output != NULL) {
+        opts.output = a->output;
+        opts.table = NULL;
+        opts.append = false;
+    }
+    if (a->table != NULL) opts.table = a->table;
+    if (a->append) opts.append = true;
     if (lists[0].count > 0) opts.by = lists[0].items;
     if (a->keep != NULL) opts.keep = lists[1].items;
     if (lists[3].count > 0) opts.partition_keys = lists[3].items;
@@ -262,6 +270,18 @@ static myr_rc batch_load(const batch_args *a, const char *root, myr_batch_job **
     return myr_batch_job_load(a->job, root, &moment, out, err);
 }
 
+/* What a database is called has no password in it. */
+static myr_rc batch_output_name(myr_workspace *workspace, const myr_batch_opts *opts, int64_t run_id, myr_arena *arena,
+                                const char **out, myr_err *err)
+{
+    myr_run_row row;
+    *out = opts->output;
+    if (opts->table == NULL) return MYR_OK;
+    MYR_TRY(myr_registry_run_get(workspace->registry, arena, run_id, &row, err));
+    *out = row.output;
+    return MYR_OK;
+}
+
 static myr_rc batch_run(const myr_cli *cli, const batch_args *given, myr_err *err)
 {
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
@@ -292,7 +312,7 @@ static myr_rc batch_run(const myr_cli *cli, const batch_args *given, myr_err *er
     int64_t stored_rows = 0;
     MYR_TRY(batch_store(workspace, &a, &opts, report.release, &stored_rows, err));
     a.fleet = opts.fleet;
-    a.output = opts.output;
+    MYR_TRY(batch_output_name(workspace, &opts, report.run_id, arena, &a.output, err));
     if (cli->json) {
         batch_json(&a, &report, stored_rows);
     } else {
@@ -317,6 +337,9 @@ myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err)
          "a condition over its columns: rows for which it does not hold are left out"},
         {"--output", "DIR", MYR_CLI_TEXT, &a.output,
          "made when all rows are scored; an earlier result of ours is replaced; also s3:// or az://"},
+        {"--table", "T", MYR_CLI_TEXT, &a.table,
+         "a table: --output is its database, postgresql://HOST/DB or sqlite:PATH"},
+        {"--append", NULL, MYR_CLI_FLAG, &a.append, "add to the rows of the table (default: they are replaced)"},
         {"--by", "COL,...", MYR_CLI_TEXT, &a.by, "a directory per value: brand=1/part-….parquet"},
         {"--keep", "COL,...", MYR_CLI_TEXT, &a.keep, "input columns to copy (default: all that are not features)"},
         {"--partition-keys", "COL,...", MYR_CLI_TEXT, &a.partition_keys,
@@ -324,7 +347,7 @@ myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err)
         {"--output-kind", "WHAT,...", MYR_CLI_TEXT, &a.kinds,
          "value (default), margin, probability, leaf, contribution: the columns that are written"},
         {"--store", "URI", MYR_CLI_TEXT, &a.store, "also into a prediction store: sqlite:PATH or postgresql://HOST/DB"},
-        {"--format", "FORMAT", MYR_CLI_TEXT, &a.format, "parquet (default) or csv"},
+        {"--format", "FORMAT", MYR_CLI_TEXT, &a.format, "parquet (default), csv or jsonl"},
         {"--threads", "N", MYR_CLI_INT, &a.threads, "default: one per processor"},
         {"--force", NULL, MYR_CLI_FLAG, &a.force, "also if the output is there already, made from the same"},
         {"--memory", "BYTES", MYR_CLI_BYTES, &a.memory_bytes, "the most the table engine may take, such as 512MiB"},

@@ -1,5 +1,5 @@
-/* Several files that a map wrote, as one: Parquet through DuckDB, row group by row group; CSV byte by byte, with one
- * header. */
+/* Several files that a map wrote, as one: Parquet through DuckDB, row group by row group; CSV and JSON lines byte by byte, the
+ * former with one header. */
 #include <fcntl.h>
 #include <string.h>
 
@@ -28,7 +28,7 @@ static myr_rc append_parquet(myr_table_engine *engine, const char *const *files,
     return myr_table_exec(engine, sql.data, path, err);
 }
 
-static myr_rc append_csv(const char *const *files, size_t count, const char *path, myr_err *err)
+static myr_rc append_lines(const char *const *files, size_t count, bool has_header, const char *path, myr_err *err)
 {
     MYR_AUTO(myr_fd) fd = -1;
     MYR_TRY(myr_io_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644, &fd, err));
@@ -36,7 +36,7 @@ static myr_rc append_csv(const char *const *files, size_t count, const char *pat
         MYR_AUTO(append_mapping) map = {0};
         uint64_t losses = myr_io_map_losses();
         MYR_TRY(myr_io_map(files[i], &map, err));
-        size_t at = i == 0 ? 0 : myr_table_header_bytes(map.data, map.size);
+        size_t at = i == 0 || !has_header ? 0 : myr_table_header_bytes(map.data, map.size);
         while (at < map.size) {
             size_t next = map.size - at < APPEND_STEP_BYTES ? map.size - at : APPEND_STEP_BYTES;
             MYR_TRY(myr_io_write(fd, path, map.data + at, next, err));
@@ -52,6 +52,6 @@ myr_rc myr_table_append(myr_table_engine *engine, const char *const *files, size
                         const char *path, myr_err *err)
 {
     MYR_ASSERT(count > 0 && format != MYR_TABLE_NOTHING);
-    return format == MYR_TABLE_CSV ? append_csv(files, count, path, err)
-                                   : append_parquet(engine, files, count, path, err);
+    return format == MYR_TABLE_PARQUET ? append_parquet(engine, files, count, path, err)
+                                       : append_lines(files, count, format == MYR_TABLE_CSV, path, err);
 }
