@@ -203,9 +203,9 @@ static myr_rc run_prepare(batch *b, myr_err *err)
         myr_batch_sources_rename_any(b, err);
         return rc;
     }
+    MYR_TRY(myr_batch_predictions_check(b, err));
     MYR_TRY(myr_batch_sinks_open(b, err));
     MYR_TRY(myr_batch_sinks_check(b, err));
-    b->opts.output = b->opts.table == NULL ? b->sinks[0].name : b->sinks[0].place;
     MYR_TRY(run_settings(b, err)); /* with paths that mean the same from anywhere */
     return run_fingerprint(b, err);
 }
@@ -224,11 +224,12 @@ static myr_rc run_write(batch *b, myr_err *err)
 {
     myr_registry *registry = b->workspace->registry;
     char owner[192];
+    b->started_ms = myr_clock_unix_ms();
     myr_run_row row = {.fleet = b->opts.fleet,
                        .release = b->fleet->release,
                        .input = b->input_name,
                        .output = b->sinks[0].name,
-                       .started_ms = myr_clock_unix_ms(),
+                       .started_ms = b->started_ms,
                        .job = b->opts.job,
                        .fingerprint = b->fingerprint,
                        .owner = myr_batch_owner(owner, sizeof owner),
@@ -346,7 +347,7 @@ static myr_rc run_unchanged(batch *b, const batch_manifest *manifest, myr_batch_
 {
     b->run_id = manifest->run_id;
     MYR_TRY(myr_batch_load_tasks(b, manifest->run_id, NULL, err));
-    b->done_rows = manifest->rows;
+    if (b->task_count == 0) b->done_rows = manifest->rows; /* of another registry */
     myr_batch_report_fill(b, report);
     report->output_files = manifest->files;
     report->output_bytes = manifest->bytes;

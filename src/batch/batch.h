@@ -62,6 +62,14 @@ typedef struct myr_batch_notify {
     bool on_completed, on_failed, on_canceled;
 } myr_batch_notify;
 
+/* A place of its own for a part of the output. */
+#define MYR_BATCH_STORES_MAX 256
+typedef struct myr_batch_store {
+    const char *group;          /* `brand=1` or `store=2,brand=1`: values of columns of `by`; the longest counts */
+    const char *output, *table; /* as those of the options */
+    bool append;
+} myr_batch_store;
+
 typedef struct myr_batch_opts {
     const char *job; /* its name, or NULL */
     const char *fleet;
@@ -71,11 +79,17 @@ typedef struct myr_batch_opts {
     /* A directory (an earlier complete output of ours is replaced, anything else is EXISTS), or the URI of a database:
      * postgresql://… or sqlite:PATH. */
     const char *output;
-    const char *table;     /* of the database; made if it is not there. NULL: output is a directory */
-    bool append;           /* rows are added to the table's; else they take their place */
+    const char *table;             /* of the database; made if it is not there. NULL: output is a directory */
+    bool append;                   /* rows are added to the table's; else they take their place */
+    const myr_batch_store *stores; /* what belongs to none of them goes to output */
+    size_t store_count;
     const char *const *by; /* columns of the output's directories; NULL-terminated or NULL */
     const char *const
         *keep; /* NULL-terminated; NULL: every input column that is neither key nor feature nor named as one we make */
+    /* A prediction store, sqlite:PATH or postgresql://…, that gets the predictions too, or NULL; and for how long they
+     * are valid from the beginning of the run, 0: for ever. */
+    const char *predictions;
+    int64_t valid_ms;
     const myr_output *kinds;           /* what is written, in this order; kind_count 0: the value alone */
     uint32_t kind_count;               /* at most MYR_OUTPUT_COUNT, each once */
     const char *const *partition_keys; /* columns whose rows of one value are never in two mini-batches; NULL-terminated
@@ -119,6 +133,7 @@ typedef struct myr_batch_report {
     bool has_units;
     int64_t output_files;
     int64_t output_bytes;
+    int64_t stored_rows;                           /* in the prediction store */
     char dropped_columns[MYR_BATCH_DROPPED_BYTES]; /* input columns left out for their names, `a, b`; "" = none */
     myr_err trouble; /* why the first rows with status `unavailable` have it; rc OK = there are none */
 } myr_batch_report;

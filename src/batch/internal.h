@@ -200,10 +200,12 @@ myr_rc myr_batch_attempt_count(const char *dir, int64_t *out_files, int64_t *out
 /* Sync all below `dir`, and count it. */
 myr_rc myr_batch_attempt_seal(const char *dir, int64_t *out_files, int64_t *out_bytes, myr_err *err);
 /*
- * Move its files below `data`, at the same places, under the mini-batch's name: part-0.parquet becomes
- * part-<name>.parquet, part-1.parquet part-<name>-1.parquet. Files that were moved before are not there any more.
+ * Move its files to where they belong, below `data` of their sink's stage, at the same places, under the mini-batch's
+ * name: part-0.parquet becomes part-<name>.parquet, part-1.parquet part-<name>-1.parquet. Files that were moved before
+ * are not there any more.
  */
-myr_rc myr_batch_attempt_move(const char *dir, const char *data, const char *name, myr_err *err);
+struct batch;
+myr_rc myr_batch_attempt_move(const struct batch *b, const char *dir, const char *name, myr_err *err);
 
 /* ---- pool.c: workers that take mini-batches from a queue ---- */
 typedef struct batch_ask {
@@ -291,6 +293,7 @@ typedef struct batch {
     char fingerprint[MYR_SHA256_HEX_BYTES];
     int64_t run_id; /* 0: no row in the registry yet */
     int64_t begin_ns, beat_ns;
+    int64_t started_ms;            /* of the run, also of one that goes on */
     int64_t change;                /* of the registry, when we looked last */
     int64_t split_count;           /* mini-batches that became two */
     int64_t total_rows, done_rows; /* total 0: not known */
@@ -335,6 +338,11 @@ myr_rc myr_batch_group(batch *b, myr_err *err);
 /* ---- append.c ---- */
 /* MYR_BATCH_APPEND: the parts in the stage's `data` become one file, in a directory that takes its place. */
 myr_rc myr_batch_append(batch *b, myr_err *err);
+/* ---- predictions.c ---- */
+/* UNSUPPORTED: what the fleet predicts can't be stored. */
+myr_rc myr_batch_predictions_check(const batch *b, myr_err *err);
+/* What is staged into the prediction store, each row once, whoever did a part of it before. */
+myr_rc myr_batch_predictions_store(batch *b, int64_t *out_rows, myr_err *err);
 /* ---- publish.c ---- */
 /* From the attempts that won to the sinks' places. */
 myr_rc myr_batch_publish(batch *b, myr_batch_report *report, myr_err *err);

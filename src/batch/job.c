@@ -1,5 +1,6 @@
 /* A job file, read into the settings of a run: every key checked where it stands. */
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "batch/internal.h"
@@ -10,6 +11,7 @@
 #define JOB_COLUMNS_MAX   4096
 #define JOB_FILE_NAME_MAX 200
 #define JOB_CONF_MAX      1000
+#define JOB_VALID_MS_MAX  (3650LL * 24 * 3600 * 1000)
 
 struct myr_batch_job {
     myr_arena *arena;
@@ -49,16 +51,17 @@ static const char *const job_keys[] = {"name",
 /* ---- values ---- */
 
 /* `90s`, `5m`, a bare number of seconds; 0 is none. */
-static myr_rc job_duration(const myr_spec *spec, const myr_spec_node *map, const char *key, int64_t *out_ms,
-                           myr_err *err)
+static myr_rc job_duration(const myr_spec *spec, const myr_spec_node *map, const char *key, int64_t max_ms,
+                           int64_t *out_ms, myr_err *err)
 {
     const char *text = NULL;
     int64_t ms = 0;
     MYR_TRY(myr_spec_text(spec, map, key, false, &text, err));
     if (text == NULL) return MYR_OK;
-    if (!myr_parse_duration_ms(myr_str_of(text), &ms) || ms < 0 || ms > BATCH_MILLISECONDS_MAX) {
+    if (!myr_parse_duration_ms(myr_str_of(text), &ms) || ms < 0 || ms > max_ms) {
         return myr_spec_fail(spec, myr_spec_find(map, key), err,
-                             "'%s' must be a time of 0 to 7 days, such as 30s or 5m, not '%.40s'", key, text);
+                             "'%s' must be a time of 0 to %lld days, such as 30s or 5m, not '%.40s'", key,
+                             (long long)(max_ms / (24 * 3600 * 1000)), text);
     }
     *out_ms = ms;
     return MYR_OK;
@@ -163,7 +166,7 @@ static myr_rc job_local(myr_batch_job *job, const myr_spec_node *node, myr_err *
         return myr_spec_fail(job->spec, myr_spec_find(node, "min"), err, "'min' is %lld, more than 'max'",
                              (long long)limits->workers_min);
     }
-    MYR_TRY(job_duration(job->spec, node, "idle_seconds", &limits->idle_ms, err));
+    MYR_TRY(job_duration(job->spec, node, "idle_seconds", BATCH_MILLISECONDS_MAX, &limits->idle_ms, err));
     MYR_TRY(job_bytes(job->spec, node, "worker_memory_max", &limits->worker_memory_bytes, err));
     MYR_TRY(job_cpus(job, node, err));
     return job_cgroup(job, node, err);
@@ -201,7 +204,7 @@ static myr_rc job_spark(myr_batch_job *job, const myr_spec_node *node, myr_err *
     MYR_TRY(myr_spec_text(job->spec, node, "python", false, &spark->python, err));
     MYR_TRY(myr_spec_int(job->spec, node, "min", false, 0, BATCH_COUNT_MAX, &spark->executors_min, err));
     MYR_TRY(myr_spec_int(job->spec, node, "max", false, 1, BATCH_COUNT_MAX, &spark->executors_max, err));
-    MYR_TRY(job_duration(job->spec, node, "idle_seconds", &job->limits.idle_ms, err));
+    MYR_TRY(job_duration(job->spec, node, "idle_seconds", BATCH_MILLISECONDS_MAX, &job->limits.idle_ms, err));
     bool is_order = spark->executors_min <= spark->executors_max;
     if (spark->executors_min > 0 && !is_order) {
         return myr_spec_fail(job->spec, myr_spec_find(node, "min"), err,
@@ -231,8 +234,8 @@ static myr_rc job_retries(myr_batch_job *job, myr_err *err)
     if (node == NULL) return MYR_OK;
     MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
     MYR_TRY(myr_spec_int(job->spec, node, "max_retries", false, 0, BATCH_RETRIES_MAX, &job->limits.max_retries, err));
-    MYR_TRY(job_duration(job->spec, node, "timeout", &job->limits.timeout_ms, err));
-    return job_duration(job->spec, node, "backoff", &job->limits.backoff_ms, err);
+    MYR_TRY(job_duration(job->spec, node, "timeout", BATCH_MILLISECONDS_MAX, &job->limits.timeout_ms, err));
+    return job_duration(job->spec, node, "backoff", BATCH_MILLISECONDS_MAX, &job->limits.backoff_ms, err);
 }
 
 static myr_rc job_limits(myr_batch_job *job, myr_err *err)
@@ -243,8 +246,10 @@ static myr_rc job_limits(myr_batch_job *job, myr_err *err)
     MYR_TRY(job_partition_keys(job, err));
     MYR_TRY(job_compute(job, err));
     MYR_TRY(job_retries(job, err));
-    MYR_TRY(job_duration(spec, job->root, "progress_update_timeout", &limits->progress_timeout_ms, err));
-    MYR_TRY(job_duration(spec, job->root, "first_task_creation_timeout", &limits->first_task_timeout_ms, err));
+    MYR_TRY(job_duration(spec, job->root, "progress_update_timeout", BATCH_MILLISECONDS_MAX,
+                         &limits->progress_timeout_ms, err));
+    MYR_TRY(job_duration(spec, job->root, "first_task_creation_timeout", BATCH_MILLISECONDS_MAX,
+                         &limits->first_task_timeout_ms, err));
     MYR_TRY(
         myr_spec_int(spec, job->root, "error_threshold", false, -1, BATCH_COUNT_MAX, &limits->error_threshold, err));
     MYR_TRY(myr_spec_int(spec, job->root, "mini_batch_error_threshold", false, -1, BATCH_COUNT_MAX,
@@ -365,19 +370,19 @@ static myr_rc job_files(myr_batch_job *job, const char *dir, const myr_spec_node
 }
 
 /* A database: of SQLite's relative paths are below `dir`. */
-static myr_rc job_database(myr_batch_job *job, const char *dir, const myr_spec_node *map, const char **out,
-                           myr_err *err)
+static myr_rc job_database(myr_batch_job *job, const char *dir, const myr_spec_node *map, const char *key,
+                           const char **out, myr_err *err)
 {
     myr_db_kind kind = MYR_DB_SQLITE;
     myr_err why = {0};
-    MYR_TRY(myr_spec_text(job->spec, map, "database", true, out, err));
+    MYR_TRY(myr_spec_text(job->spec, map, key, true, out, err));
     if (myr_db_uri_kind(*out, &kind, &why) != MYR_OK || kind == MYR_DB_REDIS) {
-        return myr_spec_fail(job->spec, myr_spec_find(map, "database"), err, "'database': %.160s",
+        return myr_spec_fail(job->spec, myr_spec_find(map, key), err, "'%s': %.160s", key,
                              kind == MYR_DB_REDIS ? "Redis has no tables: PostgreSQL and SQLite have" : why.message);
     }
     if (kind != MYR_DB_SQLITE) return MYR_OK;
     const char *path = myr_db_uri_path(*out);
-    MYR_TRY(job_path(job, dir, myr_spec_find(map, "database"), &path, err));
+    MYR_TRY(job_path(job, dir, myr_spec_find(map, key), &path, err));
     *out = myr_arena_printf(job->arena, "sqlite:%s", path);
     if (*out == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", job->path);
     return MYR_OK;
@@ -399,7 +404,7 @@ static myr_rc job_input(myr_batch_job *job, const char *dir, myr_err *err)
     MYR_TRY(job_fill(job, myr_spec_find(node, "sql"), &input->sql, err));
     MYR_TRY(job_fill(job, myr_spec_find(node, "filter"), &input->filter, err));
     if (has_files) MYR_TRY(job_files(job, dir, node, "files", err));
-    if (input->table != NULL) MYR_TRY(job_database(job, dir, node, &input->database, err));
+    if (input->table != NULL) MYR_TRY(job_database(job, dir, node, "database", &input->database, err));
     if (has_files + (input->sql != NULL) + (input->table != NULL) != 1)
         return myr_spec_fail(job->spec, node, err, "'input' has one of files, sql and table");
     if (input->sql != NULL && input->filter != NULL)
@@ -442,24 +447,101 @@ static myr_rc job_kinds(myr_batch_job *job, const myr_spec_node *node, myr_err *
 }
 
 /* {table, database, mode}. */
-static myr_rc job_table(myr_batch_job *job, const char *root, const myr_spec_node *node, myr_err *err)
+static myr_rc job_table(myr_batch_job *job, const char *root, const myr_spec_node *node, myr_batch_store *out,
+                        myr_err *err)
 {
     const char *mode = "replace";
     if (myr_spec_find(node, "path") != NULL)
         return myr_spec_fail(job->spec, myr_spec_find(node, "path"), err, "an output is a path or a table, not both");
-    MYR_TRY(myr_spec_text(job->spec, node, "table", true, &job->opts.table, err));
-    MYR_TRY(job_database(job, root, node, &job->opts.output, err));
+    MYR_TRY(myr_spec_text(job->spec, node, "table", true, &out->table, err));
+    MYR_TRY(job_database(job, root, node, "database", &out->output, err));
     MYR_TRY(myr_spec_text(job->spec, node, "mode", false, &mode, err));
-    job->opts.append = strcmp(mode, "append") == 0;
-    if (job->opts.append || strcmp(mode, "replace") == 0) return MYR_OK;
+    out->append = strcmp(mode, "append") == 0;
+    if (out->append || strcmp(mode, "replace") == 0) return MYR_OK;
     return myr_spec_fail(job->spec, myr_spec_find(node, "mode"), err, "mode '%.40s' is not known: replace or append",
                          mode);
 }
 
-/* A path alone, or {path | table and database, format, by, keep, predict}. */
+/* A path, or {table, database, mode}. */
+static myr_rc job_store(myr_batch_job *job, const char *root, const myr_spec_node *map, const myr_spec_node *node,
+                        myr_batch_store *store, myr_err *err)
+{
+    static const char *const keys[] = {"table", "database", "mode", NULL};
+    if (node->kind == MYR_SPEC_MAP) {
+        MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
+        return job_table(job, root, node, store, err);
+    }
+    MYR_TRY(myr_spec_text(job->spec, map, store->group, true, &store->output, err));
+    return job_path(job, root, node, &store->output, err);
+}
+
+static void job_default(myr_batch_job *job, const myr_batch_store *store)
+{
+    job->opts.output = store->output;
+    job->opts.table = store->table;
+    job->opts.append = store->append;
+}
+
+/* {brand=1: …, default: …} */
+static myr_rc job_stores(myr_batch_job *job, const char *root, const myr_spec_node *map, myr_err *err)
+{
+    if (map->kind != MYR_SPEC_MAP || map->count > MYR_BATCH_STORES_MAX + 1) {
+        return myr_spec_fail(job->spec, map, err,
+                             "'stores' is {brand=1: a directory or a table, …, default: …}, at most %d of them",
+                             MYR_BATCH_STORES_MAX);
+    }
+    myr_batch_store *stores = myr_arena_calloc(job->arena, map->count + 1, sizeof *stores);
+    if (stores == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", job->path);
+    size_t count = 0;
+    for (uint32_t i = 0; i < map->count; i++) {
+        myr_batch_store store = {.group = map->keys[i]->text};
+        MYR_TRY(job_store(job, root, map, map->items[i], &store, err));
+        if (strcmp(store.group, "default") == 0)
+            job_default(job, &store);
+        else
+            stores[count++] = store;
+    }
+    job->opts.stores = stores;
+    job->opts.store_count = count;
+    if (job->opts.output == NULL)
+        return myr_spec_fail(job->spec, map, err, "'stores' needs a 'default': where what belongs to no group goes");
+    return MYR_OK;
+}
+
+/* Where it goes: a path, a table, or stores. */
+static myr_rc job_place(myr_batch_job *job, const char *root, const myr_spec_node *node, myr_err *err)
+{
+    const myr_spec_node *stores = myr_spec_find(node, "stores"), *path = myr_spec_find(node, "path");
+    bool has_table = myr_spec_find(node, "table") != NULL || myr_spec_find(node, "database") != NULL;
+    if (stores != NULL && (path != NULL || has_table)) {
+        return myr_spec_fail(job->spec, stores, err,
+                             "'stores' stands in place of a path or a table, which is its 'default'");
+    }
+    if (stores != NULL) return job_stores(job, root, stores, err);
+    if (has_table) {
+        myr_batch_store store = {0};
+        MYR_TRY(job_table(job, root, node, &store, err));
+        job_default(job, &store);
+        return MYR_OK;
+    }
+    MYR_TRY(myr_spec_text(job->spec, node, "path", true, &job->opts.output, err));
+    return job_path(job, root, path, &job->opts.output, err);
+}
+
+/* {to, valid_for} */
+static myr_rc job_predictions(myr_batch_job *job, const char *root, const myr_spec_node *node, myr_err *err)
+{
+    static const char *const keys[] = {"to", "valid_for", NULL};
+    MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
+    MYR_TRY(job_database(job, root, node, "to", &job->opts.predictions, err));
+    return job_duration(job->spec, node, "valid_for", JOB_VALID_MS_MAX, &job->opts.valid_ms, err);
+}
+
+/* A path alone, or {path | table and database | stores, predictions, format, by, keep, predict}. */
 static myr_rc job_output(myr_batch_job *job, const char *output_root, myr_err *err)
 {
-    static const char *const keys[] = {"path", "table", "database", "mode", "format", "by", "keep", "predict", NULL};
+    static const char *const keys[] = {"path",   "table", "database", "mode",    "stores", "predictions",
+                                       "format", "by",    "keep",     "predict", NULL};
     const myr_spec_node *node = myr_spec_find(job->root, "output");
     if (node == NULL) return MYR_OK; /* a flag may give it */
     if (node->kind == MYR_SPEC_SCALAR) {
@@ -467,12 +549,9 @@ static myr_rc job_output(myr_batch_job *job, const char *output_root, myr_err *e
         return job_path(job, output_root, node, &job->opts.output, err);
     }
     MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
-    if (myr_spec_find(node, "table") != NULL || myr_spec_find(node, "database") != NULL) {
-        MYR_TRY(job_table(job, output_root, node, err));
-    } else {
-        MYR_TRY(myr_spec_text(job->spec, node, "path", true, &job->opts.output, err));
-        MYR_TRY(job_path(job, output_root, myr_spec_find(node, "path"), &job->opts.output, err));
-    }
+    MYR_TRY(job_place(job, output_root, node, err));
+    if (myr_spec_find(node, "predictions") != NULL)
+        MYR_TRY(job_predictions(job, output_root, myr_spec_find(node, "predictions"), err));
     MYR_TRY(job_format(job, node, err));
     MYR_TRY(job_columns(job->spec, node, "by", &job->opts.by, err));
     MYR_TRY(job_columns(job->spec, node, "keep", &job->opts.keep, err));
@@ -482,7 +561,9 @@ static myr_rc job_output(myr_batch_job *job, const char *output_root, myr_err *e
 /* A name in the output's directory, of the output's format. */
 static myr_rc job_append_name(myr_batch_job *job, myr_err *err)
 {
-    const char *name = NULL, *ending = job->opts.format == MYR_TABLE_CSV ? ".csv" : ".parquet";
+    const char *name = NULL;
+    char ending[16];
+    (void)snprintf(ending, sizeof ending, ".%s", myr_table_format_name(job->opts.format));
     MYR_TRY(myr_spec_text(job->spec, job->root, "append_row_file_name", false, &name, err));
     if (name == NULL) return MYR_OK;
     if (job->opts.action != MYR_BATCH_APPEND) {

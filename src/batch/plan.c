@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "batch/internal.h"
+#include "batch/sink.h"
 
 typedef struct plan_table {
     const char *input;
@@ -237,6 +237,7 @@ myr_table_map myr_batch_plan_map(const batch_plan *plan, const myr_batch_opts *o
                            .outputs = plan->outputs,
                            .output_count = plan->output_count,
                            .partition_by = plan->partition_by,
+                           .keeps_partitions = myr_batch_has_tables(opts),
                            .format = opts->action == MYR_BATCH_SUMMARY ? MYR_TABLE_NOTHING : opts->format,
                            .group_by = opts->partition_keys};
 }

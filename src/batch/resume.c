@@ -126,6 +126,7 @@ myr_rc myr_batch_read(batch *b, const myr_run_row *row, myr_err *err)
 static myr_rc resume_open(batch *b, const myr_run_row *row, myr_err *err)
 {
     b->run_id = row->id;
+    b->started_ms = row->started_ms;
     MYR_TRY(myr_batch_read(b, row, err));
     myr_batch_sinks_keep(b, true); /* until we begin to finish it */
     MYR_TRY(myr_batch_sinks_stage(b, true, err));

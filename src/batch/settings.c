@@ -90,17 +90,35 @@ bool myr_batch_action_parse(const char *text, myr_batch_action *out)
     return false;
 }
 
+/* Of a database without its password. */
+static void settings_place(const char *output, const char *table, bool append, myr_buf *out)
+{
+    MYR_AUTO(myr_buf) shown = {0};
+    if (table != NULL) myr_db_uri_show(output, &shown);
+    settings_text(out, "output", table != NULL ? shown.data : output);
+    if (table != NULL) settings_text(out, "output_table", table);
+    if (append) myr_buf_puts(out, ",\"append\":true");
+}
+
 /* What makes two outputs equal: the text up to here is part of the fingerprint. */
 static void settings_work(const myr_batch_opts *opts, myr_buf *out)
 {
-    MYR_AUTO(myr_buf) shown = {0};
     myr_buf_printf(out, "{\"release\":%lld,\"format\":\"%s\"", (long long)opts->release,
                    myr_table_format_name(opts->format));
     settings_text(out, "fleet", opts->fleet);
-    if (opts->table != NULL) myr_db_uri_show(opts->output, &shown);
-    settings_text(out, "output", opts->table != NULL ? shown.data : opts->output);
-    if (opts->table != NULL) settings_text(out, "output_table", opts->table);
-    if (opts->append) myr_buf_puts(out, ",\"append\":true");
+    settings_place(opts->output, opts->table, opts->append, out);
+    for (size_t i = 0; i < opts->store_count; i++) {
+        myr_buf_puts(out, i == 0 ? ",\"stores\":[{\"group\":" : ",{\"group\":");
+        myr_buf_json_string(out, myr_str_of(opts->stores[i].group));
+        settings_place(opts->stores[i].output, opts->stores[i].table, opts->stores[i].append, out);
+        myr_buf_puts(out, i + 1 == opts->store_count ? "}]" : "}");
+    }
+    if (opts->predictions != NULL) {
+        MYR_AUTO(myr_buf) shown = {0};
+        myr_db_uri_show(opts->predictions, &shown);
+        settings_text(out, "predictions", shown.data);
+        myr_buf_printf(out, ",\"valid_ms\":%lld", (long long)opts->valid_ms);
+    }
     settings_list(out, "by", opts->by);
     settings_list(out, "keep", opts->keep);
     settings_list(out, "partition_keys", opts->partition_keys);
@@ -239,6 +257,26 @@ static bool settings_kinds(yyjson_val *list, myr_arena *arena, myr_batch_opts *o
     return true;
 }
 
+static bool settings_stores(yyjson_val *list, myr_arena *arena, myr_batch_opts *out)
+{
+    size_t i, max;
+    yyjson_val *item;
+    if (list == NULL) return true;
+    myr_batch_store *stores = myr_arena_calloc(arena, yyjson_arr_size(list) + 1, sizeof *stores);
+    if (stores == NULL) return false;
+    yyjson_arr_foreach(list, i, max, item)
+    {
+        stores[i] = (myr_batch_store){.group = settings_get(arena, yyjson_obj_get(item, "group")),
+                                      .output = settings_get(arena, yyjson_obj_get(item, "output")),
+                                      .table = settings_get(arena, yyjson_obj_get(item, "output_table")),
+                                      .append = yyjson_get_bool(yyjson_obj_get(item, "append"))};
+        if (stores[i].group == NULL || stores[i].output == NULL) return false;
+    }
+    out->stores = stores;
+    out->store_count = yyjson_arr_size(list);
+    return true;
+}
+
 static bool settings_limits(yyjson_val *root, myr_batch_limits *limits)
 {
     *limits = myr_batch_limits_default();
@@ -300,6 +338,7 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
                                       .filter = settings_get(arena, yyjson_obj_get(root, "filter"))},
                             .output = settings_get(arena, yyjson_obj_get(root, "output")),
                             .table = settings_get(arena, yyjson_obj_get(root, "output_table")),
+                            .predictions = settings_get(arena, yyjson_obj_get(root, "predictions")),
                             .append = yyjson_get_bool(yyjson_obj_get(root, "append")),
                             .by = myr_batch_settings_list(yyjson_obj_get(root, "by"), arena),
                             .keep = myr_batch_settings_list(yyjson_obj_get(root, "keep"), arena),
@@ -316,8 +355,10 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
     if (action != NULL && !myr_batch_action_parse(yyjson_get_str(action), &out->action)) return false;
     return has_input && has_group && out->fleet != NULL && out->output != NULL && settings_limits(root, limits) &&
            settings_int(root, "release", 0, INT64_MAX, &out->release) &&
+           settings_int(root, "valid_ms", 0, INT64_MAX, &out->valid_ms) &&
            settings_int(root, "retry_of", 0, INT64_MAX, &out->retry_of) &&
            settings_int(root, "memory_bytes", 0, INT64_MAX, &out->memory_bytes) &&
+           settings_stores(yyjson_obj_get(root, "stores"), arena, out) &&
            settings_kinds(yyjson_obj_get(root, "kinds"), arena, out) &&
            settings_read_spark(yyjson_obj_get(root, "spark"), arena, &out->spark) &&
            settings_read_notify(yyjson_obj_get(root, "notify"), arena, &out->notify);
@@ -400,11 +441,37 @@ static void describe_input(const myr_batch_input *input, myr_buf *out)
     describe_text(out, "  filter", input->filter);
 }
 
+/* Of a group; NULL: of the output itself, whose keys these are. */
+static void describe_place(myr_buf *out, const char *group, const char *place, const char *table, bool append)
+{
+    const char *blanks = group != NULL ? "      " : "  ";
+    if (table == NULL) {
+        myr_buf_printf(out, "%s%s: ", group != NULL ? "    " : "  ", group != NULL ? group : "path");
+        describe_value(out, place);
+        myr_buf_putc(out, '\n');
+        return;
+    }
+    if (group != NULL) myr_buf_printf(out, "    %s:\n", group);
+    myr_buf_printf(out, "%stable: ", blanks);
+    describe_value(out, table);
+    myr_buf_printf(out, "\n%sdatabase: ", blanks);
+    describe_value(out, place);
+    myr_buf_printf(out, "\n%smode: %s\n", blanks, append ? "append" : "replace");
+}
+
 static void describe_output(const myr_batch_opts *opts, myr_buf *out)
 {
     myr_buf_puts(out, "output:\n");
-    describe_text(out, "  path", opts->output);
-    describe_text(out, "  format", opts->format == MYR_TABLE_CSV ? "csv" : "parquet");
+    if (opts->store_count > 0) myr_buf_puts(out, "  stores:\n");
+    for (size_t i = 0; i < opts->store_count; i++)
+        describe_place(out, opts->stores[i].group, opts->stores[i].output, opts->stores[i].table,
+                       opts->stores[i].append);
+    describe_place(out, opts->store_count > 0 ? "default" : NULL, opts->output, opts->table, opts->append);
+    describe_text(out, "  format", opts->table == NULL ? myr_table_format_name(opts->format) : NULL);
+    if (opts->predictions != NULL) {
+        describe_text(out, "  predictions:\n    to", opts->predictions);
+        describe_duration(out, "    valid_for", opts->valid_ms);
+    }
     describe_list(out, "  by", opts->by);
     describe_list(out, "  keep", opts->keep);
     for (uint32_t k = 0; k < opts->kind_count; k++) {

@@ -44,12 +44,140 @@ myr_rc myr_batch_sink_stage(batch_sink *sink, myr_err *err)
     return myr_batch_stage_at(&sink->stage, place, err);
 }
 
+/* ---- groups ---- */
+
+/* The next `column=value` of a group or of directories, decoded. */
+static bool sink_pair(myr_str *rest, char separator, myr_buf *column, myr_buf *value)
+{
+    myr_str pair;
+    while (myr_str_split(rest, separator, &pair)) {
+        const char *equals = pair.size > 0 ? memchr(pair.data, '=', pair.size) : NULL;
+        if (equals == NULL) continue;
+        size_t bytes = (size_t)(equals - pair.data);
+        myr_buf_clear(column);
+        myr_buf_clear(value);
+        return myr_percent_decode(column, myr_str_make(pair.data, bytes)) &&
+               myr_percent_decode(value, myr_str_make(equals + 1, pair.size - bytes - 1));
+    }
+    return false;
+}
+
+static bool sink_same(const myr_buf *a, const myr_buf *b)
+{
+    return myr_str_equal(myr_str_make(a->data, a->size), myr_str_make(b->data, b->size));
+}
+
+static bool sink_dirs_have(const char *dirs, const myr_buf *column, const myr_buf *value)
+{
+    MYR_AUTO(myr_buf) name = {0};
+    MYR_AUTO(myr_buf) is = {0};
+    myr_str rest = myr_str_of(dirs);
+    while (sink_pair(&rest, '/', &name, &is)) {
+        if (sink_same(&name, column)) return sink_same(&is, value);
+    }
+    return false;
+}
+
+/* How many columns of the group the directories have; 0: one of them has another value. */
+static int sink_match(const char *group, const char *dirs)
+{
+    MYR_AUTO(myr_buf) column = {0};
+    MYR_AUTO(myr_buf) value = {0};
+    myr_str rest = myr_str_of(group);
+    int count = 0;
+    while (sink_pair(&rest, ',', &column, &value)) {
+        if (!sink_dirs_have(dirs, &column, &value)) return 0;
+        count++;
+    }
+    return count;
+}
+
+batch_sink *myr_batch_sink_of(const batch *b, const char *dirs)
+{
+    batch_sink *best = &b->sinks[0];
+    int best_count = 0;
+    for (size_t i = 1; i < b->sink_count; i++) {
+        int count = sink_match(b->sinks[i].group, dirs);
+        if (count <= best_count) continue;
+        best = &b->sinks[i];
+        best_count = count;
+    }
+    return best;
+}
+
+/* Its columns are those of `by`, each with a value. */
+static myr_rc sink_check_group(const batch *b, const char *group, myr_err *err)
+{
+    MYR_AUTO(myr_buf) column = {0};
+    MYR_AUTO(myr_buf) value = {0};
+    myr_str all = myr_str_of(group), part;
+    while (myr_str_split(&all, ',', &part)) {
+        bool is_by = false, is_pair = sink_pair(&part, ',', &column, &value);
+        for (const char *const *by = b->opts.by; is_pair && by != NULL && *by != NULL; by++)
+            is_by = is_by || myr_str_is(myr_str_make(column.data, column.size), *by);
+        if (is_by) continue;
+        MYR_FAIL(err, BAD_INPUT,
+                 "stores: '%.100s' is no group of the output: write column=value with columns of `by`, several with a "
+                 "comma between them",
+                 group);
+    }
+    return MYR_OK;
+}
+
+/* ---- opened ---- */
+
+/* No two are the same, and no directory lies in another, which would be replaced with it. */
+static myr_rc sink_check_apart(const batch *b, size_t idx, myr_err *err)
+{
+    const batch_sink *sink = &b->sinks[idx];
+    for (size_t i = 0; i < idx; i++) {
+        const batch_sink *other = &b->sinks[i];
+        size_t a = strlen(sink->name), c = strlen(other->name), common = a < c ? a : c;
+        if (strcmp(sink->name, other->name) == 0) MYR_FAIL(err, BAD_INPUT, "stores: %s is named twice", sink->name);
+        if (sink->table == NULL && other->table == NULL && memcmp(sink->name, other->name, common) == 0 &&
+            (a < c ? other->name[a] : sink->name[c]) == '/') {
+            MYR_FAIL(err, BAD_INPUT, "stores: of %s and %s one lies in the other, and would be replaced with it",
+                     other->name, sink->name);
+        }
+    }
+    return MYR_OK;
+}
+
 myr_rc myr_batch_sinks_open(batch *b, myr_err *err)
 {
-    b->sinks = myr_calloc(1, sizeof *b->sinks);
-    if (b->sinks == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for an output");
+    size_t count = b->opts.store_count;
+    if (count > 0 && b->opts.action != MYR_BATCH_PARTS)
+        MYR_FAIL(err, BAD_INPUT, "output_action: only `parts` has directories that `stores` can tell apart");
+    if (count > MYR_BATCH_STORES_MAX)
+        MYR_FAIL(err, TOO_LARGE, "%zu stores, at most %d are possible", count, MYR_BATCH_STORES_MAX);
+    b->sinks = myr_calloc(count + 1, sizeof *b->sinks);
+    myr_batch_store *stores = myr_arena_calloc(b->arena, count + 1, sizeof *stores);
+    if (b->sinks == NULL || stores == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for an output");
+    b->sinks[0].stage.lock = -1;
     b->sink_count = 1;
-    return sink_open(b, b->opts.output, b->opts.table, b->opts.append, &b->sinks[0], err);
+    MYR_TRY(sink_open(b, b->opts.output, b->opts.table, b->opts.append, &b->sinks[0], err));
+    b->opts.output = b->opts.table == NULL ? b->sinks[0].name : b->sinks[0].place;
+    for (size_t i = 0; i < count; i++) {
+        batch_sink *sink = &b->sinks[i + 1];
+        stores[i] = b->opts.stores[i];
+        MYR_TRY(sink_check_group(b, stores[i].group, err));
+        sink->group = stores[i].group;
+        sink->stage.lock = -1;
+        b->sink_count++;
+        MYR_TRY(sink_open(b, stores[i].output, stores[i].table, stores[i].append, sink, err));
+        MYR_TRY(sink_check_apart(b, i + 1, err));
+        stores[i].output = stores[i].table == NULL ? sink->name : sink->place;
+    }
+    b->opts.stores = stores;
+    return MYR_OK;
+}
+
+bool myr_batch_has_tables(const myr_batch_opts *opts)
+{
+    bool has = opts->table != NULL;
+    for (size_t i = 0; i < opts->store_count; i++)
+        has = has || opts->stores[i].table != NULL;
+    return has;
 }
 
 myr_rc myr_batch_sinks_check(batch *b, myr_err *err)
@@ -149,6 +277,7 @@ static myr_rc sink_secrets_write(const batch *b, const char *path, myr_err *err)
     MYR_AUTO(myr_fd) fd = -1;
     for (size_t i = 0; i < b->sink_count; i++)
         myr_buf_printf(&text, "%s\n", b->sinks[i].table != NULL ? b->sinks[i].place : "");
+    if (b->opts.predictions != NULL) myr_buf_printf(&text, "%s\n", b->opts.predictions);
     MYR_TRY(myr_buf_check(&text, err));
     MYR_TRY(myr_io_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600, &fd, err));
     MYR_TRY(myr_io_write(fd, path, text.data, text.size, err));
@@ -163,10 +292,14 @@ static myr_rc sink_secrets_read(batch *b, const char *path, myr_err *err)
     MYR_TRY(myr_file_read(path, SINK_SECRETS_BYTES_MAX, &text, &size, err));
     myr_str rest = myr_str_make(text, size), line;
     bool ok = true;
-    for (size_t i = 0; i < b->sink_count && myr_str_split(&rest, '\n', &line); i++) {
+    for (size_t i = 0; i <= b->sink_count && myr_str_split(&rest, '\n', &line); i++) {
         if (line.size == 0) continue;
-        b->sinks[i].place = myr_arena_strndup(b->arena, line.data, line.size);
-        ok = ok && b->sinks[i].place != NULL;
+        const char *place = myr_arena_strndup(b->arena, line.data, line.size);
+        ok = ok && place != NULL;
+        if (i < b->sink_count)
+            b->sinks[i].place = place;
+        else
+            b->opts.predictions = place;
     }
     myr_free(text);
     if (!ok) MYR_FAIL(err, NO_MEMORY, "no memory for a place");
@@ -176,7 +309,7 @@ static myr_rc sink_secrets_read(batch *b, const char *path, myr_err *err)
 myr_rc myr_batch_sinks_stage(batch *b, bool again, myr_err *err)
 {
     char secrets[MYR_PATH_BYTES_MAX];
-    bool has_database = false;
+    bool has_database = b->opts.predictions != NULL;
     for (size_t i = 0; i < b->sink_count; i++) {
         MYR_TRY(myr_batch_stage_open(&b->sinks[i].stage, b->run_id, again, err));
         has_database = has_database || b->sinks[i].table != NULL;
@@ -189,7 +322,8 @@ myr_rc myr_batch_sinks_stage(batch *b, bool again, myr_err *err)
 myr_rc myr_batch_sinks_publish(batch *b, batch_manifest *manifest, myr_err *err)
 {
     int64_t files = 0, bytes = 0;
-    for (size_t i = 0; i < b->sink_count; i++) {
+    for (size_t n = 1; n <= b->sink_count; n++) {
+        size_t i = n % b->sink_count; /* the first one last: while it has not published, somebody may go on */
         batch_manifest there;
         bool is_done = false;
         MYR_TRY(b->sinks[i].kind->find(&b->sinks[i], b->run_id, b->fingerprint, &there, &is_done, err));

@@ -41,6 +41,7 @@ extern const batch_sink_kind myr_batch_sink_pg, myr_batch_sink_sqlite;
 extern const batch_sink_kind myr_batch_sink_dir; /* takes all that is left */
 
 struct batch_sink {
+    const char *group; /* of the output that it takes; NULL: all that no other takes */
     const batch_sink_kind *kind;
     batch *b;          /* whose output it is */
     const char *place; /* as it is asked for */
@@ -51,6 +52,11 @@ struct batch_sink {
     char sync_to[MYR_PATH_BYTES_MAX]; /* of a directory: some above it were made now, up to this one */
     void *own;                        /* of its kind */
 };
+
+/* Whether any is a table: then the columns of `by` stand in the files too. */
+bool myr_batch_has_tables(const myr_batch_opts *opts);
+/* The one that files in these directories (`store=2/brand=1`, "" if there are none) belong to. */
+batch_sink *myr_batch_sink_of(const batch *b, const char *dirs);
 
 /* Stage it in the workspace, below runs/, under a name made of its own. */
 myr_rc myr_batch_sink_stage(batch_sink *sink, myr_err *err);

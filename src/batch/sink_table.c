@@ -20,7 +20,7 @@ myr_rc myr_batch_sink_table_open(batch_sink *sink, myr_err *err)
     }
     if (sink->b->opts.format != MYR_TABLE_PARQUET)
         MYR_FAIL(err, BAD_INPUT, "a table has no format: leave `format` out");
-    if (sink->b->opts.by != NULL && sink->b->opts.by[0] != NULL)
+    if (sink->b->opts.store_count == 0 && sink->b->opts.by != NULL && sink->b->opts.by[0] != NULL)
         MYR_FAIL(err, BAD_INPUT, "`by` makes directories, and the output is a table, which has columns: leave it out");
     if (sink->b->opts.action == MYR_BATCH_SUMMARY)
         MYR_FAIL(err, BAD_INPUT, "output_action: summary_only writes no rows: its output is a directory, not a table");

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "batch/internal.h"
+#include "batch/sink.h"
 
 #define SPARK_END_MS 15000 /* to give its executors back before it is killed */
 
@@ -15,6 +15,10 @@ myr_rc myr_batch_spark_check(const batch *b, myr_err *err)
     if (opts->partition_keys != NULL || opts->action != MYR_BATCH_PARTS) {
         MYR_FAIL(err, UNSUPPORTED, "%s: runs with `compute: {type: local}` have it, not those on Spark",
                  opts->partition_keys != NULL ? "partition_keys" : "output_action");
+    }
+    if (opts->format == MYR_TABLE_JSONL || (opts->store_count > 0 && myr_batch_has_tables(opts))) {
+        MYR_FAIL(err, UNSUPPORTED, "%s: runs with `compute: {type: local}` have it, not those on Spark",
+                 opts->format == MYR_TABLE_JSONL ? "format: jsonl" : "a table among the stores");
     }
     if (opts->kind_count > 1) {
         MYR_FAIL(err, UNSUPPORTED, "%u outputs are asked for, and a run on Spark writes one: value, margin, ...",

@@ -5,7 +5,6 @@
 
 #include "batch/batch.h"
 #include "cli/args.h"
-#include "cli/batch_store.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "object/object.h"
@@ -71,7 +70,7 @@ static myr_rc batch_kinds(const myr_cli_list *names, myr_output out[MYR_OUTPUT_C
     return MYR_OK;
 }
 
-static void batch_json(const batch_args *a, const myr_batch_report *r, int64_t stored_rows)
+static void batch_json(const batch_args *a, const myr_batch_report *r)
 {
     MYR_AUTO(myr_buf) out = {0};
     myr_buf_printf(
@@ -99,7 +98,7 @@ static void batch_json(const batch_args *a, const myr_batch_report *r, int64_t s
     }
     if (r->dropped_columns[0] != '\0') myr_buf_json_field(&out, "dropped_columns", r->dropped_columns);
     if (r->trouble.rc != MYR_OK) myr_buf_json_field(&out, "trouble", r->trouble.message);
-    if (a->store != NULL) myr_buf_printf(&out, ",\"stored\":%lld", (long long)stored_rows);
+    if (r->stored_rows > 0) myr_buf_printf(&out, ",\"stored\":%lld", (long long)r->stored_rows);
     myr_buf_puts(&out, ",\"output\":");
     myr_buf_json_string(&out, myr_str_of(a->output));
     myr_buf_printf(&out, ",\"files\":%lld,\"bytes\":%lld}\n", (long long)r->output_files, (long long)r->output_bytes);
@@ -147,6 +146,7 @@ static void batch_print(const batch_args *a, const myr_batch_report *r)
     }
     if (r->dropped_columns[0] != '\0')
         printf("left out  %s: the output has columns of ours of these names\n", r->dropped_columns);
+    if (r->stored_rows > 0) printf("stored    %s predictions\n", myr_format_count(r->stored_rows, text, sizeof text));
     if (r->output_files == 0)
         printf("written   %s rows, %s\n", myr_format_count(r->rows, text, sizeof text), a->output);
     else
@@ -207,8 +207,11 @@ static myr_rc batch_options(const batch_args *a, const myr_batch_opts *job, myr_
         opts.output = a->output;
         opts.table = NULL;
         opts.append = false;
+        opts.stores = NULL;
+        opts.store_count = 0;
     }
     if (a->table != NULL) opts.table = a->table;
+    if (a->store != NULL) opts.predictions = a->store;
     if (a->append) opts.append = true;
     if (lists[0].count > 0) opts.by = lists[0].items;
     if (a->keep != NULL) opts.keep = lists[1].items;
@@ -225,16 +228,6 @@ static myr_rc batch_options(const batch_args *a, const myr_batch_opts *job, myr_
         MYR_FAIL(err, BAD_USAGE, "myriad batch run: --store reads the output again: a directory, not %.120s",
                  opts.output);
     return batch_check(&opts, err);
-}
-
-static myr_rc batch_store(myr_workspace *workspace, const batch_args *a, const myr_batch_opts *opts, int64_t release,
-                          int64_t *out_rows, myr_err *err)
-{
-    if (a->store == NULL) return MYR_OK;
-    MYR_ASSERT(opts->action != MYR_BATCH_SUMMARY); /* refused before the run */
-    myr_rc rc = myr_batch_store(workspace, opts->fleet, release, opts->output, opts->format == MYR_TABLE_CSV, a->store,
-                                out_rows, err);
-    return rc == MYR_OK ? MYR_OK : myr_err_prefix(err, rc, "%s is written, but not stored: ", opts->output);
 }
 
 typedef struct batch_moment {
@@ -309,15 +302,12 @@ static myr_rc batch_run(const myr_cli *cli, const batch_args *given, myr_err *er
     myr_rc rc = myr_batch_run(workspace, &opts, &report, err);
     myr_bar_end(&watch.bar);
     MYR_TRY(rc);
-    int64_t stored_rows = 0;
-    MYR_TRY(batch_store(workspace, &a, &opts, report.release, &stored_rows, err));
     a.fleet = opts.fleet;
     MYR_TRY(batch_output_name(workspace, &opts, report.run_id, arena, &a.output, err));
     if (cli->json) {
-        batch_json(&a, &report, stored_rows);
+        batch_json(&a, &report);
     } else {
         batch_print(&a, &report);
-        if (a.store != NULL) printf("stored    %lld predictions\n", (long long)stored_rows);
     }
     return MYR_OK;
 }
@@ -385,7 +375,7 @@ static myr_rc again_run(const myr_cli *cli, batch_again again, int64_t run_id, i
     MYR_TRY(myr_registry_run_get(workspace->registry, arena, report.run_id, &row, err));
     batch_args a = {.fleet = row.fleet, .output = row.output, .is_retry = again == myr_batch_retry};
     if (cli->json)
-        batch_json(&a, &report, 0);
+        batch_json(&a, &report);
     else
         batch_print(&a, &report);
     return MYR_OK;

@@ -1,5 +1,5 @@
-/* Several files that a map wrote, as one: Parquet through DuckDB, row group by row group; CSV and JSON lines byte by byte, the
- * former with one header. */
+/* Several files that a map wrote, as one: Parquet through DuckDB, row group by row group; CSV and JSON lines byte by
+ * byte, the former with one header. */
 #include <fcntl.h>
 #include <string.h>
 
@@ -35,6 +35,9 @@ static myr_rc append_lines(const char *const *files, size_t count, bool has_head
     for (size_t i = 0; i < count; i++) {
         MYR_AUTO(append_mapping) map = {0};
         uint64_t losses = myr_io_map_losses();
+        int64_t bytes = 0;
+        MYR_TRY(myr_io_size(files[i], &bytes, err));
+        if (bytes == 0) continue; /* lines without a header: a part without rows */
         MYR_TRY(myr_io_map(files[i], &map, err));
         size_t at = i == 0 || !has_header ? 0 : myr_table_header_bytes(map.data, map.size);
         while (at < map.size) {

@@ -495,7 +495,7 @@ static myr_rc map_copy_sql(const map_run *run, const table_source *source, const
             myr_buf_puts(sql, i == 0 ? ", PARTITION_BY (" : ", ");
             myr_table_sql_name(sql, map->partition_by[i]);
         }
-        myr_buf_putc(sql, ')');
+        myr_buf_puts(sql, map->keeps_partitions ? "), WRITE_PARTITION_COLUMNS true" : ")");
     } else {
         myr_buf_puts(sql, ", USE_TMP_FILE false");
     }

@@ -129,8 +129,8 @@ void myr_table_lines_close(myr_table_lines *lines); /* NULL accepted */
 #define MYR_TABLE_GROUP_FILE "myr:file" /* inputs of a map over a grouped file, behind those that are wanted: */
 #define MYR_TABLE_GROUP_ROW  "myr:row"  /* which file a row came from, and which row of it (from 1) */
 /*
- * JSONL: an object a line; a NaN or an infinity, which JSON has not, is null. NOTHING: of a map alone: rows are given to
- * the function, and that is all.
+ * JSONL: an object a line; a NaN or an infinity, which JSON has not, is null. NOTHING: of a map alone: rows are given
+ * to the function, and that is all.
  */
 typedef enum myr_table_format { MYR_TABLE_PARQUET, MYR_TABLE_CSV, MYR_TABLE_JSONL, MYR_TABLE_NOTHING } myr_table_format;
 const char *myr_table_format_name(myr_table_format format); /* parquet, csv, jsonl: also how files' names end */
@@ -166,7 +166,8 @@ typedef struct myr_table_map {
     uint32_t output_count;
     const char *output_dir; /* must not exist; made here; files of its tree are NOT synced here */
     const char *const
-        *partition_by; /* of keep: Hive directories `col=value/` instead of columns; NULL-terminated or NULL */
+        *partition_by;     /* of keep: Hive directories `col=value/` instead of columns; NULL-terminated or NULL */
+    bool keeps_partitions; /* columns of partition_by stand in the files too */
     myr_table_format format;
     /* NULL-terminated or NULL: the rows were put together by these columns (myr_table_group_write), the part is of the
      * file that was made, and a chunk has two inputs more: MYR_TABLE_GROUP_FILE (TEXT), MYR_TABLE_GROUP_ROW (INT64). */
