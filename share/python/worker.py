@@ -2,7 +2,8 @@
 
 Frames are 4 bytes of length, little-endian, then so many bytes. First the worker says what it is: a byte 0 and JSON, or a byte 1 and why it can't
 run. A request is: rows, columns (32 bits each); per column its name, a byte 0 (doubles, NaN = missing) or 1 (texts, length -1 = missing), its cells. The
-answer is a byte 0, rows, values per row, doubles row by row; or a byte 1 and a message; or a byte 2 and a message, after which the worker ends.
+answer is a byte 0, rows, values per row, doubles row by row, then nothing or a byte per row (1: it has no answer); or a byte 1 and a message; or a byte
+2 and a message, after which the worker ends.
 """
 import array
 import importlib.util
@@ -103,6 +104,32 @@ def plain(value):
     return value
 
 
+def of_files(module, columns):
+    """What run() gives for a list of files; None for those without an answer. A table says with a column `file` which ones it has."""
+    if not os.environ.get("MYRIAD_FILES"):
+        raise RuntimeError("it takes files, which a batch job gives it (input: {items: ...}), and nobody else")
+    files = list(columns["file"])
+    result = module.run(list(files))
+    if hasattr(result, "columns") and hasattr(result, "to_dict") and "file" in list(result.columns):
+        names = [str(name) for name in result["file"]]
+        rows = plain(result.drop(columns=["file"]))
+        found = dict(zip(names, rows))
+        if not set(found) <= set(files):
+            raise ValueError(f"run() gave an answer for {sorted(set(found) - set(files))[0]!r}, which it was not given")
+        return [found.get(name) for name in files]
+    result = plain(result)
+    if isinstance(result, dict):
+        return [result.get(name) for name in files]
+    return result
+
+
+def encode_files(result, rows, width):
+    if isinstance(result, (list, tuple)) and len(result) == rows:
+        missing = bytes(answer is None for answer in result)
+        return encode([[float("nan")] * width if answer is None else answer for answer in result], rows) + (missing if any(missing) else b"")
+    return encode(result, rows)
+
+
 def encode(result, rows):
     result = plain(result)
     if not isinstance(result, (list, tuple)):
@@ -127,7 +154,9 @@ try:
     except ImportError:
         pandas = None
     module = load()
-    send(0, json.dumps({"features": names(module, "features"), "texts": names(module, "text_features")}).encode())
+    takes_files, output_count = getattr(module, "items", None) == "files", getattr(module, "outputs", 1)
+    send(0, json.dumps({"features": names(module, "features"), "texts": names(module, "text_features"),
+                        "items": "files" if takes_files else None, "outputs": output_count}).encode())
 except Exception as error:  # whatever a model's code may raise
     send(1, explain(error))
     sys.exit(1)
@@ -136,7 +165,10 @@ while True:
     (frame_size,) = struct.unpack("<I", receive(4))
     row_count, cells_by_name = decode(receive(frame_size))
     try:
-        send(0, encode(module.run(mini_batch(cells_by_name)), row_count))
+        if takes_files:
+            send(0, encode_files(of_files(module, cells_by_name), row_count, output_count))
+        else:
+            send(0, encode(module.run(mini_batch(cells_by_name)), row_count))
     except MemoryError as error:
         send(2, explain(error))
         sys.exit(1)

@@ -17,6 +17,7 @@ void myr_batch_let_go(batch *b)
 {
     myr_batch_pool_stop(b->pool); /* first: its workers write into what goes */
     b->pool = NULL;
+    myr_batch_environments_drop(b);
     myr_batch_sinks_close(b);
     myr_batch_sources_close(b);
 }
@@ -287,6 +288,7 @@ static myr_rc run_wait(batch *b, myr_rc rc, myr_err *err)
 static myr_rc run_execute(batch *b, myr_batch_report *report, myr_err *err)
 {
     myr_batch_sinks_keep(b, false); /* from here on we finish it, or it is over */
+    MYR_TRY(myr_batch_environments_make(b, err));
     MYR_TRY(run_tell_plan(b, err));
     MYR_TRY(myr_batch_group(b, err));
     MYR_TRY(myr_batch_work_off(b, err));

@@ -30,9 +30,14 @@ typedef struct myr_batch_limits {
 } myr_batch_limits;
 myr_batch_limits myr_batch_limits_default(void);
 
+#define MYR_BATCH_ITEM       "file" /* the feature by which a model that is code is given files */
+#define MYR_BATCH_ITEMS_MAX  2048   /* of a mini-batch: what a model is given at once */
+#define MYR_BATCH_ITEMS_ONCE 50     /* of a mini-batch, unless the job says more */
+
 /* What a run reads: items, or a query, or a table; the others are NULL. */
 typedef struct myr_batch_input {
     const char *const *items; /* files, patterns, directories; NULL-terminated */
+    bool as_items;            /* of any kind: each file is a row, not a table (MYR_BATCH_ITEM) */
     const char *sql, *dir;    /* DuckDB's; relative names of files in it are looked for in dir, which may be NULL */
     const char *table;        /* `sales` or `schema.sales`, as it is written in the database */
     const char *database;     /* postgresql://… or sqlite:PATH */

@@ -44,22 +44,24 @@ void myr_batch_dead_keys(const myr_col *cols, uint32_t count, int64_t row_idx, m
 }
 
 myr_rc myr_batch_dead_add(batch_dead *dead, const myr_key_schema *keys, const myr_table_chunk *chunk, int64_t row_idx,
-                          int64_t row, const char *cause, myr_err *err)
+                          int64_t row, const char *cause, const char *why, myr_err *err)
 {
     myr_buf *out = &dead->text;
     int64_t number = (dead->part->end >= 0 ? dead->part->begin : 0) + row + 1;
-    bool is_moved = dead->from_row != NULL;
+    bool is_moved = dead->from_file != NULL, is_item = is_moved && dead->from_row == NULL;
     if (dead->count == 0 && !is_moved) MYR_TRY(myr_table_lines_open(dead->part, &dead->lines, err));
-    if (is_moved) number = dead->from_row->data.i64[row_idx];
+    if (dead->from_row != NULL) number = dead->from_row->data.i64[row_idx];
     myr_buf_puts(out, "{\"file\":");
     myr_buf_json_string(out, is_moved ? dead->from_file->data.text[row_idx] : myr_str_of(dead->file));
     if (dead->lines != NULL)
         myr_buf_printf(out, ",\"line\":%lld", (long long)myr_table_lines_at(dead->lines, row));
-    else
+    else if (!is_item)
         myr_buf_printf(out, ",\"row\":%lld", (long long)number);
     myr_batch_dead_keys(chunk->inputs, keys->column_count, row_idx, out);
-    myr_buf_printf(out, ",\"cause\":\"%s\",\"mini_batch\":\"%s\",\"attempt\":%lld}\n", cause, dead->mini_batch,
-                   (long long)dead->attempt);
+    myr_buf_json_field(out, "cause", cause);
+    if (why != NULL) myr_buf_json_field(out, "why", why);
+    myr_buf_json_field(out, "mini_batch", dead->mini_batch);
+    myr_buf_printf(out, ",\"attempt\":%lld}\n", (long long)dead->attempt);
     dead->count++;
     return out->size >= DEAD_BUFFER_BYTES ? dead_flush(dead, err) : myr_buf_check(out, err);
 }

@@ -103,9 +103,11 @@ typedef struct batch_dead {
 } batch_dead;
 /* `,"key":{"store":2}`, appended: of a row, the first `count` columns. */
 void myr_batch_dead_keys(const myr_col *cols, uint32_t count, int64_t row_idx, myr_buf *out);
+/* Which input of a plan is the file that is a row; -1: rows are rows. */
+int64_t myr_batch_plan_item(const batch_plan *plan, const myr_batch_opts *opts);
 /* The key as `store=2,brand=1`; row_idx is of the chunk, row of the part from 0. */
 myr_rc myr_batch_dead_add(batch_dead *dead, const myr_key_schema *keys, const myr_table_chunk *chunk, int64_t row_idx,
-                          int64_t row, const char *cause, myr_err *err);
+                          int64_t row, const char *cause, const char *why, myr_err *err);
 /* Write what is left, and sync. Fine when there was none. */
 myr_rc myr_batch_dead_end(batch_dead *dead, myr_err *err);
 void myr_batch_dead_close(batch_dead *dead); /* whatever became of it */
@@ -118,6 +120,11 @@ typedef struct batch_rows {
     const int64_t *versions; /* per model index */
     bool is_log;             /* exp() of the target is in units */
     bool is_grouped;         /* chunks say where their rows came from */
+    int64_t item_idx;        /* of the inputs, which one is a file that is the row; -1: rows are rows */
+    myr_runtime *runtime;    /* asked whether code has failed; NULL: nobody asks */
+    bool is_lenient;         /* rows of code that fails are `unavailable`; else the attempt fails */
+    bool has_code_failed;    /* that is why it failed */
+    int64_t code_failures;   /* before the chunk */
     myr_progress progress;
     void *progress_ctx;
     int64_t done_rows;
@@ -215,7 +222,8 @@ typedef struct batch_ask {
     struct batch_ask *next;
     atomic_llong rows_now; /* so far */
     /* what became of it */
-    myr_err err; /* rc OK: `answer` is the worker's */
+    myr_err err;  /* rc OK: `answer` is the worker's */
+    bool is_code; /* a model that is code failed; the worker did not */
     myr_buf answer;
     int64_t worker, started_ms, duration_ms;
 } batch_ask;
@@ -247,8 +255,9 @@ void myr_batch_pool_stop(batch_pool *pool);
 void myr_batch_ask_free(batch_ask *ask);
 
 /* ---- wire.c: what coordinator and worker say to each other ---- */
-/* A failure as an answer, and back: gives back its code, or BAD_FORMAT. */
-void myr_batch_wire_error(const myr_err *err, myr_buf *out);
+/* A failure as an answer, and back: gives back its code, or BAD_FORMAT. is_code: of a model that is code. */
+void myr_batch_wire_error(const myr_err *err, bool is_code, myr_buf *out);
+bool myr_batch_wire_is_code(const myr_buf *frame);
 typedef enum batch_said { BATCH_SAID_DONE, BATCH_SAID_ROWS, BATCH_SAID_ERROR } batch_said;
 /* What kind of answer a frame is; rows so far, or the error. */
 batch_said myr_batch_wire_read(const myr_buf *frame, int64_t *out_rows, myr_err *out_err);
@@ -259,10 +268,12 @@ typedef struct batch_task {
     int64_t not_before_ns;   /* of a retry */
     int64_t attempts_before; /* that do not count: it was done, or failed, and is done again */
     bool is_queued;
+    bool is_lenient; /* code failed at it, and it can't be cut any more: its rows say so */
     int misses;      /* of one that the inputs were cut into: parts that failed since one was done */
     bool has_failed; /* of one that the inputs were cut into: some part of it has, for good */
     batch_ask *ask;  /* while it is queued: the pool's */
 } batch_task;
+typedef struct batch_environments batch_environments;
 typedef struct batch {
     myr_workspace *workspace;
     myr_batch_opts opts; /* effective: release and paths are resolved */
@@ -271,6 +282,7 @@ typedef struct batch {
     myr_fleet *fleet;
     myr_table_engine *engine;
     batch_pool *pool;
+    batch_environments *environments; /* NULL: no model needs one */
     batch_plan plan;
     struct batch_sink *sinks; /* the first one's stage is where workers write */
     size_t sink_count;
@@ -330,6 +342,10 @@ typedef bool (*batch_redo)(const batch *b, const myr_mini_batch_row *row);
 myr_rc myr_batch_load_tasks(batch *b, int64_t run_id, batch_redo redo, myr_err *err);
 /* Those that are not done are to be done. */
 void myr_batch_open_tasks(batch *b);
+/* ---- environments.c ---- */
+/* Of the models that are code. UNAVAILABLE: one can't be made, with pip's words; CANCELLED, TIMEOUT as of work. */
+myr_rc myr_batch_environments_make(batch *b, myr_err *err);
+void myr_batch_environments_drop(batch *b);
 /* ---- group.c: partition_keys ---- */
 /* Where the grouped file of this run is; once its output is staged. */
 myr_rc myr_batch_group_place(batch *b, myr_err *err);
@@ -388,6 +404,8 @@ myr_rc myr_batch_work_off(batch *b, myr_err *err);
 myr_rc myr_batch_work_ask(batch *b, const char *request, myr_err *err);
 /* Mini-batches that the ledger does not have yet, in one commit. */
 myr_rc myr_batch_work_write_new(batch *b, myr_err *err);
+/* Now and then, while something else is waited for: the lease, and whether the run is to end. CANCELLED, TIMEOUT. */
+myr_rc myr_batch_work_beat(batch *b, myr_err *err);
 int64_t myr_batch_lease_ms(void); /* until when a lease that is renewed now lasts */
 
 #endif

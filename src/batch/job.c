@@ -105,16 +105,21 @@ static myr_rc job_size(myr_batch_job *job, myr_err *err)
     MYR_TRY(myr_spec_text(job->spec, job->root, "mini_batch_size", false, &text, err));
     if (text == NULL) return MYR_OK;
     bool ok = strcmp(text, "file") == 0;
-    if (!ok && myr_parse_int64(myr_str_of(text), &size.rows)) {
+    myr_str count = myr_str_of(text);
+    if (myr_str_ends_with(count, " files")) { /* of items, which are rows of a list */
+        count.size -= strlen(" files");
+        ok = job->opts.input.as_items && myr_parse_int64(count, &size.rows) && size.rows > 0 &&
+             size.rows <= MYR_BATCH_ITEMS_MAX;
+    } else if (!ok && myr_parse_int64(myr_str_of(text), &size.rows)) {
         ok = size.rows > 0;
     } else if (!ok) {
         ok = myr_parse_bytes(myr_str_of(text), &size.bytes) && size.bytes > 0 && size.bytes <= MYR_TABLE_PART_BYTES_MAX;
     }
     if (!ok) {
         return myr_spec_fail(job->spec, myr_spec_find(job->root, "mini_batch_size"), err,
-                             "'mini_batch_size' is '%.40s': a number of rows (100000), a size up to 1GiB (10mb), or "
-                             "`file` for whole files",
-                             text);
+                             "'mini_batch_size' is '%.40s': a number of rows (100000), a size up to 1GiB (10mb), "
+                             "`file` for whole files; 50 files (up to %d) with `input: {items: …}`",
+                             text, MYR_BATCH_ITEMS_MAX);
     }
     job->limits.is_auto_size = false;
     job->limits.mini_batch = size;
@@ -391,7 +396,7 @@ static myr_rc job_database(myr_batch_job *job, const char *dir, const myr_spec_n
 /* A path, a list of them, or {files | sql | table and database, filter}. */
 static myr_rc job_input(myr_batch_job *job, const char *dir, myr_err *err)
 {
-    static const char *const keys[] = {"files", "sql", "table", "database", "filter", NULL};
+    static const char *const keys[] = {"files", "items", "sql", "table", "database", "filter", NULL};
     const myr_spec_node *node = myr_spec_find(job->root, "input");
     myr_batch_input *input = &job->opts.input;
     if (node == NULL) return MYR_OK; /* a flag may give it */
@@ -404,9 +409,11 @@ static myr_rc job_input(myr_batch_job *job, const char *dir, myr_err *err)
     MYR_TRY(job_fill(job, myr_spec_find(node, "sql"), &input->sql, err));
     MYR_TRY(job_fill(job, myr_spec_find(node, "filter"), &input->filter, err));
     if (has_files) MYR_TRY(job_files(job, dir, node, "files", err));
+    input->as_items = myr_spec_find(node, "items") != NULL;
+    if (input->as_items) MYR_TRY(job_files(job, dir, node, "items", err));
     if (input->table != NULL) MYR_TRY(job_database(job, dir, node, "database", &input->database, err));
-    if (has_files + (input->sql != NULL) + (input->table != NULL) != 1)
-        return myr_spec_fail(job->spec, node, err, "'input' has one of files, sql and table");
+    if (has_files + input->as_items + (input->sql != NULL) + (input->table != NULL) != 1)
+        return myr_spec_fail(job->spec, node, err, "'input' has one of files, items, sql and table");
     if (input->sql != NULL && input->filter != NULL)
         return myr_spec_fail(job->spec, myr_spec_find(node, "filter"), err,
                              "'filter' stands beside files or a table: a query has its own WHERE");

@@ -191,7 +191,7 @@ static myr_rc plan_keep_default(const plan_table *table, const myr_fleet *fleet,
 static myr_rc plan_keep(const plan_table *table, const myr_fleet *fleet, const myr_batch_opts *opts, myr_arena *arena,
                         batch_plan *plan, myr_err *err)
 {
-    size_t asked = plan->key_count;
+    size_t asked = plan->key_count + 1; /* a list's files */
     for (const char *const *name = opts->by; name != NULL && *name != NULL; name++)
         asked++;
     for (const char *const *name = opts->keep; name != NULL && *name != NULL; name++)
@@ -206,6 +206,8 @@ static myr_rc plan_keep(const plan_table *table, const myr_fleet *fleet, const m
         MYR_TRY(plan_keep_add(table, plan, *by, "of --by", err));
     }
     plan->partition_by = opts->by != NULL && opts->by[0] != NULL ? opts->by : NULL;
+    if (opts->input.as_items) MYR_TRY(plan_keep_add(table, plan, MYR_BATCH_ITEM, "of a list of files", err));
+    if (opts->input.as_items && opts->keep == NULL) return MYR_OK;
     if (opts->keep == NULL) {
         MYR_AUTO(myr_buf) dropped = {0};
         MYR_TRY(plan_keep_default(table, fleet, plan, &dropped, err));
@@ -226,6 +228,14 @@ static myr_rc plan_partition_keys(const plan_table *table, const myr_batch_opts 
         MYR_TRY(plan_need(table, *key, "of partition_keys", err));
     }
     return MYR_OK;
+}
+
+int64_t myr_batch_plan_item(const batch_plan *plan, const myr_batch_opts *opts)
+{
+    for (uint32_t i = plan->key_count; opts->input.as_items && i < plan->key_count + plan->feature_count; i++) {
+        if (strcmp(plan->wants[i].name, MYR_BATCH_ITEM) == 0) return i;
+    }
+    return -1;
 }
 
 myr_table_map myr_batch_plan_map(const batch_plan *plan, const myr_batch_opts *opts)

@@ -111,6 +111,7 @@ static myr_rc slot_work(pool_slot *slot, batch_ask *ask, myr_err *err)
             if (rows > 0) slot_has_row(slot);
             continue;
         case BATCH_SAID_ERROR:
+            ask->is_code = myr_batch_wire_is_code(&ask->answer);
             return myr_err_set(err, (myr_rc)said.rc, said.file, said.line, "%s", said.message);
         case BATCH_SAID_DONE:
             slot_has_row(slot);
@@ -139,7 +140,7 @@ static void slot_run(pool_slot *slot, batch_ask *ask, const char *plan)
     ask->duration_ms = (myr_clock_mono_ns() - begin_ns) / 1000000;
     MYR_ASSERT((rc == MYR_OK) == (ask->err.rc == MYR_OK));
     if (rc != MYR_OK && slot->worker != NULL &&
-        (rc == MYR_TIMEOUT || atomic_load(&slot->pool->stop) || !myr_worker_is_alive(slot->worker)))
+        (rc == MYR_TIMEOUT || ask->is_code || atomic_load(&slot->pool->stop) || !myr_worker_is_alive(slot->worker)))
         slot_end(slot);
 }
 

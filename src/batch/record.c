@@ -10,6 +10,7 @@
 #include "batch/source.h"
 
 #define RECORD_STEP_BYTES 65536
+#define RECORD_ITEMS_MAX  1000000 /* files of a mini-batch that are named when it fails */
 
 /* ---- dead letters ---- */
 
@@ -58,7 +59,13 @@ static void record_place(const batch *b, const batch_task *task, const myr_table
 {
     const myr_mini_batch_row *row = &task->row;
     bool is_moved = b->grouped != NULL && found != NULL;
+    int64_t item = found != NULL ? myr_batch_plan_item(&b->plan, &b->opts) : -1;
     myr_buf_puts(line, "{\"file\":");
+    if (item >= 0) {
+        myr_buf_json_string(line, found->cols[item].data.text[at]);
+        myr_batch_dead_keys(found->cols, b->plan.key_count, at, line);
+        return;
+    }
     if (is_moved)
         myr_buf_json_string(line, found->cols[b->plan.key_count].data.text[at]);
     else
@@ -87,11 +94,14 @@ static myr_table_data *record_rows(const batch *b, const batch_task *task)
     myr_table_map map = myr_batch_plan_map(&b->plan, &b->opts);
     map.plan = b->table_plan;
     map.part = &part;
-    if (part.end < 0 || b->table_plan == NULL || b->engine == NULL) return NULL;
-    if (b->grouped == NULL && part.row_count > 1) return NULL;
-    int64_t limit = b->grouped != NULL ? part.row_count : 2;
-    if (myr_table_map_peek(b->engine, &map, b->plan.key_count, limit, &found, NULL) != MYR_OK) return NULL;
-    if (found->row_count > 0 && (b->grouped != NULL || found->row_count == 1)) return found;
+    if (b->table_plan == NULL || b->engine == NULL) return NULL;
+    if (part.end < 0 && !b->opts.input.as_items) return NULL;
+    bool is_item = myr_batch_plan_item(&b->plan, &b->opts) >= 0, is_each = b->grouped != NULL || is_item;
+    if (!is_each && part.row_count > 1) return NULL;
+    int64_t limit = b->grouped != NULL ? part.row_count : is_item ? RECORD_ITEMS_MAX : 2;
+    uint32_t count = b->plan.key_count + (is_item ? b->plan.feature_count : 0);
+    if (myr_table_map_peek(b->engine, &map, count, limit, &found, NULL) != MYR_OK) return NULL;
+    if (found->row_count > 0 && (is_each || found->row_count == 1)) return found;
     myr_table_data_free(found);
     return NULL;
 }

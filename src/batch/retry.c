@@ -233,6 +233,32 @@ static myr_rc retry_stage(batch *b, int64_t run_id, myr_err *err)
     return retry_keep(b, run_id, err);
 }
 
+static myr_rc retry_inputs_again(batch *b, myr_err *err)
+{
+    MYR_TRY(myr_batch_sources_again(b, b->run_id, err));
+    if (b->brought != NULL) {
+        MYR_FAIL(err, UNSUPPORTED,
+                 "run %lld brought its input from elsewhere, and it is gone: begin a new run with "
+                 "--force",
+                 (long long)b->run_id);
+    }
+    return myr_batch_sources_check(b, err);
+}
+
+/* The list of files went with the run; it is made again, and must be the same. */
+static myr_rc retry_list_again(batch *b, myr_err *err)
+{
+    myr_run_input_row *was = NULL;
+    size_t count = 0;
+    MYR_TRY(myr_registry_run_inputs(b->workspace->registry, b->arena, b->run_id, &was, &count, err));
+    MYR_TRY(myr_table_engine_open(0, b->opts.memory_bytes, &b->engine, err));
+    MYR_TRY(myr_batch_sources_find(b, err));
+    if (count == 1 && b->input_count == 1 && strcmp(was[0].identity, b->inputs[0].identity) == 0) return MYR_OK;
+    MYR_FAIL(err, BAD_INPUT,
+             "files of %.100s have changed since run %lld began: begin a new run with `myriad batch run`",
+             b->input_name, (long long)b->run_id);
+}
+
 static myr_rc retry_prepare(batch *b, const myr_run_row *row, myr_err *err)
 {
     MYR_TRY(myr_batch_read(b, row, err));
@@ -242,15 +268,8 @@ static myr_rc retry_prepare(batch *b, const myr_run_row *row, myr_err *err)
     }
     MYR_TRY(retry_check_output(b, row->id, err));
     b->run_id = row->id; /* until the new one has its own */
-    MYR_TRY(myr_batch_sources_again(b, row->id, err));
-    if (b->brought != NULL) {
-        MYR_FAIL(err, UNSUPPORTED,
-                 "run %lld brought its input from elsewhere, and it is gone: begin a new run with "
-                 "--force",
-                 (long long)row->id);
-    }
-    MYR_TRY(myr_batch_sources_check(b, err));
     MYR_TRY(myr_batch_open_fleet(b, err));
+    MYR_TRY(b->opts.input.as_items ? retry_list_again(b, err) : retry_inputs_again(b, err));
     MYR_TRY(myr_batch_read_plan(b, row, err));
     MYR_TRY(myr_batch_load_tasks(b, row->id, retry_redo, err));
     myr_batch_open_tasks(b);
@@ -272,7 +291,7 @@ static myr_rc retry_run(batch *b, int64_t run_id, myr_batch_report *out, myr_err
         return MYR_OK;
     }
     MYR_TRY(myr_batch_start_pool(b, err));
-    MYR_TRY(myr_table_engine_open(0, b->opts.memory_bytes, &b->engine, err));
+    if (b->engine == NULL) MYR_TRY(myr_table_engine_open(0, b->opts.memory_bytes, &b->engine, err));
     MYR_TRY(myr_batch_sinks_sweep(b, err));
     MYR_TRY(myr_batch_start(b, err));
     return myr_batch_to_its_end(b, retry_stage(b, row.id, err), out, err);

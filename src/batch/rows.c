@@ -183,7 +183,8 @@ static bool rows_is_finite(const batch_plan *plan, const myr_table_chunk *chunk,
 static myr_rc rows_name(batch_rows *rows, const myr_table_chunk *chunk, int64_t r, myr_row_status status, myr_err *err)
 {
     const char *cause = status != MYR_ROW_OK ? myr_row_status_name(status) : "not_finite";
-    return myr_batch_dead_add(&rows->dead, &rows->fleet->info->keys, chunk, r, rows->done_rows + r, cause, err);
+    const char *why = status == MYR_ROW_UNAVAILABLE && rows->trouble.rc != MYR_OK ? rows->trouble.message : NULL;
+    return myr_batch_dead_add(&rows->dead, &rows->fleet->info->keys, chunk, r, rows->done_rows + r, cause, why, err);
 }
 
 static myr_rc rows_describe(rows_thread *thread, const myr_table_chunk *chunk, myr_err *err)
@@ -254,6 +255,20 @@ static void rows_note_trouble(batch_rows *rows, const myr_err *trouble)
     myr_mutex_unlock(&rows->mutex);
 }
 
+/*
+ * Code that fails takes the rows beside the bad one with it, and those that come before it is started again: the
+ * attempt fails, so that the bad row is found.
+ */
+static myr_rc rows_check_code(batch_rows *rows, const myr_err *trouble, myr_err *err)
+{
+    myr_runtime_stats stats;
+    if (rows->is_lenient || rows->runtime == NULL || trouble->rc != MYR_UNAVAILABLE) return MYR_OK;
+    myr_runtime_get_stats(rows->runtime, &stats);
+    if (stats.code_failures == rows->code_failures) return MYR_OK; /* it is not here at all */
+    rows->has_code_failed = true;
+    return myr_err_set(err, MYR_UNAVAILABLE, trouble->file, trouble->line, "%s", trouble->message);
+}
+
 /* The columns of kind k, which begin at `first`. A row that one kind can't answer is answered by none. */
 static myr_rc rows_score_kind(rows_thread *thread, const myr_table_chunk *chunk, uint32_t k, uint32_t first,
                               myr_err *err)
@@ -269,6 +284,7 @@ static myr_rc rows_score_kind(rows_thread *thread, const myr_table_chunk *chunk,
                          .levels = thread->levels,
                          .statuses = k == 0 ? thread->statuses : thread->more_statuses};
     MYR_TRY(myr_score(thread->rows->fleet->scorer, thread->scratch, &in, &out, err));
+    MYR_TRY(rows_check_code(thread->rows, myr_score_trouble(thread->scratch), err));
     rows_note_trouble(thread->rows, myr_score_trouble(thread->scratch));
     for (int64_t r = 0; k > 0 && r < chunk->row_count; r++) {
         if (thread->statuses[r] == MYR_ROW_OK) thread->statuses[r] = thread->more_statuses[r];
@@ -283,7 +299,9 @@ myr_rc myr_batch_rows_score(void *ctx, void *thread_state, const myr_table_chunk
     MYR_ASSERT(thread->rows == rows);
     MYR_TRY(rows_room(thread, chunk->row_count, err));
     uint32_t first = 0;
-    if (rows->is_grouped) {
+    if (rows->item_idx >= 0) {
+        rows->dead.from_file = &chunk->inputs[rows->item_idx];
+    } else if (rows->is_grouped) {
         rows->dead.from_file = &chunk->inputs[rows->plan->want_count];
         rows->dead.from_row = &chunk->inputs[rows->plan->want_count + 1];
     }

@@ -138,6 +138,7 @@ static void settings_work(const myr_batch_opts *opts, myr_buf *out)
 static void settings_input(const myr_batch_input *input, myr_buf *out)
 {
     settings_list(out, "input", input->items);
+    if (input->as_items) myr_buf_puts(out, ",\"as_items\":true");
     if (input->sql != NULL) settings_text(out, "sql", input->sql);
     if (input->table != NULL) {
         MYR_AUTO(myr_buf) shown = {0};
@@ -332,6 +333,7 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
     *out = (myr_batch_opts){.job = settings_get(arena, yyjson_obj_get(root, "job")),
                             .fleet = settings_get(arena, yyjson_obj_get(root, "fleet")),
                             .input = {.items = myr_batch_settings_list(yyjson_obj_get(root, "input"), arena),
+                                      .as_items = yyjson_get_bool(yyjson_obj_get(root, "as_items")),
                                       .sql = settings_get(arena, yyjson_obj_get(root, "sql")),
                                       .table = settings_get(arena, yyjson_obj_get(root, "table")),
                                       .database = settings_get(arena, yyjson_obj_get(root, "database")),
@@ -429,12 +431,12 @@ static void describe_bytes(myr_buf *out, const char *name, int64_t bytes)
 
 static void describe_input(const myr_batch_input *input, myr_buf *out)
 {
-    if (input->items != NULL && input->filter == NULL) {
+    if (input->items != NULL && input->filter == NULL && !input->as_items) {
         describe_list(out, "input", input->items);
         return;
     }
     myr_buf_puts(out, "input:\n");
-    describe_list(out, "  files", input->items);
+    describe_list(out, input->as_items ? "  items" : "  files", input->items);
     describe_text(out, "  sql", input->sql);
     describe_text(out, "  table", input->table);
     describe_text(out, "  database", input->database);

@@ -35,6 +35,8 @@ static myr_rc local_find(batch *b, const char *item, myr_err *err)
         item = myr_arena_printf(b->arena, "%s/%s", cwd, item);
         if (item == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a path");
     }
+    if (b->opts.input.as_items && myr_io_is_dir(item)) item = myr_arena_printf(b->arena, "%s/**", item);
+    if (item == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a path");
     MYR_TRY(myr_table_files(b->engine, item, b->arena, &files, &count, err));
     for (size_t i = 0; i < count; i++)
         MYR_TRY(myr_batch_source_add(b, files[i], NULL, NULL, err));
@@ -279,6 +281,7 @@ myr_rc myr_batch_sources_find(batch *b, myr_err *err)
         MYR_TRY(source_kinds[k]->find(b, *item, err));
     }
     MYR_TRY(source_check_twice(b, err));
+    if (b->opts.input.as_items) MYR_TRY(myr_batch_source_items(b, err));
     return b->opts.input.filter != NULL ? myr_batch_source_filter(b, err) : MYR_OK;
 }
 

@@ -38,6 +38,7 @@ myr_rc myr_batch_source_dir(batch *b, const char **out, myr_err *err);
 myr_rc myr_batch_source_path(batch *b, const char *file, char out[MYR_PATH_BYTES_MAX], myr_err *err);
 /* It is made: it alone is the input now, and its bytes are its identity. */
 myr_rc myr_batch_source_take(batch *b, const char *path, const char *name, myr_err *err);
+myr_rc myr_batch_source_items(batch *b, myr_err *err); /* a list of the files that were found */
 myr_rc myr_batch_source_query(batch *b, myr_err *err);
 myr_rc myr_batch_source_filter(batch *b, myr_err *err); /* of the files that were found */
 myr_rc myr_batch_source_table(batch *b, myr_err *err);

@@ -92,6 +92,7 @@ myr_rc myr_batch_split(batch *b, myr_err *err)
     for (size_t i = 0; i < b->input_count; i++) {
         const char *path = b->inputs[i].path;
         myr_table_size size = limits->is_auto_size ? myr_batch_size_default(split_is_text(path)) : limits->mini_batch;
+        if (b->opts.input.as_items && limits->is_auto_size) size = (myr_table_size){.rows = MYR_BATCH_ITEMS_ONCE};
         myr_table_part *parts = NULL;
         size_t count = 0;
         MYR_TRY(myr_table_cut(b->engine, path, &size, b->arena, &parts, &count, err));

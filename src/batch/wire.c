@@ -4,11 +4,19 @@
 
 #include "batch/internal.h"
 
-void myr_batch_wire_error(const myr_err *err, myr_buf *out)
+void myr_batch_wire_error(const myr_err *err, bool is_code, myr_buf *out)
 {
-    myr_buf_printf(out, "{\"error\":%d,\"message\":", (int)err->rc);
+    myr_buf_printf(out, "{\"error\":%d,\"code\":%s,\"message\":", (int)err->rc, is_code ? "true" : "false");
     myr_buf_json_string(out, myr_str_of(err->message));
     myr_buf_putc(out, '}');
+}
+
+bool myr_batch_wire_is_code(const myr_buf *frame)
+{
+    yyjson_doc *doc = frame->data != NULL ? yyjson_read(frame->data, frame->size, 0) : NULL;
+    bool is_code = yyjson_get_bool(yyjson_obj_get(yyjson_doc_get_root(doc), "code"));
+    yyjson_doc_free(doc);
+    return is_code;
 }
 
 batch_said myr_batch_wire_read(const myr_buf *frame, int64_t *out_rows, myr_err *out_err)

@@ -50,6 +50,7 @@ static myr_rc work_put(batch *b, batch_task *task, myr_err *err)
     myr_buf_json_field(&ask->request, "dir", dir);
     myr_buf_json_field(&ask->request, "dead", dead);
     myr_buf_json_field(&ask->request, "name", task->row.name);
+    if (task->is_lenient) myr_buf_puts(&ask->request, ",\"lenient\":true");
     myr_buf_putc(&ask->request, '}');
     myr_rc rc = myr_buf_check(&ask->request, err);
     if (rc != MYR_OK) {
@@ -167,9 +168,9 @@ static myr_rc work_fail(batch *b, batch_task *task, const myr_err *cause, myr_er
 }
 
 /* Whether a smaller part of it may do better. */
-static bool work_may_be_cut(const batch *b, const batch_task *task, const myr_err *cause)
+static bool work_may_be_cut(const batch *b, const batch_task *task, const myr_err *cause, bool is_code)
 {
-    bool is_allowed = b->opts.spark == NULL && b->opts.limits->mini_batch_error_threshold != 0 &&
+    bool is_allowed = b->opts.spark == NULL && (b->opts.limits->mini_batch_error_threshold != 0 || is_code) &&
                       b->split_count < WORK_SPLITS_MAX && myr_batch_task_root(b, task)->misses < WORK_MISSES_MAX;
     return is_allowed && (work_may_pass((myr_rc)cause->rc) || cause->rc == MYR_BAD_INPUT);
 }
@@ -195,12 +196,17 @@ static myr_rc work_failed(batch *b, batch_task *task, const batch_ask *ask, myr_
     if (task->row.message == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a message");
     if (ask->err.rc == MYR_NO_SPACE) /* no row's fault, so no threshold allows it */
         return myr_err_set(err, MYR_NO_SPACE, ask->err.file, ask->err.line, "%s", ask->err.message);
-    if (work_may_be_cut(b, task, &ask->err) && (is_last || work_is_part(task)))
+    if (work_may_be_cut(b, task, &ask->err, ask->is_code) && (is_last || work_is_part(task)))
         MYR_IGNORE(myr_batch_split_task(b, task, &is_cut, NULL)); /* a file that can't be cut fails whole */
     if (is_cut) {
         b->left--; /* its halves are counted */
         b->split_count++;
         myr_batch_task_root(b, task)->misses++;
+        return MYR_OK;
+    }
+    if (is_last && ask->is_code && !task->is_lenient) {
+        task->is_lenient = true; /* what is left of it: its rows are `unavailable`, and no mini-batch has failed */
+        b->attempts_lost++;
         return MYR_OK;
     }
     if (is_last) return work_fail(b, task, &ask->err, err);
@@ -296,7 +302,7 @@ static myr_rc work_check_first(const batch *b, myr_err *err)
 }
 
 /* Now and then: the lease, what runs, and whether somebody wants the end. */
-static myr_rc work_beat(batch *b, myr_err *err)
+myr_rc myr_batch_work_beat(batch *b, myr_err *err)
 {
     int64_t now_ns = myr_clock_mono_ns(), change = 0;
     MYR_TRY(work_check_first(b, err));
@@ -333,7 +339,7 @@ myr_rc myr_batch_work_ask(batch *b, const char *request, myr_err *err)
         myr_batch_pool_put(b->pool, ask);
         while (over == NULL) {
             over = myr_batch_pool_take(b->pool, WORK_LOOK_MS);
-            myr_rc rc = work_beat(b, err);
+            myr_rc rc = myr_batch_work_beat(b, err);
             if (rc == MYR_OK) continue;
             myr_batch_ask_free(over);
             return rc;
@@ -361,7 +367,7 @@ myr_rc myr_batch_work_off(batch *b, myr_err *err)
         batch_ask *ask = myr_batch_pool_take(b->pool, wait_ms);
         if (ask != NULL) MYR_TRY(work_take(b, ask, err));
         work_progress(b);
-        MYR_TRY(work_beat(b, err));
+        MYR_TRY(myr_batch_work_beat(b, err));
     }
     return MYR_OK;
 }

@@ -73,6 +73,8 @@ static myr_rc worker_plan(worker *w, yyjson_val *root, myr_err *err)
     w->rows.fleet = w->fleet;
     w->rows.plan = &w->plan;
     w->rows.is_grouped = w->opts.partition_keys != NULL;
+    w->rows.item_idx = myr_batch_plan_item(&w->plan, &w->opts);
+    if (w->rows.item_idx >= 0) myr_runtime_take_files(w->workspace->runtime);
     return myr_batch_rows_begin(&w->rows, w->workspace, w->plan_arena, err);
 }
 
@@ -97,6 +99,11 @@ static void worker_reset(worker *w, const batch_dead *dead)
     rows->done_rows = 0;
     rows->progress = worker_progress;
     rows->progress_ctx = w;
+    myr_runtime_stats stats;
+    myr_runtime_get_stats(w->workspace->runtime, &stats);
+    rows->runtime = w->workspace->runtime;
+    rows->code_failures = stats.code_failures;
+    rows->has_code_failed = false;
     myr_batch_dead_close(&rows->dead);
     rows->dead = *dead;
     w->told_ns = 0; /* the first rows are told at once */
@@ -123,6 +130,7 @@ static myr_rc worker_score(worker *w, yyjson_val *root, myr_buf *answer, myr_err
                        .attempt = yyjson_get_sint(yyjson_obj_get(root, "attempt")),
                        .fd = -1};
     worker_reset(w, &dead);
+    w->rows.is_lenient = yyjson_get_bool(yyjson_obj_get(root, "lenient"));
     myr_table_map map = myr_batch_plan_map(&w->plan, &w->opts);
     map.output_dir = dir;
     map.plan = w->table_plan;
@@ -189,7 +197,7 @@ static myr_rc worker_step(worker *w, myr_err *err)
     myr_rc rc = worker_do(w, &request, &answer, &failure);
     if (rc != MYR_OK) {
         myr_buf_clear(&answer);
-        myr_batch_wire_error(&failure, &answer);
+        myr_batch_wire_error(&failure, w->rows.has_code_failed, &answer);
     } else if (answer.size == 0) {
         myr_buf_puts(&answer, "{}");
     }

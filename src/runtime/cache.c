@@ -490,9 +490,28 @@ myr_rc myr_runtime_describe(myr_runtime *runtime, const myr_runtime_bundle *bund
     return rc;
 }
 
+/* One feature, the file's name; what it gives stands in score.py, since no file is at hand. */
+static myr_rc describe_files(const python_model *model, const char *const *features, uint32_t feature_count,
+                             myr_arena *arena, myr_runtime_signature *out, myr_err *err)
+{
+    myr_runtime_tensor *input = myr_arena_calloc(arena, 1, sizeof *input);
+    if (input == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a feature");
+    if (features != NULL && (feature_count != 1 || strcmp(features[0], PYTHON_FILE) != 0))
+        MYR_FAIL(err, BAD_INPUT, "it takes files: its one feature is '" PYTHON_FILE "', leave out --features");
+    if (model->output_count < 1 || model->output_count > MYR_OUTPUTS_MAX) {
+        MYR_FAIL(err, UNSUPPORTED, "outputs in score.py is %lld: numbers per file, 1 to %d",
+                 (long long)model->output_count, MYR_OUTPUTS_MAX);
+    }
+    *input = (myr_runtime_tensor){.name = PYTHON_FILE, .type = "string", .width = 1, .is_text = true};
+    *out = (myr_runtime_signature){
+        .inputs = input, .input_count = 1, .feature_count = 1, .value_count = (uint32_t)model->output_count};
+    return MYR_OK;
+}
+
 static myr_rc describe_python(python_model *model, const myr_runtime_opts *opts, const char *const *features,
                               uint32_t feature_count, myr_arena *arena, myr_runtime_signature *out, myr_err *err)
 {
+    if (model->takes_files) return describe_files(model, features, feature_count, arena, out, err);
     if (features == NULL) {
         features = model->features;
         feature_count = model->feature_count;
@@ -526,6 +545,11 @@ myr_rc myr_runtime_describe_python(myr_runtime *runtime, const myr_runtime_bundl
     return rc;
 }
 
+void myr_runtime_take_files(myr_runtime *runtime)
+{
+    runtime->opts.takes_files = true;
+}
+
 myr_rc myr_runtime_environment_acquire(myr_runtime *runtime, const myr_runtime_bundle *bundle, bool only_found,
                                        const _Atomic bool *stop, myr_runtime_environment **out, myr_err *err)
 {
@@ -554,6 +578,7 @@ myr_rc myr_runtime_new(const myr_runtime_opts *opts, myr_runtime **out, myr_err 
     } else {
         rc = myr_runtime_defaults(&runtime->opts, err);
     }
+    runtime->opts.takes_files = false;
     runtime->python = rc == MYR_OK ? myr_runtime_python_new(&runtime->opts) : NULL;
     if (rc == MYR_OK && runtime->python == NULL) rc = MYR_ERROR(err, NO_MEMORY, "no memory for workers");
     if (rc != MYR_OK) {
@@ -614,4 +639,5 @@ void myr_runtime_get_stats(myr_runtime *runtime, myr_runtime_stats *out)
     myr_mutex_lock(&runtime->lock);
     *out = runtime->stats;
     myr_mutex_unlock(&runtime->lock);
+    out->code_failures = myr_runtime_python_failures(runtime->python);
 }

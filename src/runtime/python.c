@@ -40,6 +40,7 @@ struct runtime_python {
     python_entry *entries; /* the last used first */
     int64_t entry_count;
     int64_t model_count; /* workers, and those that are being started */
+    int64_t failures;    /* calls that failed */
 };
 
 runtime_python *myr_runtime_python_new(const myr_runtime_opts *opts)
@@ -196,6 +197,7 @@ static void python_give(runtime_python *python, python_entry *entry, myr_rc rc, 
     myr_mutex_lock(&python->lock);
     entry->is_busy = false;
     entry->used_ns = now_ns;
+    python->failures += rc != MYR_OK && rc != MYR_BUSY;
     if (has_ended) {
         int doublings = entry->failures < PYTHON_BACKOFF_MAX ? entry->failures : PYTHON_BACKOFF_MAX;
         entry->failures++;
@@ -303,6 +305,14 @@ myr_rc myr_runtime_python_run(runtime_python *python, const myr_runtime_source *
     python_give(python, entry, rc, has_ended, &why);
     if (rc != MYR_OK && err != NULL) *err = why;
     return rc;
+}
+
+int64_t myr_runtime_python_failures(runtime_python *python)
+{
+    myr_mutex_lock(&python->lock);
+    int64_t failures = python->failures;
+    myr_mutex_unlock(&python->lock);
+    return failures;
 }
 
 static bool python_is_kept(const python_entry *entry, const char *const *hexes, size_t count)

@@ -10,6 +10,7 @@
 #include "runtime/runtime.h"
 
 #define PYTHON_REQUIREMENTS "requirements.txt"
+#define PYTHON_FILE         "file" /* the feature of a model that takes files */
 
 /* Owned by whoever asks it. */
 typedef struct python_model {
@@ -25,6 +26,8 @@ typedef struct python_model {
     const char *const *features; /* what score.py names; NULL: nothing. In the arena of open */
     const char *const *texts;
     uint32_t feature_count, text_count;
+    bool takes_files;     /* run() is given a list of names of files */
+    int64_t output_count; /* of one that does: values a file, as score.py says */
 } python_model;
 
 /* Its files are written, its environment made, its process started and init() run. arena NULL: its names are not
@@ -58,6 +61,7 @@ void myr_runtime_python_free(runtime_python *python); /* NULL accepted; ends all
 /* What myr_runtime_run does for such a model. Thread: any. */
 myr_rc myr_runtime_python_run(runtime_python *python, const myr_runtime_source *source, const char *artifact_hex,
                               const myr_external *external, const myr_runner_call *call, myr_err *err);
+int64_t myr_runtime_python_failures(runtime_python *python); /* of calls, since the start */
 /* End the processes of all score.py models but these. One that is asked now ends when it has answered. */
 void myr_runtime_python_keep(runtime_python *python, const char *const *hexes, size_t count);
 

@@ -110,6 +110,7 @@ static myr_rc python_spawn(python_model *model, const myr_runtime_opts *opts, my
                                "OMP_NUM_THREADS=1",
                                "OPENBLAS_NUM_THREADS=1",
                                "MKL_NUM_THREADS=1",
+                               opts->takes_files ? "MYRIAD_FILES=1" : NULL,
                                NULL};
     const char *const argv[] = {myr_environment_python(model->environment), "-c", PYTHON_WORKER_CODE, NULL};
     const myr_worker_opts worker = {.argv = argv,
@@ -179,6 +180,8 @@ static myr_rc python_hello(python_model *model, myr_arena *arena, myr_err *err)
     if (doc == NULL) MYR_FAIL(err, UNAVAILABLE, "its worker does not speak as it should");
     yyjson_val *root = yyjson_doc_get_root(doc);
     myr_rc rc = MYR_OK;
+    model->takes_files = yyjson_equals_str(yyjson_obj_get(root, "items"), "files");
+    model->output_count = yyjson_get_sint(yyjson_obj_get(root, "outputs"));
     if (arena != NULL) {
         rc = python_read_names(yyjson_obj_get(root, "features"), arena, &model->features, &model->feature_count, err);
         if (rc == MYR_OK)

@@ -35,6 +35,7 @@ typedef struct myr_runtime_opts {
     int64_t python_memory;                        /* of address space of each; 0: no limit */
     int64_t python_timeout_ms;                    /* for init(), and for one call of run() */
     int64_t python_keep_ms;                       /* environments that nobody uses */
+    bool takes_files;                             /* set by myr_runtime_take_files */
 } myr_runtime_opts;
 extern const myr_opt_table myr_runtime_opt_table;
 /* What a runtime without options of its own gets from now on: the program's configuration. Thread: any. */
@@ -111,9 +112,10 @@ myr_rc myr_runtime_describe(myr_runtime *runtime, const myr_runtime_bundle *bund
 
 /*
  * The same for a model that is code: the bundle is a directory's files, score.py the first. Its worker is started,
- * init() run, then run() with one row of zeros. features NULL: those that score.py names. Each input is one column.
- * Errors: UNAVAILABLE: no Python, an environment that can't be made, an error in score.py with its line; BAD_INPUT:
- * nobody names the features; TIMEOUT; UNSUPPORTED: no value, or too many.
+ * init() run, then run() with one row of zeros (one that takes files says how many values it gives). features NULL:
+ * those that score.py names. Each input is one column. Errors: UNAVAILABLE: no Python, an environment that can't be
+ * made, an error in score.py with its line; BAD_INPUT: nobody names the features; TIMEOUT; UNSUPPORTED: no value, or
+ * too many.
  */
 myr_rc myr_runtime_describe_python(myr_runtime *runtime, const myr_runtime_bundle *bundle, const char *const *features,
                                    uint32_t feature_count, myr_arena *arena, myr_runtime_signature *out, myr_err *err);
@@ -144,6 +146,9 @@ myr_rc myr_runtime_pin(myr_runtime *runtime, const myr_runtime_source *source, c
                        uint32_t feature_count, myr_err *err);
 void myr_runtime_unpin(myr_runtime *runtime, const char *artifact_hex);
 
+/* From now on models that are code may be given names of files, which they open. Nobody else's requests may be. */
+void myr_runtime_take_files(myr_runtime *runtime);
+
 /*
  * What a model that is code needs, held: nobody removes it meanwhile. The bundle is the model's, or its
  * requirements.txt alone where only_found. Errors: BUSY: it is not there, and only to be found; UNAVAILABLE with pip's
@@ -162,11 +167,12 @@ typedef struct myr_runtime_stats {
     int64_t bytes;      /* of sessions in memory, measured */
     int64_t bytes_peak; /* the most that were counted at once */
     int64_t bytes_max;
-    int64_t sessions;  /* in memory */
-    int64_t loads;     /* since the start */
-    int64_t reloads;   /* of those: were there before and had been unloaded */
-    int64_t evictions; /* unloaded to make room */
-    int64_t failures;  /* loads that failed */
+    int64_t sessions;      /* in memory */
+    int64_t loads;         /* since the start */
+    int64_t reloads;       /* of those: were there before and had been unloaded */
+    int64_t evictions;     /* unloaded to make room */
+    int64_t failures;      /* loads that failed */
+    int64_t code_failures; /* calls that a model with a process of its own failed at */
 } myr_runtime_stats;
 void myr_runtime_get_stats(myr_runtime *runtime, myr_runtime_stats *out);
 

@@ -146,3 +146,21 @@ bool myr_table_path_has(const char *path, const char *name)
     myr_str unused_name, unused_value;
     return myr_table_path_find(path, name, &unused_name, &unused_value);
 }
+
+bool myr_table_path_get(const char *path, const char *name, myr_buf *out)
+{
+    myr_str unused, value;
+    if (!myr_table_path_find(path, name, &unused, &value)) return false;
+    if (myr_str_is(value, TABLE_HIVE_NULL)) return true;
+    for (size_t i = 0; i < value.size; i++) {
+        bool is_coded = value.data[i] == '%' && i + 2 < value.size && files_hex(value.data[i + 1]) >= 0 &&
+                        files_hex(value.data[i + 2]) >= 0;
+        if (!is_coded) {
+            myr_buf_putc(out, value.data[i]);
+            continue;
+        }
+        myr_buf_putc(out, (char)(files_hex(value.data[i + 1]) * 16 + files_hex(value.data[i + 2])));
+        i += 2;
+    }
+    return true;
+}

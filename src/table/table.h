@@ -57,6 +57,8 @@ myr_rc myr_table_files(myr_table_engine *engine, const char *input, myr_arena *a
  * not have it themselves; all files must lie below one. What a file says counts, whatever its path says.
  */
 bool myr_table_path_has(const char *path, const char *name);
+/* Its value there, decoded, appended; nothing for null. */
+bool myr_table_path_get(const char *path, const char *name, myr_buf *out);
 /* myr_nearest, but a name that differs by case alone comes before all others. */
 const char *myr_table_nearest(const char *name, const char *const *known);
 
