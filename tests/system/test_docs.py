@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from conftest import ROOT, Program, linear
+from databases import Postgres, running
 
 MODELS = {"store=2,brand=1": 10.0, "brand=1": 100.0, "": 1000.0}  # what the pages' numbers are of: price + deal / 2 + this
 WILD = "…"
@@ -211,3 +212,46 @@ def test_there_is_a_file_of_each_page():
     assert {page for page, _ in FILES} == {"service.md", "rules.md", "rest.md"} and len(FILES) == 6
     for example in pathlib.Path(ROOT / "examples").glob("*/service.yaml"):
         assert example.name in (ROOT / "tests/system/test_service.py").read_text()
+
+
+# ---- batch.md: its inputs and outputs, as jobs ----
+
+@pytest.fixture(scope="module")
+def nightly(tmp_path_factory, build):
+    """What the jobs of the page read: a fleet, files, and the tables of a real PostgreSQL; (program, server)."""
+    program = Program(build / "myriad", tmp_path_factory.mktemp("batch"))
+    program.run("init", ".")
+    for segment, intercept in MODELS.items():
+        (program.cwd / "m.json").write_text(linear(["x1"], intercept, [1.0]))
+        program.run("model", "import", "m.json", "--fleet", "oj", "--segment", segment)
+    program.run("release", "create", "oj")
+    for directory in ("data/2025/year=2025", "data/2026/year=2026", "sales"):
+        (program.cwd / directory).mkdir(parents=True)
+    rows = "SELECT 2 AS store, unnest([1, 2]) AS brand, unnest([0.5, 1]) AS x1, 1 AS week, 9.5 AS logmove"
+    for path in ("data/a.parquet", "data/2025/year=2025/a.parquet", "data/2026/year=2026/a.parquet"):
+        program.run("sql", rows, "--output", path)
+    program.run("sql", "SELECT 2 AS store, unnest([1, 2]) AS brand", "--output", "sales/a.parquet")
+    (program.cwd / "prices.csv").write_text("brand,price\n1,3\n2,4\n")
+    with running(Postgres) as server:
+        server.sql("CREATE SCHEMA sales; CREATE TABLE sales.daily AS SELECT 2 AS store, 1 AS brand, 1.5::float8 AS x1,"
+                   " current_date - d AS day FROM generate_series(0, 2) AS d")
+        yield program, server
+
+
+JOBS = [block for block in blocks("batch.md", "yaml") if block.startswith(("name:", "input:", "output:")) and "s3://" not in block]
+
+
+@pytest.mark.parametrize("block", JOBS, ids=lambda block: block.split("\n")[0][:40])
+def test_batch_jobs(nightly, block):
+    program, server = nightly
+    text = re.sub(r'"postgresql://\w+@db.local/shop"', f'"{server.uri}"', block).replace("/mnt/premium", str(program.cwd / "mnt"))
+    text = re.sub(r"^  (worker_memory_max|webhook):.*\n|^notify:.*\n", "", text, flags=re.M)  # not with a sanitizer; not from here
+    for key, value in (("fleet", "oj"), ("input", "data/a.parquet"), ("output", "out")):
+        text += "" if re.search(rf"^{key}:", text, re.M) else f"{key}: {value}\n"
+    (program.cwd / "job.yaml").write_text(text)
+    report = program.json("batch", "run", "job.yaml", "--force")
+    assert report["rows"] == (1 if "day = current_date - 1" in block else 2) and report["statuses"]["ok"] == report["rows"]
+
+
+def test_the_batch_page_has_its_jobs():
+    assert len(JOBS) == 8
