@@ -124,7 +124,7 @@ def test_a_leader_that_is_stopped_and_goes_on_starts_nothing_twice(workspace):
 
 def test_the_scheduler_over_postgresql(postgres):
     """The tests on a clock that stands still, over the other database."""
-    for name in ("test_db_sql", "test_jobs_scheduler"):
+    for name in ("test_db_sql", "test_jobs_scheduler", "test_jobs_messages"):
         done = subprocess.run([BUILD / "tests" / name], env={**os.environ, "MYR_JOBS_STORE": postgres.uri}, capture_output=True,
                               text=True, timeout=300)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
