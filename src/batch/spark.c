@@ -12,10 +12,12 @@ myr_rc myr_batch_spark_check(const batch *b, myr_err *err)
 {
     const myr_batch_opts *opts = &b->opts;
     if (opts->spark == NULL) return MYR_OK;
-    if (opts->partition_keys != NULL || opts->action != MYR_BATCH_PARTS) {
-        MYR_FAIL(err, UNSUPPORTED, "%s: runs with `compute: {type: local}` have it, not those on Spark",
-                 opts->partition_keys != NULL ? "partition_keys" : "output_action");
-    }
+    const char *what = opts->partition_keys != NULL      ? "partition_keys"
+                       : opts->action != MYR_BATCH_PARTS ? "output_action"
+                       : opts->input.as_items            ? "items"
+                                                         : NULL;
+    if (what != NULL)
+        MYR_FAIL(err, UNSUPPORTED, "%s: runs with `compute: {type: local}` have it, not those on Spark", what);
     if (opts->format == MYR_TABLE_JSONL || (opts->store_count > 0 && myr_batch_has_tables(opts))) {
         MYR_FAIL(err, UNSUPPORTED, "%s: runs with `compute: {type: local}` have it, not those on Spark",
                  opts->format == MYR_TABLE_JSONL ? "format: jsonl" : "a table among the stores");
