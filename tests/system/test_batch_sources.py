@@ -79,7 +79,7 @@ def test_a_condition_leaves_cells_as_they_are(fleet):
     message = fleet.fails("batch", "run", job(fleet, "{sql: 'select 1', filter: 'x3 > 1'}"))[1]
     assert "job.yaml:3" in message and "has its own WHERE" in message, message
     message = fleet.fails("batch", "run", job(fleet, "{sql: 'select 1', files: t}"))[1]
-    assert "'input' has one of files, sql and table" in message
+    assert "'input' has one of files, items, sql and table" in message
     message = fleet.fails("batch", "run", job(fleet, "{file: t}"))[1]
     assert "did you mean 'files'" in message
 
