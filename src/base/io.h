@@ -36,6 +36,8 @@ myr_rc myr_io_sync_tree(const char *dir, myr_err *err); /* every regular file an
 /* All that was written to the file system which path is on: one call for a tree of many files that others have written.
  */
 myr_rc myr_io_sync_all(const char *path, myr_err *err);
+/* The same by a descriptor, which is told of everything that could not be written since it was opened. */
+myr_rc myr_io_sync_all_of(int fd, const char *path, myr_err *err);
 myr_rc myr_io_close(myr_fd *fd, const char *path, myr_err *err);      /* reports a delayed write error; *fd = -1 */
 myr_rc myr_io_rename(const char *from, const char *to, myr_err *err); /* the caller syncs the directory */
 /* Swap what two existing names stand for, at once; UNSUPPORTED where the file system cannot. */

@@ -207,11 +207,18 @@ myr_rc myr_io_sync_tree(const char *dir, myr_err *err)
     return tree_walk(dir, 0, tree_sync_one, err);
 }
 
+myr_rc myr_io_sync_all_of(int fd, const char *path, myr_err *err)
+{
+    if (!myr_io_syncs()) return MYR_OK;
+    if (!myr_io_allows(MYR_IO_SYNC, path) || syncfs(fd) != 0) return myr_io_fail("sync", path, errno, err);
+    return MYR_OK;
+}
+
 myr_rc myr_io_sync_all(const char *path, myr_err *err)
 {
     if (!myr_io_syncs()) return MYR_OK;
     MYR_AUTO(myr_fd) fd = -1;
     MYR_TRY(myr_io_open(path, O_RDONLY, 0, &fd, err));
-    if (!myr_io_allows(MYR_IO_SYNC, path) || syncfs(fd) != 0) return myr_io_fail("sync", path, errno, err);
+    MYR_TRY(myr_io_sync_all_of(fd, path, err));
     return myr_io_close(&fd, path, err);
 }

@@ -1,4 +1,4 @@
-/* What one attempt at a mini-batch wrote: made safe on the disk when it is done, moved to its place when all are. */
+/* What one attempt at a mini-batch wrote: counted when it is done, moved to its place when all are. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +17,7 @@ static void attempt_names_drop(attempt_names *names)
     myr_names_free(names->items, names->count);
 }
 
-/* ---- sealed ---- */
+/* ---- counted ---- */
 
 /* Calls itself for directories; depth bounds it. */
 static myr_rc attempt_count(const char *dir, int depth, int64_t *files, int64_t *bytes, myr_err *err)
@@ -45,16 +45,6 @@ myr_rc myr_batch_attempt_count(const char *dir, int64_t *out_files, int64_t *out
 {
     *out_files = *out_bytes = 0;
     return attempt_count(dir, 0, out_files, out_bytes, err);
-}
-
-myr_rc myr_batch_attempt_seal(const char *dir, int64_t *out_files, int64_t *out_bytes, myr_err *err)
-{
-    int64_t files = 0, bytes = 0;
-    MYR_TRY(myr_batch_attempt_count(dir, &files, &bytes, err));
-    MYR_TRY(myr_io_sync_tree(dir, err));
-    *out_files = files;
-    *out_bytes = bytes;
-    return MYR_OK;
 }
 
 /* ---- moved ---- */

@@ -14,6 +14,8 @@ enum { BATCH_MODEL, BATCH_VERSION, BATCH_LEVEL, BATCH_STATUS, BATCH_ADDED_COUNT 
 #define BATCH_FILES_MAX     1000000 /* files of one output */
 #define BATCH_DEPTH_MAX     64      /* directories below one another in an output */
 
+#define BATCH_SYNC_EACH 4 /* more files are synced with their file system: a call for each would take longer */
+
 /* What limits of a run may be. */
 #define BATCH_MILLISECONDS_MAX (7LL * 24 * 3600 * 1000)
 #define BATCH_RETRIES_MAX      1000
@@ -166,6 +168,8 @@ myr_rc myr_batch_stage_at(batch_stage *stage, const char *place, myr_err *err);
 /* Lock it and make it. again: of a run that is taken up again, what is staged stays. BUSY: somebody is at work on it.
  */
 myr_rc myr_batch_stage_open(batch_stage *stage, int64_t run_id, bool again, myr_err *err);
+/* Make all below `dir`, so many files, safe on the disk. */
+myr_rc myr_batch_stage_sync(const batch_stage *stage, const char *dir, int64_t files, myr_err *err);
 /* Remove what is staged, if it is not kept, and let the lock go. Fine if it was not opened. */
 void myr_batch_stage_close(batch_stage *stage);
 /* What runs on the same place left that were killed, each with its lock held, is given to fn, then removed. */
@@ -204,8 +208,6 @@ bool myr_batch_manifest_holds(const char *dir, int64_t *out_files, int64_t *out_
 /* ---- attempt.c: what one attempt at a mini-batch wrote ---- */
 /* Files below `dir`, and their bytes. */
 myr_rc myr_batch_attempt_count(const char *dir, int64_t *out_files, int64_t *out_bytes, myr_err *err);
-/* Sync all below `dir`, and count it. */
-myr_rc myr_batch_attempt_seal(const char *dir, int64_t *out_files, int64_t *out_bytes, myr_err *err);
 /*
  * Move its files to where they belong, below `data` of their sink's stage, at the same places, under the mini-batch's
  * name: part-0.parquet becomes part-<name>.parquet, part-1.parquet part-<name>-1.parquet. Files that were moved before

@@ -121,25 +121,50 @@ static myr_rc plan_value_names(const myr_fleet *fleet, myr_arena *arena, batch_p
             MYR_TRY(myr_buf_check(&text, err));
             const char *name = myr_arena_strndup(arena, text.data, text.size);
             if (name == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the output's columns");
-            plan->outputs[plan->output_count++] = (myr_table_output){name, MYR_COL_DOUBLE};
+            plan->outputs[plan->output_count++] = (myr_table_output){.name = name, .type = MYR_COL_DOUBLE};
         }
     }
     return MYR_OK;
 }
 
+static const char *plan_level(uint32_t code)
+{
+    return myr_level_name((myr_level)code);
+}
+
+static const char *plan_status(uint32_t code)
+{
+    return myr_row_status_name((myr_row_status)code);
+}
+
+/* A column of codes, and what they are called. */
+static myr_rc plan_words(myr_table_output *output, uint32_t count, const char *(*word)(uint32_t), myr_arena *arena,
+                         myr_err *err)
+{
+    const char **words = myr_arena_calloc(arena, count, sizeof *words);
+    if (words == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the output's columns");
+    for (uint32_t i = 0; i < count; i++)
+        words[i] = word(i);
+    output->words = words;
+    output->word_count = count;
+    return MYR_OK;
+}
+
 static myr_rc plan_outputs(const myr_fleet *fleet, myr_arena *arena, batch_plan *plan, myr_err *err)
 {
-    static const myr_table_output added[] = {[BATCH_MODEL] = {"model", MYR_COL_TEXT},
-                                             [BATCH_VERSION] = {"model_version", MYR_COL_INT64},
-                                             [BATCH_LEVEL] = {"level", MYR_COL_TEXT},
-                                             [BATCH_STATUS] = {"status", MYR_COL_TEXT}};
+    static const myr_table_output added[] = {[BATCH_MODEL] = {.name = "model", .type = MYR_COL_TEXT},
+                                             [BATCH_VERSION] = {.name = "model_version", .type = MYR_COL_INT64},
+                                             [BATCH_LEVEL] = {.name = "level", .type = MYR_COL_TEXT},
+                                             [BATCH_STATUS] = {.name = "status", .type = MYR_COL_TEXT}};
     MYR_ASSERT(plan->value_count > 0 && plan->value_count <= MYR_BATCH_VALUES_MAX);
     plan->outputs = myr_arena_calloc(arena, plan->value_count + MYR_COUNT_OF(added), sizeof *plan->outputs);
     if (plan->outputs == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the output's columns");
     MYR_TRY(plan_value_names(fleet, arena, plan, err));
     for (size_t i = 0; i < MYR_COUNT_OF(added); i++)
         plan->outputs[plan->output_count++] = added[i];
-    return MYR_OK;
+    myr_table_output *own = plan->outputs + plan->value_count;
+    MYR_TRY(plan_words(&own[BATCH_LEVEL], MYR_LEVEL_COUNT, plan_level, arena, err));
+    return plan_words(&own[BATCH_STATUS], MYR_ROW_STATUS_COUNT, plan_status, arena, err);
 }
 
 /* DuckDB's and Parquet readers' names do not differ by case alone. */

@@ -15,9 +15,9 @@ typedef struct rows_thread {
     myr_arena *arena; /* names */
     myr_str *names;   /* per model index; data == NULL: not used yet by this thread */
     uint32_t *model_idxs;
-    uint8_t *levels, *statuses;
-    uint8_t *more_statuses; /* of the kinds after the first */
-    int64_t room;           /* rows that these four arrays have room for */
+    uint8_t *levels, *statuses; /* of the chunk: columns of its output */
+    uint8_t *more_statuses;     /* of the kinds after the first */
+    int64_t room;               /* rows that the two arrays of ours have room for */
     batch_counts counts;
 } rows_thread;
 
@@ -121,8 +121,6 @@ void myr_batch_rows_thread_free(void *state)
     myr_arena_free(thread->arena);
     myr_free(thread->names);
     myr_free(thread->model_idxs);
-    myr_free(thread->levels);
-    myr_free(thread->statuses);
     myr_free(thread->more_statuses);
     myr_free(thread);
 }
@@ -133,14 +131,9 @@ static myr_rc rows_room(rows_thread *thread, int64_t row_count, myr_err *err)
     size_t count = (size_t)row_count;
     uint32_t *model_idxs = myr_realloc_array(thread->model_idxs, count, sizeof *model_idxs);
     if (model_idxs != NULL) thread->model_idxs = model_idxs;
-    uint8_t *levels = myr_realloc_array(thread->levels, count, sizeof *levels);
-    if (levels != NULL) thread->levels = levels;
-    uint8_t *statuses = myr_realloc_array(thread->statuses, count, sizeof *statuses);
-    if (statuses != NULL) thread->statuses = statuses;
     uint8_t *more = myr_realloc_array(thread->more_statuses, count, sizeof *more);
     if (more != NULL) thread->more_statuses = more;
-    if (model_idxs == NULL || levels == NULL || statuses == NULL || more == NULL)
-        MYR_FAIL(err, NO_MEMORY, "no memory for %zu rows", count);
+    if (model_idxs == NULL || more == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %zu rows", count);
     thread->room = row_count;
     return MYR_OK;
 }
@@ -206,8 +199,6 @@ static myr_rc rows_describe(rows_thread *thread, const myr_table_chunk *chunk, m
                                               &chunk->text[first + BATCH_MODEL][r], err));
             chunk->i64[first + BATCH_VERSION][r] = thread->rows->versions[model_idx];
         }
-        chunk->text[first + BATCH_LEVEL][r] = myr_str_of(myr_level_name((myr_level)level));
-        chunk->text[first + BATCH_STATUS][r] = myr_str_of(myr_row_status_name((myr_row_status)status));
         if (status != MYR_ROW_OK || !rows_is_finite(plan, chunk, r))
             MYR_TRY(rows_name(thread->rows, chunk, r, (myr_row_status)status, err));
         if (status == MYR_ROW_BAD_KEY && thread->counts.status_rows[MYR_ROW_BAD_KEY] == 0)
@@ -298,6 +289,8 @@ myr_rc myr_batch_rows_score(void *ctx, void *thread_state, const myr_table_chunk
     rows_thread *thread = thread_state;
     MYR_ASSERT(thread->rows == rows);
     MYR_TRY(rows_room(thread, chunk->row_count, err));
+    thread->levels = chunk->codes[rows->plan->value_count + BATCH_LEVEL];
+    thread->statuses = chunk->codes[rows->plan->value_count + BATCH_STATUS];
     uint32_t first = 0;
     if (rows->item_idx >= 0) {
         rows->dead.from_file = &chunk->inputs[rows->item_idx];

@@ -8,7 +8,7 @@
 #include "batch/source.h"
 #include "db/db.h"
 
-#define SETTINGS_ROWS  250000
+#define SETTINGS_ROWS  500000
 #define SETTINGS_BYTES (32LL << 20)
 
 myr_batch_limits myr_batch_limits_default(void)
@@ -25,7 +25,7 @@ myr_batch_limits myr_batch_limits_default(void)
                               .is_auto_size = true};
 }
 
-/* A row group of Parquet is some 120,000 rows: two of them. Text is held in memory. */
+/* A row group of Parquet is some 120,000 rows: four of them. Text is held in memory. */
 myr_table_size myr_batch_size_default(bool is_text)
 {
     return is_text ? (myr_table_size){.bytes = SETTINGS_BYTES} : (myr_table_size){.rows = SETTINGS_ROWS};

@@ -163,7 +163,7 @@ static myr_rc dir_publish(batch_sink *sink, batch_manifest *manifest, myr_err *e
 {
     MYR_ASSERT(sink->stage.lock >= 0);
     MYR_TRY(myr_batch_manifest_write(sink->stage.data, manifest, err));
-    MYR_TRY(myr_io_sync_tree(sink->stage.data, err));
+    MYR_TRY(myr_batch_stage_sync(&sink->stage, sink->stage.data, manifest->files, err));
     MYR_TRY(dir_move(sink, err));
     return dir_sync_parents(sink, err);
 }

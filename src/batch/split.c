@@ -85,14 +85,28 @@ myr_table_part myr_batch_task_part(const batch *b, const batch_task *task)
                             .row_count = task->row.row_count};
 }
 
-myr_rc myr_batch_split(batch *b, myr_err *err)
+/* Text of one size is cut into parts of one size, an even number of them: workers end together. */
+static myr_table_size split_size(const batch *b, size_t input)
 {
     const myr_batch_limits *limits = b->opts.limits;
+    bool is_text = split_is_text(b->inputs[input].path);
+    if (!limits->is_auto_size) return limits->mini_batch;
+    if (b->opts.input.as_items) return (myr_table_size){.rows = MYR_BATCH_ITEMS_ONCE};
+    myr_table_size size = myr_batch_size_default(is_text);
+    int64_t bytes = b->inputs[input].bytes;
+    if (!is_text || bytes <= size.bytes) return size;
+    int64_t parts = (bytes + size.bytes - 1) / size.bytes;
+    parts += parts % 2;
+    size.bytes = bytes / parts + 1;
+    return size;
+}
+
+myr_rc myr_batch_split(batch *b, myr_err *err)
+{
     bool is_known = true;
     for (size_t i = 0; i < b->input_count; i++) {
         const char *path = b->inputs[i].path;
-        myr_table_size size = limits->is_auto_size ? myr_batch_size_default(split_is_text(path)) : limits->mini_batch;
-        if (b->opts.input.as_items && limits->is_auto_size) size = (myr_table_size){.rows = MYR_BATCH_ITEMS_ONCE};
+        myr_table_size size = split_size(b, i);
         myr_table_part *parts = NULL;
         size_t count = 0;
         MYR_TRY(myr_table_cut(b->engine, path, &size, b->arena, &parts, &count, err));

@@ -63,6 +63,13 @@ myr_rc myr_batch_stage_open(batch_stage *stage, int64_t run_id, bool again, myr_
     return myr_io_mkdirs(stage->staging, err);
 }
 
+/* The lock was opened before the first file was written, so it is told of all that went wrong since. */
+myr_rc myr_batch_stage_sync(const batch_stage *stage, const char *dir, int64_t files, myr_err *err)
+{
+    MYR_ASSERT(stage->lock >= 0);
+    return files <= BATCH_SYNC_EACH ? myr_io_sync_tree(dir, err) : myr_io_sync_all_of(stage->lock, dir, err);
+}
+
 void myr_batch_stage_close(batch_stage *stage)
 {
     if (stage->lock < 0) return;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "batch/sink.h"
 #include "batch/source.h"
 
 #define WORK_LOOK_MS     100  /* how often progress is told */
@@ -140,7 +141,7 @@ static myr_rc work_done(batch *b, batch_task *task, const batch_ask *ask, myr_er
     char dir[MYR_PATH_BYTES_MAX], dead[MYR_PATH_BYTES_MAX];
     int64_t rows = 0;
     MYR_TRY(work_paths(b, task, dir, dead, err));
-    MYR_TRY(myr_batch_attempt_seal(dir, &task->row.file_count, &task->row.byte_count, err));
+    MYR_TRY(myr_batch_attempt_count(dir, &task->row.file_count, &task->row.byte_count, err));
     task->row.report = myr_arena_strndup(b->arena, ask->answer.data, ask->answer.size);
     if (task->row.report == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a mini-batch's report");
     MYR_TRY(myr_batch_counts_add(&b->rows, task->row.report, &rows, err));
@@ -246,6 +247,26 @@ static myr_rc work_write_one(batch *b, const batch_ask *ask, myr_err *err)
     return myr_registry_mini_batch_put(b->workspace->registry, b->run_id, &task->row, err);
 }
 
+/* Make what these have written safe on the disk: all at once if they are many files. */
+static myr_rc work_seal(const batch *b, batch_ask *const *asks, int count, myr_err *err)
+{
+    const batch_stage *stage = &b->sinks[0].stage;
+    int64_t files = 0;
+    for (int i = 0; i < count; i++) {
+        const batch_task *task = asks[i]->owner;
+        if (asks[i]->err.rc == MYR_OK) files += task->row.file_count + 1;
+    }
+    for (int i = 0; i < count; i++) {
+        char dir[MYR_PATH_BYTES_MAX], dead[MYR_PATH_BYTES_MAX];
+        const batch_task *task = asks[i]->owner;
+        if (asks[i]->err.rc != MYR_OK) continue;
+        MYR_TRY(work_paths(b, task, dir, dead, err));
+        MYR_TRY(myr_batch_stage_sync(stage, dir, files, err));
+        if (files > BATCH_SYNC_EACH) return MYR_OK;
+    }
+    return MYR_OK;
+}
+
 static myr_rc work_write(batch *b, batch_ask *const *asks, int count, myr_err *err)
 {
     myr_registry *registry = b->workspace->registry;
@@ -273,7 +294,8 @@ static myr_rc work_take(batch *b, batch_ask *ask, myr_err *err)
         ask = rc == MYR_OK && count < WORK_COMMIT_MAX ? myr_batch_pool_take(b->pool, 0) : NULL;
     }
     /* the ledger knows of the one too that ends the run */
-    myr_rc written = work_write(b, asks, count, rc == MYR_OK ? err : NULL);
+    myr_rc written = work_seal(b, asks, count, rc == MYR_OK ? err : NULL);
+    if (written == MYR_OK) written = work_write(b, asks, count, rc == MYR_OK ? err : NULL);
     for (int i = 0; i < count; i++)
         myr_batch_ask_free(asks[i]);
     return rc != MYR_OK ? rc : written;

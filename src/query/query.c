@@ -12,10 +12,11 @@
 
 /* What score() tells beside the values, in this order. */
 enum { QUERY_MODEL, QUERY_VERSION, QUERY_LEVEL, QUERY_STATUS, QUERY_TOLD_COUNT };
-static const myr_table_output query_told[QUERY_TOLD_COUNT] = {[QUERY_MODEL] = {"model", MYR_COL_TEXT},
-                                                              [QUERY_VERSION] = {"model_version", MYR_COL_INT64},
-                                                              [QUERY_LEVEL] = {"level", MYR_COL_TEXT},
-                                                              [QUERY_STATUS] = {"status", MYR_COL_TEXT}};
+static const myr_table_output query_told[QUERY_TOLD_COUNT] = {
+    [QUERY_MODEL] = {.name = "model", .type = MYR_COL_TEXT},
+    [QUERY_VERSION] = {.name = "model_version", .type = MYR_COL_INT64},
+    [QUERY_LEVEL] = {.name = "level", .type = MYR_COL_TEXT},
+    [QUERY_STATUS] = {.name = "status", .type = MYR_COL_TEXT}};
 
 /* A fleet that a query named. Immutable once it is in the list. */
 typedef struct query_fleet {

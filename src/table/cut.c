@@ -7,8 +7,6 @@
 
 #include "table/internal.h"
 
-#define CUT_SHARE_PERCENT 75 /* of the wanted size: a part that has so much is not made larger by a whole row group */
-
 typedef myr_mapping cut_mapping;
 static void cut_mapping_drop(cut_mapping *mapping)
 {
@@ -57,10 +55,10 @@ bool myr_table_has_row_numbers(myr_table_engine *engine, const char *file)
     return chunk == NULL || duckdb_data_chunk_get_size(chunk) == 0;
 }
 
-static bool cut_is_full(const myr_table_size *size, int64_t rows, int64_t bytes)
+/* Whether a part of `has` is nearer to what is wanted without `more`. */
+static bool cut_is_enough(int64_t wanted, int64_t has, int64_t more)
 {
-    return (size->rows > 0 && rows >= size->rows * CUT_SHARE_PERCENT / 100) ||
-           (size->bytes > 0 && bytes >= size->bytes * CUT_SHARE_PERCENT / 100);
+    return wanted > 0 && has + more > wanted && has + more - wanted >= wanted - has;
 }
 
 static myr_rc cut_groups(duckdb_result *result, const myr_table_size *size, cut_list *list, myr_err *err)
@@ -73,12 +71,14 @@ static myr_rc cut_groups(duckdb_result *result, const myr_table_size *size, cut_
         const int64_t *rows = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0));
         const int64_t *sizes = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 1));
         for (idx_t i = 0; i < count; i++) {
+            if (end > begin &&
+                (cut_is_enough(size->rows, end - begin, rows[i]) || cut_is_enough(size->bytes, bytes, sizes[i]))) {
+                MYR_TRY(cut_add(list, begin, end, 0, end - begin, err));
+                begin = end;
+                bytes = 0;
+            }
             end += rows[i];
             bytes += sizes[i];
-            if (!cut_is_full(size, end - begin, bytes)) continue;
-            MYR_TRY(cut_add(list, begin, end, 0, end - begin, err));
-            begin = end;
-            bytes = 0;
         }
     }
     return end > begin || list->count == 0 ? cut_add(list, begin, end, 0, end - begin, err) : MYR_OK;

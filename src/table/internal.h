@@ -138,6 +138,16 @@ size_t myr_table_header_bytes(const unsigned char *data, size_t size);
 size_t myr_table_row_end(const unsigned char *data, size_t begin, size_t end, table_kind kind);
 int64_t myr_table_count_lines(const unsigned char *data, size_t begin, size_t end);
 
+/* ---- scan.c ---- */
+/* A key column whose cells should be whole numbers. */
+typedef struct table_scan_key {
+    uint32_t field; /* of the files, from 0 */
+    bool as_int64;  /* 2.0 is one too */
+} table_scan_key;
+/* keys: in the order of their fields. *out_are_whole = false: the files must be asked through DuckDB. */
+myr_rc myr_table_scan_keys(const table_source *source, const table_scan_key *keys, size_t key_count,
+                           bool *out_are_whole, myr_err *err);
+
 /* ---- range.c ---- */
 /* Bytes of a file, held in memory under a name that DuckDB can open. */
 typedef struct table_range {

@@ -30,6 +30,7 @@ typedef struct map_thread {
     uint8_t **in_valid; /* per input that is a key */
     double **f64;
     int64_t **i64;
+    uint8_t **codes;
     myr_str **text;
     uint8_t **valid;
 } map_thread;
@@ -46,6 +47,11 @@ static void map_thread_free(void *arg)
     myr_free(thread);
 }
 
+static bool map_is_free_text(const myr_table_output *output)
+{
+    return output->type == MYR_COL_TEXT && output->words == NULL;
+}
+
 static bool map_thread_buffers(map_thread *thread, size_t rows)
 {
     const myr_table_map *map = thread->run->map;
@@ -55,6 +61,7 @@ static bool map_thread_buffers(map_thread *thread, size_t rows)
               (thread->in_valid = myr_arena_calloc(arena, map->want_count + 1, sizeof *thread->in_valid)) != NULL &&
               (thread->f64 = myr_arena_calloc(arena, map->output_count, sizeof *thread->f64)) != NULL &&
               (thread->i64 = myr_arena_calloc(arena, map->output_count, sizeof *thread->i64)) != NULL &&
+              (thread->codes = myr_arena_calloc(arena, map->output_count, sizeof *thread->codes)) != NULL &&
               (thread->text = myr_arena_calloc(arena, map->output_count, sizeof *thread->text)) != NULL &&
               (thread->valid = myr_arena_calloc(arena, map->output_count, sizeof *thread->valid)) != NULL;
     for (uint32_t i = 0; ok && i < map->want_count; i++) {
@@ -64,7 +71,7 @@ static bool map_thread_buffers(map_thread *thread, size_t rows)
     }
     for (uint32_t i = 0; ok && i < map->output_count; i++) {
         ok = (thread->valid[i] = myr_arena_alloc(arena, rows)) != NULL;
-        if (ok && map->outputs[i].type == MYR_COL_TEXT) {
+        if (ok && map_is_free_text(&map->outputs[i])) {
             ok = (thread->text[i] = myr_arena_calloc(arena, rows, sizeof(myr_str))) != NULL;
         }
     }
@@ -171,7 +178,8 @@ static void map_output_open(map_thread *thread, duckdb_vector result, int64_t ro
         void *cells = duckdb_vector_get_data(duckdb_struct_vector_get_child(result, i));
         if (map->outputs[i].type == MYR_COL_DOUBLE) thread->f64[i] = cells;
         if (map->outputs[i].type == MYR_COL_INT64) thread->i64[i] = cells;
-        if (map->outputs[i].type == MYR_COL_TEXT) memset(thread->text[i], 0, (size_t)rows * sizeof(myr_str));
+        if (map->outputs[i].words != NULL) thread->codes[i] = cells;
+        if (map_is_free_text(&map->outputs[i])) memset(thread->text[i], 0, (size_t)rows * sizeof(myr_str));
     }
 }
 
@@ -209,8 +217,7 @@ static myr_rc map_output_close(map_thread *thread, duckdb_vector result, int64_t
     const myr_table_map *map = thread->run->map;
     for (uint32_t i = 0; i < map->output_count; i++) {
         duckdb_vector vector = duckdb_struct_vector_get_child(result, i);
-        if (map->outputs[i].type == MYR_COL_TEXT &&
-            !map_output_texts(vector, thread->text[i], thread->valid[i], rows)) {
+        if (map_is_free_text(&map->outputs[i]) && !map_output_texts(vector, thread->text[i], thread->valid[i], rows)) {
             MYR_FAIL(err, BAD_INPUT, "a value of the output column '%s' is not UTF-8", map->outputs[i].name);
         }
         map_output_nulls(vector, thread->valid[i], rows);
@@ -229,6 +236,7 @@ static myr_rc map_chunk(map_thread *thread, duckdb_data_chunk chunk, duckdb_vect
                             .inputs = thread->inputs,
                             .f64 = thread->f64,
                             .i64 = thread->i64,
+                            .codes = thread->codes,
                             .text = thread->text,
                             .valid = thread->valid};
     MYR_TRY(map->fn(map->ctx, thread->state, &call, err));
@@ -268,6 +276,14 @@ static void map_function_drop(map_function *function)
     if (*function != NULL) duckdb_destroy_scalar_function(function);
 }
 
+/* Texts that are few are an ENUM: a byte per row, on the way and in Parquet's pages, where their words stand once. */
+static duckdb_logical_type map_output_type(const myr_table_output *output)
+{
+    MYR_ASSERT(output->words == NULL || (output->type == MYR_COL_TEXT && output->word_count <= UINT8_MAX));
+    if (output->words == NULL) return duckdb_create_logical_type(map_type(output->type));
+    return duckdb_create_enum_type((const char **)(uintptr_t)output->words, output->word_count); /* it reads them */
+}
+
 static myr_rc map_result_type(const myr_table_map *map, duckdb_logical_type *out, myr_err *err)
 {
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
@@ -275,7 +291,7 @@ static myr_rc map_result_type(const myr_table_map *map, duckdb_logical_type *out
     const char **names = arena != NULL ? myr_arena_calloc(arena, map->output_count, sizeof *names) : NULL;
     if (types == NULL || names == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %u output columns", map->output_count);
     for (uint32_t i = 0; i < map->output_count; i++) {
-        types[i] = duckdb_create_logical_type(map_type(map->outputs[i].type));
+        types[i] = map_output_type(&map->outputs[i]);
         names[i] = map->outputs[i].name;
     }
     *out = duckdb_create_struct_type(types, names, map->output_count);

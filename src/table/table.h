@@ -142,6 +142,9 @@ bool myr_table_format_parse(const char *name, myr_table_format *out);
 typedef struct myr_table_output {
     const char *name;
     myr_col_type type; /* DOUBLE, INT64 or TEXT */
+    /* Of a TEXT: the few that it may be (up to 255, unlike each other); the function gives their numbers. NULL: any. */
+    const char *const *words;
+    uint32_t word_count;
 } myr_table_output;
 
 /* One chunk: inputs as wanted; outputs to fill. */
@@ -150,6 +153,7 @@ typedef struct myr_table_chunk {
     const myr_col *inputs; /* in the order of wants */
     double *const *f64;    /* per output column, by its type: the array to fill; NULL otherwise */
     int64_t *const *i64;
+    uint8_t *const *codes; /* of a TEXT with words */
     myr_str *const *text;  /* the bytes must live until the function's next call on this thread; data == NULL is null */
     uint8_t *const *valid; /* per output column: set to 0 for null; preset to 1 */
 } myr_table_chunk;

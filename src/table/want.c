@@ -117,6 +117,10 @@ static bool want_is_float(const myr_table_column *column)
     return want_type_is(column, "DOUBLE") || want_type_is(column, "FLOAT");
 }
 
+/* The two that a pass over the bytes of a file can find too (scan.c). */
+static const char want_loss_int64[] = "NOT regexp_full_match($, '(0|-?[1-9][0-9]{0,17})|(0|-?[1-9][0-9]{0,14})\\.0*')";
+static const char want_loss_integer[] = "NOT regexp_full_match($, '0|-?[1-9][0-9]{0,17}')";
+
 /* What must hold of a value so that the column cannot be a number (NULL: it is text anyway). In a CSV $ is the text. */
 static const char *want_key_loss(const table_source *source, uint32_t col_idx, bool as_int64)
 {
@@ -127,13 +131,32 @@ static const char *want_key_loss(const table_source *source, uint32_t col_idx, b
         return want_type_is(column, "DECIMAL") ? "NOT (" WANT_IS_WHOLE ")" : NULL;
     }
     if (column->is_integer) {
-        return as_int64 ? "NOT regexp_full_match($, '(0|-?[1-9][0-9]{0,17})|(0|-?[1-9][0-9]{0,14})\\.0*')"
-                        : "NOT regexp_full_match($, '0|-?[1-9][0-9]{0,17}')";
+        return as_int64 ? want_loss_int64 : want_loss_integer;
     }
     if (!want_type_is(column, "DOUBLE") && !want_type_is(column, "DECIMAL")) return NULL;
     if (as_int64) return "NOT regexp_full_match($, " WANT_WHOLE_TEXT ")";
     return "($ IS NOT NULL AND TRY_CAST($ AS DOUBLE) IS NULL OR regexp_full_match($, "
            "'[+-]?(0[0-9].*|[0-9]{16,}.*)'))";
+}
+
+/* Whether all that is in doubt are whole numbers, found without a query. False: ask. */
+static myr_rc want_keys_bytes(const table_source *source, const table_want *plan, const char *const *losses,
+                              uint32_t want_count, bool *out_are_whole, myr_err *err)
+{
+    table_scan_key *keys = myr_arena_calloc(source->arena, want_count + 1, sizeof *keys);
+    if (keys == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", source->input);
+    size_t count = 0;
+    *out_are_whole = false;
+    for (uint32_t i = 0; i < want_count; i++) {
+        if (losses[i] == NULL) continue;
+        if (losses[i] != want_loss_int64 && losses[i] != want_loss_integer) return MYR_OK;
+        table_scan_key key = {.field = plan[i].col_idx, .as_int64 = losses[i] == want_loss_int64};
+        size_t at = count++;
+        for (; at > 0 && keys[at - 1].field > key.field; at--)
+            keys[at] = keys[at - 1];
+        keys[at] = key;
+    }
+    return count > 0 ? myr_table_scan_keys(source, keys, count, out_are_whole, err) : MYR_OK;
 }
 
 /* One pass over the input for all keys in doubt: loss[i] is whether want i must be text. */
@@ -142,6 +165,9 @@ static myr_rc want_keys_scan(myr_table_engine *engine, table_source *source, con
 {
     MYR_AUTO(myr_buf) sql = {0};
     uint32_t asked = 0;
+    bool are_whole = false;
+    MYR_TRY(want_keys_bytes(source, plan, losses, want_count, &are_whole, err));
+    if (are_whole) return MYR_OK;
     for (uint32_t i = 0; i < want_count; i++) {
         if (losses[i] == NULL) continue;
         myr_buf_puts(&sql, asked++ == 0 ? "SELECT coalesce(bool_or(" : ", coalesce(bool_or(");

@@ -14,7 +14,7 @@ import subprocess
 import pytest
 from conftest import linear
 
-CALLS = ["write", "pwrite64", "fsync", "fdatasync", "rename", "renameat2", "mkdir", "unlink", "ftruncate"]
+CALLS = ["write", "pwrite64", "fsync", "fdatasync", "syncfs", "rename", "renameat2", "mkdir", "unlink", "ftruncate"]
 POINTS_PER_CALL = 10**9 if os.environ.get("MYR_LONG") else 12
 ROWS = 4000
 NO_LEAK_CHECK = {"ASAN_OPTIONS": "detect_leaks=0"}  # the leak checker cannot run under strace

@@ -133,7 +133,7 @@ def test_a_row_that_kills_or_stops_its_worker_stands_alone(exponential, poison, 
     text = exponential.run("batch", "run", "job.yaml", "--json", env=poison).stdout
     report = json.loads(text.splitlines()[-1])
     assert ids(exponential) == [i for i in range(ROWS) if i != 1500]
-    letter, = letters(exponential, report["run"])
+    letter, = (d for d in letters(exponential, report["run"]) if d["cause"] != "not_finite")  # exp() of a large number
     assert letter["line"] == 1502 and words in letter["cause"]
 
 
@@ -230,7 +230,7 @@ def test_what_is_told_of_runs(fleet):
     ("output: {format: xls, path: x}", "parquet or csv"),
     ("output: {predict: [value, value], path: x}", "each once"),
     ("release: '0'", "a number from 1 on"),
-    ("name: a b", "is not a job's name"),
+    ("name: a b", "1 to 128 letters, digits"),
 ])
 def test_a_job_file_that_is_wrong(fleet, line, words):
     (fleet.cwd / "job.yaml").write_text(line + "\n")

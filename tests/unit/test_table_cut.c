@@ -115,8 +115,8 @@ TEST(parquet_is_cut_between_row_groups)
         rows = parts[i].end;
     }
     EXPECT_INT(rows, 10000);
-    EXPECT_INT(cut(&f, file, 2732, 0, &parts), 3); /* 2048 is three quarters of 2731, not of 2732 */
-    EXPECT_INT(cut(&f, file, 2731, 0, &parts), 5);
+    EXPECT_INT(cut(&f, file, 3073, 0, &parts), 3); /* two groups are nearer to it than one */
+    EXPECT_INT(cut(&f, file, 3072, 0, &parts), 4);
     EXPECT_INT(cut(&f, file, 0, 1, &parts), 5);
     EXPECT_INT(cut(&f, file, 100000, 0, &parts), 1);
     EXPECT(parts[0].begin == 0 && parts[0].end == -1 && parts[0].row_count == 10000);

@@ -17,6 +17,35 @@ static void below(fixture *f, const char *dir)
     EXPECT_RC(myr_io_mkdirs(fixture_path(f, dir), &f->err), OK, &f->err);
 }
 
+/* ---- keys of a CSV, found by a pass over its bytes or by a query: the same ---- */
+
+static void key_is(const char *text, myr_col_type type)
+{
+    MYR_AUTO(fixture) f = fixture_new(1);
+    MYR_AUTO(fixture_data) data = NULL;
+    const char *input = fixture_file(&f, "in.csv", text);
+    myr_rc rc = fixture_load(&f, input, FIXTURE_NAMES("!k", "x"), NULL, &data);
+    if (rc != MYR_OK || data->cols[0].type != type) fail_msg("%s: %s, not type %d", text, f.err.message, (int)type);
+}
+
+TEST(keys_are_whole_numbers_or_texts)
+{
+    static const char *const whole[] = {
+        "k,x\n1,1\n-20,2\n,3\n0,4\n", "x,k\n1,7\n2,8",
+        "x,k\r\n1,7\r\n\r\n2,8\r\n",  "x,k,n\n1,7,\"a\nb\"\"c, d\"\n2,8,e\n",
+        "x,\"k\"\n1,\"7\"\n2,8\n",    "k,x\n999999999999999999,1\n-999999999999999999,2\n",
+    };
+    static const char *const texts[] = {
+        "k,x\n1,1\n01,2\n",  "k,x\n1,1\n-0,2\n",        "k,x\n1,1\n1 ,2\n",
+        "k,x\n1,1\n+1,2\n",  "k,x\n1,1\n-,2\n",         "k,x\n1,1\n1000000000000000000,2\n",
+        "k,x\n1,1\n1_0,2\n", "k,x\n1,1\n\"1\"\"\",2\n",
+    };
+    for (size_t i = 0; i < MYR_COUNT_OF(whole); i++)
+        key_is(whole[i], MYR_COL_INT64);
+    for (size_t i = 0; i < MYR_COUNT_OF(texts); i++)
+        key_is(texts[i], MYR_COL_TEXT);
+}
+
 /* ---- columns in paths ---- */
 
 static void store_is(fixture *f, const char *input, int64_t wanted)

@@ -63,8 +63,10 @@ static myr_rc adder_call(void *ctx, void *thread_state, const myr_table_chunk *c
 }
 
 static const myr_table_want adder_wants[] = {{.name = "k", .as_key = true}, {.name = "a"}, {.name = "b"}};
-static const myr_table_output adder_outputs[] = {
-    {"sum", MYR_COL_DOUBLE}, {"twice", MYR_COL_INT64}, {"short text", MYR_COL_TEXT}, {"long\"text", MYR_COL_TEXT}};
+static const myr_table_output adder_outputs[] = {{.name = "sum", .type = MYR_COL_DOUBLE},
+                                                 {.name = "twice", .type = MYR_COL_INT64},
+                                                 {.name = "short text", .type = MYR_COL_TEXT},
+                                                 {.name = "long\"text", .type = MYR_COL_TEXT}};
 
 static myr_table_map adder_map(fixture *f, adder *a, const char *input, const char *const *keep, uint32_t keep_count)
 {
@@ -173,6 +175,45 @@ TEST(map_writes_csv_with_a_header)
     myr_free(text);
 }
 
+static myr_rc word_call(void *ctx, void *thread_state, const myr_table_chunk *chunk, myr_err *err)
+{
+    (void)ctx, (void)thread_state, (void)err;
+    for (int64_t r = 0; r < chunk->row_count; r++) {
+        double x = chunk->inputs[0].data.f64[r];
+        chunk->codes[0][r] = x > 1;
+        if (x > 2) chunk->valid[0][r] = 0;
+    }
+    return MYR_OK;
+}
+
+/* Texts that are few are given by their numbers; readers see texts. */
+TEST(map_writes_words)
+{
+    MYR_AUTO(fixture) f = fixture_new(1);
+    static const char *const words[] = {"no", "it's more"};
+    static const myr_table_output output = {.name = "w", .type = MYR_COL_TEXT, .words = words, .word_count = 2};
+    char dir[TESTING_PATH_BYTES + 16];
+    snprintf(dir, sizeof dir, "%s/out", f.dir);
+    fixture_file(&f, "in.csv", "a\n1\n2\n3\n");
+    myr_table_map map = {.input = f.path,
+                         .wants = &adder_wants[1],
+                         .want_count = 1,
+                         .outputs = &output,
+                         .output_count = 1,
+                         .output_dir = dir,
+                         .fn = word_call};
+    int64_t rows = 0;
+    EXPECT_RC(myr_table_map_run(f.engine, &map, &rows, &f.err), OK, &f.err);
+    EXPECT_STR(
+        fixture_sql(&f, "SELECT string_agg(coalesce(w, '-') || ' ' || typeof(w), ', ') FROM '$/out/part-0.parquet'"),
+        "no VARCHAR, it's more VARCHAR, - VARCHAR");
+    EXPECT_RC(myr_io_remove_tree(dir, &f.err), OK, &f.err);
+    map.format = MYR_TABLE_CSV;
+    EXPECT_RC(myr_table_map_run(f.engine, &map, &rows, &f.err), OK, &f.err);
+    EXPECT_STR(fixture_sql(&f, "SELECT string_agg(coalesce(w, '-'), ', ') FROM '$/out/part-0.csv'"),
+               "no, it's more, -");
+}
+
 /* No row: one file with the schema when the output is one file, an empty directory when it is split. */
 TEST(map_of_nothing_has_the_schema)
 {
@@ -277,7 +318,7 @@ TEST(map_takes_many_columns)
     int count = WIDE_COLUMNS;
     char output[TESTING_PATH_BYTES + 8];
     snprintf(output, sizeof output, "%s/out", f.dir);
-    myr_table_output sum = {"sum", MYR_COL_DOUBLE};
+    myr_table_output sum = {.name = "sum", .type = MYR_COL_DOUBLE};
     myr_table_map map = {.input = fixture_bytes(&f, "in.csv", text.data, text.size),
                          .wants = wants,
                          .want_count = WIDE_COLUMNS,
