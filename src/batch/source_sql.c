@@ -1,20 +1,38 @@
 /* Inputs that DuckDB makes when the run begins: the result of a query over local files, or those rows of files for
  * which a condition holds. Either is one Parquet file of the run's own. */
+#include <fcntl.h>
 #include <string.h>
 
 #include "batch/source.h"
 
+#define SOURCE_STEP_BYTES (1 << 20)
+
+/* Read, not mapped: a large snapshot need not be in memory. */
+static myr_rc source_hash(const char *path, char out[MYR_SHA256_HEX_BYTES], myr_err *err)
+{
+    MYR_AUTO(myr_fd) fd = -1;
+    MYR_AUTO(myr_mem) step = myr_alloc(SOURCE_STEP_BYTES);
+    int64_t bytes = 0;
+    myr_sha256 sha;
+    if (step == NULL) MYR_FAIL(err, NO_MEMORY, "no memory to read %s", path);
+    MYR_TRY(myr_io_size(path, &bytes, err));
+    MYR_TRY(myr_io_open(path, O_RDONLY, 0, &fd, err));
+    myr_sha256_init(&sha);
+    for (int64_t at = 0; at < bytes;) {
+        size_t next = bytes - at < SOURCE_STEP_BYTES ? (size_t)(bytes - at) : SOURCE_STEP_BYTES;
+        MYR_TRY(myr_io_pread(fd, path, step, next, at, err));
+        myr_sha256_add(&sha, step, next);
+        at += (int64_t)next;
+    }
+    myr_sha256_hex(&sha, out);
+    return MYR_OK;
+}
+
 /* The file is there: from here on it is the input. Equal bytes are equal rows. */
 myr_rc myr_batch_source_take(batch *b, const char *path, const char *name, myr_err *err)
 {
-    myr_mapping bytes = {0};
     char hash[MYR_SHA256_HEX_BYTES];
-    myr_sha256 sha;
-    MYR_TRY(myr_io_map(path, &bytes, err));
-    myr_sha256_init(&sha);
-    myr_sha256_add(&sha, bytes.data, bytes.size);
-    myr_sha256_hex(&sha, hash);
-    myr_io_unmap(&bytes);
+    MYR_TRY(source_hash(path, hash, err));
     b->input_count = 0; /* what it was made of */
     return myr_batch_source_add(b, path, name, hash, err);
 }
