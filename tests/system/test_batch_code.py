@@ -319,6 +319,7 @@ def test_nobody_else_may_name_files(workspace):
     ({"input": "in.csv"}, "50 files (up to 2048) with `input: {items: …}`"),
     ({"mini_batch_size": "2049 files"}, "'mini_batch_size' is '2049 files'"),
     ({"mini_batch_size": "0 files"}, "'mini_batch_size' is '0 files'"),
+    ({"compute": "{type: spark, master: 'local[1]'}"}, "items: runs with `compute: {type: local}` have it"),
     ({"fleet": "g"}, "fleet g does not take files: its models have no feature 'file'"),
 ])
 def test_files_that_are_refused(workspace, more, words):

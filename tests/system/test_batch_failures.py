@@ -227,7 +227,7 @@ def test_what_is_told_of_runs(fleet):
     ("retry_settings: {timeout: 8d}", "0 to 7 days"),
     ("compute: {type: spork}", "'spork' is not known: local"),
     ("compute: {max: 257}", "from 1 to 256"),
-    ("output: {format: xls, path: x}", "parquet or csv"),
+    ("output: {format: xls, path: x}", "parquet, csv or jsonl"),
     ("output: {predict: [value, value], path: x}", "each once"),
     ("release: '0'", "a number from 1 on"),
     ("name: a b", "1 to 128 letters, digits"),
