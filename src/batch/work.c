@@ -379,8 +379,22 @@ int64_t myr_batch_lease_ms(void)
     return myr_clock_unix_ms() + WORK_LEASE_MS;
 }
 
+/* A run that goes on may have had its last failure before its coordinator died: it is over, and nobody has said so. */
+static myr_rc work_check_before(const batch *b, myr_err *err)
+{
+    const batch_task *task = NULL;
+    myr_err cause = {.rc = MYR_UNAVAILABLE};
+    for (size_t i = 0; i < b->task_count; i++) {
+        if (strcmp(b->tasks[i]->row.state, "failed") == 0) task = b->tasks[i];
+    }
+    if (task == NULL) return work_too_much(b, NULL, NULL, err);
+    (void)snprintf(cause.message, sizeof cause.message, "%s", task->row.message);
+    return work_too_much(b, task, &cause, err);
+}
+
 myr_rc myr_batch_work_off(batch *b, myr_err *err)
 {
+    MYR_TRY(work_check_before(b, err));
     b->beat_ns = myr_clock_mono_ns();
     MYR_TRY(myr_registry_change_number(b->workspace->registry, &b->change, err));
     while (b->left > 0) {

@@ -110,7 +110,8 @@ def test_a_run_goes_on_after_a_power_cut(fleet, disk):
         subprocess.run(["xfs_io", "-x", "-c", "shutdown", disk.mount], check=True)
         process.kill()
         process.communicate()
-        disk.cut()
+        subprocess.run(["umount", disk.mount], check=True)
+        assert disk.attach()
         batches = program.json("batch", "show", run)["mini_batches"]
         done = program.run("batch", "resume", run, ok=False)
         if done.returncode == 0:
