@@ -16,14 +16,10 @@ static bool resume_has_files(const batch *b, const myr_mini_batch_row *row)
     return (size > 0 && (size_t)size < sizeof dir && myr_io_exists(dir)) || myr_io_exists(b->sinks[0].stage.data);
 }
 
-/*
- * Whether it is done, but what it wrote is gone; or it failed where none may: then the run was to end with it, and
- * whoever killed the coordinator before may have been what ailed it too.
- */
-static bool resume_is_to_do(const batch *b, const myr_mini_batch_row *row)
+/* Whether it is done, but what it wrote is gone. */
+static bool resume_lacks_files(const batch *b, const myr_mini_batch_row *row)
 {
-    bool is_lost = strcmp(row->state, "done") == 0 && !resume_has_files(b, row);
-    return is_lost || (b->opts.limits->mini_batch_error_threshold == 0 && strcmp(row->state, "failed") == 0);
+    return strcmp(row->state, "done") == 0 && !resume_has_files(b, row);
 }
 
 myr_rc myr_batch_load_tasks(batch *b, int64_t run_id, batch_redo redo, myr_err *err)
@@ -164,7 +160,7 @@ static myr_rc resume_prepare(batch *b, const myr_run_row *row, myr_err *err)
     MYR_TRY(myr_batch_sources_check(b, err));
     MYR_TRY(myr_batch_start_pool(b, err));
     MYR_TRY(myr_batch_read_plan(b, row, err));
-    MYR_TRY(myr_batch_load_tasks(b, row->id, resume_is_to_do, err));
+    MYR_TRY(myr_batch_load_tasks(b, row->id, resume_lacks_files, err));
     myr_batch_open_tasks(b);
     MYR_TRY(myr_table_engine_open(1, b->opts.memory_bytes, &b->engine, err));
     return myr_registry_run_again(b->workspace->registry, row->id, myr_batch_owner(owner, sizeof owner),
