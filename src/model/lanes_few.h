@@ -240,21 +240,44 @@ LANES_TARGET LANES_INLINE void FEW_FN(quantise)(const lanes_view *v, const doubl
     if (v->h->set_columns > 0) myr_lanes_quantise_sets(v, rows, row_stride, row_count, bins, 1, LANES_FEW_COLUMNS);
 }
 
+/* A few rows (a constant): their bins, then their trees. */
+LANES_TARGET LANES_INLINE void FEW_FN(some)(const lanes_view *v, const double *rows, size_t row_stride,
+                                            unsigned row_count, bool single, lanes_ahead *ahead, double *margins)
+{
+    _Alignas(64) int8_t bins[LANES_ROWS_FEW * LANES_FEW_COLUMNS];
+    FEW_FN(quantise)(v, rows, row_stride, row_count, single, bins);
+    FEW_FN(columns)(v, bins, row_count, single, ahead, margins);
+}
+
 LANES_TARGET LANES_INLINE void FEW_FN(rows)(const lanes_view *v, const double *rows, size_t row_stride,
                                             size_t row_count, bool single, lanes_ahead *ahead, double *margins)
 {
-    _Alignas(64) int8_t bins[LANES_ROWS_FEW * LANES_FEW_COLUMNS];
     for (; row_count >= LANES_ROWS_FEW; row_count -= LANES_ROWS_FEW) {
-        FEW_FN(quantise)(v, rows, row_stride, LANES_ROWS_FEW, single, bins);
-        FEW_FN(columns)(v, bins, LANES_ROWS_FEW, single, ahead, margins);
+        FEW_FN(some)(v, rows, row_stride, LANES_ROWS_FEW, single, ahead, margins);
         rows += LANES_ROWS_FEW * row_stride;
         margins += LANES_ROWS_FEW * (size_t)v->h->margin_count;
     }
     for (; row_count > 0; row_count--) {
-        FEW_FN(quantise)(v, rows, row_stride, 1, single, bins);
-        FEW_FN(columns)(v, bins, 1, single, NULL, margins);
+        FEW_FN(some)(v, rows, 0, 1, single, NULL, margins);
         rows += row_stride;
         margins += v->h->margin_count;
+    }
+}
+
+/* Several rows; apart from the one row, so that its registers are its own. */
+LANES_TARGET static __attribute__((noinline)) void FEW_FN(several)(const lanes_view *v, const double *rows,
+                                                                   size_t row_stride, size_t row_count,
+                                                                   lanes_ahead *ahead, double *margins)
+{
+    bool single = v->h->calc == MYR_CALC_F32;
+    if (single && ahead != NULL) {
+        FEW_FN(rows)(v, rows, row_stride, row_count, true, ahead, margins);
+    } else if (single) {
+        FEW_FN(rows)(v, rows, row_stride, row_count, true, NULL, margins);
+    } else if (ahead != NULL) {
+        FEW_FN(rows)(v, rows, row_stride, row_count, false, ahead, margins);
+    } else {
+        FEW_FN(rows)(v, rows, row_stride, row_count, false, NULL, margins);
     }
 }
 
@@ -262,14 +285,12 @@ LANES_TARGET static void FEW_FN(kernel)(const lanes_view *v, const double *rows,
                                         lanes_ahead *ahead, double *margins)
 {
     MYR_ASSERT(v->byte_columns <= LANES_FEW_COLUMNS);
-    if (v->h->calc == MYR_CALC_F32 && ahead != NULL) {
-        FEW_FN(rows)(v, rows, row_stride, row_count, true, ahead, margins);
+    if (row_count != 1) {
+        FEW_FN(several)(v, rows, row_stride, row_count, ahead, margins);
     } else if (v->h->calc == MYR_CALC_F32) {
-        FEW_FN(rows)(v, rows, row_stride, row_count, true, NULL, margins);
-    } else if (ahead != NULL) {
-        FEW_FN(rows)(v, rows, row_stride, row_count, false, ahead, margins);
+        FEW_FN(some)(v, rows, 0, 1, true, NULL, margins);
     } else {
-        FEW_FN(rows)(v, rows, row_stride, row_count, false, NULL, margins);
+        FEW_FN(some)(v, rows, 0, 1, false, NULL, margins);
     }
 }
 
