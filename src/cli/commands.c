@@ -102,7 +102,7 @@ bool myr_command_list(const char *group, myr_buf *out)
                  "myriad: machine-learning inference for fleets of models\n\nUsage: myriad COMMAND [arguments]\n\n");
     for (size_t i = 0; i < myr_command_count; i++) {
         if (myr_commands[i].summary == NULL || (is_known && !command_is_of(&myr_commands[i], group))) continue;
-        myr_buf_printf(out, "  %-18s %s\n", myr_commands[i].name, myr_commands[i].summary);
+        myr_buf_printf(out, "  %-19s %s\n", myr_commands[i].name, myr_commands[i].summary);
     }
     myr_buf_puts(out, "\nEvery command has --help with an example, and --json. Begin with: myriad init demo\n");
     return is_known;
