@@ -30,11 +30,20 @@ class Disk:
     def attach(self):
         return subprocess.run(["mount", "-o", "loop", self.image, self.mount], capture_output=True).returncode == 0
 
-    def cut(self):
-        """Stop it as it is, log unwritten, and come back."""
+    def stop(self):
+        """As it is, log unwritten."""
         subprocess.run(["xfs_io", "-x", "-c", "shutdown", self.mount], check=True)
-        subprocess.run(["umount", self.mount], check=True)
+
+    def come_back(self):
+        deadline = time.monotonic() + 20  # workers of a run that was killed end by themselves, soon
+        while subprocess.run(["umount", self.mount], capture_output=True).returncode != 0:
+            assert time.monotonic() < deadline, "somebody is still at work on the disk that failed"
+            time.sleep(0.05)
         assert self.attach()
+
+    def cut(self):
+        self.stop()
+        self.come_back()
 
 
 @pytest.fixture
@@ -107,11 +116,10 @@ def test_a_run_goes_on_after_a_power_cut(fleet, disk):
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         run = json.loads(process.stdout.readline())["run"]
         time.sleep(dice.random() * 0.6)
-        subprocess.run(["xfs_io", "-x", "-c", "shutdown", disk.mount], check=True)
+        disk.stop()
         process.kill()
         process.communicate()
-        subprocess.run(["umount", disk.mount], check=True)
-        assert disk.attach()
+        disk.come_back()
         batches = program.json("batch", "show", run)["mini_batches"]
         done = program.run("batch", "resume", run, ok=False)
         if done.returncode == 0:
