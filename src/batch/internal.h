@@ -336,6 +336,13 @@ const char *myr_batch_staging(const batch *b); /* where workers write; borrowed 
 /* Into the ledger, with all its mini-batches. */
 myr_rc myr_batch_start(batch *b, myr_err *err);
 /* ---- resume.c ---- */
+typedef struct batch_wanted {
+    const char *state;    /* of the run */
+    const char *called;   /* in words: there is none */
+    const char *else_why; /* in words: it is of another */
+} batch_wanted;
+/* Run run_id, or (0) the newest that is wanted. NOT_FOUND; CONFLICT it is not wanted; UNSUPPORTED it is too old. */
+myr_rc myr_batch_find_run(batch *b, int64_t run_id, const batch_wanted *wanted, myr_run_row *out, myr_err *err);
 /* A run that there was: its settings, and where its output stands; once its fleet is open, its plan. */
 myr_rc myr_batch_read(batch *b, const myr_run_row *row, myr_err *err);
 myr_rc myr_batch_read_plan(batch *b, const myr_run_row *row, myr_err *err);

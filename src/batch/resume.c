@@ -57,8 +57,9 @@ myr_rc myr_batch_load_tasks(batch *b, int64_t run_id, batch_redo redo, myr_err *
 
 /* ---- a run that goes on ---- */
 
-/* The newest that is not over, or the one that is asked for. */
-static myr_rc resume_find(batch *b, int64_t run_id, myr_run_row *out, myr_err *err)
+static const batch_wanted resume_wanted = {"running", "unfinished", "there is nothing to resume"};
+
+myr_rc myr_batch_find_run(batch *b, int64_t run_id, const batch_wanted *wanted, myr_run_row *out, myr_err *err)
 {
     myr_registry *registry = b->workspace->registry;
     if (run_id == 0) {
@@ -66,13 +67,13 @@ static myr_rc resume_find(batch *b, int64_t run_id, myr_run_row *out, myr_err *e
         size_t count = 0;
         MYR_TRY(myr_registry_runs(registry, b->arena, &runs, &count, err));
         for (size_t i = 0; i < count && run_id == 0; i++) {
-            if (strcmp(runs[i].state, "running") == 0 && runs[i].fingerprint[0] != '\0') run_id = runs[i].id;
+            if (strcmp(runs[i].state, wanted->state) == 0 && runs[i].fingerprint[0] != '\0') run_id = runs[i].id;
         }
-        if (run_id == 0) MYR_FAIL(err, NOT_FOUND, "no run is unfinished: `myriad batch list` shows them");
+        if (run_id == 0) MYR_FAIL(err, NOT_FOUND, "no run is %s: `myriad batch list` shows them", wanted->called);
     }
     MYR_TRY(myr_registry_run_get(registry, b->arena, run_id, out, err));
-    if (strcmp(out->state, "running") != 0)
-        MYR_FAIL(err, CONFLICT, "run %lld is %s: there is nothing to resume", (long long)run_id, out->state);
+    if (strcmp(out->state, wanted->state) != 0)
+        MYR_FAIL(err, CONFLICT, "run %lld is %s: %s", (long long)run_id, out->state, wanted->else_why);
     if (out->settings[0] == '\0')
         MYR_FAIL(err, UNSUPPORTED, "run %lld is of an older version: begin a new one", (long long)run_id);
     return MYR_OK;
@@ -172,7 +173,7 @@ static myr_rc resume_run(batch *b, int64_t run_id, myr_batch_report *out, myr_er
     myr_run_row row;
     bool is_published = false;
     MYR_TRY(myr_batch_begin(b, err));
-    MYR_TRY(resume_find(b, run_id, &row, err));
+    MYR_TRY(myr_batch_find_run(b, run_id, &resume_wanted, &row, err));
     MYR_TRY(resume_open(b, &row, err));
     MYR_TRY(resume_settle(b, &is_published, out, err));
     if (is_published) return MYR_OK;

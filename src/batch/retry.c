@@ -17,6 +17,8 @@
 
 /* ---- which ---- */
 
+static const batch_wanted retry_wanted = {"completed", "completed", "only a completed one has an output to be mended"};
+
 typedef yyjson_doc *retry_doc;
 static void retry_doc_drop(retry_doc *doc)
 {
@@ -37,28 +39,6 @@ static bool retry_redo(const batch *b, const myr_mini_batch_row *row)
 {
     (void)b;
     return strcmp(row->state, "failed") == 0 || (strcmp(row->state, "done") == 0 && retry_may_help(row));
-}
-
-static myr_rc retry_find(batch *b, int64_t run_id, myr_run_row *out, myr_err *err)
-{
-    myr_registry *registry = b->workspace->registry;
-    if (run_id == 0) {
-        myr_run_row *runs = NULL;
-        size_t count = 0;
-        MYR_TRY(myr_registry_runs(registry, b->arena, &runs, &count, err));
-        for (size_t i = 0; i < count && run_id == 0; i++) {
-            if (strcmp(runs[i].state, "completed") == 0 && runs[i].fingerprint[0] != '\0') run_id = runs[i].id;
-        }
-        if (run_id == 0) MYR_FAIL(err, NOT_FOUND, "no run is completed: `myriad batch list` shows them");
-    }
-    MYR_TRY(myr_registry_run_get(registry, b->arena, run_id, out, err));
-    if (strcmp(out->state, "completed") != 0) {
-        MYR_FAIL(err, CONFLICT, "run %lld is %s: only a completed one has an output to be mended", (long long)run_id,
-                 out->state);
-    }
-    if (out->settings[0] == '\0')
-        MYR_FAIL(err, UNSUPPORTED, "run %lld is of an older version: begin a new one", (long long)run_id);
-    return MYR_OK;
 }
 
 /* The output must still be the one that this run made. */
@@ -281,7 +261,7 @@ static myr_rc retry_run(batch *b, int64_t run_id, myr_batch_report *out, myr_err
 {
     myr_run_row row;
     MYR_TRY(myr_batch_begin(b, err));
-    MYR_TRY(retry_find(b, run_id, &row, err));
+    MYR_TRY(myr_batch_find_run(b, run_id, &retry_wanted, &row, err));
     MYR_TRY(retry_prepare(b, &row, err));
     if (retry_count(b) == 0) {
         myr_batch_report report = {0};
