@@ -351,12 +351,13 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
                             .cgroup = settings_get(arena, yyjson_obj_get(root, "cgroup"))};
     const myr_batch_input *input = &out->input;
     bool has_group = out->cgroup == NULL || out->cgroup[0] == '/' || strcmp(out->cgroup, "off") == 0;
-    bool has_input = input->items != NULL || input->sql != NULL || (input->table != NULL && input->database != NULL);
+    bool has_input = input->items != NULL || input->sql != NULL || input->table != NULL;
+    bool has_database = input->table == NULL || input->database != NULL;
     if (out->partition_keys != NULL && out->partition_keys[0] == NULL) return false;
     yyjson_val *action = yyjson_obj_get(root, "output_action");
     if (action != NULL && !myr_batch_action_parse(yyjson_get_str(action), &out->action)) return false;
-    return has_input && has_group && out->fleet != NULL && out->output != NULL && settings_limits(root, limits) &&
-           settings_int(root, "release", 0, INT64_MAX, &out->release) &&
+    return has_input && has_database && has_group && out->fleet != NULL && out->output != NULL &&
+           settings_limits(root, limits) && settings_int(root, "release", 0, INT64_MAX, &out->release) &&
            settings_int(root, "valid_ms", 0, INT64_MAX, &out->valid_ms) &&
            settings_int(root, "retry_of", 0, INT64_MAX, &out->retry_of) &&
            settings_int(root, "memory_bytes", 0, INT64_MAX, &out->memory_bytes) &&
