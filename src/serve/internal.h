@@ -48,7 +48,7 @@ typedef enum serve_format { SERVE_AS_JSON, SERVE_AS_CSV, SERVE_AS_LINES, SERVE_A
 #define SERVE_TAKES_EXACT (1u << 31) /* the type has to be said, by its own name */
 #define SERVE_TAKES_ROWS  (1u << SERVE_AS_JSON | 1u << SERVE_AS_CSV | 1u << SERVE_AS_LINES)
 
-/* ---- snapshot.c: the opened fleets ---- */
+/* ---- snapshot.c, reloader.c: the opened fleets ---- */
 
 /* What V2 counts per fleet and release; from several threads. */
 typedef struct serve_infer_stats {

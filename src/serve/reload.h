@@ -1,0 +1,77 @@
+/*
+ * How snapshots are made and freed. Only for opened.c, snapshot.c, reload.c and reloader.c.
+ * Owner of everything here: the reloader's thread (main before it starts and after it ended), unless said otherwise.
+ */
+#ifndef MYR_SERVE_RELOAD_H
+#define MYR_SERVE_RELOAD_H
+
+#include "serve/beat.h"
+
+#define RELOAD_FAILURES_MAX 1024 /* fleets whose failure is remembered, so that it is logged once */
+
+typedef struct reload_failure {
+    char name[MYR_NAME_BYTES_MAX + 1];
+    int64_t release;
+    uint64_t said; /* hash of the message */
+} reload_failure;
+
+typedef struct reload_name {
+    char text[MYR_NAME_BYTES_MAX + 1];
+} reload_name;
+
+struct serve_reloader {
+    myr_server *server;
+    myr_workspace *workspace;
+    int64_t change_number;
+    _Atomic bool has_failures; /* look again although nothing changed. Written by the reloader */
+    serve_snapshot *retired;
+    serve_token *idle_tokens; /* of freed snapshots, while their requests run */
+    serve_beat beat;
+    int64_t next_beat_ns;
+    char beat_error[MYR_ERR_MESSAGE_BYTES]; /* logged once */
+    reload_failure *failures;
+    size_t failure_count;
+    char last_error[MYR_ERR_MESSAGE_BYTES]; /* of the registry as a whole: logged once */
+    char last_tls_error[MYR_ERR_MESSAGE_BYTES];
+    myr_mutex lock;
+    myr_cond wake;
+    bool stop;              /* under lock, as what follows */
+    bool is_leaving;        /* others are to be told that this server drains … */
+    bool has_left;          /* … and were */
+    uint64_t asked, looked; /* looks that were asked for; those that are done */
+    myr_cond done;          /* looked has risen, or stop */
+    reload_name *unloaded;
+    size_t unloaded_count;
+    bool has_thread;
+    myr_thread thread;
+};
+
+/* ---- opened.c ---- */
+/* *out_plan_is_bad: the service file does not fit the fleet. The fleet is nobody's yet: refs is 0. */
+myr_rc myr_serve_fleet_open(serve_reloader *reloader, const char *name, int64_t release, serve_fleet **out,
+                            bool *out_plan_is_bad, myr_err *err);
+void myr_serve_fleet_free(serve_fleet *served); /* one that no snapshot holds; NULL accepted */
+void myr_serve_fleet_release(serve_fleet *served);
+/* An opened fleet of this release, whose files of the plan have not changed since; NULL: no. */
+bool myr_serve_fleet_is_as(const serve_fleet *served, int64_t release);
+
+/* ---- snapshot.c ---- */
+serve_snapshot *myr_serve_snapshot_new(size_t fleets_max);                        /* NULL: no memory */
+void myr_serve_snapshot_free(serve_reloader *reloader, serve_snapshot *snapshot); /* NULL accepted */
+void myr_serve_snapshot_add(serve_snapshot *snapshot, serve_fleet *served);       /* shares it */
+myr_rc myr_serve_snapshot_add_variant(serve_snapshot *snapshot, serve_fleet *served, const char *alias, myr_err *err);
+void myr_serve_snapshot_sort(serve_snapshot *snapshot); /* all are there: from here they are found by name */
+/* The same fleets and tokens, for another directory; NULL: no memory. */
+serve_snapshot *myr_serve_snapshot_copy(serve_reloader *reloader, const serve_snapshot *old);
+bool myr_serve_snapshot_equal(const serve_snapshot *a, const serve_snapshot *b); /* but for the directory */
+bool myr_serve_snapshot_is_held(const myr_server *server, const serve_snapshot *snapshot);
+
+/* ---- reload.c ---- */
+/* Look once; a change makes a new current snapshot. must: look although the registry did not change. */
+myr_rc myr_serve_reload_look(serve_reloader *reloader, bool must, bool *out_changed, myr_err *err);
+void myr_serve_reload_publish(serve_reloader *reloader, serve_snapshot *next); /* makes it the current one */
+
+/* ---- reloader.c ---- */
+bool myr_serve_reloader_is_unloaded(serve_reloader *reloader, const char *name);
+
+#endif
