@@ -61,9 +61,8 @@ static void beat_grpc(const myr_server *server, const char *rest, char out[BEAT_
 }
 
 /* The options, else the service file. */
-static void beat_names(const myr_server *server, serve_beat *beat)
+static void beat_names(const myr_server *server, serve_beat *beat, const serve_service *service)
 {
-    const serve_service *service = server->service;
     beat->name = server->opts.name;
     beat->region = server->opts.region;
     if (beat->name[0] == '\0') beat->name = service != NULL ? service->name : "myriad";
@@ -73,7 +72,7 @@ static void beat_names(const myr_server *server, serve_beat *beat)
 myr_rc myr_serve_beat_start(myr_server *server, serve_beat *beat, myr_err *err)
 {
     unsigned char bytes[16];
-    beat_names(server, beat);
+    beat_names(server, beat, atomic_load(&server->current)->service);
     if (!myr_name_is_valid(myr_str_of(beat->name))) {
         MYR_FAIL(err, BAD_USAGE, "serve.name: '%s' is no name: letters, digits, '.', '_', '-'", beat->name);
     }
@@ -237,6 +236,7 @@ void myr_serve_beat_row(const myr_server *server, const serve_beat *beat, myr_in
 myr_rc myr_serve_beat_prepare(const myr_server *server, serve_beat *beat, myr_registry *registry,
                               const serve_snapshot *snapshot, bool with_tags, myr_err *err)
 {
+    beat_names(server, beat, snapshot->service);
     beat->load = beat_load(server, beat);
     return beat_tell_fleets(beat, registry, snapshot, with_tags, err);
 }

@@ -14,7 +14,7 @@ typedef struct serve_beat {
     char id[33]; /* "": not started */
     char rest[BEAT_URI_BYTES];
     char grpc[BEAT_URI_BYTES]; /* "": none */
-    const char *name, *region; /* the server's */
+    const char *name, *region; /* the server's, or the snapshot's service file's */
     int64_t started_ms;
     int64_t wall_ns, cpu_ns; /* at the last beat */
     double load;
@@ -32,7 +32,8 @@ typedef struct serve_beat {
 /* The server listens already: its address is known. BAD_USAGE: options that no registry takes. */
 myr_rc myr_serve_beat_start(myr_server *server, serve_beat *beat, myr_err *err);
 void myr_serve_beat_fini(serve_beat *beat);
-/* Measure the load, describe the fleets of the snapshot. Tags take a walk over all models of a new release. */
+/* The snapshot is the current one. Measure the load, describe its fleets. Tags take a walk over all models of a new
+ * release. */
 myr_rc myr_serve_beat_prepare(const myr_server *server, serve_beat *beat, myr_registry *registry,
                               const serve_snapshot *snapshot, bool with_tags, myr_err *err);
 /* Say it, for as long as serve.lease; nothing when that is 0. BUSY after a short wait for another writer. */

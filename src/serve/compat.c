@@ -11,10 +11,10 @@
 
 /* ---- which fleet ---- */
 
-myr_rc myr_serve_default_fleet(const myr_server *server, const serve_thread *thread, serve_fleet **out, myr_err *err)
+myr_rc myr_serve_default_fleet(const serve_thread *thread, serve_fleet **out, myr_err *err)
 {
     const serve_snapshot *snapshot = atomic_load(&thread->held);
-    const char *name = server->service != NULL ? server->service->default_fleet : NULL;
+    const char *name = snapshot->service != NULL ? snapshot->service->default_fleet : NULL;
     if (name != NULL) return myr_serve_fleet_find(thread, myr_str_of(name), out, err);
     if (snapshot->fleet_count == 1) {
         *out = snapshot->fleets[0];
@@ -28,7 +28,7 @@ static myr_rc compat_work(serve_call *call, serve_work **out, myr_err *err)
 {
     serve_work *work;
     MYR_TRY(myr_serve_call_work(call, &work, err));
-    MYR_TRY(myr_serve_default_fleet(call->server, call->thread, &work->target.fleet, err));
+    MYR_TRY(myr_serve_default_fleet(call->thread, &work->target.fleet, err));
     work->target.model_idx = MYR_PACK_NONE;
     work->target.name = myr_str_of(work->target.fleet->fleet->name);
     myr_serve_call_may_sleep(call);
@@ -255,7 +255,7 @@ myr_rc myr_serve_get_ping(serve_call *call, myr_err *err)
 {
     serve_fleet *fleet;
     MYR_TRY(myr_serve_check_ready(call, err));
-    if (myr_serve_default_fleet(call->server, call->thread, &fleet, err) != MYR_OK)
+    if (myr_serve_default_fleet(call->thread, &fleet, err) != MYR_OK)
         return myr_err_prefix(err, MYR_NOT_FOUND, "/invocations has no fleet: ");
     myr_buf_puts(call->out, "\n");
     return MYR_OK;

@@ -407,3 +407,28 @@ myr_rc myr_serve_get_segment(serve_call *call, myr_err *err)
                    (long long)entry.version, myr_level_name(level), (long long)fleet->release, entry.model_bytes);
     return MYR_OK;
 }
+
+/* ---- the service file ---- */
+
+myr_rc myr_serve_get_service_file(serve_call *call, myr_err *err)
+{
+    serve_service_state state;
+    char time[MYR_TIME_TEXT_BYTES];
+    (void)err;
+    myr_serve_get_service_state(call->server, &state);
+    myr_buf_puts(call->out, "{\"path\":");
+    if (state.path[0] == '\0') {
+        myr_buf_puts(call->out, "null");
+    } else {
+        myr_buf_json_string(call->out, myr_str_of(state.path));
+    }
+    myr_buf_printf(call->out, ",\"taken_at\":\"%s\",\"refused\":", myr_format_time(state.taken_ms, time));
+    if (state.refused_ms == 0) {
+        myr_buf_puts(call->out, "null}");
+        return MYR_OK;
+    }
+    myr_buf_printf(call->out, "{\"at\":\"%s\",\"error\":", myr_format_time(state.refused_ms, time));
+    myr_buf_json_string(call->out, myr_str_of(state.error));
+    myr_buf_puts(call->out, "}}");
+    return MYR_OK;
+}

@@ -68,8 +68,10 @@ struct serve_fleet {
     int64_t refs;       /* reloader only: snapshots that hold it */
     myr_map *inputs;    /* input name -> SERVE_KEY | SERVE_FEATURE bits */
     const char **known; /* every input name, NULL-terminated: for "nearest"; borrowed from the fleet */
-    uint32_t level_models[MYR_PARTITION_COLUMNS_MAX + 1];              /* models by number of key columns */
-    serve_bound *bound;                                                /* its plan; NULL: none */
+    uint32_t level_models[MYR_PARTITION_COLUMNS_MAX + 1]; /* models by number of key columns */
+    serve_service *service;                               /* that it was opened by; NULL: there was no service file */
+    const serve_plan *plan;                               /* what that says of it; NULL: nothing */
+    serve_bound *bound;                                   /* the plan, bound; NULL: none */
     _Atomic(myr_metric *) rows[MYR_LEVEL_COUNT][MYR_ROW_STATUS_COUNT]; /* made on first use … */
     _Atomic(myr_metric *) stages[SERVE_STAGE_COUNT];                   /* … this too */
     serve_infer_stats stats;
@@ -115,6 +117,9 @@ typedef struct serve_directory serve_directory;
 
 typedef struct serve_snapshot {
     struct serve_snapshot *next_retired;
+    serve_service *service;     /* the service file; NULL: none. A fleet may have its plan from one before that says the
+                                   same of it */
+    const char *cors_origins;   /* as serve.cors-origins; after the struct */
     serve_directory *directory; /* NULL: not made yet */
     int64_t fleets_number;      /* another one: fleets are others */
     bool has_tokens;            /* there was one, ever */
@@ -142,7 +147,20 @@ void myr_serve_reloader_stop(myr_server *server); /* no request runs any more; N
  * (stopping), TOO_LARGE (too many unloaded names). Thread: compute, holding no snapshot.
  */
 myr_rc myr_serve_reloader_ask(myr_server *server, myr_str name, bool load, myr_err *err);
-void myr_serve_reloader_hurry(myr_server *server);   /* look now, at registry and certificates; does not wait */
+/*
+ * Options as they are now: read the service file again, and look at registry and certificates; waits until that is
+ * done, but not for ever. A file that does not fit leaves the one in force. *out_diff: what changed in it, or why
+ * nothing did. Thread: main.
+ */
+void myr_serve_reloader_take(myr_server *server, const myr_serve_opts *opts, myr_buf *out_diff);
+/* What became of the service files that were read. */
+typedef struct serve_service_state {
+    char path[MYR_PATH_BYTES_MAX]; /* of the one in force; "": none */
+    int64_t taken_ms;              /* since when; by the wall clock */
+    int64_t refused_ms;            /* when the last one was refused; 0: the last one that was read is in force */
+    char error[MYR_ERR_MESSAGE_BYTES];
+} serve_service_state;
+void myr_serve_get_service_state(myr_server *server, serve_service_state *out);
 bool myr_serve_reloader_is_well(myr_server *server); /* what there is to serve is served */
 /* The names that were unloaded; `use` may not call back. */
 void myr_serve_each_unloaded(myr_server *server, void (*use)(void *ctx, const char *name), void *ctx);
@@ -293,7 +311,6 @@ struct myr_server {
     myr_tls *tls;                  /* NULL: in clear text. Refreshed by the reloader */
     bool has_admin;                /* serve.admin-listen is set: admin routes answer there alone */
     serve_listener main, admin;    /* http is NULL while it does not listen */
-    serve_service *service;        /* the service file; NULL: none. Immutable */
     struct serve_helpers *helpers; /* threads that share the rows of large requests; NULL: none do */
     serve_rpc *rpc;                /* NULL: no gRPC */
     serve_reloader *reloader;
@@ -307,6 +324,7 @@ struct myr_server {
     _Atomic(myr_metric *) *requests; /* [route_count + 1][SERVE_CODES_MAX], made on first use */
     myr_metric **durations;          /* [route_count + 1] */
     myr_metric *reloads, *reload_failures, *fleets_gauge;
+    myr_metric *service_taken, *service_refused, *service_is_refused;
     char labels[SERVE_LABELS_MAX][MYR_NAME_BYTES_MAX + 1]; /* of fleets in metrics; the reloader's */
     size_t label_count;
     _Atomic size_t fleet_count; /* of the current snapshot */
@@ -510,7 +528,8 @@ myr_rc myr_serve_get_metrics(serve_call *call, myr_err *err);
 myr_rc myr_serve_get_services(serve_call *call, myr_err *err); /* discover.c */
 myr_rc myr_serve_get_service(serve_call *call, myr_err *err);
 myr_rc myr_serve_get_resolve(serve_call *call, myr_err *err);
-myr_rc myr_serve_post_infer(serve_call *call, myr_err *err); /* infer.c */
+myr_rc myr_serve_get_service_file(serve_call *call, myr_err *err); /* describe.c */
+myr_rc myr_serve_post_infer(serve_call *call, myr_err *err);       /* infer.c */
 int64_t myr_serve_infer_rows(yyjson_val *body);
 myr_rc myr_serve_get_prediction(serve_call *call, myr_err *err); /* prediction.c */
 myr_rc myr_serve_post_score(serve_call *call, myr_err *err);     /* score.c */
@@ -539,7 +558,7 @@ myr_rc myr_serve_get_healthy(serve_call *call, myr_err *err);
 myr_rc myr_serve_get_ping(serve_call *call, myr_err *err);
 myr_rc myr_serve_get_version(serve_call *call, myr_err *err);
 /* The fleet that routes without a name ask, of the snapshot that the thread holds. NOT_FOUND: it is not clear which. */
-myr_rc myr_serve_default_fleet(const myr_server *server, const serve_thread *thread, serve_fleet **out, myr_err *err);
+myr_rc myr_serve_default_fleet(const serve_thread *thread, serve_fleet **out, myr_err *err);
 /* describe.c: UNAVAILABLE while stopping. */
 myr_rc myr_serve_check_ready(serve_call *call, myr_err *err);
 

@@ -35,6 +35,15 @@ myr_rc myr_serve_metrics_start(myr_server *server, myr_err *err)
                                          "Snapshots of fleets that were made.", NULL);
     server->reload_failures = myr_metrics_series(server->metrics, MYR_METRIC_COUNTER, "myriad_reload_failures_total",
                                                  "Releases that could not be opened, each time they were tried.", NULL);
+    server->service_taken =
+        myr_metrics_series(server->metrics, MYR_METRIC_COUNTER, "myriad_service_files_total",
+                           "Service files that were read, at the start and on SIGHUP.", "result=\"taken\"");
+    server->service_refused =
+        myr_metrics_series(server->metrics, MYR_METRIC_COUNTER, "myriad_service_files_total",
+                           "Service files that were read, at the start and on SIGHUP.", "result=\"refused\"");
+    server->service_is_refused =
+        myr_metrics_series(server->metrics, MYR_METRIC_GAUGE, "myriad_service_file_is_refused",
+                           "1: the service file that was read last does not fit; an earlier one is in force.", NULL);
     return MYR_OK;
 }
 

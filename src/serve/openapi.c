@@ -148,7 +148,7 @@ myr_rc myr_serve_get_swagger(serve_call *call, myr_err *err)
 {
     myr_buf *out = call->out;
     serve_target target = {.model_idx = MYR_PACK_NONE};
-    MYR_TRY(myr_serve_default_fleet(call->server, call->thread, &target.fleet, err));
+    MYR_TRY(myr_serve_default_fleet(call->thread, &target.fleet, err));
     myr_buf_puts(out, "{\"swagger\":\"2.0\",\"info\":{\"title\":");
     myr_buf_json_string(out, myr_str_of(target.fleet->fleet->name));
     myr_buf_printf(out,

@@ -7,6 +7,7 @@ void myr_serve_fleet_free(serve_fleet *served)
 {
     if (served == NULL) return;
     myr_serve_plan_unbind(served->bound);
+    myr_service_drop(served->service, served->plan);
     myr_fleet_close(served->fleet);
     myr_map_free(served->inputs);
     myr_free(served->known);
@@ -48,8 +49,11 @@ myr_rc myr_serve_fleet_open(serve_reloader *reloader, const char *name, int64_t 
 {
     serve_fleet *served = myr_calloc(1, sizeof *served);
     if (served == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for fleet %s", name);
-    const serve_service *service = reloader->server->service;
+    serve_service *service = reloader->service;
     const serve_plan *plan = myr_service_plan(service, name);
+    served->service = service;
+    served->plan = plan;
+    myr_service_hold(service, plan);
     myr_rc rc = myr_fleet_open(reloader->workspace, name, release, &served->fleet, err);
     if (rc == MYR_OK && plan != NULL) {
         rc = myr_serve_plan_bind(service, plan, served->fleet, &served->bound, err);
@@ -71,9 +75,21 @@ myr_rc myr_serve_fleet_open(serve_reloader *reloader, const char *name, int64_t 
     return MYR_OK;
 }
 
-/* An opened fleet of this release, whose files of the plan have not changed since. */
-bool myr_serve_fleet_is_as(const serve_fleet *served, int64_t release)
+/* By the service file that is in force, or tried. One that says the same of it as before is as good. */
+static bool fleet_is_of_plan(const serve_reloader *reloader, const serve_fleet *served)
 {
-    if (served == NULL || served->fleet->release != release) return false;
+    if (served->service == reloader->service) return true;
+    const serve_plan *now = myr_service_plan(reloader->service, served->fleet->name);
+    return myr_service_plan_equal(served->plan, now);
+}
+
+bool myr_serve_fleet_is_as(const serve_reloader *reloader, const serve_fleet *served, int64_t release)
+{
+    if (served == NULL || served->fleet->release != release || !fleet_is_of_plan(reloader, served)) return false;
     return served->bound == NULL || myr_serve_plan_is_current(served->bound);
+}
+
+bool myr_serve_fleet_may_go_on(const serve_reloader *reloader, const serve_fleet *served)
+{
+    return served != NULL && fleet_is_of_plan(reloader, served);
 }

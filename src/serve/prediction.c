@@ -98,7 +98,7 @@ static myr_rc prediction_ask(serve_work *work, prediction_look *look, myr_err *e
     }
     if (look->max_age_ms == 0) look->max_age_ms = store->max_age_ms;
     int64_t plan_ms = work->bound->plan->deadline_ms;
-    int64_t limit_ms = plan_ms > 0 ? plan_ms : work->server->opts.deadline_ms;
+    int64_t limit_ms = plan_ms > 0 ? plan_ms : myr_serve_now(&work->server->opts.deadline_ms);
     int64_t limit_ns = work->limit_ns > 0 ? work->limit_ns : limit_ms * 1000000;
     return myr_serve_stored_start(work, look->key, limit_ns > 0 ? work->whole_ns + limit_ns : INT64_MAX, err);
 }

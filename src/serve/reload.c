@@ -36,50 +36,64 @@ static void reload_note_failure(serve_reloader *reloader, const char *name, int6
             keeps ? "what was served goes on" : "not served", "error", failed->message, NULL);
 }
 
-/* A fleet that is opened while serving is worth a line; those of the start are announced together. */
-static void reload_note_open(const char *name, int64_t release, bool at_start)
+/* A fleet that is opened while serving is worth a line; those of the start, or of a file, are announced together. */
+static void reload_note_open(const serve_reloader *reloader, const char *name, int64_t release)
 {
-    if (at_start) return;
+    if (reloader->is_trying) return;
     char number[24];
     snprintf(number, sizeof number, "%lld", (long long)release);
     myr_log(MYR_LOG_INFO, "serve", "fleet opened", "fleet", name, "release", number, NULL);
 }
-/* Put one fleet of the registry into the new snapshot: the one that is open, or opened now. Failures keep the old one.
+/*
+ * The fleet as it is to be served: open already, or opened now. What can't be opened leaves the release before, opened
+ * by the plan as it is now if that is another; *failed then says why it is not the one that it should be.
  */
+static myr_rc reload_open(serve_reloader *reloader, const char *name, int64_t release, const serve_snapshot *old,
+                          serve_fleet **out, bool *out_plan_is_bad, myr_err *failed)
+{
+    serve_fleet *before = old != NULL ? myr_serve_snapshot_find(old, myr_str_of(name)) : NULL;
+    serve_fleet *variant = old != NULL ? myr_serve_variant_of(old, name, release) : NULL;
+    *out = NULL;
+    if (myr_serve_fleet_is_as(reloader, before, release)) *out = before;
+    if (*out == NULL && myr_serve_fleet_is_as(reloader, variant, release)) *out = variant;
+    if (*out != NULL) return MYR_OK;
+    myr_rc rc = myr_serve_fleet_open(reloader, name, release, out, out_plan_is_bad, failed);
+    if (rc == MYR_OK) {
+        reload_note_open(reloader, name, release);
+        return MYR_OK;
+    }
+    if (myr_serve_fleet_may_go_on(reloader, before)) {
+        *out = before;
+    } else if (before != NULL && before->fleet->release != release && !*out_plan_is_bad) {
+        myr_err why = {0};
+        if (myr_serve_fleet_open(reloader, name, before->fleet->release, out, out_plan_is_bad, &why) != MYR_OK)
+            *failed = why;
+    }
+    return rc;
+}
+
+/* Put one fleet of the registry into the new snapshot, if it is to be served and can be. */
 static myr_rc reload_fleet(serve_reloader *reloader, const myr_fleet_row *row, const serve_snapshot *old,
                            serve_snapshot *next, myr_err *err)
 {
-    const serve_service *service = reloader->server->service;
-    serve_fleet *before = old != NULL ? myr_serve_snapshot_find(old, myr_str_of(row->name)) : NULL;
+    const serve_service *service = reloader->service;
+    bool was_served = old != NULL && myr_serve_snapshot_find(old, myr_str_of(row->name)) != NULL, plan_is_bad = false;
     int64_t release = 0;
+    serve_fleet *served = NULL;
     myr_err failed = {0};
     if (myr_serve_reloader_is_unloaded(reloader, row->name)) return MYR_OK;
     if (service != NULL && service->has_fleets && myr_service_plan(service, row->name) == NULL) return MYR_OK;
-    myr_rc rc = myr_registry_alias_get(reloader->workspace->registry, row->id, "champion", &release, &failed);
-    if (rc == MYR_NOT_FOUND) return MYR_OK; /* nothing to serve yet */
-    if (rc != MYR_OK) {
+    myr_rc rc = myr_registry_alias_get(reloader->workspace->registry, row->id, "champion", &release, err);
+    if (rc != MYR_OK) return rc == MYR_NOT_FOUND ? MYR_OK : rc; /* not found: nothing to serve yet */
+    rc = reload_open(reloader, row->name, release, old, &served, &plan_is_bad, &failed);
+    /* Nobody is served by this file yet, so it is said to whoever wrote it; all or nothing. */
+    bool is_refused = plan_is_bad || (was_served && served == NULL);
+    if (rc != MYR_OK && reloader->is_trying && is_refused) {
         if (err != NULL) *err = failed;
         return rc;
     }
-    if (myr_serve_fleet_is_as(before, release)) {
-        myr_serve_snapshot_add(next, before);
-        return MYR_OK;
-    }
-    serve_fleet *served = old != NULL ? myr_serve_variant_of(old, row->name, release) : NULL;
-    bool plan_is_bad = false;
-    if (!myr_serve_fleet_is_as(served, release)) served = NULL;
-    rc = served != NULL ? MYR_OK : myr_serve_fleet_open(reloader, row->name, release, &served, &plan_is_bad, &failed);
-    if (rc == MYR_OK) {
-        reload_note_open(row->name, release, old == NULL);
-        myr_serve_snapshot_add(next, served);
-        return MYR_OK;
-    }
-    if (plan_is_bad && old == NULL) { /* nobody is served yet: say it to whoever wrote the file */
-        if (err != NULL) *err = failed;
-        return rc;
-    }
-    reload_note_failure(reloader, row->name, release, before != NULL, &failed);
-    if (before != NULL) myr_serve_snapshot_add(next, before);
+    if (rc != MYR_OK) reload_note_failure(reloader, row->name, release, served != NULL, &failed);
+    if (served != NULL) myr_serve_snapshot_add(next, served);
     return MYR_OK;
 }
 
@@ -107,9 +121,9 @@ static myr_rc reload_variant(serve_reloader *reloader, const myr_fleet_row *row,
     myr_rc rc = myr_registry_alias_get(reloader->workspace->registry, row->id, alias, &release, err);
     if (rc != MYR_OK) return rc == MYR_NOT_FOUND ? MYR_OK : rc;
     if (champion->fleet->release == release) served = champion;
-    if (served == NULL && myr_serve_fleet_is_as(before, release)) served = before;
+    if (served == NULL && myr_serve_fleet_is_as(reloader, before, release)) served = before;
     if (served == NULL && old != NULL) served = myr_serve_variant_of(old, row->name, release);
-    if (!myr_serve_fleet_is_as(served, release)) served = NULL;
+    if (!myr_serve_fleet_is_as(reloader, served, release)) served = NULL;
     myr_err failed = {0};
     if (served == NULL) {
         rc = myr_serve_fleet_open(reloader, row->name, release, &served, &plan_is_bad, &failed);
@@ -117,14 +131,18 @@ static myr_rc reload_variant(serve_reloader *reloader, const myr_fleet_row *row,
     }
     if (rc == MYR_OK) rc = variant_check(champion, served, alias, &failed);
     if (rc == MYR_OK) {
-        if (is_new) reload_note_open(row->name, release, old == NULL);
+        if (is_new) reload_note_open(reloader, row->name, release);
         rc = myr_serve_snapshot_add_variant(next, served, alias, err);
         if (rc != MYR_OK && is_new) myr_serve_fleet_free(served);
         return rc;
     }
     if (is_new) myr_serve_fleet_free(served);
+    if (reloader->is_trying && old != NULL && plan_is_bad) {
+        if (err != NULL) *err = failed;
+        return rc;
+    }
     served = old != NULL ? myr_serve_variant_find(old, row->name, myr_str_of(alias)) : NULL;
-    bool keeps = served != NULL && variant_check(champion, served, alias, NULL) == MYR_OK;
+    bool keeps = myr_serve_fleet_may_go_on(reloader, served) && variant_check(champion, served, alias, NULL) == MYR_OK;
     reload_note_failure(reloader, row->name, release, keeps, &failed);
     return keeps ? myr_serve_snapshot_add_variant(next, served, alias, err) : MYR_OK;
 }
@@ -133,7 +151,7 @@ static myr_rc reload_variant(serve_reloader *reloader, const myr_fleet_row *row,
 static myr_rc reload_variants(serve_reloader *reloader, const myr_fleet_row *row, const serve_snapshot *old,
                               serve_snapshot *next, myr_err *err)
 {
-    const serve_plan *plan = myr_service_plan(reloader->server->service, row->name);
+    const serve_plan *plan = myr_service_plan(reloader->service, row->name);
     bool has_challenger = false;
     for (uint32_t i = 0; plan != NULL && i < plan->split_count; i++) {
         has_challenger = has_challenger || strcmp(plan->splits[i].alias, RELOAD_CHALLENGER) == 0;
@@ -150,7 +168,7 @@ static myr_rc reload_make(serve_reloader *reloader, myr_arena *arena, serve_snap
     myr_fleet_row *rows;
     size_t row_count;
     MYR_TRY(myr_registry_fleets(reloader->workspace->registry, arena, &rows, &row_count, err));
-    serve_snapshot *next = myr_serve_snapshot_new(row_count);
+    serve_snapshot *next = myr_serve_snapshot_new(row_count, reloader->service, reloader->cors_origins);
     if (next == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for %zu fleets", row_count);
     reloader->has_failures = false;
     for (size_t i = 0; i < row_count; i++) {
@@ -195,8 +213,11 @@ static myr_rc reload_look_fleets(serve_reloader *reloader, serve_snapshot **out,
 {
     serve_snapshot *old = atomic_load(&reloader->server->current), *next;
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    int64_t number;
     if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+    MYR_TRY(myr_registry_change_number(reloader->workspace->registry, &number, err));
     MYR_TRY(reload_make(reloader, arena, &next, err));
+    reloader->change_number = number; /* read before the fleets: what changed meanwhile is seen at the next look */
     if (myr_serve_snapshot_equal(old, next)) {
         myr_serve_snapshot_free(reloader, next);
         next = NULL;
@@ -229,9 +250,49 @@ myr_rc myr_serve_reload_look(serve_reloader *reloader, bool must, bool *out_chan
     bool is_same = old != NULL && !*out_changed && !reloader->has_failures;
     if (!must && is_same && !reload_files_changed(old)) return MYR_OK;
     MYR_TRY(reload_look_fleets(reloader, &next, err));
-    reloader->change_number = number; /* read before the fleets: what changed meanwhile is seen at the next look */
     if (next == NULL) return MYR_OK;
     *out_changed = true;
     myr_serve_reload_publish(reloader, next);
+    return MYR_OK;
+}
+
+/* ---- another service file ---- */
+
+/* Open every fleet by reloader->service, which is the next one. */
+static myr_rc reload_try_service(serve_reloader *reloader, myr_err *err)
+{
+    serve_snapshot *next;
+    if (reloader->service != NULL) {
+        MYR_TRY(myr_service_open(reloader->service, reloader->server->root, reloader->server->metrics, &reloader->links,
+                                 err));
+    }
+    MYR_TRY(reload_look_fleets(reloader, &next, err));
+    MYR_ASSERT(next != NULL); /* another service makes another snapshot */
+    myr_serve_reload_publish(reloader, next);
+    return MYR_OK;
+}
+
+myr_rc myr_serve_reload_service(serve_reloader *reloader, const char *path, myr_buf *out_diff, bool *out_published,
+                                myr_err *err)
+{
+    serve_service *before = reloader->service, *next = NULL;
+    *out_published = false;
+    if (path[0] != '\0') MYR_TRY(myr_service_load(path, &next, err));
+    if (atomic_load(&reloader->server->current) != NULL && myr_service_equal(before, next)) {
+        myr_service_release(next);
+        return MYR_OK;
+    }
+    reloader->service = next;
+    reloader->is_trying = true;
+    myr_rc rc = reload_try_service(reloader, err);
+    reloader->is_trying = false;
+    if (rc != MYR_OK) {
+        reloader->service = before;
+        myr_service_release(next);
+        return rc;
+    }
+    if (out_diff != NULL) myr_service_diff(before, next, out_diff);
+    myr_service_release(before);
+    *out_published = true;
     return MYR_OK;
 }

@@ -4,6 +4,7 @@
  */
 #include "serve/reload.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define RELOAD_RETIRED_LOOK_MS 20    /* between looks while a retired snapshot is in use */
@@ -88,7 +89,7 @@ static void reload_beat(serve_reloader *reloader, bool is_time)
     if (rc == MYR_OK) reloader->beat_error[0] = '\0';
 }
 
-/* ---- the thread ---- */
+/* ---- what the thread does ---- */
 
 /* One look of the thread, logged when it fails in a new way. */
 static void reload_try(serve_reloader *reloader, bool must)
@@ -128,6 +129,57 @@ static void reload_tls(serve_reloader *reloader)
     if (changed) myr_log(MYR_LOG_INFO, "serve", "certificate read again", NULL);
 }
 
+/* ---- the service file ---- */
+
+/* What became of it, for those who ask. */
+static void reload_note_service(serve_reloader *reloader, const char *path, bool is_taken, const myr_err *why)
+{
+    myr_server *server = reloader->server;
+    serve_service_state *state = &reloader->state;
+    int64_t now_ms = myr_clock_unix_ms();
+    myr_mutex_lock(&reloader->lock);
+    if (is_taken) {
+        (void)snprintf(state->path, sizeof state->path, "%s", path);
+        state->taken_ms = now_ms;
+    }
+    state->refused_ms = why->rc != MYR_OK ? now_ms : 0;
+    memcpy(state->error, why->message, sizeof state->error);
+    myr_mutex_unlock(&reloader->lock);
+    if (is_taken && path[0] != '\0') myr_metric_add(server->service_taken, 1);
+    if (why->rc != MYR_OK) myr_metric_add(server->service_refused, 1);
+    myr_metric_set(server->service_is_refused, why->rc != MYR_OK ? 1 : 0);
+}
+
+/* Read it as main said. What does not fit leaves the one in force, and its fleets as they are. */
+static void reload_take(serve_reloader *reloader)
+{
+    MYR_AUTO(myr_buf) diff = {0};
+    myr_err err = {0};
+    bool is_taken = false;
+    myr_mutex_lock(&reloader->lock);
+    reload_settings told = reloader->told;
+    myr_mutex_unlock(&reloader->lock);
+    memcpy(reloader->cors_origins, told.cors_origins, sizeof reloader->cors_origins);
+    myr_rc rc = myr_serve_reload_service(reloader, told.service, &diff, &is_taken, &err);
+    reload_note_service(reloader, told.service, is_taken, &err);
+    if (rc != MYR_OK) {
+        myr_log(MYR_LOG_ERROR, "serve", "service file not taken: the earlier one goes on", "file", told.service,
+                "error", err.message, NULL);
+        myr_buf_printf(&diff, "%s: not taken, the earlier one goes on: %s\n", told.service, err.message);
+    }
+    if (is_taken) {
+        myr_log(MYR_LOG_INFO, "serve", "service file taken", "file", told.service[0] != '\0' ? told.service : "none",
+                NULL);
+        reload_beat(reloader, false);
+    }
+    myr_mutex_lock(&reloader->lock);
+    myr_buf_clear(&reloader->diff);
+    if (diff.size > 0) myr_buf_append(&reloader->diff, diff.data, diff.size);
+    myr_mutex_unlock(&reloader->lock);
+}
+
+/* ---- the thread ---- */
+
 static void *reload_main(void *arg)
 {
     serve_reloader *reloader = arg;
@@ -140,7 +192,10 @@ static void *reload_main(void *arg)
         if (reloader->stop) break;
         uint64_t asked = reloader->asked;
         bool must = asked != reloader->looked, leaves = reloader->is_leaving && !reloader->has_left;
+        bool is_told = reloader->is_told;
+        reloader->is_told = false;
         myr_mutex_unlock(&reloader->lock);
+        if (is_told) reload_take(reloader);
         if (must || myr_clock_mono_ns() >= next_look_ns) {
             reload_try(reloader, must);
             reload_tls(reloader);
@@ -194,21 +249,28 @@ static myr_rc reload_set_unloaded(serve_reloader *reloader, myr_str name, bool l
     return MYR_OK;
 }
 
+/* Under lock: have the thread look, and wait until it did; false: the time is over (*out_left_ms 0), or we stop. */
+static bool reload_wait_looked(serve_reloader *reloader, int64_t *out_left_ms)
+{
+    int64_t until_ns = myr_clock_mono_ns() + RELOAD_ASK_TIMEOUT_MS * 1000000LL, left_ms = RELOAD_ASK_TIMEOUT_MS;
+    uint64_t ticket = ++reloader->asked;
+    myr_cond_signal(&reloader->wake);
+    while (reloader->looked < ticket && left_ms > 0 && !atomic_load(&reloader->server->is_stopping)) {
+        MYR_IGNORE(myr_cond_wait_ms(&reloader->done, &reloader->lock, left_ms < 100 ? left_ms : 100));
+        left_ms = (until_ns - myr_clock_mono_ns()) / 1000000;
+    }
+    *out_left_ms = left_ms > 0 ? left_ms : 0;
+    return reloader->looked >= ticket;
+}
+
 myr_rc myr_serve_reloader_ask(myr_server *server, myr_str name, bool load, myr_err *err)
 {
     serve_reloader *reloader = server->reloader;
-    int64_t until_ns = myr_clock_mono_ns() + RELOAD_ASK_TIMEOUT_MS * 1000000LL;
+    int64_t left_ms = 0;
     myr_mutex_lock(&reloader->lock);
     myr_rc rc = reload_set_unloaded(reloader, name, load, err);
     if (rc == MYR_OK) {
-        uint64_t ticket = ++reloader->asked;
-        int64_t left_ms = RELOAD_ASK_TIMEOUT_MS;
-        myr_cond_signal(&reloader->wake);
-        while (reloader->looked < ticket && left_ms > 0 && !atomic_load(&server->is_stopping)) {
-            MYR_IGNORE(myr_cond_wait_ms(&reloader->done, &reloader->lock, left_ms < 100 ? left_ms : 100));
-            left_ms = (until_ns - myr_clock_mono_ns()) / 1000000;
-        }
-        if (reloader->looked < ticket) {
+        if (!reload_wait_looked(reloader, &left_ms)) {
             rc = left_ms > 0 ? MYR_ERROR(err, UNAVAILABLE, "the server is stopping")
                              : MYR_ERROR(err, TIMEOUT, "the registry is still being looked at: ask again later");
         }
@@ -217,12 +279,32 @@ myr_rc myr_serve_reloader_ask(myr_server *server, myr_str name, bool load, myr_e
     return rc;
 }
 
-void myr_serve_reloader_hurry(myr_server *server)
+static void reload_tell(reload_settings *told, const myr_serve_opts *opts)
+{
+    memcpy(told->service, opts->service, sizeof told->service);
+    memcpy(told->cors_origins, opts->cors_origins, sizeof told->cors_origins);
+}
+
+void myr_serve_reloader_take(myr_server *server, const myr_serve_opts *opts, myr_buf *out_diff)
+{
+    serve_reloader *reloader = server->reloader;
+    int64_t left_ms = 0;
+    myr_mutex_lock(&reloader->lock);
+    reload_tell(&reloader->told, opts);
+    reloader->is_told = true;
+    if (!reload_wait_looked(reloader, &left_ms)) {
+        myr_buf_puts(out_diff, "the service file is still being read: see the log\n");
+    } else if (reloader->diff.size > 0) {
+        myr_buf_append(out_diff, reloader->diff.data, reloader->diff.size);
+    }
+    myr_mutex_unlock(&reloader->lock);
+}
+
+void myr_serve_get_service_state(myr_server *server, serve_service_state *out)
 {
     serve_reloader *reloader = server->reloader;
     myr_mutex_lock(&reloader->lock);
-    reloader->asked++;
-    myr_cond_signal(&reloader->wake);
+    *out = reloader->state;
     myr_mutex_unlock(&reloader->lock);
 }
 
@@ -247,8 +329,9 @@ void myr_serve_each_unloaded(myr_server *server, void (*use)(void *ctx, const ch
 static void reload_note_absent(const myr_server *server)
 {
     const serve_snapshot *snapshot = atomic_load(&server->current);
-    for (uint32_t i = 0; server->service != NULL && i < server->service->plan_count; i++) {
-        const char *name = server->service->plans[i].fleet;
+    const serve_service *service = snapshot->service;
+    for (uint32_t i = 0; service != NULL && i < service->plan_count; i++) {
+        const char *name = service->plans[i].fleet;
         if (myr_serve_snapshot_find(snapshot, myr_str_of(name)) != NULL) continue;
         myr_log(MYR_LOG_WARN, "serve", "fleet of the service file has no champion yet", "fleet", name, NULL);
     }
@@ -270,7 +353,10 @@ myr_rc myr_serve_reloader_open(myr_server *server, const char *workspace_root, m
     MYR_TRY(myr_workspace_open(workspace_root, &reloader->workspace, err));
     MYR_TRY(myr_serve_deploy_open(server, reloader->workspace, err));
     bool changed;
-    MYR_TRY(myr_serve_reload_look(reloader, true, &changed, err));
+    reload_tell(&reloader->told, &server->opts);
+    memcpy(reloader->cors_origins, reloader->told.cors_origins, sizeof reloader->cors_origins);
+    MYR_TRY(myr_serve_reload_service(reloader, reloader->told.service, NULL, &changed, err));
+    reload_note_service(reloader, reloader->told.service, true, &(myr_err){0});
     reload_note_absent(server);
     return MYR_OK;
 }
@@ -318,12 +404,15 @@ void myr_serve_reloader_stop(myr_server *server)
     atomic_store(&server->current, NULL);
     reload_free_tokens(reloader);
     MYR_ASSERT(reloader->idle_tokens == NULL);
+    myr_service_release(reloader->service);
+    MYR_ASSERT(reloader->links.first == NULL); /* every store is closed: nothing names one any more */
     myr_serve_beat_fini(&reloader->beat);
     myr_serve_deploy_close(server);
     myr_workspace_close(reloader->workspace);
     myr_cond_fini(&reloader->wake);
     myr_cond_fini(&reloader->done);
     myr_mutex_fini(&reloader->lock);
+    myr_buf_fini(&reloader->diff);
     myr_free(reloader->failures);
     myr_free(reloader->unloaded);
     myr_free(reloader);

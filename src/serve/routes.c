@@ -89,6 +89,8 @@ const serve_route myr_serve_routes[] = {
         "which model answers for a segment"),
     GET("/v1/services", SERVE_READ, "services", myr_serve_get_services, "Services", "what is served and where"),
     GET("/v1/services/{service}", SERVE_READ, "services", myr_serve_get_service, "Service", "the same, of one service"),
+    GET("/v1/service-file", SERVE_READ_SERVER, "service_file", myr_serve_get_service_file, "ServiceFile",
+        "which service file is in force, and why the one read last is not"),
     GET("/v1/fleets/{fleet}", SERVE_READ_MODEL, "fleet", myr_serve_get_fleet, "Fleet",
         "release, signature and levels of a fleet"),
     {.method = MYR_GET,

@@ -440,7 +440,7 @@ static void infer_read_key(const rpc_call *call, serve_work *work)
 {
     myr_claim_id *id = &work->claim_id;
     bool has_key = myr_rpc_metadata(call->rpc, "idempotency-key", &id->key);
-    work->can_replay = myr_serve_wants_claim(call->server, has_key);
+    work->can_replay = myr_serve_wants_claim(work, has_key);
     if (!work->can_replay) return;
     if (call->note->who.token != NULL) id->token = myr_str_of(call->note->who.token->name);
     myr_sha256 sha;

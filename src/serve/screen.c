@@ -82,10 +82,14 @@ static bool screen_knows_origin(const char *list, const char *origin)
 /* Say to the browser that the page may. True: that was all it asked (a preflight), and it is answered. */
 static bool screen_answer_origin(const serve_listener *listener, myr_req *req)
 {
-    const char *list = listener->server->opts.cors_origins, *origin;
-    if (list[0] == '\0' || (origin = myr_req_header(req, "Origin")) == NULL) return false;
-    myr_req_add_header(req, "Vary", "Origin");
-    if (!screen_knows_origin(list, origin)) return false;
+    const char *origin = myr_req_header(req, "Origin");
+    serve_thread *thread = myr_req_loop_state(req);
+    if (origin == NULL) return false;
+    const serve_snapshot *snapshot = myr_serve_hold(listener->server, thread);
+    bool has_list = snapshot->cors_origins[0] != '\0', is_known = screen_knows_origin(snapshot->cors_origins, origin);
+    myr_serve_drop(thread);
+    if (has_list) myr_req_add_header(req, "Vary", "Origin");
+    if (!is_known) return false;
     myr_req_add_header(req, "Access-Control-Allow-Origin", origin);
     if (myr_req_method(req) != MYR_OPTIONS || myr_req_header(req, "Access-Control-Request-Method") == NULL) {
         myr_req_add_header(req, "Access-Control-Expose-Headers",
@@ -152,10 +156,10 @@ static myr_rc screen_name_default(myr_server *server, myr_req *req, serve_note *
 {
     serve_thread *thread = myr_req_loop_state(req);
     serve_fleet *fleet = NULL;
-    const char *name = server->service != NULL ? server->service->default_fleet : NULL;
     if (!note->route->of_default) return MYR_OK;
-    myr_serve_hold(server, thread);
-    if (name == NULL && myr_serve_default_fleet(server, thread, &fleet, NULL) == MYR_OK) name = fleet->fleet->name;
+    const serve_snapshot *snapshot = myr_serve_hold(server, thread);
+    const char *name = snapshot->service != NULL ? snapshot->service->default_fleet : NULL;
+    if (name == NULL && myr_serve_default_fleet(thread, &fleet, NULL) == MYR_OK) name = fleet->fleet->name;
     if (name == NULL) name = "";
     note->params[0] = myr_str_make(myr_arena_strndup(myr_req_arena(req), name, strlen(name)), strlen(name));
     myr_serve_drop(thread);
@@ -184,7 +188,7 @@ static void screen_hold(myr_server *server, myr_req *req, const serve_note *note
     int64_t limit_ns = 0;
     if (note->route->count_rows == NULL || !myr_serve_gate_is_closed(&server->gate, fleet_hash)) return;
     if (myr_serve_read_limit(req, &limit_ns, NULL) != MYR_OK) return; /* is said in its turn */
-    if (limit_ns == 0) limit_ns = server->opts.deadline_ms * 1000000;
+    if (limit_ns == 0) limit_ns = myr_serve_now(&server->opts.deadline_ms) * 1000000;
     if (!myr_req_hold(req, fleet_hash, limit_ns > 0 ? limit_ns / 1000000 : MYR_HTTP_RETRY_AFTER_MS)) return;
     if (!myr_serve_gate_is_closed(&server->gate, fleet_hash))
         myr_req_let_in(req, 1); /* the last one left before it was there */

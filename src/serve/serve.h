@@ -50,7 +50,9 @@ int myr_server_admin_port(const myr_server *server); /* 0: there is none */
 size_t myr_server_fleet_count(const myr_server *server);
 /*
  * Options as they are now: those that may change while serving (MYR_OPT_RELOAD) do, the rest is only told: a line per
- * difference. The registry and certificates are looked at, the access log is opened again. Thread: main.
+ * difference. The service file is read again: if it does not fit, the one in force goes on, and *out_diff says why;
+ * else a line per difference. The registry and certificates are looked at, the access log is opened again. Waits until
+ * that is done, at most half a minute. Thread: main.
  */
 void myr_server_reload(myr_server *server, const myr_serve_opts *next, myr_buf *out_diff);
 void myr_server_drain(myr_server *server); /* no longer ready, but everything is answered: before a stop */

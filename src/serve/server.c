@@ -148,7 +148,7 @@ static void server_read_key(serve_call *call)
 {
     myr_claim_id *id = &call->work->claim_id;
     const char *key = myr_req_header(call->req, SERVE_IDEMPOTENCY_KEY);
-    if (!myr_serve_wants_claim(call->server, key != NULL)) return;
+    if (!myr_serve_wants_claim(call->work, key != NULL)) return;
     if (key != NULL) id->key = myr_str_of(key);
     if (call->who->token != NULL) id->token = myr_str_of(call->who->token->name);
     static const char *const headers[] = {"Content-Type", "Accept", SERVE_ALIAS, SERVE_DEPLOYMENT, SERVE_JSON_LENGTH};
@@ -195,7 +195,7 @@ static myr_rc server_add_release(serve_call *call, myr_err *err)
 /* "infer;dur=0.012": milliseconds of each stage, for those who asked. */
 static myr_rc server_add_timing(serve_call *call, const serve_note *note, myr_err *err)
 {
-    const serve_service *service = call->server->service;
+    const serve_service *service = call->snapshot->service;
     if (call->work == NULL) return MYR_OK;
     bool is_asked = service != NULL && service->server_timing;
     if (!is_asked && myr_req_header(call->req, SERVE_TIMING_ASKED) == NULL) return MYR_OK;
@@ -404,7 +404,7 @@ static myr_rc server_set_deadline(const myr_server *server, myr_req *req, serve_
 {
     int64_t limit_ns = 0;
     MYR_TRY(myr_serve_read_limit(req, &limit_ns, err));
-    if (limit_ns == 0) limit_ns = server->opts.bulk_deadline_ms * 1000000;
+    if (limit_ns == 0) limit_ns = myr_serve_now(&server->opts.bulk_deadline_ms) * 1000000;
     note->pass.deadline_ns = limit_ns > 0 ? note->whole_ns + limit_ns : INT64_MAX;
     return MYR_OK;
 }
@@ -617,7 +617,6 @@ static void server_free(myr_server *server)
     myr_serve_access_stop(server);
     server_free_threads(server);
     myr_serve_helpers_stop(server->helpers);
-    myr_service_free(server->service); /* its stores count in the metrics */
     myr_serve_metrics_stop(server);
     myr_serve_routes_stop(server);
     myr_free(server);
@@ -636,11 +635,7 @@ static myr_rc server_open(myr_server *server, const char *workspace_root, const 
     if (rc == MYR_OK) rc = myr_serve_metrics_start(server, err);
     if (rc == MYR_OK) rc = myr_serve_access_start(server, err);
     if (rc == MYR_OK) myr_serve_gate_start(&server->gate, opts, server->metrics, NULL);
-    if (rc == MYR_OK && opts->service[0] != '\0') rc = myr_service_load(opts->service, &server->service, err);
     if (rc == MYR_OK) rc = myr_serve_helpers_start(opts->part_rows, &server->helpers, err);
-    if (rc == MYR_OK && server->service != NULL) {
-        rc = myr_service_open(server->service, workspace_root, server->metrics, err);
-    }
     if (rc == MYR_OK)
         rc = myr_serve_reloader_open(server, workspace_root, err); /* the first request finds all fleets */
     return rc;
@@ -736,14 +731,16 @@ void myr_server_stop(myr_server *server)
     server_free(server); /* the reloader has held every fleet until here */
 }
 
-/* Take over one option, if it may change while serving. A number or a truth: what threads read as one piece. */
+/* Take over one option, if it may change while serving. Threads read numbers and truths as one piece; texts are handed
+ * to the reloader, which makes a snapshot with them. */
 static bool server_take_option(myr_serve_opts *opts, const myr_opt_row *row, const myr_serve_opts *next)
 {
     const char *from = (const char *)next + row->offset;
     char *to = (char *)opts + row->offset;
     if ((row->flags & MYR_OPT_RELOAD) == 0) return false;
-    MYR_ASSERT(row->type != MYR_OPT_TEXT && row->type != MYR_OPT_ADDR);
-    if (row->type == MYR_OPT_BOOL) {
+    if (row->type == MYR_OPT_TEXT) {
+        memcpy(to, from, (size_t)row->max);
+    } else if (row->type == MYR_OPT_BOOL) {
         __atomic_store_n((bool *)to, *(const bool *)from, __ATOMIC_RELAXED);
     } else {
         __atomic_store_n((int64_t *)(void *)to, *(const int64_t *)(const void *)from, __ATOMIC_RELAXED);
@@ -763,5 +760,5 @@ void myr_server_reload(myr_server *server, const myr_serve_opts *next, myr_buf *
         myr_buf_puts(out_diff, server_take_option(&server->opts, row, next) ? "\n" : " (after a restart)\n");
     }
     myr_serve_access_reopen(server);
-    myr_serve_reloader_hurry(server);
+    myr_serve_reloader_take(server, next, out_diff);
 }

@@ -234,6 +234,14 @@ static myr_rc service_name(serve_service *service, const myr_spec_node *root, my
     return MYR_OK;
 }
 
+static myr_rc service_region(serve_service *service, const myr_spec_node *root, myr_err *err)
+{
+    MYR_TRY(myr_spec_text(service->spec, root, "region", false, &service->region, err));
+    if (service->region == NULL || myr_name_is_valid(myr_str_of(service->region))) return MYR_OK;
+    return myr_spec_fail(service->spec, myr_spec_find(root, "region"), err,
+                         "'%.60s' is no name of a region: letters, digits, '.', '_', '-'", service->region);
+}
+
 static myr_rc service_read(serve_service *service, myr_err *err)
 {
     static const char *const known[] = {"name", "region", "default", "server_timing", "fleets", NULL};
@@ -241,7 +249,7 @@ static myr_rc service_read(serve_service *service, myr_err *err)
     if (root->kind == MYR_SPEC_SCALAR && root->is_null) root = &service_empty;
     MYR_TRY(myr_spec_check_keys(service->spec, root, known, err));
     MYR_TRY(service_name(service, root, err));
-    MYR_TRY(myr_spec_text(service->spec, root, "region", false, &service->region, err));
+    MYR_TRY(service_region(service, root, err));
     MYR_TRY(myr_spec_text(service->spec, root, "default", false, &service->default_fleet, err));
     MYR_TRY(myr_spec_bool(service->spec, root, "server_timing", false, &service->server_timing, err));
     MYR_TRY(service_fleets(service, myr_spec_find(root, "fleets"), err));
@@ -266,9 +274,10 @@ static myr_rc service_of(myr_spec *spec, serve_service **out, myr_err *err)
     }
     service->spec = spec;
     service->arena = arena;
+    service->uses = 1;
     myr_rc rc = service_read(service, err);
     if (rc != MYR_OK) {
-        myr_service_free(service);
+        myr_service_release(service);
         return rc;
     }
     *out = service;
@@ -289,19 +298,54 @@ myr_rc myr_service_parse(const char *name, const char *text, size_t size_bytes, 
     return service_of(spec, out, err);
 }
 
-void myr_service_free(serve_service *service)
+static void plan_unlink(const serve_service *service, const serve_plan *plan)
 {
-    if (service == NULL) return;
-    for (uint32_t i = 0; i < service->plan_count; i++) {
-        for (uint32_t k = 0; k < service->plans[i].source_count; k++)
-            myr_source_close(service->plans[i].sources[k].source);
-        if (service->plans[i].store != NULL && service->plans[i].store->owns) {
-            myr_predictions_close(service->plans[i].store->store);
-        }
-    }
+    for (uint32_t i = 0; i < plan->source_count; i++)
+        myr_service_unlink(service->links, plan->sources[i].link);
+    if (plan->store != NULL) myr_service_unlink(service->links, plan->store->link);
+}
+
+static void service_free_unused(serve_service *service)
+{
+    if (service->uses > 0 || service->fleets > 0) return;
     myr_spec_free(service->spec);
     myr_arena_free(service->arena);
     myr_free(service);
+}
+
+serve_service *myr_service_share(serve_service *service)
+{
+    if (service != NULL) service->uses++;
+    return service;
+}
+
+void myr_service_release(serve_service *service)
+{
+    if (service == NULL) return;
+    MYR_ASSERT(service->uses > 0);
+    if (--service->uses > 0) return;
+    for (uint32_t i = 0; i < service->plan_count; i++)
+        plan_unlink(service, &service->plans[i]);
+    service_free_unused(service);
+}
+
+void myr_service_hold(serve_service *service, const serve_plan *plan)
+{
+    if (service == NULL) return;
+    MYR_ASSERT(service->uses > 0);
+    service->fleets++;
+    for (uint32_t i = 0; plan != NULL && i < plan->source_count; i++)
+        plan->sources[i].link->refs++;
+    if (plan != NULL && plan->store != NULL) plan->store->link->refs++;
+}
+
+void myr_service_drop(serve_service *service, const serve_plan *plan)
+{
+    if (service == NULL) return;
+    MYR_ASSERT(service->fleets > 0);
+    service->fleets--;
+    if (plan != NULL) plan_unlink(service, plan);
+    service_free_unused(service);
 }
 
 const serve_plan *myr_service_plan(const serve_service *service, const char *fleet)
@@ -310,4 +354,19 @@ const serve_plan *myr_service_plan(const serve_service *service, const char *fle
         if (strcmp(service->plans[i].fleet, fleet) == 0) return &service->plans[i];
     }
     return NULL;
+}
+
+bool myr_service_plan_equal(const serve_plan *a, const serve_plan *b)
+{
+    if (a == NULL || b == NULL) return a == b;
+    bool has_rules = a->rules != NULL;
+    if (has_rules != (b->rules != NULL) || (has_rules && strcmp(a->rules, b->rules) != 0)) return false;
+    return myr_spec_equal(a->node, b->node);
+}
+
+bool myr_service_equal(const serve_service *a, const serve_service *b)
+{
+    if (a == NULL || b == NULL) return a == b;
+    if (strcmp(myr_spec_name(a->spec), myr_spec_name(b->spec)) != 0) return false; /* paths in it are beside it */
+    return myr_spec_equal(myr_spec_root(a->spec), myr_spec_root(b->spec));
 }

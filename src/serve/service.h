@@ -2,7 +2,8 @@
  * The service file: what `myriad serve --service FILE.yaml` reads. One plan per fleet says how its requests go through
  * the stages; everything in it is optional. Not for other directories.
  *
- * Read once, immutable, shared by all threads; names are bound to the columns of a fleet when that is opened.
+ * Immutable once it is read and opened, shared by all threads; names are bound to the columns of a fleet when that is
+ * opened. A file that is read again is another service: snapshots and fleets hold theirs until they are freed.
  */
 #ifndef MYR_SERVE_SERVICE_H
 #define MYR_SERVE_SERVICE_H
@@ -19,6 +20,22 @@
 #define SERVE_AGE_MS_MAX      (366LL * 86400 * 1000)
 #define SERVE_ORDER_MAX       64 /* columns of one `monotone` list */
 #define SERVE_SPLITS_MAX      8  /* aliases that share the requests with champion */
+
+/*
+ * A store that a plan names, connected. The next service, whose file names it alike, has the same one: no connection is
+ * made anew, and what waits in it is not disturbed. Owner of the counts: the reloader (main before it starts and after
+ * it ended).
+ */
+typedef struct serve_link {
+    struct serve_link *next;
+    int64_t refs;
+    char *name;             /* what makes it the same; not for messages: it has passwords */
+    myr_source *source;     /* this, … */
+    myr_predictions *store; /* … or this */
+} serve_link;
+typedef struct serve_links {
+    serve_link *first;
+} serve_links;
 
 /* What happens to a row that breaks a rule. */
 typedef enum serve_violation { SERVE_REJECT, SERVE_CLAMP, SERVE_FALLBACK } serve_violation;
@@ -88,8 +105,10 @@ typedef struct serve_source {
     int64_t within_ms;          /* 0: as long as the request has */
     serve_miss on_miss;
     bool uses_stale;
-    myr_source *source; /* opened when the server starts, closed when it ended */
+    myr_source *source; /* once the service is opened; the link's */
+    serve_link *link;
 } serve_source;
+
 /* Which part of the requests a release has that an alias names. */
 typedef struct serve_split {
     const char *alias;
@@ -108,8 +127,8 @@ typedef struct serve_store {
     bool id_is_key;                        /* V2's id is an idempotency key */
     int64_t keep_ms, valid_ms, answers_ms; /* 0: for ever; for ever; a day */
     int64_t max_age_ms;                    /* of one that is given instead of scoring; 0: any */
-    myr_predictions *store; /* opened when the server starts; one for all fleets that name the same place … */
-    bool owns;              /* … and this one closes it */
+    myr_predictions *store; /* once the service is opened; the link's, one for all fleets that name the same place */
+    serve_link *link;
 } serve_store;
 
 /* What the file says of one fleet. */
@@ -143,14 +162,26 @@ typedef struct serve_service {
     serve_plan *plans;
     uint32_t plan_count;
     myr_arena *arena;
+    int64_t uses;       /* reloader only: snapshots that serve by it, and the reloader itself; made with one */
+    int64_t fleets;     /* reloader only: opened by it, though they may be served by the next one too */
+    serve_links *links; /* those of the server; NULL: not opened */
 } serve_service;
 
 /* Errors: those of spec, with file, line and column. */
 myr_rc myr_service_load(const char *path, serve_service **out, myr_err *err);
 myr_rc myr_service_parse(const char *name, const char *text, size_t size_bytes, serve_service **out, myr_err *err);
-void myr_service_free(serve_service *service); /* NULL accepted */
+/* Serve by it. The last release lets go of its stores, and frees it once no fleet is opened by it. NULL accepted. */
+serve_service *myr_service_share(serve_service *service);
+void myr_service_release(serve_service *service);
+/* Open a fleet by it: plan and stores stay as long as the fleet, whoever else uses the service. plan: NULL, or its own.
+ */
+void myr_service_hold(serve_service *service, const serve_plan *plan);
+void myr_service_drop(serve_service *service, const serve_plan *plan);
 /* NULL: the file says nothing of it. */
 const serve_plan *myr_service_plan(const serve_service *service, const char *fleet);
+bool myr_service_plan_equal(const serve_plan *a, const serve_plan *b); /* ask the same of a fleet; NULL: nothing */
+/* Files that say the same, at the same place. NULL: no file. */
+bool myr_service_equal(const serve_service *a, const serve_service *b);
 
 /* service_validate.c: the map `validate`. */
 myr_rc myr_service_validate(const serve_service *service, const myr_spec_node *map, serve_validate *out, myr_err *err);
@@ -158,9 +189,14 @@ myr_rc myr_service_validate(const serve_service *service, const myr_spec_node *m
 myr_rc myr_service_fetch(const serve_service *service, const myr_spec_node *node, serve_plan *plan, myr_err *err);
 /* service_store.c: the map `store`. */
 myr_rc myr_service_store(const serve_service *service, const myr_spec_node *map, serve_plan *plan, myr_err *err);
-/* service_open.c: connect what the plans name. The paths of SQLite are the workspace's. Errors: those of online, with
- * the file's line; a store that is not reached now is only logged. */
-myr_rc myr_service_open(serve_service *service, const char *workspace_root, myr_metrics *metrics, myr_err *err);
+/*
+ * service_open.c: connect what the plans name and `links` does not have yet; `links` outlives the service. The paths of
+ * SQLite are the workspace's. Errors: those of online, with the file's line; a store that is not reached now is only
+ * logged. What was connected until then goes with the service.
+ */
+myr_rc myr_service_open(serve_service *service, const char *workspace_root, myr_metrics *metrics, serve_links *links,
+                        myr_err *err);
+void myr_service_unlink(serve_links *links, serve_link *link); /* let go of it; the last one closes. NULL accepted */
 /* service_open.c: a URI with the path made whole. */
 myr_rc myr_service_uri(const serve_service *service, const char *uri, const char *workspace_root, const char **out,
                        myr_err *err);

@@ -93,15 +93,19 @@ myr_rc myr_serve_snapshot_add_variant(serve_snapshot *snapshot, serve_fleet *ser
     return MYR_OK;
 }
 
-serve_snapshot *myr_serve_snapshot_new(size_t fleets_max)
+serve_snapshot *myr_serve_snapshot_new(size_t fleets_max, serve_service *service, const char *cors_origins)
 {
-    serve_snapshot *snapshot = myr_calloc(1, sizeof *snapshot);
+    size_t origins_bytes = strlen(cors_origins) + 1;
+    serve_snapshot *snapshot = myr_calloc(1, sizeof *snapshot + origins_bytes);
     if (snapshot == NULL) return NULL;
+    memcpy(snapshot + 1, cors_origins, origins_bytes);
+    snapshot->cors_origins = (const char *)(snapshot + 1);
     snapshot->fleets = myr_calloc(fleets_max + 1, sizeof(serve_fleet *));
     if (snapshot->fleets == NULL) {
         myr_free(snapshot);
         return NULL;
     }
+    snapshot->service = myr_service_share(service);
     return snapshot;
 }
 
@@ -128,6 +132,7 @@ void myr_serve_snapshot_free(serve_reloader *reloader, serve_snapshot *snapshot)
     }
     myr_free(snapshot->tokens);
     myr_serve_directory_release(snapshot->directory);
+    myr_service_release(snapshot->service);
     myr_free(snapshot->fleets);
     myr_free(snapshot);
 }
@@ -135,7 +140,7 @@ void myr_serve_snapshot_free(serve_reloader *reloader, serve_snapshot *snapshot)
 /* The same fleets and tokens, for another directory. */
 serve_snapshot *myr_serve_snapshot_copy(serve_reloader *reloader, const serve_snapshot *old)
 {
-    serve_snapshot *snapshot = myr_serve_snapshot_new(old->fleet_count);
+    serve_snapshot *snapshot = myr_serve_snapshot_new(old->fleet_count, old->service, old->cors_origins);
     if (snapshot == NULL) return NULL;
     for (size_t i = 0; i < old->fleet_count; i++)
         myr_serve_snapshot_add(snapshot, old->fleets[i]);
@@ -167,6 +172,7 @@ void myr_serve_snapshot_sort(serve_snapshot *snapshot)
 bool myr_serve_snapshot_equal(const serve_snapshot *a, const serve_snapshot *b)
 {
     if (a == NULL || a->fleet_count != b->fleet_count || !myr_serve_tokens_equal(a, b)) return false;
+    if (a->service != b->service || strcmp(a->cors_origins, b->cors_origins) != 0) return false;
     if (a->variant_count != b->variant_count) return false;
     for (size_t i = 0; i < a->variant_count; i++) {
         const serve_variant *x = &a->variants[i], *y = &b->variants[i];

@@ -21,9 +21,9 @@ static myr_rc store_no_memory(const serve_work *work, myr_err *err)
 
 /* ---- the claim ---- */
 
-bool myr_serve_wants_claim(const myr_server *server, bool has_key)
+bool myr_serve_wants_claim(const serve_work *work, bool has_key)
 {
-    const serve_service *service = server->service;
+    const serve_service *service = atomic_load_explicit(&work->thread->held, memory_order_relaxed)->service;
     for (uint32_t i = 0; service != NULL && i < service->plan_count; i++) {
         const serve_store *store = service->plans[i].store;
         if (store != NULL && (has_key || store->id_is_key)) return true;

@@ -77,8 +77,8 @@ void myr_serve_work_limit(serve_work *work, int64_t limit_ns)
 static void work_set_deadline(serve_work *work)
 {
     const myr_serve_opts *opts = &work->server->opts;
-    int64_t limit_ms =
-        work->rows.row_count > myr_serve_now(&opts->inline_rows_max) ? opts->bulk_deadline_ms : opts->deadline_ms;
+    bool is_bulk = work->rows.row_count > myr_serve_now(&opts->inline_rows_max);
+    int64_t limit_ms = myr_serve_now(is_bulk ? &opts->bulk_deadline_ms : &opts->deadline_ms);
     if (work->bound != NULL && work->bound->plan->deadline_ms > 0) limit_ms = work->bound->plan->deadline_ms;
     int64_t limit_ns = work->limit_ns > 0 ? work->limit_ns : limit_ms * WORK_NS_PER_MS;
     work->deadline_ns = limit_ns > 0 ? work->whole_ns + limit_ns : INT64_MAX;

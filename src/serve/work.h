@@ -161,7 +161,7 @@ static inline bool myr_serve_work_is_answered(const serve_work *work)
 }
 /* store.c. Is there a fleet that would look at an idempotency key, or at V2's id for one? Else a hash of the request is
  * not worth its time. */
-bool myr_serve_wants_claim(const struct myr_server *server, bool has_key);
+bool myr_serve_wants_claim(const serve_work *work, bool has_key);
 /*
  * store.c, after encoding, if the fleet stores: start with the answer as it will be sent (in the arena; it is kept
  * under the request's idempotency key), which may leave work->waits; take when that is over. Then work->replay, if its

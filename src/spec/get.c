@@ -14,6 +14,18 @@ const myr_spec_node *myr_spec_find(const myr_spec_node *map, const char *key)
     return NULL;
 }
 
+bool myr_spec_equal(const myr_spec_node *a, const myr_spec_node *b)
+{
+    if (a->kind != b->kind || a->is_null != b->is_null || a->count != b->count) return false;
+    if (a->kind == MYR_SPEC_SCALAR)
+        return a->is_null || (a->is_quoted == b->is_quoted && strcmp(a->text, b->text) == 0);
+    for (uint32_t i = 0; i < a->count; i++) { /* in the order of the file, which messages and `split` follow */
+        if (a->kind == MYR_SPEC_MAP && strcmp(a->keys[i]->text, b->keys[i]->text) != 0) return false;
+        if (!myr_spec_equal(a->items[i], b->items[i])) return false;
+    }
+    return true;
+}
+
 static bool name_is_in(const char *name, const char *const *names)
 {
     for (size_t i = 0; names[i] != NULL; i++) {

@@ -41,6 +41,9 @@ myr_rc myr_spec_fail(const myr_spec *spec, const myr_spec_node *node, myr_err *e
 myr_rc myr_spec_check_keys(const myr_spec *spec, const myr_spec_node *map, const char *const *known, myr_err *err);
 const myr_spec_node *myr_spec_find(const myr_spec_node *map, const char *key); /* NULL if absent or null */
 
+/* The same values in the same places, however they are written and wherever they stand. */
+bool myr_spec_equal(const myr_spec_node *a, const myr_spec_node *b);
+
 /* Typed reads. `key` absent: *out untouched if !required, else BAD_INPUT. Text stays the spec's. */
 myr_rc myr_spec_text(const myr_spec *spec, const myr_spec_node *map, const char *key, bool required, const char **out,
                      myr_err *err);

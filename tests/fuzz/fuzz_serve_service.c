@@ -31,6 +31,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
     } else {
         MYR_ASSERT(err.rc != MYR_OK && err.message[0] != '\0');
     }
-    myr_service_free(service);
+    myr_service_release(service);
     return 0;
 }

@@ -124,6 +124,34 @@ def test_hangup_reads_options_again_and_opens_the_log(oj):
     assert "did you mean" in process.errors and "myriad.yaml:2" in process.errors
 
 
+def test_hangup_reads_the_service_file_again(oj):
+    """Stages, default fleet and origins change without a restart; what does not fit is said in the log, over REST and as a number."""
+    service, config = oj.cwd / "s.yaml", oj.cwd / "myriad.yaml"
+    service.write_text("fleets:\n  oj: {validate: {inputs: {price: {max: 2}}}}\n")
+
+    def predicted(url):
+        reply = requests.post(f"{url}/invocations", json={"dataframe_records": [{"price": 3}]}, headers={"Origin": "https://shop.example"})
+        return reply.json()["predictions"][0], reply.headers.get("Access-Control-Allow-Origin")
+
+    with serving(oj, "--service", service) as (url, process):
+        assert requests.get(f"{url}/v1/service-file").json().items() >= {"path": str(service), "refused": None}.items()
+        assert predicted(url) == (None, None)
+        service.write_text("default: oj\nname: prices\nfleets:\n  oj: {validate: {inputs: {price: {max: 4}}}}\n")
+        config.write_text("serve: {cors-origins: 'https://shop.example', deadline: 70s}\n")
+        process.send_signal(signal.SIGHUP)
+        assert [process.stdout.readline().strip() for _ in range(5)] == [
+            "serve.deadline: 100ms -> 70000ms", 'serve.cors-origins: "" -> "https://shop.example"',
+            "fleets.oj.validate.inputs.price.max: 2 -> 4", "default: (not there) -> oj", "name: (not there) -> prices"]
+        assert predicted(url) == (13, "https://shop.example")
+        assert [s["name"] for s in requests.get(f"{url}/v1/services").json()["services"]] == ["prices"]
+        service.write_text("fleets:\n  oj: {validate: {inputs: {prise: {max: 2}}}}\n")
+        process.send_signal(signal.SIGHUP)
+        assert re.search(r"s.yaml: not taken, the earlier one goes on: .*s.yaml:2:.*did you mean 'price'", process.stdout.readline())
+        assert predicted(url)[0] == 13 and "prise" in requests.get(f"{url}/v1/service-file").json()["refused"]["error"]
+        assert "myriad_service_file_is_refused 1" in requests.get(f"{url}/metrics").text
+    assert "service file not taken: the earlier one goes on" in process.errors
+
+
 @pytest.mark.parametrize("abstract", [False, True])
 def test_systemd_is_told(oj, abstract):
     name = f"@myriad-test-{os.getpid()}" if abstract else str(oj.cwd / "notify")

@@ -49,7 +49,7 @@ TEST(a_file_is_read)
     EXPECT_INT(plan->validate.order_count, 1);
     EXPECT(plan->validate.output.is_there && plan->validate.output.max == 1e6);
     EXPECT(myr_service_plan(service, "city") != NULL && myr_service_plan(service, "x") == NULL);
-    myr_service_free(service);
+    myr_service_release(service);
 }
 
 TEST(what_a_file_may_not_say)
@@ -110,7 +110,7 @@ static void expect_limit(const char *before, const char *item, const char *after
             EXPECT_RC(rc, BAD_INPUT, &err);
             EXPECT_HAS(err.message, message);
         }
-        myr_service_free(service);
+        myr_service_release(service);
         myr_buf_fini(&text);
     }
 }
@@ -136,7 +136,7 @@ TEST(a_file_survives_each_failed_allocation)
         serve_service *service = NULL;
         myr_rc rc = parse(text, &service, NULL);
         EXPECT(rc == MYR_OK || (rc == MYR_NO_MEMORY && service == NULL));
-        myr_service_free(service);
+        myr_service_release(service);
         if (rc == MYR_OK) break;
     }
 }
