@@ -26,6 +26,28 @@ static myr_rc predict_score(const myr_fleet *fleet, yyjson_val *row, myr_output 
     return rc == MYR_OK ? myr_buf_check(out, err) : rc;
 }
 
+/* The same through the stages of a service file. Deadlines don't count, and nothing is stored. */
+static myr_rc predict_stages(myr_stages *stages, yyjson_val *row, myr_output output, myr_buf *out, myr_err *out_trouble,
+                             myr_err *err)
+{
+    static const int64_t hour_ms = 3600000;
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    const myr_stages_ask ask = {.output = output, .limit_ms = hour_ms};
+    const myr_fleet *fleet;
+    myr_score_rows rows = {0};
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
+    MYR_TRY(myr_stages_begin(stages, &fleet, err));
+    myr_rc rc = myr_fleet_decode_rows(fleet, &row, 1, false, arena, &rows, err);
+    if (rc == MYR_OK) {
+        rc = myr_stages_run(stages, &rows, &ask, arena, err);
+        *out_trouble = *myr_stages_trouble(stages);
+        if (rc == MYR_OK) rc = myr_stages_put(stages, 0, out, err);
+        myr_stages_forget(stages, rc == MYR_OK);
+    }
+    myr_stages_end(stages);
+    return rc;
+}
+
 /* One margin's contributions, the largest first to be seen at once. */
 static void predict_print_contributions(yyjson_val *one)
 {
@@ -172,7 +194,11 @@ static myr_rc predict_answer(const myr_cli *cli, const predict_ask *ask, yyjson_
     MYR_AUTO(myr_workspace_ptr) workspace = NULL;
     MYR_TRY(myr_cli_workspace(cli, &workspace, err));
     if (ask->service != NULL) {
-        return myr_serve_score_once(workspace->root, ask->service, ask->fleet, row, ask->output, out, out_trouble, err);
+        myr_stages *stages = NULL;
+        MYR_TRY(myr_stages_open(workspace->root, ask->service, ask->fleet, &stages, err));
+        myr_rc rc = predict_stages(stages, row, ask->output, out, out_trouble, err);
+        myr_stages_close(stages);
+        return rc;
     }
     MYR_AUTO(myr_fleet_ptr) fleet = NULL;
     MYR_TRY(myr_fleet_open(workspace, ask->fleet, ask->release, &fleet, err));

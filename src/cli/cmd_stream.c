@@ -10,7 +10,8 @@
 #include "cli/stream_score.h"
 
 typedef struct stream_args {
-    const char *fleet, *from, *to, *brokers, *group, *dead_letter, *linger, *drain, *properties_file, *admin_listen;
+    const char *fleet, *service, *from, *to, *brokers, *group, *dead_letter, *linger, *drain, *properties_file,
+        *admin_listen;
     int64_t release, batch_rows, in_flight;
     bool ignore_unknown, insecure;
     myr_cli_list properties;
@@ -89,6 +90,8 @@ static myr_rc stream_options(stream_command *command, myr_stream_setup *opts, my
 {
     const stream_args *args = command->args;
     if (args->fleet == NULL) MYR_FAIL(err, BAD_USAGE, "myriad stream: --fleet is missing: name the fleet that answers");
+    if (args->service != NULL && args->release != 0)
+        MYR_FAIL(err, BAD_USAGE, "myriad stream: --service serves the champion: leave out --release");
     MYR_TRY(stream_topic("--from", args->from, true, &opts->from, err));
     MYR_TRY(stream_topic("--to", args->to, true, &opts->to, err));
     if (args->dead_letter != NULL)
@@ -194,6 +197,7 @@ static myr_rc stream_run_command(stream_command *command, myr_err *err)
     if (metrics == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for a stream");
     command->scorer = (stream_scorer){.workspace = workspace,
                                       .name = command->args->fleet,
+                                      .service = command->args->service,
                                       .release = command->args->release,
                                       .ignore_unknown = command->args->ignore_unknown};
     command->scorer.release_gauge = myr_metrics_series(metrics, MYR_METRIC_GAUGE, "myriad_stream_release",
@@ -215,6 +219,7 @@ myr_rc myr_cmd_stream(int argc, char **argv, myr_err *err)
         {"--to", "kafka:TOPIC", MYR_CLI_TEXT, &a.to, "answers, each with its record's key and headers"},
         {"--fleet", "F", MYR_CLI_TEXT, &a.fleet, "the fleet whose models score"},
         {"--release", "N", MYR_CLI_INT, &a.release, "a release by number (default: champion, followed)"},
+        {"--service", "FILE", MYR_CLI_TEXT, &a.service, "the stages of this service file, on each row"},
         {"--brokers", "LIST", MYR_CLI_TEXT, &a.brokers, "HOST:PORT, commas between them (default 127.0.0.1:9092)"},
         {"--group", "NAME", MYR_CLI_TEXT, &a.group, "the consumer group (default myriad-FLEET)"},
         {"--dead-letter", "TOPIC", MYR_CLI_TEXT, &a.dead_letter, "records that are no rows, or have no answer"},

@@ -2,18 +2,22 @@
 #ifndef MYR_CLI_STREAM_SCORE_H
 #define MYR_CLI_STREAM_SCORE_H
 
-#include "fleet/fleet.h"
+#include "serve/serve.h"
 #include "stream/stream.h"
 
 /* The fleet, and what scoring it needs. One thread's. */
 typedef struct stream_scorer {
     myr_workspace *workspace; /* borrowed */
     const char *name;
-    int64_t release; /* 0: the champion, followed */
+    const char *service; /* a service file: the stages are its; NULL: models answer alone */
+    int64_t release;     /* 0: the champion, followed */
     bool ignore_unknown;
     myr_metric *release_gauge; /* or NULL */
     /* its own */
-    myr_fleet *fleet;
+    const myr_fleet *fleet; /* that answers, or answered last */
+    myr_fleet *opened;      /* without a service file it is this */
+    myr_stages *stages;     /* with one it is theirs, from begin to end */
+    bool has_begun;
     myr_score_scratch *scratch;
     myr_arena *arena; /* of a batch */
     myr_buf out;      /* its answers */
@@ -27,7 +31,9 @@ myr_rc myr_stream_scorer_init(stream_scorer *scorer, myr_err *err);
 void myr_stream_scorer_fini(stream_scorer *scorer);
 /*
  * For myr_stream_setup.answer. A record that is no row, and one whose status is not ok, is dead. A new champion answers
- * from the next batch on, at most a second after it was made. Errors: NO_MEMORY.
+ * from the next batch on, at most a second after it was made. With a service file what it stores is stored before this
+ * returns; a store that is away is waited for, for half a minute. Errors: NO_MEMORY; UNAVAILABLE, TIMEOUT, BUSY (a
+ * store).
  */
 myr_rc myr_stream_scorer_answer(stream_scorer *scorer, const myr_stream_record *records, size_t count,
                                 myr_stream_answer *answers, myr_err *err);

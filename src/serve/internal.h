@@ -611,7 +611,7 @@ void myr_serve_rpc_stop(serve_rpc *rpc, int64_t drain_ms); /* NULL accepted */
 /* ---- metrics.c ---- */
 myr_rc myr_serve_metrics_start(myr_server *server, myr_err *err);
 void myr_serve_metrics_stop(myr_server *server);
-/* ---- server.c, for once.c ---- */
+/* ---- server.c, for stages.c ---- */
 /* All of a server but its listeners and its reloader's thread; server->threads is one thread, the caller's. */
 myr_rc myr_serve_open_silent(const char *workspace_root, const char *service, myr_server **out, myr_err *err);
 void myr_serve_close_silent(myr_server *server);

@@ -102,7 +102,15 @@ static void reload_try(serve_reloader *reloader, bool must)
         memcpy(reloader->last_error, err.message, sizeof reloader->last_error);
     }
     if (err.rc == MYR_OK) reloader->last_error[0] = '\0';
-    if (changed) reload_beat(reloader, false); /* others may be there, or this one serves otherwise */
+    bool tells = reloader->beat.id[0] != '\0';
+    if (changed && tells) reload_beat(reloader, false); /* others may be there, or this one serves otherwise */
+}
+
+void myr_serve_reloader_look_here(myr_server *server)
+{
+    MYR_ASSERT(!server->reloader->has_thread);
+    reload_try(server->reloader, false);
+    reload_free_retired(server->reloader);
 }
 
 /* Milliseconds until the thread has something to do. */

@@ -58,17 +58,47 @@ void myr_server_reload(myr_server *server, const myr_serve_opts *next, myr_buf *
 void myr_server_drain(myr_server *server); /* no longer ready, but everything is answered: before a stop */
 void myr_server_stop(myr_server *server);  /* drains */
 
-/* ---- one row, without a server ---- */
+/* ---- rows through the stages, without a server ---- */
 
+/* A fleet and what a service file says of it. One thread's. */
+typedef struct myr_stages myr_stages;
+/* Errors: those of the service file and of opening the workspace; NOT_FOUND: the file does not serve the fleet. */
+myr_rc myr_stages_open(const char *workspace_root, const char *service, const char *fleet, myr_stages **out,
+                       myr_err *err);
+void myr_stages_close(myr_stages *stages); /* what waits to be stored is stored. NULL accepted */
+/* A new champion, or a score script that changed, answers from the next begin on. Quick when there is nothing new; what
+ * can't be opened is logged, and leaves what is there. Not between begin and end. */
+void myr_stages_follow(myr_stages *stages);
+/* The fleet that rows are to be decoded for; it stays until end. NOT_FOUND: it is not served any more. */
+myr_rc myr_stages_begin(myr_stages *stages, const myr_fleet **out, myr_err *err);
+void myr_stages_end(myr_stages *stages);
+
+typedef struct myr_stages_ask {
+    myr_output output;
+    int64_t limit_ms; /* for all rows together; 0: the fleet's deadline for each, from 1 to 10 s, 10 s without one */
+    bool champion;    /* champion answers, whatever share the file gives to others */
+} myr_stages_ask;
 /*
- * A row (a JSON object) of a fleet through the stages of a service file: what POST /v1/fleets/{fleet}/score answers for
- * it is appended to *out. Deadlines don't count, nothing is stored. *out_trouble: why a model that is not ours gave no
- * answer, if one did not. Errors: those of the service file, of opening the workspace and of decoding; NOT_FOUND: the
- * file does not serve the fleet.
+ * Decoded rows through the stages; rows and answers live in `arena`. After it, also after a failure, forget comes
+ * before the next one. A row that can't be answered is a status. Errors: TIMEOUT, UNAVAILABLE, BUSY (a source of
+ * features, or a script that is too slow, as `degrade` says): no row has an answer; NO_MEMORY.
  */
-struct yyjson_val;
-myr_rc myr_serve_score_once(const char *workspace_root, const char *service, const char *fleet, struct yyjson_val *row,
-                            myr_output output, myr_buf *out, myr_err *out_trouble, myr_err *err);
+myr_rc myr_stages_run(myr_stages *stages, const myr_score_rows *rows, const myr_stages_ask *ask, myr_arena *arena,
+                      myr_err *err);
+/* After run: store what was answered, if the file says so and as it says. Errors: those of myr_stored_result. */
+myr_rc myr_stages_store(myr_stages *stages, myr_err *err);
+void myr_stages_forget(myr_stages *stages, bool is_ok);
+/* What became of a row; borrowed until forget. */
+typedef struct myr_stages_answer {
+    myr_row_status status;
+    uint32_t model_idx;     /* of `fleet`; MYR_PACK_NONE: no model answered */
+    const myr_fleet *fleet; /* its release answered */
+    myr_str message;        /* why it is not the usual answer; data NULL: it is */
+} myr_stages_answer;
+void myr_stages_row(const myr_stages *stages, size_t row_idx, myr_stages_answer *out);
+/* As POST /v1/fleets/{fleet}/score answers it, appended. */
+myr_rc myr_stages_put(const myr_stages *stages, size_t row_idx, myr_buf *out, myr_err *err);
+const myr_err *myr_stages_trouble(const myr_stages *stages); /* why a model that is not ours gave no answer */
 
 /* ---- what is known of all servers ---- */
 

@@ -206,6 +206,51 @@ def test_a_new_champion_answers_from_the_next_batch_on(kafka, fleet):
     assert [(json.loads(r.value)["prediction"], headers(r)["myriad.release"]) for r in found] == [(101.0, "1"), (101.5, "2")]
 
 
+def test_rows_go_through_the_stages_of_a_service(kafka, fleet):
+    """Features fetched, validated, ruled, stored: as /score answers them; what is refused is a dead letter; a slow record hurts no other."""
+    (fleet.cwd / "features.csv").write_text("store,price\n1,5\n2,7\n")
+    fleet.run("features", "load", "features.csv", "--to", "sqlite:features.db", "--table", "prices", "--keys", "store")
+    rules = fleet.cwd / "rules.lua"
+    rules.write_text("""function run(row, p)
+      if row.price == 40 then while true do end end
+      p.value = p.value + 1000; p.fields.seen = true
+    end""")
+    (fleet.cwd / "s.yaml").write_text("""fleets:
+  f:
+    deadline: 2s
+    fetch: [{from: "sqlite:features.db", table: prices, keys: [store], features: [price]}]
+    validate: {inputs: {price: {min: 0}}}
+    rules: rules.lua
+    store: {to: "sqlite:predictions.db"}
+""")
+    kafka.make("stages-in", "stages-out", "stages-dead")
+    kafka.write("stages-in", [(b"a", b'{"store":1}'), (b"b", row(2, 3)), (b"c", row(1, -1)), (b"slow", row(1, 40)), (b"d", b'{"store":2}')])
+    args = ["--from", "kafka:stages-in", "--to", "kafka:stages-out", "--dead-letter", "stages-dead", "--service", "s.yaml", "--group", "stages"]
+    args += [] if os.environ.get("MYR_LONG") else ["--batch-rows", "1"]  # a batch that is late, and then each record of it: 10 s
+    with streaming(fleet, kafka, *args) as stream:
+        found = {r.key: json.loads(r.value) for r in kafka.read("stages-out", 3)}
+        dead = {r.key: headers(r) for r in kafka.read("stages-dead", 2)}
+        bring(fleet, intercept=1.0)  # the next champion, by the same stages; and another script
+        rules.write_text("function run(row, p) p.value = p.value + 2000 end")
+        time.sleep(1.1)  # a look a second, when records come
+        kafka.write("stages-in", [(b"e", row(1, 1))])
+        last = kafka.read("stages-out", 4)[-1]
+        assert (json.loads(last.value)["prediction"], headers(last)["myriad.release"]) == (2102.0, "2")
+        stream.stop()
+    assert {k: (v["prediction"], v["seen"]) for k, v in found.items()} == {b"a": (1105, True), b"b": (1203, True), b"d": (1207, True)}
+    assert dead[b"c"]["myriad.status"] == "rejected" and "price" in dead[b"c"]["myriad.cause"]
+    assert "ms" in dead[b"slow"]["myriad.cause"]
+    with contextlib.closing(sqlite3.connect(fleet.cwd / "predictions.db")) as db:
+        assert db.execute("SELECT count(*) FROM prediction").fetchone()[0] >= 4
+    assert "leave out --release" in fleet.fails("stream", "--fleet", "f", *args, "--release", "1")[1]
+    assert "did you mean 'price'" in broken(fleet, args)
+
+
+def broken(fleet, args):
+    (fleet.cwd / "s.yaml").write_text("fleets: {f: {validate: {inputs: {prise: {min: 0}}}}}")
+    return fleet.fails("stream", "--fleet", "f", *args)[1]
+
+
 def test_lag_and_counts_are_told(kafka, fleet):
     kafka.make("lag-in", "lag-out", "lag-dead")
     kafka.write("lag-in", [(b"", row(1 + i % 10, i)) for i in range(50)])
