@@ -5,6 +5,9 @@
  * after the sync (with synchronous=FULL; without syncs this is not used). Reads, sizes and truncations of this
  * connection write first what is kept.
  *
+ * A sync of bytes behind the end of a file writes twice, since it also says where the file ends now. So a log that has
+ * to grow grows by about what it has, with zeros, which SQLite takes for no frame: its next syncs are one write.
+ *
  * A write that fails is an error of the sync, and so of the commit; what was kept is forgotten then, since SQLite rolls
  * back. All other files are SQLite's own.
  */
@@ -13,6 +16,8 @@
 #include "db/internal.h"
 
 #define LOG_KEPT_BYTES ((size_t)128 << 10)
+#define LOG_GROW_MIN   ((sqlite3_int64)64 << 10)
+#define LOG_GROW_MAX   ((sqlite3_int64)4 << 20)
 
 typedef struct log_file {
     sqlite3_file base; /* first: what SQLite sees */
@@ -20,6 +25,7 @@ typedef struct log_file {
     char *kept; /* made with the first write */
     size_t kept_bytes;
     sqlite3_int64 offset; /* of the first byte that is kept */
+    sqlite3_int64 end;    /* of the file when we looked last; others may have moved it */
 } log_file;
 
 /* ---- writing ---- */
@@ -50,10 +56,25 @@ static int log_write(sqlite3_file *file, const void *data, int bytes, sqlite3_in
     return SQLITE_OK;
 }
 
+/* After a write up to `written`, by who has the lock to write. A disk without room for zeros is no failure. */
+static void log_grow(log_file *log, sqlite3_int64 written)
+{
+    static const char zeros[LOG_GROW_MIN];
+    if (written <= log->end || log->under->pMethods->xFileSize(log->under, &log->end) != SQLITE_OK) return;
+    if (written < log->end) return;
+    sqlite3_int64 more = written > LOG_GROW_MAX ? LOG_GROW_MAX : written;
+    do {
+        if (log->under->pMethods->xWrite(log->under, zeros, (int)sizeof zeros, log->end) != SQLITE_OK) return;
+        log->end += (sqlite3_int64)sizeof zeros;
+    } while (log->end < written + more);
+}
+
 static int log_sync(sqlite3_file *file, int flags)
 {
     log_file *log = (log_file *)(void *)file;
+    sqlite3_int64 written = log->kept_bytes > 0 ? log->offset + (sqlite3_int64)log->kept_bytes : 0;
     int code = log_flush(log);
+    if (code == SQLITE_OK) log_grow(log, written);
     return code == SQLITE_OK ? log->under->pMethods->xSync(log->under, flags) : code;
 }
 
