@@ -1,14 +1,25 @@
 /*
- * Predictions in an SQLite file. Rows are appended; an index by key and time finds the latest. Commits do not bring the
- * log into the file: whoever looks does that between questions, beside the writer (settle).
+ * Predictions in an SQLite file. Rows are appended, and a commit writes no more than their pages: which row is the
+ * latest of its key is noted in a table of its own, for some hundred rows at once, since each of them would change
+ * another page of it. Who looks for the latest looks there and through the rows that came after. Commits do not bring
+ * the log into the file: whoever looks does that between questions, beside the writer (settle).
  */
 #include <math.h>
 #include <string.h>
 
 #include "online/prediction.h"
 
-#define SQLITE_BUSY_MS 20                         /* of one attempt: how long the jobs wait is theirs to say */
-#define SQLITE_CACHE   "PRAGMA cache_size=-16384" /* KiB: each row goes to another page of the index by key */
+#define SQLITE_BUSY_MS   20                         /* of one attempt: how long the jobs wait is theirs to say */
+#define SQLITE_CACHE     "PRAGMA cache_size=-16384" /* KiB: the keys of many rows are noted at once */
+#define SQLITE_NOTE_ROWS 256 /* that this writer adds before it notes their keys; a look goes through them */
+
+/* Ids ascend, so of two rows of one moment the later one stays. */
+#define SQLITE_NOTE                                                                                                    \
+    "INSERT INTO latest SELECT fleet, key, produced_ms, prediction_id FROM prediction"                                 \
+    " WHERE prediction_id > (SELECT prediction_id FROM noted) ORDER BY prediction_id"                                  \
+    " ON CONFLICT DO UPDATE SET produced_ms = excluded.produced_ms, prediction_id = excluded.prediction_id"            \
+    " WHERE excluded.produced_ms >= latest.produced_ms;"                                                               \
+    "UPDATE noted SET prediction_id = (SELECT coalesce(max(prediction_id), 0) FROM prediction);"
 
 static const char *const migrations[] = {
     "CREATE TABLE prediction(prediction_id INTEGER PRIMARY KEY, fleet TEXT NOT NULL, key TEXT NOT NULL,"
@@ -20,9 +31,20 @@ static const char *const migrations[] = {
     " expires_ms INTEGER NOT NULL, status INTEGER NOT NULL, content_type TEXT NOT NULL, json_bytes INTEGER NOT NULL,"
     " body BLOB NOT NULL, PRIMARY KEY(token, fleet, idempotency_key)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX answer_by_end ON answer(expires_ms);",
+    /* `latest` knows the rows up to noted.prediction_id. */
+    "CREATE TABLE latest(fleet TEXT NOT NULL, key TEXT NOT NULL, produced_ms INTEGER NOT NULL,"
+    " prediction_id INTEGER NOT NULL, PRIMARY KEY(fleet, key)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE noted(prediction_id INTEGER NOT NULL) STRICT;"
+    "INSERT INTO noted VALUES(0);" SQLITE_NOTE "DROP INDEX prediction_by_key;",
 };
 
-static myr_rc sqlite_open(const char *uri, bool writes, void **out, myr_err *err)
+/* Self. */
+typedef struct prediction_db {
+    myr_db *db;
+    size_t added; /* rows since this one noted keys; others may have noted them meanwhile */
+} prediction_db;
+
+static myr_rc sqlite_open_db(const char *uri, bool writes, myr_db **out, myr_err *err)
 {
     myr_db *db = NULL;
     MYR_TRY(myr_db_open(myr_db_uri_path(uri), true, &db, err));
@@ -38,10 +60,26 @@ static myr_rc sqlite_open(const char *uri, bool writes, void **out, myr_err *err
     return MYR_OK;
 }
 
+static myr_rc sqlite_open(const char *uri, bool writes, void **out, myr_err *err)
+{
+    prediction_db *self = myr_calloc(1, sizeof *self);
+    if (self == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a prediction store");
+    myr_rc rc = sqlite_open_db(uri, writes, &self->db, err);
+    if (rc != MYR_OK) {
+        myr_free(self);
+        return rc;
+    }
+    self->added = SQLITE_NOTE_ROWS; /* what the last process left is noted with the first row */
+    *out = self;
+    return MYR_OK;
+}
+
 static void sqlite_close(void *self, bool is_sound)
 {
-    if (is_sound) MYR_IGNORE(myr_db_checkpoint(self, true, NULL)); /* the log holds all; the next one brings it in */
-    myr_db_close(self);
+    myr_db *db = ((prediction_db *)self)->db;
+    if (is_sound) MYR_IGNORE(myr_db_checkpoint(db, true, NULL)); /* the log holds all; the next one brings it in */
+    myr_db_close(db);
+    myr_free(self);
 }
 
 /* ---- writing ---- */
@@ -106,7 +144,7 @@ static myr_rc sqlite_find_answer(void *self, prediction_job *job, myr_err *err)
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
     bool has_row = false;
     MYR_TRY(
-        myr_db_prepare(self,
+        myr_db_prepare(((prediction_db *)self)->db,
                        "SELECT hash, status, content_type, json_bytes, body FROM answer WHERE token = ?1 AND fleet = "
                        "?2 AND idempotency_key = ?3 AND expires_ms > ?4",
                        &stmt, err));
@@ -128,43 +166,77 @@ static myr_rc sqlite_find_answer(void *self, prediction_job *job, myr_err *err)
     return MYR_OK;
 }
 
-static myr_rc sqlite_put_all(myr_db *db, prediction_job **jobs, size_t count, myr_err *err)
+static myr_rc sqlite_put_all(prediction_db *self, prediction_job **jobs, size_t count, myr_err *err)
 {
+    myr_db *db = self->db;
     for (size_t i = 0; i < count; i++) {
         bool is_new = true;
         jobs[i]->job.skips = !myr_prediction_is_wanted(jobs[i]); /* its time ran out while we waited for the lock */
         if (jobs[i]->job.skips) continue;
         if (jobs[i]->has_answer) MYR_TRY(sqlite_put_answer(db, jobs[i], &is_new, err));
-        MYR_TRY(is_new ? sqlite_put_rows(db, jobs[i], err) : sqlite_find_answer(db, jobs[i], err));
+        MYR_TRY(is_new ? sqlite_put_rows(db, jobs[i], err) : sqlite_find_answer(self, jobs[i], err));
+        self->added += is_new ? jobs[i]->row_count : 0;
     }
-    return MYR_OK;
+    return self->added > SQLITE_NOTE_ROWS ? myr_db_exec(db, SQLITE_NOTE, err) : MYR_OK;
 }
 
 static myr_rc sqlite_write(void *self, prediction_job **jobs, size_t count, int64_t deadline_ns, bool *out_unknown,
                            myr_err *err)
 {
+    prediction_db *store = self;
+    size_t before = store->added;
     (void)deadline_ns;
     *out_unknown = false;
-    MYR_TRY(myr_db_begin(self, err));
-    myr_rc rc = sqlite_put_all(self, jobs, count, err);
-    if (rc == MYR_OK) rc = myr_db_commit(self, err);
-    if (rc != MYR_OK) myr_db_rollback(self);
+    MYR_TRY(myr_db_begin(store->db, err));
+    myr_rc rc = sqlite_put_all(store, jobs, count, err);
+    if (rc == MYR_OK) rc = myr_db_commit(store->db, err);
+    if (rc != MYR_OK) {
+        myr_db_rollback(store->db);
+        store->added = before;
+    } else if (store->added > SQLITE_NOTE_ROWS) {
+        store->added = 0;
+    }
     return rc;
 }
 
-static myr_rc sqlite_clean_steps(myr_db *db, int64_t now_ms, int64_t before_ms, int64_t row_max, myr_err *err)
+/* ---- removing ---- */
+
+/* A row that is gone is nobody's latest, and its number may be given to another one. */
+static myr_rc sqlite_forget(myr_db *db, myr_stmt *gone, myr_err *err)
 {
     myr_stmt *stmt = NULL;
-    if (before_ms > 0) {
-        MYR_TRY(myr_db_prepare(db,
-                               "DELETE FROM prediction WHERE prediction_id IN (SELECT prediction_id FROM (SELECT"
-                               " prediction_id, produced_ms FROM prediction ORDER BY prediction_id LIMIT ?1)"
-                               " WHERE produced_ms < ?2)",
-                               &stmt, err));
-        myr_stmt_bind_int64(stmt, 1, row_max);
-        myr_stmt_bind_int64(stmt, 2, before_ms);
+    bool has_row = false;
+    MYR_TRY(myr_db_prepare(db, "DELETE FROM latest WHERE fleet = ?1 AND key = ?2 AND prediction_id = ?3", &stmt, err));
+    for (;;) {
+        MYR_TRY(myr_stmt_step(gone, &has_row, err));
+        if (!has_row) break;
+        myr_stmt_bind_text(stmt, 1, myr_stmt_text(gone, 0));
+        myr_stmt_bind_text(stmt, 2, myr_stmt_text(gone, 1));
+        myr_stmt_bind_int64(stmt, 3, myr_stmt_int64(gone, 2));
         MYR_TRY(myr_stmt_run(stmt, err));
     }
+    return myr_db_exec(db,
+                       "UPDATE noted SET prediction_id = min(prediction_id,"
+                       " (SELECT coalesce(max(prediction_id), 0) FROM prediction))",
+                       err);
+}
+
+static myr_rc sqlite_clean_predictions(myr_db *db, int64_t before_ms, int64_t row_max, myr_err *err)
+{
+    MYR_AUTO(myr_stmt_ptr) gone = NULL;
+    MYR_TRY(myr_db_prepare(db,
+                           "DELETE FROM prediction WHERE prediction_id IN (SELECT prediction_id FROM (SELECT"
+                           " prediction_id, produced_ms FROM prediction ORDER BY prediction_id LIMIT ?1)"
+                           " WHERE produced_ms < ?2) RETURNING fleet, key, prediction_id",
+                           &gone, err));
+    myr_stmt_bind_int64(gone, 1, row_max);
+    myr_stmt_bind_int64(gone, 2, before_ms);
+    return sqlite_forget(db, gone, err);
+}
+
+static myr_rc sqlite_clean_answers(myr_db *db, int64_t now_ms, int64_t row_max, myr_err *err)
+{
+    myr_stmt *stmt = NULL;
     MYR_TRY(myr_db_prepare(db,
                            "DELETE FROM answer WHERE (token, fleet, idempotency_key) IN (SELECT token, fleet,"
                            " idempotency_key FROM answer WHERE expires_ms <= ?1 LIMIT ?2)",
@@ -177,22 +249,24 @@ static myr_rc sqlite_clean_steps(myr_db *db, int64_t now_ms, int64_t before_ms, 
 static myr_rc sqlite_clean(void *self, int64_t now_ms, int64_t before_ms, int64_t row_max, int64_t deadline_ns,
                            myr_err *err)
 {
+    myr_db *db = ((prediction_db *)self)->db;
     (void)deadline_ns;
-    MYR_TRY(myr_db_begin(self, err));
-    myr_rc rc = sqlite_clean_steps(self, now_ms, before_ms, row_max, err);
-    if (rc == MYR_OK) rc = myr_db_commit(self, err);
-    if (rc != MYR_OK) myr_db_rollback(self);
+    MYR_TRY(myr_db_begin(db, err));
+    myr_rc rc = before_ms > 0 ? sqlite_clean_predictions(db, before_ms, row_max, err) : MYR_OK;
+    if (rc == MYR_OK) rc = sqlite_clean_answers(db, now_ms, row_max, err);
+    if (rc == MYR_OK) rc = myr_db_commit(db, err);
+    if (rc != MYR_OK) myr_db_rollback(db);
     return rc;
 }
 
 static myr_rc sqlite_settle(void *self, myr_err *err)
 {
-    return myr_db_checkpoint(self, false, err);
+    return myr_db_checkpoint(((prediction_db *)self)->db, false, err);
 }
 
 static int64_t sqlite_unsettled_pages(void *self)
 {
-    return myr_db_log_pages(self);
+    return myr_db_log_pages(((prediction_db *)self)->db);
 }
 
 /* ---- looking ---- */
@@ -201,9 +275,11 @@ static myr_rc sqlite_find_latest(void *self, prediction_job *job, myr_err *err)
 {
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
     myr_latest_row *out = &job->latest;
-    MYR_TRY(myr_db_prepare(self,
+    MYR_TRY(myr_db_prepare(((prediction_db *)self)->db,
                            "SELECT value, outputs, release, model, model_version, level, source, produced_ms, valid_ms,"
-                           " request_id FROM prediction WHERE fleet = ?1 AND key = ?2"
+                           " request_id FROM prediction WHERE prediction_id IN (SELECT prediction_id FROM latest"
+                           " WHERE fleet = ?1 AND key = ?2 UNION ALL SELECT prediction_id FROM prediction WHERE"
+                           " prediction_id > (SELECT prediction_id FROM noted) AND fleet = ?1 AND key = ?2)"
                            " ORDER BY produced_ms DESC, prediction_id DESC LIMIT 1",
                            &stmt, err));
     myr_stmt_bind_text(stmt, 1, job->fleet);

@@ -126,6 +126,122 @@ TEST(what_is_stored_is_found_also_by_the_next_process)
     }
 }
 
+#define MANY_KEYS 50
+#define MANY_ROWS 97 /* of a request: the writer notes the keys of some hundred rows at once */
+
+static void expect_latest(myr_predictions *store, int key, int64_t produced_ms, int64_t release)
+{
+    char text[32];
+    myr_latest *latest = NULL;
+    snprintf(text, sizeof text, "store=%d", key);
+    myr_latest_row row = latest_of(store, text, &latest);
+    EXPECT_INT(row.is_found, produced_ms > 0);
+    if (row.is_found) {
+        EXPECT_INT(row.produced_ms, produced_ms);
+        EXPECT_INT(row.release, release);
+    }
+    myr_latest_free(latest);
+}
+
+/* Moments that go back too: the latest of a key is the one produced last, of one moment the one stored last. Two
+ * writers of one file, each of which notes what the other has added. */
+TEST(the_latest_is_right_whenever_keys_were_noted)
+{
+    char uri[TESTING_PATH_BYTES + 16], names[MANY_ROWS][32];
+    make_uri(uri);
+    myr_predictions *stores[] = {store_open(uri, 0, NULL), store_open(uri, 0, NULL)};
+    myr_prediction rows[MANY_ROWS];
+    int64_t produced[MANY_KEYS] = {0}, releases[MANY_KEYS] = {0};
+    uint64_t dice = 7;
+    for (int64_t request_idx = 1; request_idx <= 60; request_idx++) {
+        dice = dice * 6364136223846793005u + 1442695040888963407u;
+        int64_t moment = 1000 + (int64_t)(dice >> 60); /* few: many are equal */
+        for (int i = 0; i < MANY_ROWS; i++) {
+            int key = (int)(((dice >> 20) + (uint64_t)i * 7) % MANY_KEYS);
+            snprintf(names[i], sizeof names[i], "store=%d", key);
+            rows[i] = row_of(names[i]);
+            if (moment < produced[key]) continue;
+            produced[key] = moment;
+            releases[key] = request_idx;
+        }
+        myr_store_request request = request_of(rows, MANY_ROWS);
+        request.produced_ms = moment;
+        request.release = request_idx;
+        store_now(stores[request_idx % 3 == 0], &request);
+        int key = (int)((dice >> 33) % MANY_KEYS);
+        expect_latest(stores[0], key, produced[key], releases[key]);
+    }
+    for (int key = 0; key < MANY_KEYS; key++)
+        expect_latest(stores[key % 2], key, produced[key], releases[key]);
+    expect_latest(stores[0], MANY_KEYS, 0, 0);
+    myr_predictions_close(stores[0]);
+    myr_predictions_close(stores[1]);
+}
+
+/* As files were before keys were noted: their rows are found, and new ones beside them. */
+TEST(a_file_of_the_first_schema_is_taken_over)
+{
+    static const char *const first[] = {
+        "CREATE TABLE prediction(prediction_id INTEGER PRIMARY KEY, fleet TEXT NOT NULL, key TEXT NOT NULL,"
+        " value REAL, outputs TEXT, features TEXT, release INTEGER NOT NULL, model TEXT NOT NULL,"
+        " model_version INTEGER NOT NULL, level TEXT NOT NULL, source TEXT NOT NULL, produced_ms INTEGER NOT NULL,"
+        " valid_ms INTEGER, request_id TEXT) STRICT;"
+        "CREATE INDEX prediction_by_key ON prediction(fleet, key, produced_ms);"
+        "CREATE TABLE answer(token TEXT NOT NULL, fleet TEXT NOT NULL, idempotency_key TEXT NOT NULL, hash TEXT NOT "
+        "NULL,"
+        " expires_ms INTEGER NOT NULL, status INTEGER NOT NULL, content_type TEXT NOT NULL, json_bytes INTEGER NOT "
+        "NULL,"
+        " body BLOB NOT NULL, PRIMARY KEY(token, fleet, idempotency_key)) STRICT, WITHOUT ROWID;"
+        "CREATE INDEX answer_by_end ON answer(expires_ms);"};
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    myr_db *db = NULL;
+    myr_err err = {0};
+    EXPECT_RC(myr_db_open(myr_db_uri_path(uri), true, &db, &err), OK, &err);
+    EXPECT_RC(myr_db_migrate(db, first, 1, &err), OK, &err);
+    EXPECT_RC(myr_db_exec(db,
+                          "INSERT INTO prediction(fleet, key, value, release, model, model_version, level, source,"
+                          " produced_ms) VALUES('oj', 'store=1', 0.5, 1, 'm', 1, 'segment', 'request', 1000),"
+                          " ('oj', 'store=1', 0.5, 2, 'm', 1, 'segment', 'request', 990),"
+                          " ('oj', 'store=2', 0.5, 3, 'm', 1, 'segment', 'request', 990)",
+                          &err),
+              OK, &err);
+    myr_db_close(db);
+    myr_predictions *store = store_open(uri, 0, NULL);
+    expect_latest(store, 1, 1000, 1);
+    expect_latest(store, 2, 990, 3);
+    myr_prediction row = row_of("store=2");
+    myr_store_request request = request_of(&row, 1);
+    store_now(store, &request);
+    expect_latest(store, 2, 1000, 7);
+    expect_latest(store, 3, 0, 0);
+    myr_predictions_close(store);
+}
+
+/* SQLite numbers the first row of an empty table 1 again. */
+TEST(a_row_with_the_number_of_one_that_is_gone_is_found)
+{
+    char uri[TESTING_PATH_BYTES + 16];
+    make_uri(uri);
+    const prediction_kind *kind = &myr_prediction_sqlite;
+    void *self = NULL;
+    myr_err err = {0};
+    for (int64_t round = 1; round <= 2; round++) {
+        myr_predictions *store = store_open(uri, 0, NULL);
+        char key[32];
+        snprintf(key, sizeof key, "store=%lld", (long long)round);
+        myr_prediction row = row_of(key);
+        myr_store_request request = request_of(&row, 1);
+        store_now(store, &request); /* the first row of a process notes what is there */
+        expect_latest(store, 1, round == 1 ? 1000 : 0, 7);
+        expect_latest(store, 2, round == 2 ? 1000 : 0, 7);
+        myr_predictions_close(store);
+        EXPECT_RC(kind->open(uri, true, &self, &err), OK, &err);
+        EXPECT_RC(kind->clean(self, 2000, 2000, 100, FAR_NS, &err), OK, &err);
+        kind->close(self, true);
+    }
+}
+
 TEST(an_answer_is_repeated_under_its_key)
 {
     char uri[TESTING_PATH_BYTES + 16];
