@@ -20,12 +20,12 @@
 #define MYR_HTTP_HEADER_BYTES_MAX  12288 /* request line and headers; more is 431 */
 #define MYR_HTTP_REPLY_HEADERS_MAX 16    /* added by a handler to one answer */
 #define MYR_HTTP_DRAIN_BYTES_MAX                                                                                       \
-    (16LL << 20)                      /* of a body past its limit, read and dropped so that the 413 can be read */
-#define MYR_STREAM_OUT_BYTES    65536 /* a step that has written so much returns, however much input is left */
-#define MYR_STREAM_LINGER_MS    2000  /* after an end before the client's: for it to read it */
-#define MYR_HTTP_RETRY_AFTER_MS 1000  /* what a refusal says */
-#define MYR_HTTP_LOOPS_MAX      256
-#define MYR_HTTP_COMPUTES_MAX   1024
+    (16LL << 20)                        /* of a body past its limit, read and dropped so that the 413 can be read */
+#define MYR_HTTP_STREAM_OUT_BYTES 65536 /* a step that has written so much returns, however much input is left */
+#define MYR_HTTP_STREAM_LINGER_MS 2000  /* after an end before the client's: for it to read it */
+#define MYR_HTTP_RETRY_AFTER_MS   1000  /* what a refusal says */
+#define MYR_HTTP_LOOPS_MAX        256
+#define MYR_HTTP_COMPUTES_MAX     1024
 
 typedef struct myr_http_server myr_http_server;
 typedef struct myr_req myr_req;
@@ -169,11 +169,11 @@ bool myr_req_can_park(const myr_req *req);
  * The body comes in pieces of any size; step is run for what has come, and what it writes is sent at once (chunked).
  * While the client does not take its answers, nothing more is read from it. The connection closes after a stream.
  */
-typedef struct myr_stream_opts {
+typedef struct myr_http_stream_opts {
     /*
-     * On a loop (never block) or, after myr_stream_defer, on a compute thread. Uses input, writes output. True: there
-     * is more to do with the input that is here, so run me again when the output is taken. False: that is all until
-     * more comes; with is_last: the answer is complete.
+     * On a loop (never block) or, after myr_http_stream_defer, on a compute thread. Uses input, writes output. True:
+     * there is more to do with the input that is here, so run me again when the output is taken. False: that is all
+     * until more comes; with is_last: the answer is complete.
      */
     bool (*step)(void *ctx, myr_req *req);
     int status;
@@ -182,19 +182,19 @@ typedef struct myr_stream_opts {
     int64_t idle_timeout_ms; /* without a byte from the client */
     const char *late;        /* the last words when that is over … */
     const char *stopping;    /* … and when the server stops; static */
-} myr_stream_opts;
+} myr_http_stream_opts;
 /* In on_headers only; then the handler is not called. Errors: NO_MEMORY: it is none, the handler will be called. */
-myr_rc myr_req_stream(myr_req *req, const myr_stream_opts *opts, myr_err *err);
+myr_rc myr_req_stream(myr_req *req, const myr_http_stream_opts *opts, myr_err *err);
 /* The rest is for step, and out and end for on_headers. */
-myr_str myr_stream_in(const myr_req *req); /* what has come and was not used; NUL-terminated if there is any */
-void myr_stream_use(myr_req *req, size_t bytes);
-bool myr_stream_is_last(const myr_req *req); /* nothing follows this input */
-bool myr_stream_is_full(const myr_req *req); /* no more fits: use some */
-myr_buf *myr_stream_out(myr_req *req);
-void myr_stream_end(myr_req *req);         /* the answer is complete, whatever the client still sends */
-myr_arena *myr_stream_arena(myr_req *req); /* reset before each step; capped as a request's */
+myr_str myr_http_stream_in(const myr_req *req); /* what has come and was not used; NUL-terminated if there is any */
+void myr_http_stream_use(myr_req *req, size_t bytes);
+bool myr_http_stream_is_last(const myr_req *req); /* nothing follows this input */
+bool myr_http_stream_is_full(const myr_req *req); /* no more fits: use some */
+myr_buf *myr_http_stream_out(myr_req *req);
+void myr_http_stream_end(myr_req *req);         /* the answer is complete, whatever the client still sends */
+myr_arena *myr_http_stream_arena(myr_req *req); /* reset before each step; capped as a request's */
 /* On a loop: run step again on a compute thread; return false at once. False: the pool is full. */
-bool myr_stream_defer(myr_req *req);
+bool myr_http_stream_defer(myr_req *req);
 
 #include "net/rpc.h"
 

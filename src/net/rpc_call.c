@@ -1,6 +1,7 @@
 /*
- * The life of a call, event by event: headers, bytes that become messages, each message handed over and answered, the
- * end. A call and its two arenas are taken from the loop's spares and put back, so a warm call allocates nothing.
+ * The life of a call, event by event, behind its headers: bytes that become messages, each message handed over and
+ * answered, the end. A call and its two arenas are taken from the loop's spares and put back, so a warm call allocates
+ * nothing.
  *
  * Of a stream one message is in work at a time: what comes meanwhile waits in the backlog, which the stream's window
  * bounds (two of them at most), since its bytes are given back to the client only when they become a message, and then
@@ -15,7 +16,6 @@
 #define CALL_SPARE_BYTES_MAX (256u << 10) /* an arena or backlog that held more is not kept */
 #define CALL_FIRST_ROOM      ((size_t)4096)
 #define CALL_HEAD_BYTES_MAX  (64u << 10)
-#define CALL_STOPPING        "the server is stopping: ask another one or again later"
 #define CALL_LATE            "the deadline has passed"
 
 /* ---- taking and putting back ---- */
@@ -176,123 +176,9 @@ void myr_rpc_expect(myr_rpc *rpc, int64_t slow_ns)
     if (rpc->alarm_ns < rpc->loop->wake_ns) rpc->loop->wake_ns = rpc->alarm_ns;
 }
 
-static void call_expect_body(myr_rpc *rpc)
+void myr_rpc_expect_body(myr_rpc *rpc)
 {
     myr_rpc_expect(rpc, rpc->loop->now_ns + rpc->server->opts.body_timeout_ms * 1000000);
-}
-
-/* ---- headers ---- */
-
-static bool head_is(myr_str text, const char *wanted)
-{
-    return myr_str_is(text, wanted);
-}
-
-static bool head_copy(myr_rpc *rpc, myr_str text, myr_str *out)
-{
-    char *copy = myr_arena_strndup(rpc->head_arena, text.data, text.size);
-    if (copy == NULL) return false;
-    *out = myr_str_make(copy, text.size);
-    return true;
-}
-
-/* Fields that the protocol itself uses. False: it is none of them. */
-static bool head_known(myr_rpc *rpc, myr_str name, myr_str value)
-{
-    if (head_is(name, ":method")) {
-        rpc->is_post = head_is(value, "POST");
-    } else if (head_is(name, ":path")) {
-        if (!head_copy(rpc, value, &rpc->path)) rpc->header_bytes = SIZE_MAX / 2;
-    } else if (head_is(name, "content-type")) {
-        rpc->is_grpc = myr_rpc_is_content_type(value);
-    } else if (head_is(name, "grpc-timeout")) {
-        int64_t timeout_ns = 0;
-        rpc->has_bad_timeout = !myr_rpc_timeout_parse(value, &timeout_ns);
-        rpc->deadline_ns = timeout_ns; /* from the end of the headers: call_on_headers */
-    } else if (head_is(name, "grpc-encoding")) {
-        rpc->coding = myr_net_coding_of(value);
-        rpc->has_bad_coding = rpc->coding == NET_CODING_NONE && !head_is(value, "identity");
-    } else if (head_is(name, "grpc-accept-encoding")) {
-        if (myr_rpc_list_has(value, myr_str_of("gzip"))) rpc->accepts |= 1u << NET_CODING_GZIP;
-        if (myr_rpc_list_has(value, myr_str_of("deflate"))) rpc->accepts |= 1u << NET_CODING_ZLIB;
-    } else {
-        return name.size > 0 && (name.data[0] == ':' || head_is(name, "te"));
-    }
-    return true;
-}
-
-void myr_rpc_on_header(myr_rpc *rpc, myr_str name, myr_str value)
-{
-    rpc->header_bytes += name.size + value.size + 32;
-    if (rpc->header_bytes > MYR_RPC_HEADER_BYTES_MAX || head_known(rpc, name, value)) return;
-    rpc_field field;
-    if (rpc->metadata_count == MYR_RPC_METADATA_MAX || !head_copy(rpc, name, &field.name) ||
-        !head_copy(rpc, value, &field.value)) {
-        rpc->header_bytes = SIZE_MAX / 2; /* more than the limit, for ever */
-        return;
-    }
-    rpc->metadata[rpc->metadata_count++] = field;
-}
-
-static void head_find_method(myr_rpc *rpc)
-{
-    const myr_rpc_opts *opts = &rpc->server->opts;
-    for (uint32_t i = 0; i < opts->method_count; i++) {
-        if (!head_is(rpc->path, opts->methods[i].path)) continue;
-        rpc->method_idx = i;
-        rpc->kind = opts->methods[i].kind;
-        return;
-    }
-}
-
-/* What is wrong with a call before any message; true: it is answered. */
-static bool head_refuse(myr_rpc *rpc)
-{
-    char text[MYR_ERR_MESSAGE_BYTES];
-    if (rpc->header_bytes > MYR_RPC_HEADER_BYTES_MAX) {
-        myr_rpc_end(rpc, MYR_TOO_LARGE, "the header is larger than 16 KiB, or has more than 64 fields");
-    } else if (!rpc->is_post) {
-        myr_rpc_refuse(rpc, "405");
-    } else if (!rpc->is_grpc) {
-        myr_rpc_refuse(rpc, "415");
-    } else if (rpc->method_idx == MYR_RPC_NO_METHOD) {
-        snprintf(text, sizeof text, "unknown method " MYR_STR_FMT, MYR_STR_ARG(rpc->path));
-        myr_rpc_end(rpc, MYR_UNSUPPORTED, text);
-    } else if (rpc->has_bad_coding) {
-        myr_rpc_end(rpc, MYR_UNSUPPORTED, "grpc-encoding is not known: send identity, gzip or deflate");
-    } else if (rpc->has_bad_timeout) {
-        myr_rpc_end(rpc, MYR_BAD_INPUT, "grpc-timeout is not 1 to 8 digits and one of H, M, S, m, u, n");
-    } else if (rpc->kind != MYR_RPC_UNARY && atomic_load(&rpc->server->is_draining)) {
-        myr_rpc_end(rpc, MYR_UNAVAILABLE, CALL_STOPPING);
-    } else {
-        return false;
-    }
-    return true;
-}
-
-void myr_rpc_on_headers(myr_rpc *rpc)
-{
-    MYR_ASSERT(rpc->phase == RPC_HEAD);
-    rpc->phase = RPC_READ;
-    rpc->call_start_ns = rpc->start_ns = rpc->loop->now_ns;
-    rpc->is_counted = true;
-    atomic_fetch_add(&rpc->server->in_flight, 1);
-    if (rpc->deadline_ns != RPC_NEVER_NS &&
-        __builtin_add_overflow(rpc->deadline_ns, rpc->call_start_ns, &rpc->deadline_ns)) {
-        rpc->deadline_ns = RPC_NEVER_NS;
-    }
-    rpc->may_compress = rpc->coding != NET_CODING_NONE && (rpc->accepts & 1u << rpc->coding) != 0;
-    head_find_method(rpc);
-    /* between messages a client may be silent: the connection's pings tell whether it is there */
-    if (rpc->kind == MYR_RPC_STREAM) {
-        myr_rpc_expect(rpc, RPC_NEVER_NS);
-    } else {
-        call_expect_body(rpc);
-    }
-    if (head_refuse(rpc) || rpc->server->opts.on_headers == NULL) return;
-    rpc->server->opts.on_headers(rpc->server->opts.ctx, rpc);
-    MYR_ASSERT(rpc->phase == RPC_READ && !rpc->has_reply && !rpc->waits);
-    if (rpc->has_failed) myr_rpc_send(rpc); /* then nothing more is read */
 }
 
 /* ---- messages ---- */
@@ -413,7 +299,7 @@ void myr_rpc_on_bytes(myr_rpc *rpc, const unsigned char *data, size_t size)
     if (rpc->has_message) {
         call_deliver(rpc);
     } else if (rpc->slow_ns == RPC_NEVER_NS) { /* a message has begun: it must come to its end */
-        call_expect_body(rpc);
+        myr_rpc_expect_body(rpc);
     }
 }
 
@@ -503,9 +389,9 @@ static void call_read_on(myr_rpc *rpc)
     } else if (rpc->has_ended) {
         call_at_end(rpc);
     } else if (rpc->prefix_bytes > 0) {
-        call_expect_body(rpc);
+        myr_rpc_expect_body(rpc);
     } else if (atomic_load(&rpc->server->is_draining)) {
-        myr_rpc_end(rpc, MYR_UNAVAILABLE, CALL_STOPPING);
+        myr_rpc_end(rpc, MYR_UNAVAILABLE, RPC_STOPPING);
     }
 }
 
@@ -529,7 +415,7 @@ void myr_rpc_go_on(myr_rpc *rpc)
     }
     myr_arena_reset(rpc->arena);
     if (atomic_load(&rpc->server->is_draining)) {
-        myr_rpc_end(rpc, MYR_UNAVAILABLE, CALL_STOPPING);
+        myr_rpc_end(rpc, MYR_UNAVAILABLE, RPC_STOPPING);
         return;
     }
     myr_rpc_expect(rpc, rpc->loop->now_ns + rpc->server->opts.watch_ms * 1000000);
@@ -575,7 +461,7 @@ void myr_rpc_on_drain(myr_rpc *rpc)
         rpc->has_message = true;
         call_deliver(rpc);
     } else if (is_idle) {
-        myr_rpc_end(rpc, MYR_UNAVAILABLE, CALL_STOPPING);
+        myr_rpc_end(rpc, MYR_UNAVAILABLE, RPC_STOPPING);
     }
 }
 
@@ -609,7 +495,7 @@ static void call_compute(void *arg)
     myr_err err = {0};
     rpc->runs = myr_rpc_compute_here(server);
     if (atomic_load(&server->is_hurrying) || atomic_load(&rpc->is_cancelled)) {
-        call_fail_busy(rpc, CALL_STOPPING);
+        call_fail_busy(rpc, RPC_STOPPING);
     } else if (rpc->deadline_ns <= myr_clock_mono_ns()) {
         MYR_IGNORE(MYR_ERROR(&err, TIMEOUT, CALL_LATE)); /* its turn came too late: nothing is run */
         myr_rpc_fail(rpc, &err);
@@ -632,7 +518,7 @@ void myr_rpc_defer(myr_rpc *rpc, void (*again)(void *ctx, myr_rpc *rpc))
     if (is_hurrying || before >= server->deferred_max) {
         atomic_fetch_sub(&server->deferred_count, 1);
         call_fail_busy(rpc,
-                       is_hurrying ? CALL_STOPPING : "too many calls wait for a compute thread: try again in a second");
+                       is_hurrying ? RPC_STOPPING : "too many calls wait for a compute thread: try again in a second");
         return;
     }
     rpc->again = again;
@@ -655,97 +541,4 @@ void myr_rpc_on_return(myr_rpc *rpc)
     }
     rpc->status = myr_rc_grpc(rpc->is_late ? MYR_TIMEOUT : MYR_CANCELLED);
     call_done(rpc);
-}
-
-/* ---- what a handler reads ---- */
-
-uint32_t myr_rpc_method_idx(const myr_rpc *rpc)
-{
-    return rpc->method_idx;
-}
-
-myr_str myr_rpc_path(const myr_rpc *rpc)
-{
-    return rpc->path;
-}
-
-myr_str myr_rpc_message(const myr_rpc *rpc)
-{
-    return myr_str_make(rpc->message != NULL ? (const char *)rpc->message : "", rpc->message_bytes);
-}
-
-bool myr_rpc_metadata(const myr_rpc *rpc, const char *name, myr_str *out)
-{
-    for (uint32_t i = 0; i < rpc->metadata_count; i++) {
-        if (!myr_str_is(rpc->metadata[i].name, name)) continue;
-        *out = rpc->metadata[i].value;
-        return true;
-    }
-    return false;
-}
-
-myr_arena *myr_rpc_arena(myr_rpc *rpc)
-{
-    return rpc->arena;
-}
-
-void *myr_rpc_loop_state(const myr_rpc *rpc)
-{
-    MYR_ASSERT(myr_rpc_thread_is_current(rpc->runs));
-    return rpc->runs->state;
-}
-
-int64_t myr_rpc_start_ns(const myr_rpc *rpc)
-{
-    return rpc->start_ns;
-}
-
-int64_t myr_rpc_call_start_ns(const myr_rpc *rpc)
-{
-    return rpc->call_start_ns;
-}
-
-int64_t myr_rpc_deadline_ns(const myr_rpc *rpc)
-{
-    return rpc->deadline_ns;
-}
-
-bool myr_rpc_is_on_loop(const myr_rpc *rpc)
-{
-    return myr_rpc_thread_is_current(&rpc->loop->thread);
-}
-
-bool myr_rpc_is_loopback(const myr_rpc *rpc)
-{
-    return rpc->server->listener.is_loopback;
-}
-
-bool myr_rpc_is_cancelled(const myr_rpc *rpc)
-{
-    return atomic_load(&rpc->is_cancelled);
-}
-
-void myr_rpc_set_note(myr_rpc *rpc, void *note)
-{
-    rpc->note = note;
-}
-
-void *myr_rpc_note(const myr_rpc *rpc)
-{
-    return rpc->note;
-}
-
-myr_arena *myr_rpc_call_arena(myr_rpc *rpc)
-{
-    return rpc->head_arena;
-}
-
-int myr_rpc_status(const myr_rpc *rpc)
-{
-    return rpc->status;
-}
-
-int64_t myr_rpc_reply_bytes(const myr_rpc *rpc)
-{
-    return rpc->reply_bytes;
 }

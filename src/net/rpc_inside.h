@@ -227,16 +227,20 @@ int myr_rpc_session_new(rpc_conn *conn); /* 0, or nghttp2's error */
 /* ---- rpc_call.c: loop only unless said ---- */
 myr_rpc *myr_rpc_take(rpc_conn *conn, int32_t stream_id); /* NULL: no memory */
 void myr_rpc_free(myr_rpc *rpc);
-void myr_rpc_on_header(myr_rpc *rpc, myr_str name, myr_str value);
-void myr_rpc_on_headers(myr_rpc *rpc);
 void myr_rpc_on_bytes(myr_rpc *rpc, const unsigned char *data, size_t size);
 void myr_rpc_on_end(myr_rpc *rpc);    /* the client has said all */
 void myr_rpc_on_close(myr_rpc *rpc);  /* the stream is gone */
 void myr_rpc_on_return(myr_rpc *rpc); /* back from compute */
 void myr_rpc_on_alarm(myr_rpc *rpc, int64_t now_ns);
-void myr_rpc_on_drain(myr_rpc *rpc); /* watches and idle streams end */
-void myr_rpc_go_on(myr_rpc *rpc);    /* its answer is out */
-void myr_rpc_expect(myr_rpc *rpc, int64_t slow_ns);
+void myr_rpc_on_drain(myr_rpc *rpc);                /* watches and idle streams end */
+void myr_rpc_go_on(myr_rpc *rpc);                   /* its answer is out */
+void myr_rpc_expect(myr_rpc *rpc, int64_t slow_ns); /* something happens until then, or it is late */
+void myr_rpc_expect_body(myr_rpc *rpc);             /* bytes, within the body's time-out */
+
+/* ---- rpc_head.c: loop only ---- */
+#define RPC_STOPPING "the server is stopping: ask another one or again later"
+void myr_rpc_on_header(myr_rpc *rpc, myr_str name, myr_str value);
+void myr_rpc_on_headers(myr_rpc *rpc); /* all are there */
 
 /* ---- rpc_answer.c ---- */
 void myr_rpc_send(myr_rpc *rpc);   /* the answer that was noted */

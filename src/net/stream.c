@@ -34,7 +34,7 @@ typedef enum stream_state {
 
 typedef struct net_stream {
     myr_req *req;
-    myr_stream_opts opts;
+    myr_http_stream_opts opts;
     _Atomic int state;
     myr_arena *arena;
     myr_buf in; /* from in_used on: not used yet */
@@ -55,21 +55,21 @@ typedef enum stream_turn { STREAM_DONE, STREAM_ASLEEP } stream_turn;
 
 /* ---- what a step sees ---- */
 
-myr_str myr_stream_in(const myr_req *req)
+myr_str myr_http_stream_in(const myr_req *req)
 {
     const net_stream *stream = req->stream;
     if (stream->in.size == stream->in_used) return myr_str_make("", 0);
     return myr_str_make(stream->in.data + stream->in_used, stream->in.size - stream->in_used);
 }
 
-void myr_stream_use(myr_req *req, size_t bytes)
+void myr_http_stream_use(myr_req *req, size_t bytes)
 {
     net_stream *stream = req->stream;
     MYR_ASSERT(bytes <= stream->in.size - stream->in_used);
     stream->in_used += bytes;
 }
 
-bool myr_stream_is_last(const myr_req *req)
+bool myr_http_stream_is_last(const myr_req *req)
 {
     return req->stream->is_last;
 }
@@ -79,22 +79,22 @@ static size_t stream_room(const net_stream *stream)
     return stream->opts.in_bytes_max - (stream->in.size - stream->in_used);
 }
 
-bool myr_stream_is_full(const myr_req *req)
+bool myr_http_stream_is_full(const myr_req *req)
 {
     return stream_room(req->stream) == 0;
 }
 
-myr_buf *myr_stream_out(myr_req *req)
+myr_buf *myr_http_stream_out(myr_req *req)
 {
     return &req->stream->out;
 }
 
-void myr_stream_end(myr_req *req)
+void myr_http_stream_end(myr_req *req)
 {
     req->stream->ends = true;
 }
 
-myr_arena *myr_stream_arena(myr_req *req)
+myr_arena *myr_http_stream_arena(myr_req *req)
 {
     return req->stream->arena;
 }
@@ -310,7 +310,7 @@ static void stream_compute(void *arg)
     atomic_fetch_sub(&server->deferred_count, 1);
 }
 
-bool myr_stream_defer(myr_req *req)
+bool myr_http_stream_defer(myr_req *req)
 {
     bool is_hurrying;
     MYR_ASSERT(myr_net_thread_is_current(req->loop) && !req->stream->is_deferred);
@@ -320,7 +320,7 @@ bool myr_stream_defer(myr_req *req)
 
 /* ---- its life ---- */
 
-myr_rc myr_req_stream(myr_req *req, const myr_stream_opts *opts, myr_err *err)
+myr_rc myr_req_stream(myr_req *req, const myr_http_stream_opts *opts, myr_err *err)
 {
     MYR_ASSERT(req->phase == NET_PHASE_BODY && req->stream == NULL && req->status == 0 && req->conn != NULL);
     MYR_ASSERT(opts->step != NULL && opts->in_bytes_max > 0 && opts->late != NULL && opts->stopping != NULL);
@@ -359,7 +359,7 @@ static void stream_linger(net_stream *stream)
 {
     myr_req *req = stream->req;
     myr_net_conn_bye(req->conn);
-    myr_net_conn_send(req->conn, MYR_STREAM_LINGER_MS);
+    myr_net_conn_send(req->conn, MYR_HTTP_STREAM_LINGER_MS);
     atomic_store(&stream->state, STREAM_OVER);
 }
 

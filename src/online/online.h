@@ -93,17 +93,17 @@ typedef struct myr_feature_row {
     const myr_feature_cell *cells; /* the source's features, in its order; of a stale row too; NULL if missing */
 } myr_feature_row;
 
-typedef struct myr_fetch myr_fetch;
-myr_rc myr_fetch_start(myr_source *source, const myr_str *keys, size_t key_count, int64_t deadline_ns,
-                       myr_online_done done, void *ctx, myr_fetch **out, myr_err *err);
+typedef struct myr_lookup myr_lookup;
+myr_rc myr_lookup_start(myr_source *source, const myr_str *keys, size_t key_count, int64_t deadline_ns,
+                        myr_online_done done, void *ctx, myr_lookup **out, myr_err *err);
 /*
  * The same on the caller's thread, where that takes microseconds: few keys, SQLite, pages in memory (measured). True:
  * *out has its rows now, without `done`. False: nothing has happened, start it.
  */
-bool myr_fetch_now(myr_source *source, const myr_str *keys, size_t key_count, myr_fetch **out);
+bool myr_lookup_now(myr_source *source, const myr_str *keys, size_t key_count, myr_lookup **out);
 /* After `done`: one row per key, or why there are none. They live until the fetch is freed. */
-myr_rc myr_fetch_rows(const myr_fetch *fetch, const myr_feature_row **out, myr_err *err);
-void myr_fetch_free(myr_fetch *fetch); /* after `done`; NULL accepted */
+myr_rc myr_lookup_rows(const myr_lookup *lookup, const myr_feature_row **out, myr_err *err);
+void myr_lookup_free(myr_lookup *lookup); /* after `done`; NULL accepted */
 
 /* ---- prediction store ---- */
 #define MYR_IDEMPOTENCY_KEY_BYTES_MAX 255

@@ -55,7 +55,7 @@ struct myr_source {
 };
 
 /* A question; the payload of a slot. */
-struct myr_fetch {
+struct myr_lookup {
     lane_job job;
     myr_source *source;
     myr_arena *arena;
@@ -70,7 +70,7 @@ struct source_thread {
     myr_feature_store *store; /* NULL: not open (a file that is not there yet) */
     myr_str *keys;            /* of all questions that are asked together */
     struct {
-        myr_fetch *fetch;
+        myr_lookup *lookup;
         size_t key_idx;
     } * places;
     size_t room;
@@ -94,16 +94,16 @@ static myr_rc source_read_cell(yyjson_val *val, myr_feature_cell *out)
     return MYR_OK;
 }
 
-static myr_rc source_read_row(const myr_source *source, myr_fetch *fetch, size_t key_idx, int64_t written_ms,
+static myr_rc source_read_row(const myr_source *source, myr_lookup *lookup, size_t key_idx, int64_t written_ms,
                               myr_str json, myr_err *err)
 {
     yyjson_alc alc;
-    myr_arena_yyjson(fetch->arena, &alc);
-    myr_feature_cell *cells = myr_arena_calloc(fetch->arena, source->opts.feature_count + 1, sizeof *cells);
+    myr_arena_yyjson(lookup->arena, &alc);
+    myr_feature_cell *cells = myr_arena_calloc(lookup->arena, source->opts.feature_count + 1, sizeof *cells);
     yyjson_doc *doc = cells == NULL
                           ? NULL
                           : yyjson_read_opts((char *)(uintptr_t)json.data, json.size, YYJSON_READ_NOFLAG, &alc, NULL);
-    if (cells == NULL || myr_arena_is_full(fetch->arena)) {
+    if (cells == NULL || myr_arena_is_full(lookup->arena)) {
         MYR_FAIL(err, TOO_LARGE, "the rows of '%s' for one request have more than %u bytes", source->opts.table,
                  SOURCE_JOB_BYTES_MAX);
     }
@@ -114,9 +114,9 @@ static myr_rc source_read_row(const myr_source *source, myr_fetch *fetch, size_t
     if (!is_good) {
         MYR_FAIL(err, BAD_FORMAT,
                  "the row of '%s' in '%s' is not a JSON object of numbers, texts and nulls: write it again",
-                 fetch->keys[key_idx].data, source->opts.table);
+                 lookup->keys[key_idx].data, source->opts.table);
     }
-    myr_feature_row *row = &fetch->rows[key_idx];
+    myr_feature_row *row = &lookup->rows[key_idx];
     int64_t age_ms = myr_clock_unix_ms() - written_ms;
     bool is_stale = source->opts.max_age_ms > 0 && age_ms > source->opts.max_age_ms;
     *row = (myr_feature_row){is_stale ? MYR_FEATURE_STALE : MYR_FEATURE_FOUND, written_ms, cells};
@@ -127,11 +127,11 @@ static myr_rc source_read_row(const myr_source *source, myr_fetch *fetch, size_t
 static myr_rc source_on_row(void *ctx, size_t key_idx, int64_t written_ms, myr_str json, myr_err *err)
 {
     const source_thread *thread = ctx;
-    myr_fetch *fetch = thread->places[key_idx].fetch;
+    myr_lookup *lookup = thread->places[key_idx].lookup;
     (void)err;
-    if (fetch->job.err.rc == MYR_OK) {
-        MYR_IGNORE(source_read_row(thread->source, fetch, thread->places[key_idx].key_idx, written_ms, json,
-                                   &fetch->job.err)); /* the question's */
+    if (lookup->job.err.rc == MYR_OK) {
+        MYR_IGNORE(source_read_row(thread->source, lookup, thread->places[key_idx].key_idx, written_ms, json,
+                                   &lookup->job.err)); /* the question's */
     }
     return MYR_OK;
 }
@@ -234,17 +234,17 @@ static myr_rc source_ask(source_thread *thread, lane_job **jobs, size_t count, m
     size_t key_count = 0;
     int64_t deadline_ns = 0;
     for (size_t i = 0; i < count; i++) {
-        if (!jobs[i]->skips) key_count += ((myr_fetch *)jobs[i])->key_count;
+        if (!jobs[i]->skips) key_count += ((myr_lookup *)jobs[i])->key_count;
     }
     MYR_TRY(source_make_room(thread, key_count, err));
     key_count = 0;
     for (size_t i = 0; i < count; i++) {
-        myr_fetch *fetch = (myr_fetch *)jobs[i];
+        myr_lookup *lookup = (myr_lookup *)jobs[i];
         if (jobs[i]->skips) continue;
         if (jobs[i]->deadline_ns > deadline_ns) deadline_ns = jobs[i]->deadline_ns;
-        for (size_t k = 0; k < fetch->key_count; k++) {
-            thread->keys[key_count] = fetch->keys[k];
-            thread->places[key_count].fetch = fetch;
+        for (size_t k = 0; k < lookup->key_count; k++) {
+            thread->keys[key_count] = lookup->keys[k];
+            thread->places[key_count].lookup = lookup;
             thread->places[key_count++].key_idx = k;
         }
     }
@@ -296,35 +296,35 @@ static void source_work(void *state, lane_job **jobs, size_t count)
 
 /* ---- a question ---- */
 
-static myr_rc fetch_fill(myr_fetch *fetch, const myr_str *keys, size_t key_count, myr_err *err)
+static myr_rc lookup_fill(myr_lookup *lookup, const myr_str *keys, size_t key_count, myr_err *err)
 {
-    if (fetch->arena == NULL) fetch->arena = myr_arena_new(SOURCE_JOB_BYTES_MAX);
-    if (fetch->arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %zu keys", key_count);
-    fetch->keys = myr_arena_calloc(fetch->arena, key_count + 1, sizeof *fetch->keys);
-    fetch->rows = myr_arena_calloc(fetch->arena, key_count + 1, sizeof *fetch->rows);
-    bool ok = fetch->keys != NULL && fetch->rows != NULL;
+    if (lookup->arena == NULL) lookup->arena = myr_arena_new(SOURCE_JOB_BYTES_MAX);
+    if (lookup->arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %zu keys", key_count);
+    lookup->keys = myr_arena_calloc(lookup->arena, key_count + 1, sizeof *lookup->keys);
+    lookup->rows = myr_arena_calloc(lookup->arena, key_count + 1, sizeof *lookup->rows);
+    bool ok = lookup->keys != NULL && lookup->rows != NULL;
     for (size_t i = 0; ok && i < key_count; i++) {
-        const char *copy = myr_arena_strndup(fetch->arena, keys[i].data, keys[i].size);
-        fetch->keys[i] = myr_str_make(copy, keys[i].size);
+        const char *copy = myr_arena_strndup(lookup->arena, keys[i].data, keys[i].size);
+        lookup->keys[i] = myr_str_make(copy, keys[i].size);
         ok = copy != NULL;
     }
     if (!ok) MYR_FAIL(err, TOO_LARGE, "%zu keys need more than %u bytes", key_count, SOURCE_JOB_BYTES_MAX);
-    fetch->key_count = key_count;
+    lookup->key_count = key_count;
     return MYR_OK;
 }
 
 /* A large arena goes with its question; not of one that is late: the thread may still be writing into it. */
-static void fetch_let_go(myr_fetch *fetch)
+static void lookup_let_go(myr_lookup *lookup)
 {
-    if (atomic_load(&fetch->job.state) != LANE_LATE && fetch->arena != NULL &&
-        myr_arena_used_bytes(fetch->arena) > SOURCE_JOB_BYTES_KEPT) {
-        myr_arena_free(fetch->arena);
-        fetch->arena = NULL;
+    if (atomic_load(&lookup->job.state) != LANE_LATE && lookup->arena != NULL &&
+        myr_arena_used_bytes(lookup->arena) > SOURCE_JOB_BYTES_KEPT) {
+        myr_arena_free(lookup->arena);
+        lookup->arena = NULL;
     }
-    myr_lane_give(&fetch->job);
+    myr_lane_give(&lookup->job);
 }
 
-static myr_rc fetch_new(myr_source *source, const myr_str *keys, size_t key_count, myr_fetch **out, myr_err *err)
+static myr_rc lookup_new(myr_source *source, const myr_str *keys, size_t key_count, myr_lookup **out, myr_err *err)
 {
     if (key_count > MYR_FEATURE_KEYS_MAX)
         MYR_FAIL(err, TOO_LARGE, "%zu keys, the most of one question is %d", key_count, MYR_FEATURE_KEYS_MAX);
@@ -334,44 +334,44 @@ static myr_rc fetch_new(myr_source *source, const myr_str *keys, size_t key_coun
         myr_metric_add(source->counts[SOURCE_BUSY], 1);
         return rc;
     }
-    myr_fetch *fetch = (myr_fetch *)job;
-    fetch->source = source;
-    if (fetch->arena != NULL && myr_arena_used_bytes(fetch->arena) > SOURCE_JOB_BYTES_KEPT) {
-        myr_arena_free(fetch->arena);
-        fetch->arena = NULL;
-    } else if (fetch->arena != NULL) {
-        myr_arena_reset(fetch->arena);
+    myr_lookup *lookup = (myr_lookup *)job;
+    lookup->source = source;
+    if (lookup->arena != NULL && myr_arena_used_bytes(lookup->arena) > SOURCE_JOB_BYTES_KEPT) {
+        myr_arena_free(lookup->arena);
+        lookup->arena = NULL;
+    } else if (lookup->arena != NULL) {
+        myr_arena_reset(lookup->arena);
     }
-    rc = fetch_fill(fetch, keys, key_count, err);
+    rc = lookup_fill(lookup, keys, key_count, err);
     if (rc != MYR_OK) {
-        fetch_let_go(fetch);
+        lookup_let_go(lookup);
         return rc;
     }
-    *out = fetch;
+    *out = lookup;
     return MYR_OK;
 }
 
-myr_rc myr_fetch_start(myr_source *source, const myr_str *keys, size_t key_count, int64_t deadline_ns,
-                       myr_online_done done, void *ctx, myr_fetch **out, myr_err *err)
+myr_rc myr_lookup_start(myr_source *source, const myr_str *keys, size_t key_count, int64_t deadline_ns,
+                        myr_online_done done, void *ctx, myr_lookup **out, myr_err *err)
 {
-    myr_fetch *fetch = NULL;
-    MYR_TRY(fetch_new(source, keys, key_count, &fetch, err));
-    *out = fetch;
-    myr_lane_submit(&fetch->job, deadline_ns, done, ctx);
+    myr_lookup *lookup = NULL;
+    MYR_TRY(lookup_new(source, keys, key_count, &lookup, err));
+    *out = lookup;
+    myr_lane_submit(&lookup->job, deadline_ns, done, ctx);
     return MYR_OK;
 }
 
 /* What fails here is asked anew of the lane, which says why. */
-bool myr_fetch_now(myr_source *source, const myr_str *keys, size_t key_count, myr_fetch **out)
+bool myr_lookup_now(myr_source *source, const myr_str *keys, size_t key_count, myr_lookup **out)
 {
     int64_t start_ns = myr_clock_mono_ns();
     if (!source_near_may(source, key_count, start_ns)) return false;
     source_thread *near = source_near_take(source);
-    myr_fetch *fetch = NULL;
+    myr_lookup *lookup = NULL;
     if (near == NULL) return false;
-    bool ok = fetch_new(source, keys, key_count, &fetch, NULL) == MYR_OK;
+    bool ok = lookup_new(source, keys, key_count, &lookup, NULL) == MYR_OK;
     if (ok) {
-        lane_job *job = &fetch->job;
+        lane_job *job = &lookup->job;
         ok = source_ask(near, &job, 1, NULL) == MYR_OK;
         atomic_store(&job->state, LANE_DONE); /* never submitted: no thread and no watchdog has it */
     }
@@ -379,58 +379,58 @@ bool myr_fetch_now(myr_source *source, const myr_str *keys, size_t key_count, my
     int64_t now_ns = myr_clock_mono_ns();
     source_near_took(source, now_ns - start_ns, now_ns);
     if (!ok) {
-        if (fetch != NULL) fetch_let_go(fetch);
+        if (lookup != NULL) lookup_let_go(lookup);
         return false;
     }
     myr_metric_add(source->round_trips, 1);
     myr_metric_observe_ns(source->duration, now_ns - start_ns);
-    *out = fetch;
+    *out = lookup;
     return true;
 }
 
-static void fetch_count(const myr_fetch *fetch)
+static void lookup_count(const myr_lookup *lookup)
 {
     int64_t counts[SOURCE_COUNTS] = {0};
-    for (size_t i = 0; i < fetch->key_count; i++) {
-        myr_feature_state state = fetch->rows[i].state;
+    for (size_t i = 0; i < lookup->key_count; i++) {
+        myr_feature_state state = lookup->rows[i].state;
         counts[state == MYR_FEATURE_FOUND   ? SOURCE_FOUND
                : state == MYR_FEATURE_STALE ? SOURCE_STALE
                                             : SOURCE_MISSING]++;
     }
     for (int i = 0; i < SOURCE_COUNTS; i++) {
-        if (counts[i] > 0) myr_metric_add(fetch->source->counts[i], counts[i]);
+        if (counts[i] > 0) myr_metric_add(lookup->source->counts[i], counts[i]);
     }
 }
 
-myr_rc myr_fetch_rows(const myr_fetch *fetch, const myr_feature_row **out, myr_err *err)
+myr_rc myr_lookup_rows(const myr_lookup *lookup, const myr_feature_row **out, myr_err *err)
 {
-    const myr_source *source = fetch->source;
-    int state = atomic_load(&fetch->job.state);
+    const myr_source *source = lookup->source;
+    int state = atomic_load(&lookup->job.state);
     MYR_ASSERT(state == LANE_DONE || state == LANE_LATE);
     if (state == LANE_LATE) {
         myr_metric_add(source->counts[SOURCE_LATE], 1);
         MYR_FAIL(err, TIMEOUT, "the features of '%s' were not there in time", source->opts.table);
     }
-    if (fetch->job.err.rc != MYR_OK) {
+    if (lookup->job.err.rc != MYR_OK) {
         myr_metric_add(source->counts[SOURCE_FAILED], 1);
-        if (err != NULL) *err = fetch->job.err;
-        return (myr_rc)fetch->job.err.rc;
+        if (err != NULL) *err = lookup->job.err;
+        return (myr_rc)lookup->job.err.rc;
     }
-    fetch_count(fetch);
-    *out = fetch->rows;
+    lookup_count(lookup);
+    *out = lookup->rows;
     return MYR_OK;
 }
 
-void myr_fetch_free(myr_fetch *fetch)
+void myr_lookup_free(myr_lookup *lookup)
 {
-    if (fetch != NULL) fetch_let_go(fetch);
+    if (lookup != NULL) lookup_let_go(lookup);
 }
 
 /* ---- life ---- */
 
 static void fetch_fini(lane_job *job)
 {
-    myr_arena_free(((myr_fetch *)job)->arena);
+    myr_arena_free(((myr_lookup *)job)->arena);
 }
 
 static const char *const *source_copy_names(myr_arena *arena, const char *const *names, uint32_t count)
@@ -486,7 +486,7 @@ static myr_rc source_start(myr_source *source, const myr_source_opts *opts, myr_
                                       : kind == MYR_DB_SQLITE ? 1
                                                               : SOURCE_CONNECTIONS,
                       .job_max = opts->waiting_max > 0 ? opts->waiting_max : SOURCE_WAITING_MAX,
-                      .job_bytes = sizeof(myr_fetch),
+                      .job_bytes = sizeof(myr_lookup),
                       .open = source_thread_open,
                       .close = source_thread_close,
                       .warm = source_warm,

@@ -12,8 +12,8 @@
 
 /* What one source is asked for one request; in its arena. */
 struct serve_question {
-    myr_fetch *fetch; /* NULL: nothing to ask, or it could not be asked */
-    uint32_t *keys;   /* per row: 1 + its key in the question; 0: none */
+    myr_lookup *fetch; /* NULL: nothing to ask, or it could not be asked */
+    uint32_t *keys;    /* per row: 1 + its key in the question; 0: none */
     size_t key_count;
     bool any_lacks; /* some row lacks a feature of this source */
     myr_err err;    /* why it could not be asked; rc OK */
@@ -144,7 +144,7 @@ static bool fetch_now(serve_work *work, myr_str **keys)
     for (uint32_t i = 0; i < work->bound->plan->source_count; i++) {
         serve_question *question = &work->questions[i];
         if (question->key_count == 0) continue;
-        all = myr_fetch_now(work->bound->sources[i].source->source, keys[i], question->key_count, &question->fetch) &&
+        all = myr_lookup_now(work->bound->sources[i].source->source, keys[i], question->key_count, &question->fetch) &&
               all;
     }
     return all;
@@ -176,8 +176,8 @@ myr_rc myr_serve_fetch_start(serve_work *work, myr_err *err)
         const serve_source *source = bound->sources[i].source;
         if (questions[i].key_count == 0 || questions[i].fetch != NULL) continue;
         myr_serve_wait_more(work);
-        myr_rc rc = myr_fetch_start(source->source, keys[i], questions[i].key_count, fetch_deadline(work, source),
-                                    myr_serve_wait_done, work, &questions[i].fetch, &questions[i].err);
+        myr_rc rc = myr_lookup_start(source->source, keys[i], questions[i].key_count, fetch_deadline(work, source),
+                                     myr_serve_wait_done, work, &questions[i].fetch, &questions[i].err);
         if (rc != MYR_OK) myr_serve_wait_done(work);
     }
     myr_serve_wait_end(work);
@@ -270,7 +270,7 @@ static myr_rc fetch_take(serve_work *work, const serve_bound_source *bound, serv
     const myr_feature_row *rows = NULL;
     myr_err why = question->err;
     myr_rc rc = (myr_rc)why.rc;
-    if (question->fetch != NULL) rc = myr_fetch_rows(question->fetch, &rows, &why);
+    if (question->fetch != NULL) rc = myr_lookup_rows(question->fetch, &rows, &why);
     if (rc != MYR_OK) {
         myr_serve_note_trouble(work->server, "features not fetched", &why);
         return fetch_degrade(work, bound, question, &why, err);
@@ -298,7 +298,7 @@ myr_rc myr_serve_fetch_take(serve_work *work, myr_err *err)
 void myr_serve_fetch_free(serve_work *work)
 {
     for (uint32_t i = 0; work->questions != NULL && i < work->bound->plan->source_count; i++) {
-        myr_fetch_free(work->questions[i].fetch);
+        myr_lookup_free(work->questions[i].fetch);
         work->questions[i].fetch = NULL;
     }
     work->questions = NULL;

@@ -52,8 +52,8 @@ typedef struct stream_step {
 /* The whole lines of the input; the last needs no end when nothing follows. */
 static myr_str stream_whole_lines(myr_req *req)
 {
-    myr_str in = myr_stream_in(req);
-    if (myr_stream_is_last(req)) return in;
+    myr_str in = myr_http_stream_in(req);
+    if (myr_http_stream_is_last(req)) return in;
     const char *end = in.size > 0 ? memrchr(in.data, '\n', in.size) : NULL;
     return myr_str_make(in.data, end != NULL ? (size_t)(end - in.data) + 1 : 0);
 }
@@ -61,9 +61,9 @@ static myr_str stream_whole_lines(myr_req *req)
 /* Drop what belongs to a line that was too long; its number was answered. */
 static void stream_skip(serve_stream *stream, myr_req *req)
 {
-    myr_str in = myr_stream_in(req);
+    myr_str in = myr_http_stream_in(req);
     const char *end = in.size > 0 ? memchr(in.data, '\n', in.size) : NULL;
-    myr_stream_use(req, end != NULL ? (size_t)(end - in.data) + 1 : in.size);
+    myr_http_stream_use(req, end != NULL ? (size_t)(end - in.data) + 1 : in.size);
     stream->is_skipping = end == NULL;
 }
 
@@ -72,8 +72,8 @@ static void stream_refuse_line(serve_stream *stream, myr_req *req)
 {
     myr_err why = {0};
     MYR_IGNORE(MYR_ERROR(&why, TOO_LARGE, "line %zu: longer than serve.stream-line-bytes-max (%zu bytes)",
-                         stream->line + 1, myr_stream_in(req).size)); /* only the words are wanted */
-    myr_serve_put_line_error(stream->answer, ++stream->line, &why, myr_stream_out(req));
+                         stream->line + 1, myr_http_stream_in(req).size)); /* only the words are wanted */
+    myr_serve_put_line_error(stream->answer, ++stream->line, &why, myr_http_stream_out(req));
     stream->failed_count++;
     stream_skip(stream, req);
 }
@@ -124,7 +124,7 @@ static myr_rc stream_decode(stream_step *step, myr_str text, serve_work *work, m
 static myr_rc stream_encode(const stream_step *step, const serve_work *work, myr_err *err)
 {
     serve_stream *stream = step->stream;
-    myr_buf *out = myr_stream_out(step->req);
+    myr_buf *out = myr_http_stream_out(step->req);
     size_t row = 0;
     for (size_t i = 0; i < step->line_count; i++) {
         const stream_line *line = &step->lines[i];
@@ -146,7 +146,7 @@ static void stream_fail(stream_step *step, myr_str text, const myr_err *why)
     serve_stream *stream = step->stream;
     myr_str found;
     while (myr_serve_next_line(&text, &stream->line, &found)) {
-        myr_serve_put_line_error(stream->answer, stream->line, why, myr_stream_out(step->req));
+        myr_serve_put_line_error(stream->answer, stream->line, why, myr_http_stream_out(step->req));
         stream->row_count++;
         stream->failed_count++;
     }
@@ -165,7 +165,7 @@ static myr_rc stream_score(stream_step *step, myr_str text, serve_work **out_wor
     const serve_stream *stream = step->stream;
     serve_work *work;
     int64_t now_ns = myr_clock_mono_ns();
-    MYR_TRY(myr_serve_work_new(step->server, step->thread, myr_stream_arena(step->req), step->who, now_ns, now_ns,
+    MYR_TRY(myr_serve_work_new(step->server, step->thread, myr_http_stream_arena(step->req), step->who, now_ns, now_ns,
                                !myr_req_is_on_loop(step->req), &work, err));
     if (stream->limit_ns > 0) myr_serve_work_limit(work, stream->limit_ns);
     *out_work = work;
@@ -189,21 +189,21 @@ static bool stream_lines(stream_step *step, myr_str text)
 {
     myr_err why = {0};
     serve_work *work = NULL;
-    myr_buf *out = myr_stream_out(step->req);
+    myr_buf *out = myr_http_stream_out(step->req);
     size_t before = out->size;
     myr_rc rc = stream_score(step, text, &work, &why);
     if (rc == MYR_OK && work->wants_compute) {
-        if (myr_stream_defer(step->req)) return false;
+        if (myr_http_stream_defer(step->req)) return false;
         rc = MYR_ERROR(&why, BUSY, "too many requests wait for a compute thread: try again in a second");
     }
     if (rc == MYR_OK) {
         step->stream->line = step->last_line;
-        myr_stream_use(step->req, step->used_bytes);
+        myr_http_stream_use(step->req, step->used_bytes);
         return true;
     }
     if (!out->failed) out->size = before; /* half an answer is none */
     stream_fail(step, text, &why);
-    myr_stream_use(step->req, text.size);
+    myr_http_stream_use(step->req, text.size);
     return true;
 }
 
@@ -212,9 +212,9 @@ static void stream_dismiss(stream_step *step, myr_str text, const myr_err *why)
 {
     serve_stream *stream = step->stream;
     stream_fail(step, text, why);
-    myr_stream_use(step->req, text.size);
-    myr_serve_put_end(stream->answer, stream->row_count, stream->failed_count, myr_stream_out(step->req));
-    myr_stream_end(step->req);
+    myr_http_stream_use(step->req, text.size);
+    myr_serve_put_end(stream->answer, stream->row_count, stream->failed_count, myr_http_stream_out(step->req));
+    myr_http_stream_end(step->req);
 }
 
 static bool stream_run(void *ctx, myr_req *req)
@@ -226,7 +226,7 @@ static bool stream_run(void *ctx, myr_req *req)
         .stream = stream, .req = req, .server = listener->server, .thread = myr_req_loop_state(req), .who = &note->who};
     if (stream->is_skipping) stream_skip(stream, req);
     myr_str text = stream_whole_lines(req);
-    if (text.size == 0 && myr_stream_is_full(req)) {
+    if (text.size == 0 && myr_http_stream_is_full(req)) {
         stream_refuse_line(stream, req);
     } else if (text.size > 0) {
         myr_err why = {0};
@@ -238,8 +238,8 @@ static bool stream_run(void *ctx, myr_req *req)
         if (!is_done || !is_known) return false;
     }
     if (stream_whole_lines(req).size > 0 && !stream->is_skipping) return true;
-    if (myr_stream_is_last(req)) {
-        myr_serve_put_end(stream->answer, stream->row_count, stream->failed_count, myr_stream_out(req));
+    if (myr_http_stream_is_last(req)) {
+        myr_serve_put_end(stream->answer, stream->row_count, stream->failed_count, myr_http_stream_out(req));
     }
     return false;
 }
@@ -269,11 +269,11 @@ static myr_rc stream_check(myr_server *server, myr_req *req, serve_stream *strea
 /* The answer of a stream that does not begin, in one piece. */
 static void stream_refuse(myr_req *req, const myr_err *why)
 {
-    myr_buf *out = myr_stream_out(req);
+    myr_buf *out = myr_http_stream_out(req);
     myr_buf_puts(out, "{\"error\":");
     myr_buf_json_string(out, myr_str_of(why->message));
     myr_buf_putc(out, '}');
-    myr_stream_end(req);
+    myr_http_stream_end(req);
 }
 
 myr_rc myr_serve_stream_begin(myr_server *server, myr_req *req, serve_note *note, myr_err *err)
@@ -284,13 +284,13 @@ myr_rc myr_serve_stream_begin(myr_server *server, myr_req *req, serve_note *note
     serve_stream *stream = myr_arena_calloc(myr_req_arena(req), 1, sizeof *stream);
     if (stream == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory for a stream");
     *stream = (serve_stream){.fleet = note->params[0], .answer = answer};
-    myr_stream_opts opts = {.step = stream_run,
-                            .status = 200,
-                            .content_type = myr_serve_format_type(answer),
-                            .in_bytes_max = (size_t)server->opts.stream_line_bytes_max,
-                            .idle_timeout_ms = server->opts.stream_idle_ms,
-                            .late = as_events ? STREAM_EVENT STREAM_LATE "\n" : STREAM_LATE,
-                            .stopping = as_events ? STREAM_EVENT STREAM_STOPPING "\n" : STREAM_STOPPING};
+    myr_http_stream_opts opts = {.step = stream_run,
+                                 .status = 200,
+                                 .content_type = myr_serve_format_type(answer),
+                                 .in_bytes_max = (size_t)server->opts.stream_line_bytes_max,
+                                 .idle_timeout_ms = server->opts.stream_idle_ms,
+                                 .late = as_events ? STREAM_EVENT STREAM_LATE "\n" : STREAM_LATE,
+                                 .stopping = as_events ? STREAM_EVENT STREAM_STOPPING "\n" : STREAM_STOPPING};
     myr_err why = {0};
     if (stream_check(server, req, stream, &why) != MYR_OK) {
         opts.status = myr_rc_http((myr_rc)why.rc);

@@ -15,9 +15,9 @@ static _Atomic int64_t steps, on_compute, refused_defers;
 /* One line of the input, or what is a line for being all there is or all that fits. */
 static bool step_line(myr_req *req, myr_str *out)
 {
-    myr_str in = myr_stream_in(req);
+    myr_str in = myr_http_stream_in(req);
     const char *end = in.size > 0 ? memchr(in.data, '\n', in.size) : NULL;
-    if (end == NULL && (in.size == 0 || (!myr_stream_is_last(req) && !myr_stream_is_full(req)))) return false;
+    if (end == NULL && (in.size == 0 || (!myr_http_stream_is_last(req) && !myr_http_stream_is_full(req)))) return false;
     *out = myr_str_make(in.data, end != NULL ? (size_t)(end - in.data) : in.size);
     return true;
 }
@@ -25,14 +25,14 @@ static bool step_line(myr_req *req, myr_str *out)
 static bool step(void *ctx, myr_req *req)
 {
     echo *e = ctx;
-    myr_buf *out = myr_stream_out(req);
-    myr_str line, in = myr_stream_in(req);
+    myr_buf *out = myr_http_stream_out(req);
+    myr_str line, in = myr_http_stream_in(req);
     atomic_fetch_add(&steps, 1);
-    MYR_ASSERT(myr_req_loop_state(req) != NULL && myr_arena_alloc(myr_stream_arena(req), 100) != NULL);
+    MYR_ASSERT(myr_req_loop_state(req) != NULL && myr_arena_alloc(myr_http_stream_arena(req), 100) != NULL);
     if (strcmp(myr_req_path(req), "/s/later") == 0 && myr_req_is_on_loop(req)) {
-        if (myr_stream_defer(req)) return false;
+        if (myr_http_stream_defer(req)) return false;
         atomic_fetch_add(&refused_defers, 1);
-        myr_stream_use(req, in.size);
+        myr_http_stream_use(req, in.size);
         myr_buf_puts(out, "busy\n");
         return false;
     }
@@ -44,21 +44,21 @@ static bool step(void *ctx, myr_req *req)
         atomic_fetch_sub(&e->held, 1);
     }
     while (step_line(req, &line)) {
-        if (out->size > MYR_STREAM_OUT_BYTES) return true;
+        if (out->size > MYR_HTTP_STREAM_OUT_BYTES) return true;
         if (myr_str_starts_with(line, "big ")) {
             size_t size = strtoull(line.data + 4, NULL, 10);
             for (size_t i = 0; i < size; i++)
                 myr_buf_putc(out, (char)('a' + i % 26));
         } else if (myr_str_is(line, "stop")) {
             myr_buf_puts(out, "bye\n");
-            myr_stream_use(req, line.size);
-            myr_stream_end(req);
+            myr_http_stream_use(req, line.size);
+            myr_http_stream_end(req);
             return false;
         } else {
             myr_buf_printf(out, "%zu:%.*s\n", line.size, (int)line.size, line.data);
         }
-        bool has_end = line.size < myr_stream_in(req).size;
-        myr_stream_use(req, line.size + has_end);
+        bool has_end = line.size < myr_http_stream_in(req).size;
+        myr_http_stream_use(req, line.size + has_end);
     }
     return false;
 }
@@ -66,21 +66,21 @@ static bool step(void *ctx, myr_req *req)
 static void on_headers(void *ctx, myr_req *req)
 {
     (void)ctx;
-    myr_stream_opts opts = {.step = step,
-                            .status = 200,
-                            .content_type = "text/plain",
-                            .in_bytes_max = LINE_MAX,
-                            .idle_timeout_ms = 1000,
-                            .late = "late\n",
-                            .stopping = "stopping\n"};
+    myr_http_stream_opts opts = {.step = step,
+                                 .status = 200,
+                                 .content_type = "text/plain",
+                                 .in_bytes_max = LINE_MAX,
+                                 .idle_timeout_ms = 1000,
+                                 .late = "late\n",
+                                 .stopping = "stopping\n"};
     bool refuses = strcmp(myr_req_path(req), "/refuse") == 0;
     if (!refuses && strncmp(myr_req_path(req), "/s", 2) != 0) return;
     if (refuses) opts.status = 404;
     if (strcmp(myr_req_path(req), "/s/patient") == 0) opts.idle_timeout_ms = 60000;
     EXPECT_INT(myr_req_stream(req, &opts, NULL), MYR_OK);
     if (refuses) {
-        myr_buf_puts(myr_stream_out(req), "no such stream\n");
-        myr_stream_end(req);
+        myr_buf_puts(myr_http_stream_out(req), "no such stream\n");
+        myr_http_stream_end(req);
     }
 }
 

@@ -119,13 +119,13 @@ static unsigned tls_serial(tls_client *t)
 /* Each letter of the input many times. */
 static bool blow_up(void *ctx, myr_req *req)
 {
-    myr_str in = myr_stream_in(req);
+    myr_str in = myr_http_stream_in(req);
     (void)ctx;
     if (in.size == 0) return false;
     for (int i = 0; i < 100000; i++)
-        myr_buf_putc(myr_stream_out(req), in.data[0]);
-    myr_buf_putc(myr_stream_out(req), '\n');
-    myr_stream_use(req, 1);
+        myr_buf_putc(myr_http_stream_out(req), in.data[0]);
+    myr_buf_putc(myr_http_stream_out(req), '\n');
+    myr_http_stream_use(req, 1);
     return in.size > 1;
 }
 
@@ -133,13 +133,13 @@ static void stream_headers(void *ctx, myr_req *req)
 {
     (void)ctx;
     if (strcmp(myr_req_path(req), "/s") != 0) return;
-    myr_stream_opts opts = {.step = blow_up,
-                            .status = 200,
-                            .content_type = "text/plain",
-                            .in_bytes_max = 4096,
-                            .idle_timeout_ms = 20000,
-                            .late = "late\n",
-                            .stopping = "stopping\n"};
+    myr_http_stream_opts opts = {.step = blow_up,
+                                 .status = 200,
+                                 .content_type = "text/plain",
+                                 .in_bytes_max = 4096,
+                                 .idle_timeout_ms = 20000,
+                                 .late = "late\n",
+                                 .stopping = "stopping\n"};
     EXPECT_INT(myr_req_stream(req, &opts, NULL), MYR_OK);
 }
 

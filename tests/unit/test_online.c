@@ -81,11 +81,11 @@ TEST(a_question_gives_rows_by_age)
                       myr_str_of("store=2,brand=1")};
     waiter w;
     waiter_init(&w);
-    myr_fetch *fetch = NULL;
+    myr_lookup *fetch = NULL;
     const myr_feature_row *rows = NULL;
-    EXPECT_RC(myr_fetch_start(source, keys, 4, in_ms(10000), waiter_done, &w, &fetch, &err), OK, &err);
+    EXPECT_RC(myr_lookup_start(source, keys, 4, in_ms(10000), waiter_done, &w, &fetch, &err), OK, &err);
     waiter_wait(&w, 1);
-    EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), OK, &err);
+    EXPECT_RC(myr_lookup_rows(fetch, &rows, &err), OK, &err);
     EXPECT_INT(rows[0].state, MYR_FEATURE_STALE);
     EXPECT(isnan(rows[0].cells[0].number) && rows[0].cells[0].text.data == NULL);
     EXPECT_INT(rows[1].state, MYR_FEATURE_MISSING);
@@ -96,11 +96,11 @@ TEST(a_question_gives_rows_by_age)
         EXPECT(rows[i].cells[0].number == 0.5);
         EXPECT(myr_str_is(rows[i].cells[1].text, "x"));
     }
-    myr_fetch_free(fetch);
-    EXPECT_RC(myr_fetch_start(source, keys, 0, in_ms(10000), waiter_done, &w, &fetch, &err), OK, &err);
+    myr_lookup_free(fetch);
+    EXPECT_RC(myr_lookup_start(source, keys, 0, in_ms(10000), waiter_done, &w, &fetch, &err), OK, &err);
     waiter_wait(&w, 2);
-    EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), OK, &err);
-    myr_fetch_free(fetch);
+    EXPECT_RC(myr_lookup_rows(fetch, &rows, &err), OK, &err);
+    myr_lookup_free(fetch);
     myr_source_close(source);
 }
 
@@ -113,20 +113,20 @@ TEST(a_damaged_row_is_its_questions_error_alone)
     put(uri, "store=4,brand=1", "nonsense", 1);
     myr_source *source = source_of(uri, 0, 0);
     myr_str keys[] = {myr_str_of("store=2,brand=1"), myr_str_of("store=3,brand=1"), myr_str_of("store=4,brand=1")};
-    myr_fetch *fetches[3];
+    myr_lookup *fetches[3];
     myr_err err = {0};
     waiter w;
     waiter_init(&w);
     for (int i = 0; i < 3; i++)
-        EXPECT_RC(myr_fetch_start(source, &keys[i], 1, in_ms(10000), waiter_done, &w, &fetches[i], &err), OK, &err);
+        EXPECT_RC(myr_lookup_start(source, &keys[i], 1, in_ms(10000), waiter_done, &w, &fetches[i], &err), OK, &err);
     waiter_wait(&w, 3);
     const myr_feature_row *rows;
-    EXPECT_RC(myr_fetch_rows(fetches[0], &rows, &err), OK, &err);
-    EXPECT_RC(myr_fetch_rows(fetches[1], &rows, &err), BAD_FORMAT, &err);
+    EXPECT_RC(myr_lookup_rows(fetches[0], &rows, &err), OK, &err);
+    EXPECT_RC(myr_lookup_rows(fetches[1], &rows, &err), BAD_FORMAT, &err);
     EXPECT_HAS(err.message, "store=3,brand=1");
-    EXPECT_RC(myr_fetch_rows(fetches[2], &rows, &err), BAD_FORMAT, &err);
+    EXPECT_RC(myr_lookup_rows(fetches[2], &rows, &err), BAD_FORMAT, &err);
     for (int i = 0; i < 3; i++)
-        myr_fetch_free(fetches[i]);
+        myr_lookup_free(fetches[i]);
     myr_source_close(source);
 }
 
@@ -134,16 +134,16 @@ TEST(a_damaged_row_is_its_questions_error_alone)
 static bool is_there(myr_source *source)
 {
     myr_str key = myr_str_of("store=2,brand=1");
-    myr_fetch *fetch = NULL;
+    myr_lookup *fetch = NULL;
     const myr_feature_row *rows = NULL;
     myr_err err = {0};
     waiter w;
     waiter_init(&w);
-    EXPECT_RC(myr_fetch_start(source, &key, 1, in_ms(10000), waiter_done, &w, &fetch, &err), OK, &err);
+    EXPECT_RC(myr_lookup_start(source, &key, 1, in_ms(10000), waiter_done, &w, &fetch, &err), OK, &err);
     waiter_wait(&w, 1);
-    EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), OK, &err);
+    EXPECT_RC(myr_lookup_rows(fetch, &rows, &err), OK, &err);
     bool is_found = rows != NULL && rows[0].state == MYR_FEATURE_FOUND;
-    myr_fetch_free(fetch);
+    myr_lookup_free(fetch);
     return is_found;
 }
 
@@ -189,10 +189,10 @@ TEST(a_file_that_may_only_be_read_is_followed)
 }
 
 /* Look on this thread, once the lane has opened what that needs. */
-static bool look_now(myr_source *source, const myr_str *keys, size_t count, myr_fetch **out)
+static bool look_now(myr_source *source, const myr_str *keys, size_t count, myr_lookup **out)
 {
     for (int i = 0; i < 1000; i++) {
-        if (myr_fetch_now(source, keys, count, out)) return true;
+        if (myr_lookup_now(source, keys, count, out)) return true;
         myr_clock_sleep_ms(5);
     }
     return false;
@@ -207,27 +207,27 @@ TEST(a_few_keys_are_looked_up_where_they_are_asked_for)
     myr_source *source = source_of(uri, 0, 0);
     myr_str keys[17] = {myr_str_of("store=2,brand=1"), myr_str_of("store=9,brand=9")};
     const myr_feature_row *rows = NULL;
-    myr_fetch *fetch = NULL;
+    myr_lookup *fetch = NULL;
     myr_err err = {0};
     EXPECT(look_now(source, keys, 2, &fetch));
-    EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), OK, &err);
+    EXPECT_RC(myr_lookup_rows(fetch, &rows, &err), OK, &err);
     EXPECT(rows[0].state == MYR_FEATURE_FOUND && rows[0].cells[0].number == 0.5);
     EXPECT_INT(rows[1].state, MYR_FEATURE_MISSING);
-    myr_fetch_free(fetch);
+    myr_lookup_free(fetch);
     put(uri, "store=2,brand=1", "{\"price\":1.5}", 2); /* the newest, at once */
     EXPECT(look_now(source, keys, 1, &fetch));
-    EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), OK, &err);
+    EXPECT_RC(myr_lookup_rows(fetch, &rows, &err), OK, &err);
     EXPECT(rows[0].cells[0].number == 1.5);
-    myr_fetch_free(fetch);
+    myr_lookup_free(fetch);
     keys[0] = myr_str_of("store=3,brand=1");
     EXPECT(look_now(source, keys, 1, &fetch));
-    EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), BAD_FORMAT, &err);
-    myr_fetch_free(fetch);
+    EXPECT_RC(myr_lookup_rows(fetch, &rows, &err), BAD_FORMAT, &err);
+    myr_lookup_free(fetch);
     for (size_t i = 0; i < 17; i++)
         keys[i] = myr_str_of("store=2,brand=1");
     EXPECT(look_now(source, keys, 16, &fetch));
-    myr_fetch_free(fetch);
-    EXPECT(!myr_fetch_now(source, keys, 17, &fetch)); /* the lane's */
+    myr_lookup_free(fetch);
+    EXPECT(!myr_lookup_now(source, keys, 17, &fetch)); /* the lane's */
     myr_source_close(source);
 }
 
@@ -238,9 +238,9 @@ TEST(who_looks_himself_does_not_wait_for_a_lock)
     put(uri, "store=2,brand=1", "{\"price\":0.5}", 1);
     myr_source *source = source_of(uri, 0, 0);
     myr_str key = myr_str_of("store=2,brand=1");
-    myr_fetch *fetch = NULL;
+    myr_lookup *fetch = NULL;
     EXPECT(look_now(source, &key, 1, &fetch));
-    myr_fetch_free(fetch);
+    myr_lookup_free(fetch);
     myr_source_close(source);
     myr_db *db = NULL;
     myr_err err = {0};
@@ -249,7 +249,7 @@ TEST(who_looks_himself_does_not_wait_for_a_lock)
     EXPECT_RC(myr_db_exec(db, "UPDATE feature_row SET written_ms = 2", &err), OK, &err); /* and keeps the lock */
     source = source_of(uri, 0, 0);
     int64_t start_ns = myr_clock_mono_ns();
-    EXPECT(!myr_fetch_now(source, &key, 1, &fetch));
+    EXPECT(!myr_lookup_now(source, &key, 1, &fetch));
     EXPECT(myr_clock_mono_ns() - start_ns < 1000000000LL);
     myr_db_close(db);
     myr_source_close(source);
@@ -262,29 +262,29 @@ TEST(questions_are_bounded)
     put(uri, "store=2,brand=1", "{\"price\":0.5}", 1);
     myr_source *source = source_of(uri, 0, 2);
     myr_str key = myr_str_of("store=2,brand=1");
-    myr_fetch *a, *b, *c = NULL;
+    myr_lookup *a, *b, *c = NULL;
     myr_err err = {0};
     waiter w;
     waiter_init(&w);
-    EXPECT_RC(myr_fetch_start(source, &key, 1, in_ms(10000), waiter_done, &w, &a, &err), OK, &err);
-    EXPECT_RC(myr_fetch_start(source, &key, 1, in_ms(10000), waiter_done, &w, &b, &err), OK, &err);
-    EXPECT_RC(myr_fetch_start(source, &key, 1, in_ms(10000), waiter_done, &w, &c, &err), BUSY, &err);
+    EXPECT_RC(myr_lookup_start(source, &key, 1, in_ms(10000), waiter_done, &w, &a, &err), OK, &err);
+    EXPECT_RC(myr_lookup_start(source, &key, 1, in_ms(10000), waiter_done, &w, &b, &err), OK, &err);
+    EXPECT_RC(myr_lookup_start(source, &key, 1, in_ms(10000), waiter_done, &w, &c, &err), BUSY, &err);
     EXPECT_HAS(err.message, "prices: 2 requests wait");
     waiter_wait(&w, 2);
-    myr_fetch_free(a);
+    myr_lookup_free(a);
     myr_str *many = myr_calloc(MYR_FEATURE_KEYS_MAX + 1, sizeof *many);
     for (int i = 0; i <= MYR_FEATURE_KEYS_MAX; i++)
         many[i] = key;
-    EXPECT_RC(myr_fetch_start(source, many, MYR_FEATURE_KEYS_MAX + 1, FAR_NS, waiter_done, &w, &c, &err), TOO_LARGE,
+    EXPECT_RC(myr_lookup_start(source, many, MYR_FEATURE_KEYS_MAX + 1, FAR_NS, waiter_done, &w, &c, &err), TOO_LARGE,
               &err);
-    EXPECT_RC(myr_fetch_start(source, many, MYR_FEATURE_KEYS_MAX, FAR_NS, waiter_done, &w, &c, &err), OK, &err);
+    EXPECT_RC(myr_lookup_start(source, many, MYR_FEATURE_KEYS_MAX, FAR_NS, waiter_done, &w, &c, &err), OK, &err);
     waiter_wait(&w, 3);
     const myr_feature_row *rows;
-    EXPECT_RC(myr_fetch_rows(c, &rows, &err), OK, &err);
+    EXPECT_RC(myr_lookup_rows(c, &rows, &err), OK, &err);
     EXPECT_INT(rows[MYR_FEATURE_KEYS_MAX - 1].state, MYR_FEATURE_FOUND);
     myr_free(many);
-    myr_fetch_free(b);
-    myr_fetch_free(c);
+    myr_lookup_free(b);
+    myr_lookup_free(c);
     myr_source_close(source);
 }
 
@@ -332,17 +332,17 @@ TEST(a_mute_database_is_late_not_stuck)
         snprintf(uri, sizeof uri, schemes[i], ntohs(address.sin_port));
         myr_source *source = source_of(uri, 0, 0);
         myr_str key = myr_str_of("store=2,brand=1");
-        myr_fetch *fetch = NULL;
+        myr_lookup *fetch = NULL;
         const myr_feature_row *rows;
         myr_err err = {0};
         waiter w;
         waiter_init(&w);
         int64_t start_ns = myr_clock_mono_ns();
-        EXPECT_RC(myr_fetch_start(source, &key, 1, in_ms(30), waiter_done, &w, &fetch, &err), OK, &err);
+        EXPECT_RC(myr_lookup_start(source, &key, 1, in_ms(30), waiter_done, &w, &fetch, &err), OK, &err);
         waiter_wait(&w, 1);
         EXPECT(myr_clock_mono_ns() - start_ns < 2000000000); /* 30 ms on a quiet machine */
-        EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), TIMEOUT, &err);
-        myr_fetch_free(fetch);
+        EXPECT_RC(myr_lookup_rows(fetch, &rows, &err), TIMEOUT, &err);
+        myr_lookup_free(fetch);
         myr_source_close(source); /* waits for the attempt to connect, which has its own end */
     }
     close(fd);
@@ -359,14 +359,14 @@ TEST(a_refused_connection_is_said_at_once)
         waiter w;
         waiter_init(&w);
         for (int round = 1; round <= 20; round++) {
-            myr_fetch *fetch = NULL;
+            myr_lookup *fetch = NULL;
             myr_err err = {0};
-            EXPECT_RC(myr_fetch_start(source, &key, 1, in_ms(5000), waiter_done, &w, &fetch, &err), OK, &err);
+            EXPECT_RC(myr_lookup_start(source, &key, 1, in_ms(5000), waiter_done, &w, &fetch, &err), OK, &err);
             waiter_wait(&w, round);
-            EXPECT_RC(myr_fetch_rows(fetch, &rows, &err), UNAVAILABLE, &err);
+            EXPECT_RC(myr_lookup_rows(fetch, &rows, &err), UNAVAILABLE, &err);
             EXPECT_HAS(err.message, "cannot connect");
             if (round == 20) EXPECT_HAS(err.message, "again in");
-            myr_fetch_free(fetch);
+            myr_lookup_free(fetch);
         }
         myr_source_close(source);
     }
