@@ -117,7 +117,7 @@ static void lose(int idx)
 static void send_one(int64_t due_ns, bool is_counted)
 {
     if (is_counted) offered++;
-    while (ring_count > 0) {
+    for (int tries = ring_count; tries > 0 && ring_count > 0; tries--) {
         int idx = free_ring[ring_first];
         ring_first = (ring_first + 1) % conn_count;
         ring_count--;
@@ -131,9 +131,14 @@ static void send_one(int64_t due_ns, bool is_counted)
             if (is_counted) put_count(lag_counts, now_ns() - due_ns);
             return;
         }
+        bool is_opening = sent < 0 && (errno == EAGAIN || errno == ENOTCONN);
         c->is_counted = false;
-        lose(idx); /* closed meanwhile, or not open yet: the next one */
-        if (ring_count == conn_count) break;
+        if (is_opening) { /* it goes on doing so: to begin anew would only ask for more */
+            c->is_busy = false;
+            put_free(idx);
+        } else {
+            lose(idx); /* closed meanwhile */
+        }
     }
     if (is_counted) unsent++;
 }
