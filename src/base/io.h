@@ -30,8 +30,7 @@ myr_rc myr_io_pread(int fd, const char *path, void *data, size_t size_bytes, int
                     myr_err *err); /* all of it, else IO */
 myr_rc myr_io_sync(int fd, const char *path, myr_err *err);
 myr_rc myr_io_sync_dir(const char *dir, myr_err *err);
-#define MYR_IO_TREE_DEPTH_MAX                                                                                          \
-    64 /* directories below one another that sync_tree and remove_tree walk; deeper is TOO_LARGE */
+#define MYR_IO_TREE_DEPTH_MAX 64 /* directories below one another that walks of a tree go; deeper is TOO_LARGE */
 myr_rc myr_io_sync_tree(const char *dir, myr_err *err); /* every regular file and directory below, then dir itself */
 /* All that was written to the file system which path is on: one call for a tree of many files that others have written.
  */
@@ -46,6 +45,8 @@ myr_rc myr_io_mkdirs(const char *path, myr_err *err);        /* with parents; ex
 myr_rc myr_io_mkdir_private(const char *path, myr_err *err); /* one, for its user alone; existing is fine, as it is */
 myr_rc myr_io_unlink(const char *path, myr_err *err);
 myr_rc myr_io_remove_tree(const char *path, myr_err *err); /* does not follow links; absent is fine */
+/* What it takes on the disk, with all that is below; follows no link. */
+myr_rc myr_io_measure_tree(const char *path, int64_t *out_bytes, myr_err *err);
 myr_rc myr_io_size(const char *path, int64_t *out_bytes, myr_err *err);
 bool myr_io_exists(const char *path);
 bool myr_io_is_dir(const char *path);

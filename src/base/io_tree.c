@@ -16,7 +16,8 @@
 #include "base/io_call.h"
 #include "base/mem.h"
 
-#define TREE_NAMES_MIN 16
+#define TREE_NAMES_MIN   16
+#define TREE_BLOCK_BYTES 512 /* st_blocks counts these, whatever the file system's are */
 
 /* ---- listing ---- */
 
@@ -135,12 +136,12 @@ myr_rc myr_io_mkdir_private(const char *path, myr_err *err)
 /* ---- walking ---- */
 
 /* What happens to an entry; a directory comes after all that is in it. */
-typedef myr_rc (*tree_fn)(const char *path, const struct stat *st, myr_err *err);
+typedef myr_rc (*tree_fn)(void *ctx, const char *path, const struct stat *st, myr_err *err);
 
-static myr_rc tree_walk(const char *path, int depth, tree_fn fn, myr_err *err);
+static myr_rc tree_walk(const char *path, int depth, tree_fn fn, void *ctx, myr_err *err);
 
 /* Forms a cycle with tree_walk; depth bounds it. */
-static myr_rc tree_walk_below(const char *dir, int depth, tree_fn fn, myr_err *err)
+static myr_rc tree_walk_below(const char *dir, int depth, tree_fn fn, void *ctx, myr_err *err)
 {
     if (depth == MYR_IO_TREE_DEPTH_MAX) {
         MYR_FAIL(err, TOO_LARGE, "%s: directories are nested more than %d deep", dir, MYR_IO_TREE_DEPTH_MAX);
@@ -150,21 +151,22 @@ static myr_rc tree_walk_below(const char *dir, int depth, tree_fn fn, myr_err *e
     for (size_t i = 0; i < names.count; i++) {
         char path[MYR_PATH_BYTES_MAX];
         MYR_TRY(myr_path_join(path, sizeof path, dir, names.items[i], err));
-        MYR_TRY(tree_walk(path, depth + 1, fn, err));
+        MYR_TRY(tree_walk(path, depth + 1, fn, ctx, err));
     }
     return MYR_OK;
 }
 
-static myr_rc tree_walk(const char *path, int depth, tree_fn fn, myr_err *err)
+static myr_rc tree_walk(const char *path, int depth, tree_fn fn, void *ctx, myr_err *err)
 {
     struct stat st;
     if (!myr_io_allows(MYR_IO_STAT, path) || lstat(path, &st) != 0) return myr_io_fail("look at", path, errno, err);
-    if (S_ISDIR(st.st_mode)) MYR_TRY(tree_walk_below(path, depth, fn, err));
-    return fn(path, &st, err);
+    if (S_ISDIR(st.st_mode)) MYR_TRY(tree_walk_below(path, depth, fn, ctx, err));
+    return fn(ctx, path, &st, err);
 }
 
-static myr_rc tree_remove_one(const char *path, const struct stat *st, myr_err *err)
+static myr_rc tree_remove_one(void *ctx, const char *path, const struct stat *st, myr_err *err)
 {
+    (void)ctx;
     if (!S_ISDIR(st->st_mode)) return myr_io_unlink(path, err);
     if (!myr_io_allows(MYR_IO_UNLINK, path) || rmdir(path) != 0) return myr_io_fail("remove", path, errno, err);
     return MYR_OK;
@@ -177,7 +179,22 @@ myr_rc myr_io_remove_tree(const char *path, myr_err *err)
         if (errno == ENOENT) return MYR_OK;
         return myr_io_fail("look at", path, errno, err);
     }
-    return tree_walk(path, 0, tree_remove_one, err);
+    return tree_walk(path, 0, tree_remove_one, NULL, err);
+}
+
+static myr_rc tree_measure_one(void *ctx, const char *path, const struct stat *st, myr_err *err)
+{
+    (void)path, (void)err;
+    *(int64_t *)ctx += (int64_t)st->st_blocks * TREE_BLOCK_BYTES;
+    return MYR_OK;
+}
+
+myr_rc myr_io_measure_tree(const char *path, int64_t *out_bytes, myr_err *err)
+{
+    int64_t bytes = 0;
+    MYR_TRY(tree_walk(path, 0, tree_measure_one, &bytes, err));
+    *out_bytes = bytes;
+    return MYR_OK;
 }
 
 static myr_rc tree_sync_fd(const char *path, int flags, myr_err *err)
@@ -194,8 +211,9 @@ myr_rc myr_io_sync_dir(const char *dir, myr_err *err)
     return tree_sync_fd(dir, O_DIRECTORY, err);
 }
 
-static myr_rc tree_sync_one(const char *path, const struct stat *st, myr_err *err)
+static myr_rc tree_sync_one(void *ctx, const char *path, const struct stat *st, myr_err *err)
 {
+    (void)ctx;
     if (S_ISDIR(st->st_mode)) return myr_io_sync_dir(path, err);
     if (S_ISREG(st->st_mode)) return tree_sync_fd(path, O_NOFOLLOW, err);
     return MYR_OK; /* links, sockets and pipes hold no data of ours */
@@ -204,7 +222,7 @@ static myr_rc tree_sync_one(const char *path, const struct stat *st, myr_err *er
 myr_rc myr_io_sync_tree(const char *dir, myr_err *err)
 {
     if (!myr_io_syncs()) return MYR_OK;
-    return tree_walk(dir, 0, tree_sync_one, err);
+    return tree_walk(dir, 0, tree_sync_one, NULL, err);
 }
 
 myr_rc myr_io_sync_all_of(int fd, const char *path, myr_err *err)

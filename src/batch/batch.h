@@ -107,6 +107,8 @@ typedef struct myr_batch_opts {
     const char *cgroup;             /* as of myr_cgroup_find; NULL: "" */
     const myr_batch_spark *spark;   /* NULL: worker processes of this machine */
     const myr_batch_notify *notify; /* NULL: nobody is told */
+    myr_ask network;                /* of models that are code: over what they ask for */
+    bool require_hashes;            /* in their lists of requirements, whatever they ask for */
     int threads;                    /* workers at once, if not 0 */
     int64_t memory_bytes;           /* of all their table engines together; 0: no limit */
     bool force;                     /* also if the output is there already */

@@ -64,6 +64,14 @@ static myr_rc environments_make(batch *b, batch_environments *all, myr_err *err)
                        all->err.message);
 }
 
+/* Where the network can't be kept from code, whoever runs it is told. */
+static void environments_tell(void)
+{
+    bool is_offline;
+    const char *how = myr_runtime_offline(&is_offline);
+    if (!is_offline) myr_log(MYR_LOG_WARN, "batch", "models that are code have a network", "why", how, NULL);
+}
+
 myr_rc myr_batch_environments_make(batch *b, myr_err *err)
 {
     const char **artifacts = NULL;
@@ -79,7 +87,9 @@ myr_rc myr_batch_environments_make(batch *b, myr_err *err)
     myr_mutex_init(&all->lock);
     myr_cond_init(&all->changed);
     b->environments = all; /* drop gives back what was made */
+    myr_runtime_set_environment(b->workspace->runtime, b->opts.network, b->opts.require_hashes);
     MYR_TRY(myr_fleet_code_open(b->workspace, &all->code, err));
+    environments_tell();
     return environments_make(b, all, err);
 }
 

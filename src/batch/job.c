@@ -43,6 +43,7 @@ static const char *const job_keys[] = {"name",
                                        "mini_batch_error_threshold",
                                        "allowed_failed_percent",
                                        "memory_max",
+                                       "environment",
                                        "notify",
                                        "schedule",
                                        "triggers",
@@ -605,6 +606,19 @@ static myr_rc job_action(myr_batch_job *job, myr_err *err)
     return job_append_name(job, err);
 }
 
+/* {network, require_hashes}: what models that are code ask for by themselves, the job has the last word on. */
+static myr_rc job_environment(myr_batch_job *job, myr_err *err)
+{
+    static const char *const keys[] = {"network", "require_hashes", NULL};
+    const myr_spec_node *node = myr_spec_find(job->root, "environment");
+    bool network = false;
+    if (node == NULL) return MYR_OK;
+    MYR_TRY(myr_spec_check_keys(job->spec, node, keys, err));
+    MYR_TRY(myr_spec_bool(job->spec, node, "network", false, &network, err));
+    if (myr_spec_find(node, "network") != NULL) job->opts.network = network ? MYR_ASK_YES : MYR_ASK_NO;
+    return myr_spec_bool(job->spec, node, "require_hashes", false, &job->opts.require_hashes, err);
+}
+
 static myr_rc job_read(myr_batch_job *job, const char *output_root, myr_err *err)
 {
     char dir[MYR_PATH_BYTES_MAX];
@@ -626,6 +640,7 @@ static myr_rc job_read(myr_batch_job *job, const char *output_root, myr_err *err
     MYR_TRY(job_output(job, output_root, err));
     MYR_TRY(job_action(job, err));
     MYR_TRY(job_notify(job, err));
+    MYR_TRY(job_environment(job, err));
     return job_limits(job, err);
 }
 

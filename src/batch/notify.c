@@ -153,7 +153,7 @@ static myr_rc notify_command(notify_call *call, myr_err *err)
         argv[i] = command[i];
     const myr_worker_opts opts = {
         .argv = argv, .env = (const char *const *)environ, .dir = call->b->workspace->root, .input_path = call->path};
-    return myr_process_run(&opts, NOTIFY_COMMAND_MS, err);
+    return myr_process_run(&opts, NOTIFY_COMMAND_MS, NULL, err);
 }
 
 /* ---- a few attempts, and what became of them ---- */

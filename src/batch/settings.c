@@ -178,6 +178,9 @@ void myr_batch_settings_print(const myr_batch_opts *opts, myr_buf *out)
     if (opts->cgroup != NULL) settings_text(out, "cgroup", opts->cgroup);
     if (opts->spark != NULL) settings_spark(out, opts->spark);
     if (opts->notify != NULL) settings_notify(out, opts->notify);
+    if (opts->network != MYR_ASK_MODEL)
+        myr_buf_printf(out, ",\"network\":%s", opts->network == MYR_ASK_YES ? "true" : "false");
+    if (opts->require_hashes) myr_buf_puts(out, ",\"require_hashes\":true");
     for (size_t i = 0; i < MYR_COUNT_OF(settings_numbers); i++) {
         int64_t value = 0;
         memcpy(&value, (const char *)opts->limits + settings_numbers[i].offset, sizeof value);
@@ -322,6 +325,12 @@ static bool settings_read_notify(yyjson_val *value, myr_arena *arena, const myr_
     return notify->command == NULL || notify->command[0] != NULL;
 }
 
+static myr_ask settings_ask(yyjson_val *value)
+{
+    if (!yyjson_is_bool(value)) return MYR_ASK_MODEL;
+    return yyjson_get_bool(value) ? MYR_ASK_YES : MYR_ASK_NO;
+}
+
 /* All but lists of columns, which may be absent, must be there. */
 static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *out)
 {
@@ -348,6 +357,8 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
                             .format = parsed,
                             .append_name = settings_get(arena, yyjson_obj_get(root, "append_row_file_name")),
                             .limits = limits,
+                            .network = settings_ask(yyjson_obj_get(root, "network")),
+                            .require_hashes = yyjson_get_bool(yyjson_obj_get(root, "require_hashes")),
                             .cgroup = settings_get(arena, yyjson_obj_get(root, "cgroup"))};
     const myr_batch_input *input = &out->input;
     bool has_group = out->cgroup == NULL || out->cgroup[0] == '/' || strcmp(out->cgroup, "off") == 0;
@@ -529,6 +540,15 @@ static void describe_notify(const myr_batch_notify *notify, myr_buf *out)
                    notify->on_canceled ? "canceled" : "");
 }
 
+static void describe_environment(const myr_batch_opts *opts, myr_buf *out)
+{
+    if (opts->network == MYR_ASK_MODEL && !opts->require_hashes) return;
+    myr_buf_puts(out, "environment:\n");
+    if (opts->network != MYR_ASK_MODEL)
+        describe_text(out, "  network", opts->network == MYR_ASK_YES ? "true" : "false");
+    if (opts->require_hashes) describe_text(out, "  require_hashes", "true");
+}
+
 static void describe_limits(const myr_batch_opts *opts, myr_buf *out)
 {
     const myr_batch_limits *limits = opts->limits;
@@ -570,6 +590,7 @@ myr_rc myr_batch_settings_text(const char *settings, myr_buf *out, myr_err *err)
     describe_list(out, "partition_keys", opts.partition_keys);
     describe_limits(&opts, out);
     describe_bytes(out, "memory_max", opts.memory_bytes);
+    describe_environment(&opts, out);
     if (opts.notify != NULL) describe_notify(opts.notify, out);
     return myr_buf_check(out, err);
 }

@@ -51,6 +51,7 @@ static myr_rc worker_open(worker *w, yyjson_val *root, myr_err *err)
     MYR_TRY(worker_need(root, "workspace", &dir, err));
     MYR_TRY(myr_batch_settings_parse(settings, strlen(settings), w->arena, &w->opts, err));
     MYR_TRY(myr_workspace_open(dir, &w->workspace, err));
+    myr_runtime_set_environment(w->workspace->runtime, w->opts.network, w->opts.require_hashes);
     MYR_TRY(myr_fleet_open(w->workspace, w->opts.fleet, w->opts.release, &w->fleet, err));
     w->memory_bytes = yyjson_get_sint(yyjson_obj_get(root, "memory"));
     return myr_table_engine_open(1, w->memory_bytes, &w->engine, err);

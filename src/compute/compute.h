@@ -4,7 +4,7 @@
  * end can be told. An environment is what a Python program needs, made from a list of requirements.
  *
  * No worker outlives its parent: the kernel kills it then (PR_SET_PDEATHSIG), and whoever stops it kills its process
- * group. It is no sandbox: a worker has the rights of whoever started myriad.
+ * group. It is no sandbox: a worker has the rights of whoever started myriad, but for the network, if it is offline.
  */
 #ifndef MYR_COMPUTE_COMPUTE_H
 #define MYR_COMPUTE_COMPUTE_H
@@ -51,6 +51,12 @@ bool myr_cgroup_enter(const myr_cgroup_worker *groups); /* this process; safe be
 bool myr_cgroup_ran_out(const myr_cgroup_worker *groups);
 void myr_cgroup_close(myr_cgroup_worker *groups); /* its processes are gone */
 
+/* ---- what keeps a worker from the network ---- */
+typedef enum myr_offline { MYR_OFFLINE_NO, MYR_OFFLINE_NETWORK, MYR_OFFLINE_USER } myr_offline;
+const char *myr_offline_name(myr_offline how); /* "no", "network name space", "user and network name space" */
+/* What this kernel lets this user do; tried out once by a process of its own. Thread: any. */
+myr_offline myr_offline_find(void);
+
 typedef struct myr_worker_opts {
     const char *const *argv;  /* NULL-terminated; argv[0] is the program's path */
     const char *const *env;   /* NULL-terminated NAME=value: all that it gets */
@@ -60,6 +66,7 @@ typedef struct myr_worker_opts {
     int64_t cpu_milli_max;    /* thousandths of a processor, of its group, or whole ones it may run on; 0: no limit */
     const myr_cgroup *cgroup; /* where its group may be made; NULL: rlimit and affinity hold it */
     int64_t file_bytes_max;   /* of a file that it writes; 0: no limit */
+    bool is_offline;          /* no network but a loopback of its own; it does not start where that can't be */
     const _Atomic bool *stop; /* once it is set nobody waits for it any more (UNAVAILABLE); NULL: there is none */
 } myr_worker_opts;
 
@@ -94,8 +101,9 @@ void myr_worker_holds(const myr_worker_opts *opts, myr_hold *out_memory, myr_hol
 myr_rc myr_worker_hear(myr_buf *request, myr_err *err);
 myr_rc myr_worker_tell(const myr_buf *answer, myr_err *err);
 
-/* Run a program to its end. Errors: UNAVAILABLE: it failed, with what it wrote last; TIMEOUT; those of start. */
-myr_rc myr_process_run(const myr_worker_opts *opts, int64_t timeout_ms, myr_err *err);
+/* Run a program to its end. tail, NULL accepted: the last of what it wrote is appended, whatever became of it. Errors:
+ * UNAVAILABLE: it failed, with its last line; TIMEOUT; those of start. */
+myr_rc myr_process_run(const myr_worker_opts *opts, int64_t timeout_ms, myr_buf *tail, myr_err *err);
 
 /*
  * A process that goes on when its starter ends, in a session of its own. It is there at once but waits at a gate, so
@@ -136,23 +144,70 @@ void myr_host(const char *place, char out[MYR_HOST_BYTES]);
  * An environment for Python programs, found by the hash of its requirements and of the Python that makes it; made by
  * the first who asks, while others wait; kept while anybody, of any process, has it. dir: where they lie. requirements:
  * the path of a file for pip, whose directory is where relative names in it lead. Errors: UNAVAILABLE with pip's words;
- * TIMEOUT; BUSY: another still makes it, or removes it, or it is not there and only to be found; NOT_FOUND: no Python.
- * Thread: any.
+ * BAD_INPUT: a package without a hash, though one is asked for or others have one; TIMEOUT; BUSY: another still makes
+ * it, or removes it, or it is not there and only to be found; NOT_FOUND: no Python. Thread: any.
  */
+#define MYR_ENVIRONMENT_HASH_CHARS 24
 typedef struct myr_environment myr_environment;
 typedef struct myr_environment_opts {
     const char *dir;
     const char *python;       /* path of the program */
     const char *requirements; /* NULL: none: that Python as it is */
     bool only_found;          /* not made: BUSY while it is not there */
+    bool require_hashes;      /* a list that has no hashes is refused, also where it was made before */
     int64_t timeout_ms;       /* to make it, and for another to have made it */
+    int64_t bytes_max;        /* when one was made, those had least lately go that are more than so much; 0: none do */
     const _Atomic bool *stop; /* as of a worker */
 } myr_environment_opts;
 myr_rc myr_environment_acquire(const myr_environment_opts *opts, myr_environment **out, myr_err *err);
 const char *myr_environment_python(const myr_environment *environment);
 void myr_environment_release(myr_environment *environment); /* NULL accepted */
-/* Remove those that nobody has had for keep_ms. */
-void myr_environment_sweep(const char *dir, int64_t keep_ms);
+/* What the environment of these requirements and this Python is called in every directory. */
+void myr_environment_hash(const char *python, const void *requirements, size_t size, bool require_hashes,
+                          char out[MYR_ENVIRONMENT_HASH_CHARS + 1]);
+
+/* What is in a directory of environments. Nobody is kept waiting by a list. */
+typedef enum myr_environment_state {
+    MYR_ENVIRONMENT_IDLE,
+    MYR_ENVIRONMENT_IN_USE,
+    MYR_ENVIRONMENT_BEING_MADE, /* or being removed */
+    MYR_ENVIRONMENT_LEFT_OVER   /* by one who was killed while it made or removed it: counts as not there */
+} myr_environment_state;
+const char *myr_environment_state_name(myr_environment_state state); /* "in use" */
+typedef struct myr_environment_row {
+    char hash[MYR_ENVIRONMENT_HASH_CHARS + 1];
+    myr_environment_state state;
+    int64_t bytes;            /* on the disk, since it was made; 0 while it is being made */
+    int64_t made_ms, used_ms; /* Unix; used: taken or given back last; 0: not known */
+} myr_environment_row;
+/* By hash; in the arena. A directory that is not there has none. Errors: IO, NO_MEMORY. */
+myr_rc myr_environment_list(const char *dir, myr_arena *arena, myr_environment_row **out, size_t *out_count,
+                            myr_err *err);
+/* The requirements that one was made from: the caller's text. NOT_FOUND. */
+myr_rc myr_environment_requirements(const char *dir, const char *hash, char **out, size_t *out_size, myr_err *err);
+
+/*
+ * Remove those that nobody has: left-over ones, by age those not had for keep_ms, by size those had least lately, until
+ * all together have at most bytes_max. One that is taken meanwhile stays. kept: hashes that stay whatever their age;
+ * NULL-terminated, or NULL. out, NULL accepted: the removed ones, in the arena, in the order of their use. Errors: what
+ * could not be removed, first of all; the others are removed all the same, and told. BUSY: another removes some.
+ */
+typedef struct myr_environment_prune {
+    bool by_age, by_size;
+    int64_t keep_ms, bytes_max;
+    const char *const *kept;
+} myr_environment_prune;
+typedef struct myr_environment_pruned {
+    const myr_environment_row *removed;
+    size_t removed_count;
+    int64_t removed_bytes;
+    size_t left_count, left_in_use; /* with those being made */
+    int64_t left_bytes;
+} myr_environment_pruned;
+myr_rc myr_environment_remove(const char *dir, const myr_environment_prune *prune, myr_arena *arena,
+                              myr_environment_pruned *out, myr_err *err);
+/* Remove those that nobody has had for keep_ms, then by size; 0: any size. What goes wrong, the next sweep does. */
+void myr_environment_sweep(const char *dir, int64_t keep_ms, int64_t bytes_max);
 /* The path of a program: itself if it has a slash, else found in PATH. NOT_FOUND. */
 myr_rc myr_program_find(const char *name, char *out, size_t out_bytes, myr_err *err);
 

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "compute/compute.h"
+#include "compute/network.h"
 
 #define WORKER_PREFIX_BYTES 4
 #define WORKER_GONE_MS      5000 /* how long an ended process may take to be gone */
@@ -30,6 +30,7 @@ struct myr_worker {
     const _Atomic bool *stop; /* borrowed */
     int64_t number;           /* of this process' workers */
     myr_cgroup_worker groups;
+    compute_ids ids; /* of one that is offline */
     int64_t memory_bytes_max;
     char tail[MYR_WORKER_TAIL_BYTES];
     size_t tail_bytes;
@@ -61,6 +62,13 @@ static void child_affinity(int64_t milli, int64_t number)
     MYR_IGNORE(sched_setaffinity(0, sizeof set, &set) != 0); /* where it may not, it runs where it can */
 }
 
+/* It ends with its parent; false: which was gone before that. */
+static bool child_bind(pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return getppid() == parent;
+}
+
 _Noreturn static void child_run(const myr_worker_opts *opts, const myr_worker *worker, int fd, int output, pid_t parent)
 {
     struct rlimit none = {0};
@@ -69,8 +77,7 @@ _Noreturn static void child_run(const myr_worker_opts *opts, const myr_worker *w
     sigprocmask(SIG_SETMASK, &signals, NULL);
     signal(SIGPIPE, SIG_DFL);
     setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) _exit(125); /* it was gone before that */
+    if (!child_bind(parent)) _exit(125);
     int null = open(opts->input_path != NULL ? opts->input_path : "/dev/null", O_RDONLY);
     /* Above the places that they go to, so that none overwrites another. */
     int from = fcntl(fd, F_DUPFD, 16), to = fcntl(output, F_DUPFD, 16);
@@ -84,6 +91,8 @@ _Noreturn static void child_run(const myr_worker_opts *opts, const myr_worker *w
     if (worker->groups.memory[0] == '\0') child_limit(RLIMIT_AS, opts->memory_bytes_max);
     if (worker->groups.cpu[0] == '\0') child_affinity(opts->cpu_milli_max, worker->number);
     child_limit(RLIMIT_FSIZE, opts->file_bytes_max);
+    /* A change of who it is may take the signal of its parent's death away. */
+    if (opts->is_offline && (myr_offline_enter(&worker->ids) == MYR_OFFLINE_NO || !child_bind(parent))) _exit(122);
     if (chdir(opts->dir) != 0) _exit(124);
     execve(opts->argv[0], (char *const *)(uintptr_t)opts->argv, (char *const *)(uintptr_t)opts->env);
     _exit(errno == ENOENT ? 127 : 126);
@@ -202,6 +211,7 @@ myr_rc myr_worker_start(const myr_worker_opts *opts, myr_worker **out, myr_err *
     worker->stop = opts->stop;
     worker->number = atomic_fetch_add(&worker_numbers, 1) + 1;
     worker->memory_bytes_max = opts->memory_bytes_max;
+    if (opts->is_offline) myr_offline_prepare(&worker->ids);
     myr_rc rc = MYR_OK;
     if (opts->cgroup != NULL)
         rc = myr_cgroup_open(opts->cgroup, worker->number, opts->memory_bytes_max, opts->cpu_milli_max, &worker->groups,
@@ -425,7 +435,7 @@ void myr_worker_end(myr_worker *worker, int64_t wait_ms)
 
 /* ---- a program to its end ---- */
 
-myr_rc myr_process_run(const myr_worker_opts *opts, int64_t timeout_ms, myr_err *err)
+myr_rc myr_process_run(const myr_worker_opts *opts, int64_t timeout_ms, myr_buf *tail, myr_err *err)
 {
     myr_worker *worker;
     int64_t deadline_ns = myr_clock_mono_ns() + timeout_ms * 1000000;
@@ -435,6 +445,7 @@ myr_rc myr_process_run(const myr_worker_opts *opts, int64_t timeout_ms, myr_err 
     myr_rc rc = worker_read(worker, &byte, 1, deadline_ns, &how); /* its socket ends with it: UNAVAILABLE says how */
     bool is_good =
         rc == MYR_UNAVAILABLE && worker->pid == 0 && WIFEXITED(worker->status) && WEXITSTATUS(worker->status) == 0;
+    if (tail != NULL) myr_buf_append(tail, worker->tail, worker->tail_bytes);
     myr_worker_stop(worker);
     if (rc == MYR_OK) MYR_FAIL(err, INTERNAL, "%s answers, which it was not asked to", opts->argv[0]);
     return is_good ? MYR_OK : myr_err_set(err, rc, how.file, how.line, "%s", how.message);

@@ -47,21 +47,29 @@ static myr_rc code_make(myr_fleet_code *code, const char *artifact, const _Atomi
     return rc;
 }
 
+myr_rc myr_fleet_code_requirements(myr_fleet_code *code, const char *artifact, char **out, size_t *out_size,
+                                   myr_runtime_wants *out_wants, myr_err *err)
+{
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for an environment");
+    return myr_fleet_external_file(code->external, artifact, CODE_REQUIREMENTS, arena, out, out_size, out_wants, err);
+}
+
 myr_rc myr_fleet_code_prepare(myr_fleet_code *code, const char *artifact, const _Atomic bool *stop,
                               myr_runtime_environment **out, myr_err *err)
 {
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
     MYR_AUTO(myr_mem) list = NULL;
     myr_runtime_file file = {.name = CODE_REQUIREMENTS};
+    myr_runtime_wants wants;
     if (arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for an environment");
-    MYR_TRY(myr_fleet_external_file(code->external, artifact, CODE_REQUIREMENTS, arena, (char **)&list,
-                                    &file.size_bytes, err));
+    MYR_TRY(myr_fleet_code_requirements(code, artifact, (char **)&list, &file.size_bytes, &wants, err));
     if (list == NULL) {
         *out = NULL;
         return MYR_OK;
     }
     file.data = list;
-    const myr_runtime_bundle alone = {&file, 1};
+    const myr_runtime_bundle alone = {&file, 1, wants};
     myr_rc rc = myr_runtime_environment_acquire(code->runtime, &alone, true, stop, out, err);
     return rc == MYR_BUSY ? code_make(code, artifact, stop, arena, out, err) : rc;
 }

@@ -49,7 +49,10 @@ static void external_write(const external_model *model, myr_buf *out)
         myr_buf_printf(out, ",\"sha256\":\"%s\",\"bytes\":%lld}", model->files[i].hex,
                        (long long)model->files[i].size_bytes);
     }
-    myr_buf_puts(out, "]}\n");
+    myr_buf_putc(out, ']');
+    if (model->wants.network) myr_buf_puts(out, ",\"network\":true");
+    if (model->wants.require_hashes) myr_buf_puts(out, ",\"require_hashes\":true");
+    myr_buf_puts(out, "}\n");
 }
 
 /* ---- the text: read ---- */
@@ -137,6 +140,8 @@ static myr_rc parse_root(yyjson_val *root, myr_arena *arena, external_model *out
     if (!yyjson_is_uint(outputs) || yyjson_get_uint(outputs) == 0 || yyjson_get_uint(outputs) > MYR_OUTPUTS_MAX)
         return external_bad("outputs", err);
     model.output_count = (uint32_t)yyjson_get_uint(outputs);
+    model.wants = (myr_runtime_wants){.network = yyjson_get_bool(yyjson_obj_get(root, "network")),
+                                      .require_hashes = yyjson_get_bool(yyjson_obj_get(root, "require_hashes"))};
     MYR_TRY(parse_features(root, arena, &model, err));
     MYR_TRY(parse_files(root, arena, &model, err));
     *out = model;
@@ -239,7 +244,7 @@ static myr_rc look_describe(external_look *look, const external_model *model, ui
     }
     const char *slash = strrchr(look_name(look), '/'); /* the prefix of the message has the whole path */
     files[0].name = slash != NULL ? slash + 1 : look_name(look);
-    myr_runtime_bundle bundle = {files, model->file_count};
+    myr_runtime_bundle bundle = {files, model->file_count, model->wants};
     return myr_runtime_describe(look->workspace->runtime, &bundle, feature_count, look->arena, out, err);
 }
 
@@ -407,7 +412,7 @@ static myr_rc dir_describe(external_look *look, const external_model *model, con
     for (uint32_t i = 0; i < model->file_count; i++) {
         files[i] = (myr_runtime_file){model->files[i].name, model->files[i].data, (size_t)model->files[i].size_bytes};
     }
-    myr_runtime_bundle bundle = {files, model->file_count};
+    myr_runtime_bundle bundle = {files, model->file_count, model->wants};
     myr_rc rc = myr_runtime_describe_python(look->workspace->runtime, &bundle, item->features, item->feature_count,
                                             look->arena, out, err);
     if (rc != MYR_BAD_INPUT || item->features != NULL || columns == NULL) return rc;
@@ -423,6 +428,7 @@ static myr_rc dir_steps(external_look *look, const char *const *columns, uint32_
     if (model.files == NULL) return external_no_memory(err);
     MYR_TRY(dir_add_file(look, EXTERNAL_SCORE, &model, err));
     MYR_TRY(dir_walk(look, "", 0, &model, err));
+    MYR_TRY(myr_fleet_wants_read(look->item->path, &model.wants, err));
     MYR_TRY(dir_describe(look, &model, columns, column_count, &says, err));
     const char **names = myr_arena_calloc(look->arena, says.feature_count, sizeof *names);
     if (names == NULL) return external_no_memory(err);
@@ -548,18 +554,19 @@ static myr_rc external_load(void *ctx, const char *hex, myr_arena *arena, myr_ru
     myr_runtime_file *files = myr_arena_calloc(arena, model.file_count, sizeof *files);
     if (files == NULL) return external_no_memory(err);
     myr_rc rc = external_load_files(external->store, &model, files, &loaded, err);
-    *out = (myr_runtime_bundle){files, loaded};
+    *out = (myr_runtime_bundle){files, loaded, model.wants};
     if (rc == MYR_OK) return MYR_OK;
     external_unload(ctx, out);
     return external_load_failed(rc, hex, err);
 }
 
 myr_rc myr_fleet_external_file(fleet_external *external, const char *hex, const char *name, myr_arena *arena,
-                               char **out, size_t *out_bytes, myr_err *err)
+                               char **out, size_t *out_bytes, myr_runtime_wants *out_wants, myr_err *err)
 {
     external_model model = {0};
     MYR_TRY(external_get(external, hex, arena, &model, err));
     *out = NULL;
+    *out_wants = model.wants;
     for (uint32_t i = 0; i < model.file_count; i++) {
         if (strcmp(model.files[i].name, name) != 0) continue;
         myr_rc rc = myr_store_get(external->store, model.files[i].hex, out, out_bytes, err);

@@ -28,6 +28,7 @@ typedef struct external_model {
     uint32_t output_count;
     external_file *files;
     uint32_t file_count;
+    myr_runtime_wants wants;
 } external_model;
 
 /* Do these bytes begin like one of our texts? */
@@ -64,8 +65,15 @@ myr_rc myr_fleet_external_open(myr_workspace *workspace, fleet_external **out, m
 void myr_fleet_external_close(fleet_external *external); /* NULL accepted */
 myr_runner myr_fleet_external_runner(fleet_external *external);
 myr_runtime_source myr_fleet_external_source(fleet_external *external);
-/* One file of a model; *out is the caller's (myr_free), or NULL: it has none of this name. */
+/* One file of a model; *out is the caller's (myr_free), or NULL: it has none of this name. And what it asks for. */
 myr_rc myr_fleet_external_file(fleet_external *external, const char *hex, const char *name, myr_arena *arena,
-                               char **out, size_t *out_bytes, myr_err *err);
+                               char **out, size_t *out_bytes, myr_runtime_wants *out_wants, myr_err *err);
+
+/*
+ * score.yaml of a directory: `environment: {network: true, require_hashes: true}`; without the file nothing is asked
+ * for. Errors: BAD_INPUT names file, line, key and the nearest known one; those of myr_path_inside.
+ */
+#define EXTERNAL_WANTS "score.yaml"
+myr_rc myr_fleet_wants_read(const char *dir, myr_runtime_wants *out, myr_err *err);
 
 #endif

@@ -150,13 +150,16 @@ typedef struct myr_fleet {
  * What models that are code (score.py) need. Thread: one at a time. prepare: the environment of the model with this
  * artifact is found, or made, which takes as long as it takes; *out holds it (NULL: it needs none) until
  * myr_runtime_environment_release. Errors: UNAVAILABLE with pip's words, or once *stop is set; those of the store.
- * keep: the processes of all other models that are code end.
+ * keep: the processes of all other models that are code end. requirements: what its environment is made from, the
+ * caller's text, NULL: it needs none; and what it asks for.
  */
 typedef struct myr_fleet_code myr_fleet_code;
 myr_rc myr_fleet_code_open(myr_workspace *workspace, myr_fleet_code **out, myr_err *err);
 void myr_fleet_code_close(myr_fleet_code *code); /* NULL accepted */
 myr_rc myr_fleet_code_prepare(myr_fleet_code *code, const char *artifact, const _Atomic bool *stop,
                               myr_runtime_environment **out, myr_err *err);
+myr_rc myr_fleet_code_requirements(myr_fleet_code *code, const char *artifact, char **out, size_t *out_size,
+                                   myr_runtime_wants *out_wants, myr_err *err);
 void myr_fleet_code_keep(myr_fleet_code *code, const char *const *artifacts, size_t count);
 
 /* release 0 = the alias `champion`. NOT_FOUND says what to type. */

@@ -550,6 +550,12 @@ void myr_runtime_take_files(myr_runtime *runtime)
     runtime->opts.takes_files = true;
 }
 
+void myr_runtime_set_environment(myr_runtime *runtime, myr_ask network, bool require_hashes)
+{
+    runtime->opts.network = network;
+    runtime->opts.job_hashes = require_hashes;
+}
+
 myr_rc myr_runtime_environment_acquire(myr_runtime *runtime, const myr_runtime_bundle *bundle, bool only_found,
                                        const _Atomic bool *stop, myr_runtime_environment **out, myr_err *err)
 {
@@ -579,6 +585,8 @@ myr_rc myr_runtime_new(const myr_runtime_opts *opts, myr_runtime **out, myr_err 
         rc = myr_runtime_defaults(&runtime->opts, err);
     }
     runtime->opts.takes_files = false;
+    runtime->opts.network = MYR_ASK_MODEL;
+    runtime->opts.job_hashes = false;
     runtime->python = rc == MYR_OK ? myr_runtime_python_new(&runtime->opts) : NULL;
     if (rc == MYR_OK && runtime->python == NULL) rc = MYR_ERROR(err, NO_MEMORY, "no memory for workers");
     if (rc != MYR_OK) {

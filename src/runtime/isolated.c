@@ -73,7 +73,7 @@ static myr_rc isolated_load(void *ctx, const char *hex, myr_arena *arena, myr_ru
     (void)hex;
     myr_runtime_file *files = myr_arena_calloc(arena, from->count, sizeof *files);
     if (files == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %u files", from->count);
-    *out = (myr_runtime_bundle){files, 0};
+    *out = (myr_runtime_bundle){.files = files};
     for (uint32_t i = 0; i < from->count; i++) {
         char *data = NULL;
         size_t size = 0;

@@ -29,6 +29,11 @@ static const myr_opt_row runtime_rows[] = {
      "Time for init(), and for one call of run(); then the process is ended."},
     {"runtime.python.keep", "1d", MYR_OPT_DURATION, 0, 0, 31536000000, offsetof(myr_runtime_opts, python_keep_ms),
      "Environments that no process has used for so long are removed."},
+    {"runtime.python.environments-bytes", "10GiB", MYR_OPT_BYTES, 0, 0, 1LL << 44,
+     offsetof(myr_runtime_opts, python_environments_bytes),
+     "Disk that environments may take together; those used least lately are removed, never one in use. 0: no limit."},
+    {"runtime.python.require-hashes", "false", MYR_OPT_BOOL, 0, 0, 0, offsetof(myr_runtime_opts, python_require_hashes),
+     "Lists of requirements without a --hash for each package are refused."},
 };
 
 const myr_opt_table myr_runtime_opt_table = {runtime_rows, MYR_COUNT_OF(runtime_rows)};

@@ -16,9 +16,10 @@
 typedef struct python_model {
     char dir[MYR_PATH_BYTES_MAX / 2 + 64]; /* its files; "" while there is none */
     myr_fd lock;                           /* held as long as dir is there */
+    myr_runtime_wants wants;
     myr_environment *environment;
     char environments[MYR_PATH_BYTES_MAX]; /* where it lies; "" if it has none of its own */
-    int64_t keep_ms;
+    int64_t keep_ms, bytes_max;            /* of environments: how long, and how many, when it is closed */
     myr_worker *worker;
     const char *run_name; /* what it does, in messages */
     int64_t timeout_ms;   /* for its start, and for one ask */

@@ -96,6 +96,20 @@ static myr_rc python_write_file(const python_model *model, const myr_runtime_fil
 
 /* ---- start and end ---- */
 
+/* Without a network unless it is asked for; where the kernel permits no such thing it has one, and people are told. */
+static bool python_is_offline(const python_model *model, const myr_runtime_opts *opts)
+{
+    bool is_asked = opts->network == MYR_ASK_YES || (opts->network == MYR_ASK_MODEL && model->wants.network);
+    return !is_asked && myr_offline_find() != MYR_OFFLINE_NO;
+}
+
+const char *myr_runtime_offline(bool *out_is_kept)
+{
+    myr_offline how = myr_offline_find();
+    *out_is_kept = how != MYR_OFFLINE_NO;
+    return *out_is_kept ? myr_offline_name(how) : "this kernel lets this user make no network name space";
+}
+
 static myr_rc python_spawn(python_model *model, const myr_runtime_opts *opts, myr_err *err)
 {
     char path[MYR_PATH_BYTES_MAX + 8], home[MYR_PATH_BYTES_MAX + 8];
@@ -117,33 +131,49 @@ static myr_rc python_spawn(python_model *model, const myr_runtime_opts *opts, my
                                     .env = env,
                                     .dir = model->dir,
                                     .memory_bytes_max = opts->python_memory,
+                                    .is_offline = python_is_offline(model, opts),
                                     .file_bytes_max = PYTHON_FILE_BYTES};
     return myr_worker_start(&worker, &model->worker, err);
+}
+
+myr_rc myr_runtime_environments_dir(const myr_runtime_opts *opts, char out[MYR_PATH_BYTES_MAX], myr_err *err)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int size = snprintf(out, MYR_PATH_BYTES_MAX, "%s", opts->python_environments);
+    if (out[0] == '\0' && cache != NULL && cache[0] == '/') {
+        size = snprintf(out, MYR_PATH_BYTES_MAX, "%s/myriad/environments", cache);
+    } else if (out[0] == '\0') {
+        size = snprintf(out, MYR_PATH_BYTES_MAX, "%s/.cache/myriad/environments", home != NULL ? home : "/tmp");
+    }
+    if (size < 0 || size >= MYR_PATH_BYTES_MAX) MYR_FAIL(err, BAD_INPUT, "the path of environments is too long");
+    return MYR_OK;
+}
+
+myr_rc myr_runtime_python_program(const myr_runtime_opts *opts, char out[MYR_PATH_BYTES_MAX], myr_err *err)
+{
+    const char *name = opts->python_program[0] != '\0' ? opts->python_program : "python3";
+    return myr_program_find(name, out, MYR_PATH_BYTES_MAX, err);
 }
 
 static myr_rc python_environment(python_model *model, const myr_runtime_opts *opts, bool has_requirements,
                                  bool only_found, const _Atomic bool *stop, myr_err *err)
 {
     char python[MYR_PATH_BYTES_MAX], requirements[MYR_PATH_BYTES_MAX], dir[MYR_PATH_BYTES_MAX];
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    MYR_TRY(myr_program_find(opts->python_program[0] != '\0' ? opts->python_program : "python3", python, sizeof python,
-                             err));
+    MYR_TRY(myr_runtime_python_program(opts, python, err));
     MYR_TRY(myr_path_join(requirements, sizeof requirements, model->dir, PYTHON_REQUIREMENTS, err));
-    int size = snprintf(dir, sizeof dir, "%s", opts->python_environments);
-    if (dir[0] == '\0' && cache != NULL && cache[0] == '/') {
-        size = snprintf(dir, sizeof dir, "%s/myriad/environments", cache);
-    } else if (dir[0] == '\0') {
-        size = snprintf(dir, sizeof dir, "%s/.cache/myriad/environments", home != NULL ? home : "/tmp");
-    }
-    if (size < 0 || (size_t)size >= sizeof dir) MYR_FAIL(err, BAD_INPUT, "the path of environments is too long");
+    MYR_TRY(myr_runtime_environments_dir(opts, dir, err));
     const myr_environment_opts environment = {.dir = dir,
                                               .python = python,
                                               .requirements = has_requirements ? requirements : NULL,
                                               .only_found = only_found,
+                                              .require_hashes = opts->python_require_hashes || opts->job_hashes ||
+                                                                model->wants.require_hashes,
                                               .timeout_ms = PYTHON_INSTALL_MS,
+                                              .bytes_max = opts->python_environments_bytes,
                                               .stop = stop};
     if (has_requirements) memcpy(model->environments, dir, sizeof model->environments);
     model->keep_ms = opts->python_keep_ms;
+    model->bytes_max = opts->python_environments_bytes;
     return myr_environment_acquire(&environment, &model->environment, err);
 }
 
@@ -196,6 +226,7 @@ static myr_rc python_furnish(python_model *model, const myr_runtime_opts *opts, 
                              bool only_found, const _Atomic bool *stop, myr_err *err)
 {
     bool has_requirements = false;
+    model->wants = bundle->wants;
     MYR_TRY(python_make_dir(model, err));
     for (uint32_t i = 0; i < bundle->file_count; i++) {
         MYR_TRY(python_write_file(model, &bundle->files[i], err));
@@ -278,7 +309,7 @@ void myr_runtime_python_close(python_model *model)
     if (model == NULL) return;
     myr_worker_stop(model->worker);
     myr_environment_release(model->environment);
-    if (model->environments[0] != '\0') myr_environment_sweep(model->environments, model->keep_ms);
+    if (model->environments[0] != '\0') myr_environment_sweep(model->environments, model->keep_ms, model->bytes_max);
     python_drop_dir(model);
     myr_buf_fini(&model->request);
     myr_buf_fini(&model->answer);

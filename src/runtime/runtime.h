@@ -21,6 +21,9 @@
 
 /* ---- options ---- */
 
+/* What a job says of something that models ask for: nothing, or the last word. */
+typedef enum myr_ask { MYR_ASK_MODEL, MYR_ASK_YES, MYR_ASK_NO } myr_ask;
+
 /* The option rows `runtime.onnx.*` and `runtime.python.*`; the struct is theirs. */
 typedef struct myr_runtime_opts {
     char library[MYR_PATH_BYTES_MAX]; /* "": look in the usual places */
@@ -35,7 +38,11 @@ typedef struct myr_runtime_opts {
     int64_t python_memory;                        /* of address space of each; 0: no limit */
     int64_t python_timeout_ms;                    /* for init(), and for one call of run() */
     int64_t python_keep_ms;                       /* environments that nobody uses */
+    int64_t python_environments_bytes;            /* of all of them on the disk; 0: no limit */
+    bool python_require_hashes;                   /* lists of requirements without them are refused */
     bool takes_files;                             /* set by myr_runtime_take_files */
+    myr_ask network;                              /* set by myr_runtime_set_environment, as … */
+    bool job_hashes;                              /* … this is */
 } myr_runtime_opts;
 extern const myr_opt_table myr_runtime_opt_table;
 /* What a runtime without options of its own gets from now on: the program's configuration. Thread: any. */
@@ -79,9 +86,15 @@ typedef struct myr_runtime_file {
     const void *data;
     size_t size_bytes;
 } myr_runtime_file;
+/* What a model that is code asks of its environment (score.yaml beside score.py). */
+typedef struct myr_runtime_wants {
+    bool network;        /* its process has one */
+    bool require_hashes; /* each package has its hash in the list */
+} myr_runtime_wants;
 typedef struct myr_runtime_bundle {
     const myr_runtime_file *files;
     uint32_t file_count;
+    myr_runtime_wants wants;
 } myr_runtime_bundle;
 
 /* What a model takes and gives, one tensor each. */
@@ -149,17 +162,26 @@ void myr_runtime_unpin(myr_runtime *runtime, const char *artifact_hex);
 /* From now on models that are code may be given names of files, which they open. Nobody else's requests may be. */
 void myr_runtime_take_files(myr_runtime *runtime);
 
+/* What a job says of the environments of its models: over what they ask for; hashes if any of all wants them. Before
+ * the first of them is asked. */
+void myr_runtime_set_environment(myr_runtime *runtime, myr_ask network, bool require_hashes);
+/* What keeps processes of models that are code from the network, in words; *out_is_kept: whether anything does. */
+const char *myr_runtime_offline(bool *out_is_kept);
+
 /*
  * What a model that is code needs, held: nobody removes it meanwhile. The bundle is the model's, or its
  * requirements.txt alone where only_found. Errors: BUSY: it is not there, and only to be found; UNAVAILABLE with pip's
  * words, or once *stop is set (NULL: nothing stops it). Released ones are removed when nobody has had them for
- * runtime.python.keep. Whoever runs a model with a deadline (until_ns) does not make its environment: BUSY until
- * somebody has made it here.
+ * runtime.python.keep, or to make room (runtime.python.environments-bytes). Whoever runs a model with a deadline
+ * (until_ns) does not make its environment: BUSY until somebody has made it here.
  */
 typedef struct python_model myr_runtime_environment;
 myr_rc myr_runtime_environment_acquire(myr_runtime *runtime, const myr_runtime_bundle *bundle, bool only_found,
                                        const _Atomic bool *stop, myr_runtime_environment **out, myr_err *err);
 void myr_runtime_environment_release(myr_runtime_environment *environment); /* NULL accepted */
+/* Where environments lie, and the Python that makes them, as the options have it. NOT_FOUND: no such Python. */
+myr_rc myr_runtime_environments_dir(const myr_runtime_opts *opts, char out[MYR_PATH_BYTES_MAX], myr_err *err);
+myr_rc myr_runtime_python_program(const myr_runtime_opts *opts, char out[MYR_PATH_BYTES_MAX], myr_err *err);
 /* End the processes of all models that are code but these. */
 void myr_runtime_keep_code(myr_runtime *runtime, const char *const *hexes, size_t count);
 

@@ -200,6 +200,18 @@ myr_rc myr_serve_deploy_open(myr_server *server, myr_workspace *workspace, myr_e
     return myr_fleet_code_open(workspace, &deploy->code, err);
 }
 
+/* Once: whether processes of models that are code are kept from the network. */
+static void deploy_tell(void)
+{
+    bool is_offline;
+    const char *how = myr_runtime_offline(&is_offline);
+    if (is_offline) {
+        myr_log(MYR_LOG_INFO, "serve", "models that are code have no network unless they ask for it", "by", how, NULL);
+    } else {
+        myr_log(MYR_LOG_WARN, "serve", "models that are code have a network", "why", how, NULL);
+    }
+}
+
 void myr_serve_deploy_look(myr_server *server, const serve_snapshot *snapshot)
 {
     serve_deploy *deploy = server->deploy;
@@ -211,6 +223,7 @@ void myr_serve_deploy_look(myr_server *server, const serve_snapshot *snapshot)
         deploy->keep_ns = 0;
     }
     if (rc == MYR_OK && deploy->count > 0 && !deploy->has_thread) {
+        deploy_tell();
         rc = myr_thread_start(&deploy->thread, "serve-deploy", deploy_main, deploy, &err);
         deploy->has_thread = rc == MYR_OK;
     }

@@ -10,7 +10,7 @@ BANNED = {  # pattern: (where it is allowed, what to write instead)
     r"\b(malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign|strdup|strndup|asprintf)\s*\(":
         (("src/base/",), "myr_alloc and its family, or an arena"),
     r"\bpthread_\w+": (("src/base/",), "base/thread.h"),
-    r"\b(exit|abort|_exit|quick_exit)\s*\(": (("src/cli/main.c", "src/base/err.c", "src/compute/worker.c", "src/compute/detached.c"), "return a myr_rc"),
+    r"\b(exit|abort|_exit|quick_exit)\s*\(": (("src/cli/main.c", "src/base/err.c", "src/compute/worker.c", "src/compute/detached.c", "src/compute/network.c"), "return a myr_rc"),
     r"\b(clock_gettime|gettimeofday|time)\s*\(": (("src/base/",), "base/clock.h"),
     r"\b(fopen|rename|unlink|mkdir|fsync|fdatasync)\s*\(": (("src/base/",), "base/io.h"),
 }

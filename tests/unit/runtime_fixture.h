@@ -228,7 +228,7 @@ TESTING_UNUSED static myr_rc source_load(void *ctx, const char *hex, myr_arena *
         store->models[i].loads++;
         if (store->fails != MYR_OK) return myr_err_set(err, store->fails, __FILE__, __LINE__, "the source says no");
         store->file = (myr_runtime_file){"test.onnx", store->models[i].bytes.data, store->models[i].bytes.size};
-        *out = (myr_runtime_bundle){&store->file, 1};
+        *out = (myr_runtime_bundle){.files = &store->file, .file_count = 1};
         return MYR_OK;
     }
     MYR_FAIL(err, NOT_FOUND, "no model %s", hex);

@@ -1,7 +1,9 @@
-/* Worker processes: asked, late, ended in every way, held by limits, gone with their parent; environments made once. */
+/* Worker processes: asked, late, ended in every way, held by limits, gone with their parent. */
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
-#include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,7 +15,7 @@
 static char python[MYR_PATH_BYTES_MAX];
 
 /* A worker that runs this Python, with `recv(n)` and `send(bytes)` of frames at hand. */
-static myr_worker *compute_start(const char *code, int64_t memory_bytes_max)
+static myr_worker *compute_start_as(const char *code, int64_t memory_bytes_max, bool is_offline)
 {
     static const char head[] = "import os, socket, struct, sys, time\n"
                                "s = socket.socket(fileno=3)\n"
@@ -29,9 +31,15 @@ static myr_worker *compute_start(const char *code, int64_t memory_bytes_max)
     myr_buf_puts(&text, code);
     const char *const argv[] = {python, "-c", text.data, NULL};
     const char *const env[] = {"LANG=C.UTF-8", "PYTHONUNBUFFERED=1", NULL};
-    const myr_worker_opts opts = {.argv = argv, .env = env, .dir = "/", .memory_bytes_max = memory_bytes_max};
+    const myr_worker_opts opts = {
+        .argv = argv, .env = env, .dir = "/", .memory_bytes_max = memory_bytes_max, .is_offline = is_offline};
     EXPECT_RC(myr_worker_start(&opts, &worker, &err), OK, &err);
     return worker;
+}
+
+static myr_worker *compute_start(const char *code, int64_t memory_bytes_max)
+{
+    return compute_start_as(code, memory_bytes_max, false);
 }
 
 /* Its end, in words. */
@@ -201,7 +209,7 @@ TEST(a_worker_gets_what_it_is_given_and_no_more)
 }
 
 /* A process that has a worker is killed: the worker must be gone soon. */
-TEST(no_worker_outlives_its_parent)
+static void outlives(bool is_offline)
 {
     int pipes[2];
     EXPECT(pipe(pipes) == 0);
@@ -209,7 +217,8 @@ TEST(no_worker_outlives_its_parent)
     EXPECT(child >= 0);
     if (child == 0) {
         MYR_AUTO(myr_buf) answer = {0};
-        myr_worker *worker = compute_start("send(str(os.getpid()).encode())\nwhile True: time.sleep(1)", 0);
+        myr_worker *worker =
+            compute_start_as("send(str(os.getpid()).encode())\nwhile True: time.sleep(1)", 0, is_offline);
         if (myr_worker_ask(worker, NULL, SOON(20000), &answer, NULL) == MYR_OK) {
             MYR_IGNORE(write(pipes[1], answer.data, answer.size) < 0); /* the parent finds nothing then */
         }
@@ -225,6 +234,12 @@ TEST(no_worker_outlives_its_parent)
     EXPECT(compute_is_gone(pid));
     close(pipes[0]);
     close(pipes[1]);
+}
+
+TEST(no_worker_outlives_its_parent)
+{
+    outlives(false);
+    if (myr_offline_find() != MYR_OFFLINE_NO) outlives(true);
 }
 
 TEST(programs_that_are_not_there)
@@ -249,19 +264,19 @@ TEST(a_program_runs_to_its_end)
     const char *const slow[] = {"/bin/sleep", "100", NULL};
     myr_worker_opts opts = {.argv = good, .env = env, .dir = "/"};
     myr_err err;
-    EXPECT_RC(myr_process_run(&opts, 20000, &err), OK, &err);
+    EXPECT_RC(myr_process_run(&opts, 20000, NULL, &err), OK, &err);
     opts.argv = bad;
-    EXPECT_RC(myr_process_run(&opts, 20000, &err), UNAVAILABLE, &err);
+    EXPECT_RC(myr_process_run(&opts, 20000, NULL, &err), UNAVAILABLE, &err);
     EXPECT_HAS(err.message, "exit code 4: no");
     opts.argv = slow;
-    EXPECT_RC(myr_process_run(&opts, 200, &err), TIMEOUT, &err);
+    EXPECT_RC(myr_process_run(&opts, 200, NULL, &err), TIMEOUT, &err);
     _Atomic bool stop = true;
     opts.stop = &stop;
-    EXPECT_RC(myr_process_run(&opts, 20000, &err), UNAVAILABLE, &err);
+    EXPECT_RC(myr_process_run(&opts, 20000, NULL, &err), UNAVAILABLE, &err);
     EXPECT_HAS(err.message, "not waited for any more");
     opts.stop = NULL;
     opts.dir = "/no/such/directory";
-    EXPECT_RC(myr_process_run(&opts, 20000, &err), UNAVAILABLE, &err);
+    EXPECT_RC(myr_process_run(&opts, 20000, NULL, &err), UNAVAILABLE, &err);
 }
 
 TEST(a_worker_that_is_not_needed_any_more_may_end_by_itself)
@@ -296,12 +311,12 @@ TEST(a_program_reads_its_input)
     snprintf(path, sizeof path, "%s/in", dir);
     EXPECT_RC(myr_file_write(path, "words\n", 6, &err), OK, &err);
     myr_worker_opts opts = {.argv = argv, .env = env, .dir = "/", .input_path = path};
-    EXPECT_RC(myr_process_run(&opts, 20000, &err), OK, &err);
+    EXPECT_RC(myr_process_run(&opts, 20000, NULL, &err), OK, &err);
     EXPECT_INT(err.rc, MYR_OK); /* nothing is said of one that went well */
     opts.input_path = NULL;
-    EXPECT_RC(myr_process_run(&opts, 20000, &err), UNAVAILABLE, &err);
+    EXPECT_RC(myr_process_run(&opts, 20000, NULL, &err), UNAVAILABLE, &err);
     opts.input_path = "/no/such/file";
-    EXPECT_RC(myr_process_run(&opts, 20000, &err), UNAVAILABLE, &err);
+    EXPECT_RC(myr_process_run(&opts, 20000, NULL, &err), UNAVAILABLE, &err);
 }
 
 TEST(what_a_program_started_ends_with_it)
@@ -315,7 +330,7 @@ TEST(what_a_program_started_ends_with_it)
     size_t size;
     int64_t pid = 0, start_ns = myr_clock_mono_ns();
     myr_err err;
-    EXPECT_RC(myr_process_run(&opts, 60000, &err), OK, &err);
+    EXPECT_RC(myr_process_run(&opts, 60000, NULL, &err), OK, &err);
     EXPECT((myr_clock_mono_ns() - start_ns) / 1000000 < 30000); /* not as long as its child has the socket */
     snprintf(code, sizeof code, "%s/pid", dir);
     EXPECT_RC(myr_file_read(code, 100, (char **)&text, &size, &err), OK, &err);
@@ -335,143 +350,71 @@ TEST(each_failed_allocation_starts_nothing)
     }
 }
 
-/* ---- environments ---- */
+/* ---- without a network ---- */
 
-/* An empty list of requirements: venv alone, no network. */
-TEST(an_environment_is_made_once_and_removed_when_nobody_has_it)
+/* A program of the shell, offline: what comes of it. */
+static myr_rc offline_shell(const char *code, bool is_offline, myr_buf *said, myr_err *err)
 {
-    char dir[TESTING_PATH_BYTES], list[TESTING_PATH_BYTES + 32], environments[TESTING_PATH_BYTES + 32];
-    myr_environment *a = NULL, *b = NULL;
-    myr_err err;
-    testing_dir(dir);
-    snprintf(list, sizeof list, "%s/requirements.txt", dir);
-    snprintf(environments, sizeof environments, "%s/environments", dir);
-    EXPECT_RC(myr_file_write(list, "\n", 1, &err), OK, &err);
-    EXPECT_RC(myr_program_find("python3", python, sizeof python, &err), OK, &err);
-    myr_environment_opts opts = {.dir = environments, .python = python, .requirements = list, .timeout_ms = 100000};
-    EXPECT_RC(myr_environment_acquire(&opts, &a, &err), OK, &err);
-    EXPECT(myr_io_exists(myr_environment_python(a)));
-    int64_t start_ns = myr_clock_mono_ns();
-    EXPECT_RC(myr_environment_acquire(&opts, &b, &err), OK, &err);
-    EXPECT((myr_clock_mono_ns() - start_ns) / 1000000 < 1000); /* it was there */
-    EXPECT_STR(myr_environment_python(b), myr_environment_python(a));
-    char path[MYR_PATH_BYTES_MAX];
-    snprintf(path, sizeof path, "%s", myr_environment_python(a));
-    myr_environment_sweep(environments, 0);
-    EXPECT(myr_io_exists(path)); /* both have it */
-    myr_environment_release(a);
-    myr_environment_sweep(environments, 0);
-    EXPECT(myr_io_exists(path));
-    myr_environment_release(b);
-    myr_environment_sweep(environments, 3600000);
-    EXPECT(myr_io_exists(path)); /* it was had a moment ago */
-    myr_environment_sweep(environments, 0);
-    EXPECT(!myr_io_exists(path));
-    opts.requirements = NULL;
-    EXPECT_RC(myr_environment_acquire(&opts, &a, &err), OK, &err);
-    EXPECT_STR(myr_environment_python(a), python);
-    myr_environment_release(a);
+    const char *const env[] = {"PATH=/usr/sbin:/usr/bin:/bin", NULL}, *const argv[] = {"/bin/sh", "-c", code, NULL};
+    const myr_worker_opts opts = {.argv = argv, .env = env, .dir = "/", .is_offline = is_offline};
+    return myr_process_run(&opts, 60000, said, err);
 }
 
-/* Fails a removal after its mark (op UNLINK), before what comes after the mark (SYNC), or with the mark itself. */
-typedef struct cut {
-    myr_io_op op;
-    bool is_mark;
-} cut;
+#define OFFLINE_COUNT "exit $(($(wc -l < /proc/net/dev) - 2))" /* interfaces that it has */
 
-static int cut_hook(void *ctx, myr_io_op op, const char *path)
+TEST(a_worker_without_a_network_has_a_loopback_of_its_own)
 {
-    const cut *c = ctx;
-    return op == c->op && myr_str_ends_with(myr_str_of(path), "/.complete") == c->is_mark ? EIO : 0;
-}
-
-TEST(a_removal_that_is_cut_leaves_nothing_that_counts_as_whole)
-{
-    cut cuts[] = {{MYR_IO_UNLINK, true}, {MYR_IO_SYNC, false}, {MYR_IO_UNLINK, false}};
-    char dir[TESTING_PATH_BYTES], list[TESTING_PATH_BYTES + 32], environments[TESTING_PATH_BYTES + 32];
-    char path[MYR_PATH_BYTES_MAX], config[MYR_PATH_BYTES_MAX + 32], mark[MYR_PATH_BYTES_MAX + 32];
+    char code[512];
+    MYR_AUTO(myr_buf) said = {0};
+    struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof here;
     myr_err err;
-    testing_dir(dir);
-    snprintf(list, sizeof list, "%s/requirements.txt", dir);
-    snprintf(environments, sizeof environments, "%s/environments", dir);
-    EXPECT_RC(myr_file_write(list, "\n", 1, &err), OK, &err);
-    EXPECT_RC(myr_program_find("python3", python, sizeof python, &err), OK, &err);
-    myr_environment_opts opts = {.dir = environments, .python = python, .requirements = list, .timeout_ms = 100000};
-    for (size_t i = 0; i < MYR_COUNT_OF(cuts); i++) {
-        myr_environment *a = NULL;
-        EXPECT_RC(myr_environment_acquire(&opts, &a, &err), OK, &err);
-        snprintf(path, sizeof path, "%s", myr_environment_python(a));
-        path[strlen(path) - strlen("/bin/python")] = '\0';
-        myr_environment_release(a);
-        snprintf(config, sizeof config, "%s/pyvenv.cfg", path);
-        snprintf(mark, sizeof mark, "%s/.complete", path);
-        EXPECT(myr_io_exists(config) && myr_io_exists(mark));
-        myr_io_set_hook(cut_hook, &cuts[i]);
-        myr_environment_sweep(environments, 0);
-        myr_io_set_hook(NULL, NULL);
-        EXPECT(myr_io_exists(mark) == cuts[i].is_mark); /* whole as it was, or whole for nobody … */
-        EXPECT(myr_io_exists(config));                  /* … and all of it is still there in each case */
-        if (!cuts[i].is_mark) EXPECT_INT(unlink(config), 0);
-        EXPECT_RC(myr_environment_acquire(&opts, &a, &err), OK, &err);
-        EXPECT(myr_io_exists(config)); /* made anew */
-        myr_environment_release(a);
+    if (myr_offline_find() == MYR_OFFLINE_NO) {
+        EXPECT_RC(offline_shell("true", true, NULL, &err), UNAVAILABLE, &err); /* it does not start with one */
+        EXPECT_HAS(err.message, "exit code 122");
+        skip();
     }
-}
-
-TEST(who_only_wants_to_find_an_environment_does_not_wait)
-{
-    char dir[TESTING_PATH_BYTES], list[TESTING_PATH_BYTES + 32], environments[TESTING_PATH_BYTES + 32];
-    char path[MYR_PATH_BYTES_MAX], lock[MYR_PATH_BYTES_MAX + 8];
-    myr_environment *a = NULL;
-    myr_err err;
-    testing_dir(dir);
-    snprintf(list, sizeof list, "%s/requirements.txt", dir);
-    snprintf(environments, sizeof environments, "%s/environments", dir);
-    EXPECT_RC(myr_file_write(list, "\n", 1, &err), OK, &err);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT(fd >= 0 && bind(fd, (struct sockaddr *)&here, sizeof here) == 0 && listen(fd, 5) == 0);
+    EXPECT_INT(getsockname(fd, (struct sockaddr *)&here, &size), 0);
+    snprintf(code, sizeof code,
+             "import socket, ctypes, os\n"
+             "def tries(port):\n"
+             "    try: socket.create_connection(('127.0.0.1', port), 20).close(); return True\n"
+             "    except OSError: return False\n"
+             "own = socket.create_server(('127.0.0.1', 0))\n"
+             "print('other', tries(%d), 'own', tries(own.getsockname()[1]))\n"
+             "libc = ctypes.CDLL(None, use_errno=True)\n"
+             "print('back', libc.setns(os.open('/proc/%d/ns/net', os.O_RDONLY), 0x40000000))\n",
+             ntohs(here.sin_port), (int)getpid());
     EXPECT_RC(myr_program_find("python3", python, sizeof python, &err), OK, &err);
-    myr_environment_opts opts = {.dir = environments, .python = python, .requirements = list, .timeout_ms = 100000};
-    myr_environment_opts find = opts;
-    find.only_found = true;
-    EXPECT_RC(myr_environment_acquire(&find, &a, &err), BUSY, &err); /* nobody has made it */
-    EXPECT_HAS(err.message, "is still being made: ask again");
-    EXPECT_RC(myr_environment_acquire(&opts, &a, &err), OK, &err);
-    snprintf(path, sizeof path, "%s", myr_environment_python(a));
-    path[strlen(path) - strlen("/bin/python")] = '\0';
-    snprintf(lock, sizeof lock, "%s.lock", path);
-    myr_environment_release(a);
-    a = NULL;
-    int fd = open(lock, O_RDWR | O_CLOEXEC);
-    EXPECT(fd >= 0 && flock(fd, LOCK_EX) == 0); /* as one that makes it */
-    int64_t start_ns = myr_clock_mono_ns();
-    EXPECT_RC(myr_environment_acquire(&find, &a, &err), BUSY, &err);
-    EXPECT_HAS(err.message, "ask again");
-    _Atomic bool stop = true;
-    opts.stop = &stop;
-    EXPECT_RC(myr_environment_acquire(&opts, &a, &err), BUSY, &err); /* and who waits can be told to end */
-    EXPECT(a == NULL && (myr_clock_mono_ns() - start_ns) / 1000000 < 20000);
+    const char *const env[] = {NULL}, *const argv[] = {python, "-c", code, NULL};
+    myr_worker_opts opts = {.argv = argv, .env = env, .dir = "/", .is_offline = true};
+    EXPECT_RC(myr_process_run(&opts, 60000, &said, &err), OK, &err);
+    EXPECT_HAS(said.data, "other False own True");
+    EXPECT_HAS(said.data, "back -1"); /* root can't step back either */
+    opts.is_offline = false;
+    EXPECT_RC(myr_process_run(&opts, 60000, &said, &err), OK, &err);
+    EXPECT_HAS(said.data, "other True own True");
     close(fd);
-    EXPECT_RC(myr_environment_acquire(&find, &a, &err), OK, &err);
-    myr_environment_release(a);
 }
 
-TEST(an_environment_that_can_not_be_made)
+/* Where root started the tests: as a user who needs a name space of users for it. */
+TEST(who_is_not_root_makes_a_user_name_space)
 {
-    char dir[TESTING_PATH_BYTES], list[TESTING_PATH_BYTES + 32], environments[TESTING_PATH_BYTES + 32];
-    static const char text[] = "--no-index\nno-such-package-here\n";
-    myr_environment *a = NULL;
-    myr_err err;
-    testing_dir(dir);
-    snprintf(list, sizeof list, "%s/requirements.txt", dir);
-    snprintf(environments, sizeof environments, "%s/environments", dir);
-    EXPECT_RC(myr_file_write(list, text, sizeof text - 1, &err), OK, &err);
-    EXPECT_RC(myr_program_find("python3", python, sizeof python, &err), OK, &err);
-    myr_environment_opts opts = {.dir = environments, .python = python, .requirements = list, .timeout_ms = 100000};
-    EXPECT_RC(myr_environment_acquire(&opts, &a, &err), UNAVAILABLE, &err);
-    EXPECT_HAS(err.message, "its environment can't be made (pip): ");
-    EXPECT_HAS(err.message, "no-such-package-here");
-    EXPECT(a == NULL);
-    opts.timeout_ms = 1;
-    EXPECT_RC(myr_environment_acquire(&opts, &a, &err), TIMEOUT, &err);
+    int status = 0;
+    if (geteuid() != 0) skip();
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (setgid(65534) != 0 || setuid(65534) != 0) _exit(1);
+        if (offline_shell("true", true, NULL, NULL) != MYR_OK) _exit(2); /* this kernel permits it to root alone */
+        myr_err err = {0};
+        MYR_IGNORE(offline_shell("[ $(id -u) = 65534 ] && [ $(id -g) = 65534 ] && " OFFLINE_COUNT, true, NULL, &err));
+        _exit(strstr(err.message, "exit code 1") != NULL ? 0 : 3);
+    }
+    EXPECT(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    EXPECT(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 2);
+    EXPECT_STR(myr_offline_name(MYR_OFFLINE_USER), "user and network name space");
 }
 
 RUN()

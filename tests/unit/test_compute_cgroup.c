@@ -197,7 +197,7 @@ static myr_rc sh(const char *script, myr_worker_opts opts, myr_err *err)
     opts.argv = argv;
     opts.env = sh_env;
     opts.dir = "/";
-    return myr_process_run(&opts, 60000, err);
+    return myr_process_run(&opts, 60000, NULL, err);
 }
 
 TEST(without_groups_rlimit_and_affinity_hold_a_worker)

@@ -206,7 +206,7 @@ static void describe_fails(myr_buf *bytes, uint32_t feature_count, myr_rc rc, co
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
     MYR_AUTO(myr_runtime_ptr) runtime = runtime_make(0);
     myr_runtime_file file = {"m.onnx", bytes->data, bytes->size};
-    myr_runtime_bundle bundle = {&file, 1};
+    myr_runtime_bundle bundle = {.files = &file, .file_count = 1};
     myr_runtime_signature signature;
     myr_rc got = myr_runtime_describe(runtime, &bundle, feature_count, arena, &signature, &err);
     if (got != rc) print_error("%s\n", err.message);
@@ -267,7 +267,7 @@ TEST(any_number_of_columns_needs_to_be_told_how_many)
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
     MYR_AUTO(myr_runtime_ptr) runtime = runtime_make(0);
     myr_runtime_file file = {"m.onnx", bytes.data, bytes.size};
-    myr_runtime_bundle bundle = {&file, 1};
+    myr_runtime_bundle bundle = {.files = &file, .file_count = 1};
     myr_runtime_signature signature;
     myr_err err = {0};
     EXPECT_RC(myr_runtime_describe(runtime, &bundle, 7, arena, &signature, &err), OK, &err);
@@ -294,7 +294,7 @@ TEST(too_many_values_a_row_are_refused)
         MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
         MYR_AUTO(myr_runtime_ptr) runtime = runtime_make(0);
         myr_runtime_file file = {"m.onnx", bytes.data, bytes.size};
-        myr_runtime_bundle bundle = {&file, 1};
+        myr_runtime_bundle bundle = {.files = &file, .file_count = 1};
         myr_runtime_signature signature;
         myr_err err = {0};
         EXPECT_RC(myr_runtime_describe(runtime, &bundle, 0, arena, &signature, &err), OK, &err);
@@ -321,7 +321,7 @@ TEST(a_run_that_needs_too_much_memory_is_an_error)
     MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
     MYR_AUTO(myr_runtime_ptr) runtime = runtime_make(1 << 20);
     myr_runtime_file file = {"m.onnx", bytes.data, bytes.size};
-    myr_runtime_bundle bundle = {&file, 1};
+    myr_runtime_bundle bundle = {.files = &file, .file_count = 1};
     myr_runtime_signature signature;
     myr_err err = {0};
     for (int i = 0; i < 3; i++)

@@ -18,6 +18,7 @@ typedef struct code {
     _Atomic int loads;
     const char *file_name; /* of a second file; NULL: none */
     const char *text;      /* of score.py; NULL: as above */
+    myr_runtime_wants wants;
     int64_t until_ns;
     size_t late; /* the model that the other thread asks */
 } code;
@@ -32,7 +33,7 @@ static myr_rc code_load(void *ctx, const char *hex, myr_arena *arena, myr_runtim
     if (c->text != NULL) text = c->text;
     files[0] = (myr_runtime_file){"score.py", text, strlen(text)};
     files[1] = (myr_runtime_file){c->file_name, "x", 1};
-    *out = (myr_runtime_bundle){files, c->file_name != NULL ? 2u : 1u};
+    *out = (myr_runtime_bundle){files, c->file_name != NULL ? 2u : 1u, c->wants};
     return MYR_OK;
 }
 
