@@ -83,6 +83,9 @@ static myr_rc args_store(const args_state *s, const myr_cli_arg *arg, const char
     case MYR_CLI_BYTES:
         if (myr_parse_bytes(myr_str_of(value), arg->slot)) return MYR_OK;
         MYR_FAIL(err, BAD_USAGE, "myriad %s: %s '%s' is not a size such as 512MiB", s->command, arg->name, value);
+    case MYR_CLI_DURATION:
+        if (myr_parse_duration_ms(myr_str_of(value), arg->slot)) return MYR_OK;
+        MYR_FAIL(err, BAD_USAGE, "myriad %s: %s '%s' is not a time such as 12h", s->command, arg->name, value);
     case MYR_CLI_LIST: {
         myr_cli_list *list = arg->slot;
         if (list->count == MYR_CLI_LIST_MAX) {

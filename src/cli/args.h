@@ -13,6 +13,7 @@ typedef enum myr_cli_type {
     MYR_CLI_TEXT,           /* slot: const char * */
     MYR_CLI_INT,            /* slot: int64_t */
     MYR_CLI_BYTES,          /* slot: int64_t */
+    MYR_CLI_DURATION,       /* slot: int64_t, milliseconds */
     MYR_CLI_FLAG,           /* slot: bool */
     MYR_CLI_LIST,           /* slot: myr_cli_list; repeatable */
     MYR_CLI_OPTIONS /* slot: myr_cli_options: --name value pairs of an option table (--listen, --serve.listen) */

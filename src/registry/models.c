@@ -309,8 +309,8 @@ static myr_rc model_read_all(myr_stmt *stmt, bool brief, myr_arena *arena, myr_m
     return MYR_OK;
 }
 
-/* The statement of a filter. Few different texts exist: newest or all, with or without tag and metrics, 0 to 8 parts.
- */
+/* The statement of a filter. Few different texts exist: newest or all, code or all, with or without tag and metrics,
+ * 0 to 8 parts. */
 static void model_filter_sql(const myr_model_filter *filter, const model_parts *parts, char out[MODEL_SQL_BYTES])
 {
     int at = snprintf(out, MODEL_SQL_BYTES,
@@ -328,6 +328,7 @@ static void model_filter_sql(const myr_model_filter *filter, const model_parts *
         at += snprintf(out + at, MODEL_SQL_BYTES - (size_t)at,
                        " AND m.model_id IN (SELECT model_id FROM model_tag WHERE key = ?2 AND value = ?3)");
     }
+    if (filter->code_only) at += snprintf(out + at, MODEL_SQL_BYTES - (size_t)at, " AND m.format = 'score.py'");
     at += snprintf(out + at, MODEL_SQL_BYTES - (size_t)at, " ORDER BY s.key_columns DESC, s.text, m.version, t.key");
     MYR_ASSERT(at > 0 && at < MODEL_SQL_BYTES);
 }

@@ -92,7 +92,8 @@ typedef struct myr_model_filter {
     const char *segment_part;
     const char *tag; /* NULL, or `k=v` */
     bool newest_only;
-    bool brief; /* leave `metrics` "": it is most of a row's bytes */
+    bool code_only; /* format score.py */
+    bool brief;     /* leave `metrics` "": it is most of a row's bytes */
 } myr_model_filter;
 /* Ordered by key_columns descending, then segment, then version. */
 myr_rc myr_registry_models(myr_registry *registry, myr_arena *arena, int64_t fleet_id, const myr_model_filter *filter,
