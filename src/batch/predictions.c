@@ -1,6 +1,7 @@
 /*
  * The predictions of a run, also into the prediction store that servers read: handed over a thousand rows at a time
- * from what is staged, before it is published. Each piece has an idempotency key of its run, file and place, so that
+ * from what is staged, before it is published. A staged row has its key and its prediction, whatever else is written:
+ * which model it is of, the key says again. Each piece has an idempotency key of its run, file and place, so that
  * one that a killed coordinator had stored is not stored again.
  */
 #include <math.h>
@@ -13,16 +14,15 @@
 #define PREDICTIONS_AT_ONCE 1000
 #define PREDICTIONS_STEP_MS 30000
 #define PREDICTIONS_KEEP_MS (30LL * 24 * 3600 * 1000) /* of the keys: as long as somebody may resume */
-#define PREDICTIONS_COLUMNS (MYR_PARTITION_COLUMNS_MAX + 5)
-
-/* The columns behind the keys. */
-enum { STORE_VALUE, STORE_MODEL, STORE_VERSION, STORE_LEVEL, STORE_STATUS, STORE_OURS };
+#define PREDICTIONS_COLUMNS (MYR_PARTITION_COLUMNS_MAX + 1)
 
 typedef struct store_run {
     batch *b;
     myr_predictions *store;
     myr_table_data *data; /* of one file */
     myr_arena *arena;     /* of one step */
+    myr_arena *kept;      /* of all: */
+    myr_str *names;       /* per model index; data == NULL: not written yet */
     myr_mutex lock;
     myr_cond is_over;
     bool is_done; /* under lock */
@@ -34,6 +34,7 @@ static void store_run_drop(store_run *run)
     myr_predictions_close(run->store);
     myr_table_data_free(run->data);
     myr_arena_free(run->arena);
+    myr_arena_free(run->kept);
     myr_cond_fini(&run->is_over);
     myr_mutex_fini(&run->lock);
 }
@@ -65,44 +66,51 @@ myr_rc myr_batch_predictions_check(const batch *b, myr_err *err)
 
 static myr_rc store_read(store_run *run, const char *file, myr_err *err)
 {
-    static const char *const names[STORE_OURS] = {"prediction", "model", "model_version", "level", "status"};
     const myr_key_schema *keys = &run->b->fleet->info->keys;
     myr_table_want wants[PREDICTIONS_COLUMNS];
     uint32_t count = 0;
     for (uint32_t i = 0; i < keys->column_count; i++)
         wants[count++] = (myr_table_want){.name = keys->columns[i].name, .as_key = true};
-    for (int i = 0; i < STORE_OURS; i++)
-        wants[count++] = (myr_table_want){.name = names[i], .as_text = i != STORE_VALUE && i != STORE_VERSION};
+    wants[count++] = (myr_table_want){.name = "prediction"};
     myr_table_data_free(run->data);
     run->data = NULL;
     return myr_table_load(run->b->engine, file, wants, count, NULL, &run->data, err);
 }
 
-static const myr_col *store_col(const store_run *run, int which)
+/* Which model a row that has a prediction is of. */
+static myr_rc store_row_model(const store_run *run, int64_t row, myr_prediction *out, myr_err *err)
 {
-    return &run->data->cols[run->b->fleet->info->keys.column_count + (uint32_t)which];
+    const myr_fleet *fleet = run->b->fleet;
+    const myr_score_rows rows = {.row_count = run->data->row_count, .keys = run->data->cols};
+    uint32_t model_idx;
+    myr_level level;
+    myr_pack_entry entry;
+    myr_score_choose(fleet->scorer, &rows, row, &model_idx, &level);
+    if (model_idx == MYR_PACK_NONE)
+        MYR_FAIL(err, INTERNAL, "a row with the key " MYR_STR_FMT " has a prediction, and no model for it",
+                 MYR_STR_ARG(out->key));
+    MYR_TRY(myr_score_model_name_kept(fleet->scorer, model_idx, run->kept, run->names, &out->model, err));
+    MYR_TRY(myr_pack_get_entry(fleet->pack, model_idx, &entry, err));
+    out->model_version = entry.version;
+    out->level = myr_level_name(level);
+    return MYR_OK;
 }
 
-/* *out_is_there = false: it has no prediction, or no whole key. */
+/* *out_is_there = false: it has no prediction (its status was not ok), or no whole key. */
 static myr_rc store_row(const store_run *run, int64_t row, myr_prediction *out, bool *out_is_there, myr_err *err)
 {
     MYR_AUTO(myr_buf) key = {0};
+    const myr_key_schema *keys = &run->b->fleet->info->keys;
+    const double *value = &run->data->cols[keys->column_count].data.f64[row];
     bool is_null = true;
     *out_is_there = false;
-    bool is_ok = myr_str_is(store_col(run, STORE_STATUS)->data.text[row], myr_row_status_name(MYR_ROW_OK));
-    if (!is_ok || isnan(store_col(run, STORE_VALUE)->data.f64[row])) return MYR_OK;
-    MYR_TRY(myr_online_key(&run->b->fleet->info->keys, run->data->cols, row, &key, &is_null, err));
+    if (isnan(*value)) return MYR_OK;
+    MYR_TRY(myr_online_key(keys, run->data->cols, row, &key, &is_null, err));
     if (is_null) return MYR_OK;
     const char *text = myr_arena_strndup(run->arena, key.data != NULL ? key.data : "", key.size);
-    myr_str level = store_col(run, STORE_LEVEL)->data.text[row];
-    const char *level_text = myr_arena_strndup(run->arena, level.data, level.size);
-    if (text == NULL || level_text == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a prediction");
-    *out = (myr_prediction){.key = myr_str_make(text, key.size),
-                            .values = &store_col(run, STORE_VALUE)->data.f64[row],
-                            .value_count = 1,
-                            .model = store_col(run, STORE_MODEL)->data.text[row],
-                            .model_version = (int64_t)store_col(run, STORE_VERSION)->data.f64[row],
-                            .level = level_text};
+    if (text == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a prediction");
+    *out = (myr_prediction){.key = myr_str_make(text, key.size), .values = value, .value_count = 1};
+    MYR_TRY(store_row_model(run, row, out, err));
     *out_is_there = true;
     return MYR_OK;
 }
@@ -220,10 +228,11 @@ myr_rc myr_batch_predictions_store(batch *b, int64_t *out_rows, myr_err *err)
     if (b->opts.predictions == NULL) return MYR_OK;
     MYR_TRY(myr_path_join(done, sizeof done, myr_batch_staging(b), "stored", err));
     if (myr_io_exists(done)) return MYR_OK; /* all of it, by a coordinator that died later */
-    MYR_AUTO(store_run) run = {.b = b, .arena = myr_arena_new(0)};
+    MYR_AUTO(store_run) run = {.b = b, .arena = myr_arena_new(0), .kept = myr_arena_new(0)};
     myr_mutex_init(&run.lock);
     myr_cond_init(&run.is_over);
-    if (run.arena == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for predictions");
+    if (run.kept != NULL) run.names = myr_arena_calloc(run.kept, b->fleet->info->model_count + 1u, sizeof *run.names);
+    if (run.arena == NULL || run.names == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for predictions");
     myr_predictions_opts opts = {.uri = b->opts.predictions, .answer_keep_ms = PREDICTIONS_KEEP_MS};
     MYR_TRY(myr_predictions_open(&opts, &run.store, err));
     for (size_t i = 0; i < b->sink_count; i++)

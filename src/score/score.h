@@ -134,6 +134,11 @@ const myr_err *myr_score_trouble(const myr_score_scratch *scratch);
 /* After a call with no_runner: were there rows for a runner? They are `unavailable`; ask again where one may block. */
 bool myr_score_needs_runner(const myr_score_scratch *scratch);
 
+/* Which model the key of one row selects, without asking it, and its level: MYR_PACK_NONE and NONE if there is none, or
+ * the key is bad. Of rows its keys count, levels and skip_models. Thread: any. */
+void myr_score_choose(const myr_scorer *scorer, const myr_score_rows *rows, int64_t row_idx, uint32_t *out_model_idx,
+                      myr_level *out_level);
+
 /* `oj@store=2,brand=1`: the name of a model, appended. */
 myr_rc myr_score_model_name(const myr_scorer *scorer, uint32_t model_idx, myr_buf *out, myr_err *err);
 /* The same, written once per model: `names` has one for each (zeroed at first), their texts are in `arena`. */

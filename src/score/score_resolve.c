@@ -44,6 +44,20 @@ uint32_t myr_score_resolve_row(const myr_scorer *scorer, const myr_score_rows *r
     return SCORE_CODE_NO_MODEL;
 }
 
+void myr_score_choose(const myr_scorer *scorer, const myr_score_rows *rows, int64_t row_idx, uint32_t *out_model_idx,
+                      myr_level *out_level)
+{
+    uint32_t code = myr_score_resolve_row(scorer, rows, row_idx);
+    myr_pack_entry entry = {0};
+    *out_model_idx = MYR_PACK_NONE;
+    *out_level = MYR_LEVEL_NONE;
+    if (code >= scorer->info->model_count) return; /* a code that says why not */
+    bool is_single = scorer->single != NULL;
+    if (!is_single && myr_pack_get_entry(scorer->pack, code, &entry, NULL) != MYR_OK) return;
+    *out_model_idx = code;
+    *out_level = myr_score_level_of(scorer, entry.key_columns);
+}
+
 static bool score_cells_are_same(const myr_col *col, int64_t a, int64_t b)
 {
     bool is_null = myr_col_is_null(col, a);

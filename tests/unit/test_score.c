@@ -84,6 +84,13 @@ static void score(bench *b, int64_t row_count)
     myr_err err = {0};
     b->rows.row_count = row_count;
     EXPECT_RC(myr_score(b->scorer, b->scratch, &b->rows, &b->out[0], &err), OK, &err);
+    bool is_known = b->rows.fixed_model == MYR_PACK_NONE && b->out[0].model_idxs != NULL && b->out[0].levels != NULL;
+    for (int64_t r = 0; is_known && r < row_count; r++) {
+        uint32_t model_idx = 0;
+        myr_level level = MYR_LEVEL_COUNT;
+        myr_score_choose(b->scorer, &b->rows, r, &model_idx, &level); /* the same, without asking it */
+        EXPECT(model_idx == model_idxs[0][r] && level == (myr_level)levels[0][r]);
+    }
 }
 
 /* What the model with this seed gives for the row. */
