@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from . import spark
 from ._errors import Error, error
 from ._pack import Pack
+from ._spark_rows import DETAILS
 from .registry import Registry
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--by", default="", help="columns of directories: brand=1/part-….parquet")
     parser.add_argument("--keep", help="input columns to copy (default: all that are not features)")
     parser.add_argument("--output-kind", default="value", help="value, margin, probability or contribution")
+    parser.add_argument("--details", help="model, model_version, level, status (default: all), or none: what is written beside the prediction")
     parser.add_argument("--format", default="parquet", choices=("parquet", "csv"))
     parser.add_argument("--master", help="spark://HOST:PORT, yarn, local[4] (default: what spark-submit or spark-defaults.conf says)")
     parser.add_argument("--min-executors", type=int, help="with --max-executors: so many stay")
@@ -167,11 +169,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     pack = Pack(args.pack) if args.pack else Registry(args.workspace).open(args.fleet, args.release)
     by = [name for name in args.by.split(",") if name]
     keep = None if args.keep is None else [name for name in args.keep.split(",") if name]
+    details = [] if args.details == "none" else [*DETAILS] if args.details is None else [name for name in args.details.split(",") if name]
     with session_of(args, f"myriad {pack.fleet or pathlib.Path(pack.path).name}") as session:
         output = _Output(session, args.output)
         counts = spark.Counts(session)
         rows = read(session, args.input)
-        scored = spark.score(rows, pack, keep=keep if keep is None else [*by, *keep], output=args.output_kind, counts=counts)
+        scored = spark.score(rows, pack, keep=keep if keep is None else [*by, *keep], output=args.output_kind, details=details, counts=counts)
         missing = [name for name in by if name not in scored.columns]
         if missing:
             raise error("BAD_INPUT", f"--by {missing[0]}: there is no such column in the output: name it in --keep, if it is one of the input's")

@@ -27,7 +27,12 @@ class Plan(TypedDict):
     input_names: list[str]
     keys: list[str]  #: of these names, the partition columns
     output: str
+    details: list[str]  #: of DETAILS, what is told beside the values
     names: list[str]  #: columns of the answer
+
+
+#: What may stand beside the values, in this order.
+DETAILS = ("model", "model_version", "level", "status")
 
 
 class Scorer:
@@ -46,7 +51,7 @@ class Scorer:
         self._statuses = pyarrow.array(STATUSES, pyarrow.string())
 
     def score(self, plan: Plan, batch: "pyarrow.RecordBatch", totals: "Totals") -> "pyarrow.RecordBatch":
-        """The answer for a batch: its kept columns, then values, model, model_version, level, status."""
+        """The answer for a batch: its kept columns, then values, then details."""
         import pyarrow
 
         columns = batch.columns
@@ -57,18 +62,24 @@ class Scorer:
         kept: list[object] = []
         schema, array = _arrow.exported("", rows, kept)
         call.run(0, batch.num_rows, schema, array, None)
-        totals.add(call)
+        totals.add(call, len(self.pack))
         bad = call.statuses != 0
         mask = bad if bad.any() else None
         values = [pyarrow.array(column, mask=mask, from_pandas=False) for column in call.values]
-        answer = [*columns[:plan["kept"]], *values, *self._models(call), self._levels.take(pyarrow.array(call.levels)),
-                  self._statuses.take(pyarrow.array(call.statuses))]
+        details = plan["details"]
+        answer = [*columns[:plan["kept"]], *values, *self._models(call, details)]
+        if "level" in details:
+            answer.append(self._levels.take(pyarrow.array(call.levels)))
+        if "status" in details:
+            answer.append(self._statuses.take(pyarrow.array(call.statuses)))
         return pyarrow.RecordBatch.from_arrays(answer, names=plan["names"])
 
-    def _models(self, call: _Call) -> list[Any]:
-        """Name and version of the model that answered each row; null where none did."""
+    def _models(self, call: _Call, details: list[str]) -> list[Any]:
+        """Name and version of the model that answered each row, as far as they are told; null where none did."""
         import pyarrow
 
+        if "model" not in details and "model_version" not in details:
+            return []
         none = len(self._codes) - 1
         indexes = np.minimum(call.model_indexes, none)
         codes = self._codes[indexes]
@@ -82,7 +93,8 @@ class Scorer:
                 codes = self._codes[indexes]
                 is_none = codes < 0
         mask = is_none if is_none.any() else None
-        return [self._words.take(pyarrow.array(codes, mask=mask)), pyarrow.array(self._versions[indexes], mask=mask)]
+        answer = [self._words.take(pyarrow.array(codes, mask=mask))] if "model" in details else []
+        return [*answer, pyarrow.array(self._versions[indexes], mask=mask)] if "model_version" in details else answer
 
     def _learn(self, indexes: list[int]) -> None:
         import pyarrow
@@ -96,15 +108,24 @@ class Scorer:
 
 
 class Totals:
-    """Rows of one task by status and by level."""
+    """Rows of one task by status and by level, and which models have answered."""
 
     def __init__(self) -> None:
         self.statuses = np.zeros(len(STATUSES), np.int64)
         self.levels = np.zeros(len(LEVELS), np.int64)
+        self._used = np.zeros(1, np.bool_)  # per model; the last is none
 
-    def add(self, call: _Call) -> None:
+    def add(self, call: _Call, model_count: int) -> None:
         self.statuses += np.bincount(call.statuses, minlength=len(STATUSES))
         self.levels += np.bincount(call.levels, minlength=len(LEVELS))
+        if len(self._used) <= model_count:
+            self._used = np.zeros(model_count + 1, np.bool_)
+        self._used[np.minimum(call.model_indexes, model_count)] = True
+
+    @property
+    def used(self) -> int:
+        """A bit for each model."""
+        return int.from_bytes(np.packbits(self._used[:-1], bitorder="little").tobytes(), "little")
 
 
 _scorers: dict[str, Scorer] = {}  # by digest; a worker process runs one task at a time
@@ -123,7 +144,7 @@ def score(plan: Plan, batches: Iterator["pyarrow.RecordBatch"], counts: Any = No
     totals = Totals()
     for batch in batches:
         yield scorer_of(plan).score(plan, batch, totals)
-    for accumulator, count in zip(counts or (), [*totals.statuses.tolist(), *totals.levels.tolist()]):
+    for accumulator, count in zip(counts or (), [*totals.statuses.tolist(), *totals.levels.tolist(), totals.used]):
         if count:
             accumulator.add(count)
 
@@ -166,4 +187,4 @@ def _link(plan: Plan, root: str, below: str) -> str:
     return os.path.join(folder, plan["files"][0][1])
 
 
-__all__ = ["Plan", "Scorer", "Totals", "score", "scorer_of"]
+__all__ = ["DETAILS", "Plan", "Scorer", "Totals", "score", "scorer_of"]

@@ -20,6 +20,7 @@ from . import spark
 from ._abi import LEVELS, STATUSES, lib
 from ._errors import Error, error
 from ._spark_job import cause, read, session_of
+from ._spark_rows import DETAILS
 from .registry import Registry
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ class _Worker:
         by, keep = self.settings.get("by", []), self.plan["keep"]
         counts = spark.Counts(session)
         rows = self._read(session, {*keep, *self.pack.keys, *self.pack.features})
-        scored = spark.score(rows, self.pack, keep=keep, output=(self.settings["kinds"] or ["value"])[0], counts=counts)
+        output, details = (self.settings["kinds"] or ["value"])[0], self.settings.get("details", DETAILS)
+        scored = spark.score(rows, self.pack, keep=keep, output=output, details=details, counts=counts)
         writer = scored.write.partitionBy(*by) if by else scored.write
         is_csv = self.settings["format"] == "csv"
         done = threading.Event()
@@ -115,7 +117,11 @@ class _Worker:
         _name_parts(pathlib.Path(request["dir"]), self.settings["format"])
         reader = session.read.schema(scored.schema).format(self.settings["format"])
         written = (reader.option("header", True) if is_csv else reader).load(f"file:{request['dir']}")
-        return self._count(written, request) | {"application": session.sparkContext.applicationId}
+        if not is_csv and written.count() != counts.rows:  # Parquet knows it without being read
+            raise error("INTERNAL", f"{counts.rows} rows were scored and {written.count()} written")
+        if "status" not in details:  # where it is asked for, the models say it again
+            written = spark.score(rows, self.pack, keep=[], output=output, details=["status"])
+        return self._count(counts, written, request) | {"application": session.sparkContext.applicationId}
 
     def _read(self, session: "SparkSession", needed: set[str]) -> "DataFrame":
         """The inputs. Columns that files don't have may stand in their paths, as store=7/."""
@@ -134,18 +140,13 @@ class _Worker:
                 self.link.tell({"progress": now[0]})
             last = now
 
-    def _count(self, written: "DataFrame", request: dict[str, Any]) -> dict[str, Any]:
-        """What stands in the output, as a worker of the program says it; rows without an answer become dead letters."""
-        levels, statuses, models = dict.fromkeys(LEVELS, 0), dict.fromkeys(STATUSES, 0), set()
-        for found in written.groupBy("model", "level", "status").count().collect():
-            levels[found["level"]] += found["count"]
-            statuses[found["status"]] += found["count"]
-            models.add(found["model"])
-        rows = sum(statuses.values())
-        answer: dict[str, Any] = {"rows": rows, "dead": rows - statuses["ok"], "compared": 0, "levels": list(levels.values()),
-                                  "statuses": list(statuses.values()), "used": self._used(models)}
+    def _count(self, counts: spark.Counts, answers: "DataFrame", request: dict[str, Any]) -> dict[str, Any]:
+        """What was counted, as a worker of the program says it; rows without an answer become dead letters."""
+        levels, statuses = dict.fromkeys(LEVELS, 0) | counts.levels, dict.fromkeys(STATUSES, 0) | counts.statuses
+        answer: dict[str, Any] = {"rows": counts.rows, "dead": counts.rows - statuses["ok"], "compared": 0, "levels": list(levels.values()),
+                                  "statuses": list(statuses.values()), "used": self._used(counts.models_used)}
         if answer["dead"]:
-            first = self._write_dead(written, request)
+            first = self._write_dead(answers, request)
             if statuses["bad_key"]:
                 answer["bad_key"] = f"the first row without an answer has the key {json.dumps(first, ensure_ascii=False)}"
         if statuses["unavailable"]:
@@ -153,21 +154,21 @@ class _Worker:
                        "trouble": "its model is not ours (ONNX networks, score.py), and Spark's workers run none: use `compute: {type: local}`"}
         return answer
 
-    def _used(self, names: set[str]) -> list[int]:
-        """Models that answered, as pairs: how many did not, how many did, in the order of the pack."""
+    def _used(self, models: int) -> list[int]:
+        """Models that answered, a bit for each, as pairs: how many did not, how many did, in the order of the pack."""
         runs, now = [0], False
-        for model in self.pack.models():
-            if (model.name in names) != now:
+        for bit in f"{models:0{len(self.pack)}b}"[::-1] if len(self.pack) else "":
+            if (bit == "1") != now:
                 runs.append(0)
                 now = not now
             runs[-1] += 1
         return runs
 
-    def _write_dead(self, written: "DataFrame", request: dict[str, Any]) -> dict[str, Any]:
+    def _write_dead(self, answers: "DataFrame", request: dict[str, Any]) -> dict[str, Any]:
         """Gives the first one's key. Which row of which file it was Spark has forgotten by now."""
         first = None
         with open(request["dead"], "w", encoding="utf-8") as out:
-            for row in written.where("status <> 'ok'").select(*(f"`{key}`" for key in self.pack.keys), "status").toLocalIterator():
+            for row in answers.where("status <> 'ok'").select(*(f"`{key}`" for key in self.pack.keys), "status").toLocalIterator():
                 key = {name: value if value is None or isinstance(value, (int, float, str)) else str(value) for name, value in zip(self.pack.keys, row)}
                 first = first or key
                 out.write(json.dumps({"key": key, "cause": row["status"], "mini_batch": request["name"], "attempt": request["attempt"]},

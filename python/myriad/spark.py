@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from ._abi import BY_KEY, LEVELS, OUTPUTS, STATUSES, library_path, lib
 from ._errors import error
 from ._pack import Output, Pack
-from ._spark_rows import Plan
+from ._spark_rows import DETAILS, Plan
 
 if TYPE_CHECKING:
     import pyarrow
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
     from pyspark.sql.types import DataType, StructField
 
-_ADDED = ("model", "model_version", "level", "status")
 _PLAIN = frozenset({"byte", "short", "integer", "long", "float", "double", "boolean", "string", "void"})
 
 
@@ -46,6 +45,7 @@ class Counts:
     def __init__(self, session: "SparkSession") -> None:
         context = session.sparkContext
         self._accumulators = [context.accumulator(0) for _ in (*STATUSES, *LEVELS)]
+        self._accumulators.append(context.accumulator(0, _bits()))
 
     @property
     def statuses(self) -> dict[str, int]:
@@ -55,7 +55,12 @@ class Counts:
     @property
     def levels(self) -> dict[str, int]:
         """``{"segment": 990, "parent": 8, "none": 2}``: which models answered."""
-        return {word: a.value for word, a in zip(LEVELS, self._accumulators[len(STATUSES):]) if a.value}
+        return {word: a.value for word, a in zip(LEVELS, self._accumulators[len(STATUSES):-1]) if a.value}
+
+    @property
+    def models_used(self) -> int:
+        """Models that have answered: a bit for each of the pack's, from the lowest on."""
+        return self._accumulators[-1].value
 
     @property
     def rows(self) -> int:
@@ -65,9 +70,24 @@ class Counts:
         return f"<myriad.spark.Counts {self.statuses}>"
 
 
+def _bits() -> Any:
+    """How bits of tasks become one number. A class of a function pickles by value: executors unpickle it before they have
+    this package."""
+    from pyspark.accumulators import AccumulatorParam
+
+    class Bits(AccumulatorParam[int]):
+        def zero(self, value: int) -> int:
+            return 0
+
+        def addInPlace(self, value1: int, value2: int) -> int:  # noqa: N802
+            return value1 | value2
+
+    return Bits()
+
+
 def score(df: "DataFrame", pack: str | os.PathLike[str] | Pack, keys: Sequence[str] | None = None,
-          keep: Sequence[str] | None = None, *, output: Output = "value", counts: Counts | None = None,
-          ship_package: bool = True) -> "DataFrame":
+          keep: Sequence[str] | None = None, *, output: Output = "value", details: Sequence[str] = DETAILS,
+          counts: Counts | None = None, ship_package: bool = True) -> "DataFrame":
     """A DataFrame with the answer for each row of ``df``, as ``myriad batch run`` writes it.
 
     Columns: the partition columns, the kept ones, then ``prediction`` (``prediction_0`` … if there are several), ``model``,
@@ -83,6 +103,9 @@ def score(df: "DataFrame", pack: str | os.PathLike[str] | Pack, keys: Sequence[s
 
     ``output``: ``"value"``, ``"margin"``, ``"probability"`` or ``"contribution"``.
 
+    ``details``: which of ``model``, ``model_version``, ``level`` and ``status`` are columns of the answer; what is not, is not
+    made.
+
     ``counts``: a ``Counts`` that is to know how many rows had which status.
 
     ``ship_package``: bring this package to the executors too. ``False``: they have it installed.
@@ -93,15 +116,17 @@ def score(df: "DataFrame", pack: str | os.PathLike[str] | Pack, keys: Sequence[s
     opened = pack if isinstance(pack, Pack) else Pack(pack)
     columns = _Columns(df)
     labels = _labels(opened, output)
+    told = _details(details)
     key_names = _key_names(opened, keys)
-    kept = _kept(columns, opened, key_names, keep, [*labels, *_ADDED])
+    kept = _kept(columns, opened, key_names, keep, [*labels, *told])
     plan, chosen = _plan(columns, opened, key_names, kept, output)
-    plan["names"] = [*kept, *labels, *_ADDED]
+    plan["details"] = told
+    plan["names"] = [*kept, *labels, *told]
     context = _context(df)
     plan["digest"], plan["files"] = _ship_pack(context, opened)
     plan["package"] = _ship_package(context) if ship_package else None
     accumulators = counts._accumulators if counts is not None else None
-    return df.select(*chosen).mapInArrow(_task(plan, accumulators), _schema(columns, kept, labels))
+    return df.select(*chosen).mapInArrow(_task(plan, accumulators), _schema(columns, kept, labels, told))
 
 
 def _task(plan: Plan, counts: Any) -> Callable[[Iterator["pyarrow.RecordBatch"]], Iterator["pyarrow.RecordBatch"]]:
@@ -157,6 +182,19 @@ def _key_names(pack: Pack, keys: Sequence[str] | None) -> list[str]:
         needed = f"{len(pack.keys)} are needed: {', '.join(pack.keys)}" if pack.keys else "the pack has no partition columns"
         raise error("BAD_INPUT", f"{len(names)} key columns, {needed}")
     return names
+
+
+def _details(names: Sequence[str]) -> list[str]:
+    """In our order, whatever theirs."""
+    names = [names] if isinstance(names, str) else list(names)
+    for name in names:
+        if name not in DETAILS:
+            near = difflib.get_close_matches(name, DETAILS, 1, 0.6)
+            known = f"did you mean '{near[0]}'?" if near else f"{', '.join(DETAILS)} are known"
+            raise error("BAD_INPUT", f"there is no detail '{name}': {known}")
+        if names.count(name) > 1:
+            raise error("BAD_INPUT", f"the detail '{name}' is named twice")
+    return [name for name in DETAILS if name in names]
 
 
 def _labels(pack: Pack, output: str) -> list[str]:
@@ -228,7 +266,7 @@ def _plan(columns: _Columns, pack: Pack, keys: list[str], kept: list[str], outpu
         add(name, "a feature", name in pack.text_features)
     key_labels = [f"\x01key{k}" for k in range(len(keys))]
     plan: Plan = {"package": None, "digest": "", "files": [], "kept": len(kept), "inputs": inputs,
-                  "input_names": [*key_labels, *pack.features], "keys": key_labels, "output": output, "names": []}
+                  "input_names": [*key_labels, *pack.features], "keys": key_labels, "output": output, "details": [], "names": []}
     return plan, [column.alias(f"c{at}") for at, column in enumerate(chosen)]
 
 
@@ -262,13 +300,13 @@ def _quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def _schema(columns: _Columns, kept: list[str], labels: list[str]) -> Any:
+def _schema(columns: _Columns, kept: list[str], labels: list[str], details: list[str]) -> Any:
     from pyspark.sql import types
 
     made = {"model_version": types.LongType()}
     fields = [columns.fields[name] for name in kept]
     fields += [types.StructField(name, types.DoubleType()) for name in labels]
-    fields += [types.StructField(name, made.get(name, types.StringType())) for name in _ADDED]
+    fields += [types.StructField(name, made.get(name, types.StringType())) for name in details]
     return types.StructType(fields)
 
 

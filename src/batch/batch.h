@@ -51,6 +51,21 @@ typedef enum myr_batch_action {
     MYR_BATCH_SUMMARY /* they are counted */
 } myr_batch_action;
 
+/* What is written of each answer beside its numbers, in this order. */
+typedef enum myr_batch_detail {
+    MYR_BATCH_MODEL,
+    MYR_BATCH_MODEL_VERSION,
+    MYR_BATCH_LEVEL,
+    MYR_BATCH_STATUS,
+    MYR_BATCH_DETAIL_COUNT
+} myr_batch_detail;
+const char *myr_batch_detail_name(myr_batch_detail detail); /* model, model_version, level, status: their columns */
+/*
+ * Those of these names are written, the others are left out: out_leaves has one for each. None of them: no names, or
+ * `none` alone. Errors: BAD_INPUT, a name that is not known (the nearest that is), or twice there.
+ */
+myr_rc myr_batch_details_choose(const char *const *names, size_t count, bool *out_leaves, myr_err *err);
+
 /* Where a run is done instead of in processes of this machine. */
 typedef struct myr_batch_spark {
     const char *master;      /* spark://HOST:PORT; NULL: what spark-defaults.conf says */
@@ -95,8 +110,9 @@ typedef struct myr_batch_opts {
      * are valid from the beginning of the run, 0: for ever. */
     const char *predictions;
     int64_t valid_ms;
-    const myr_output *kinds;           /* what is written, in this order; kind_count 0: the value alone */
-    uint32_t kind_count;               /* at most MYR_OUTPUT_COUNT, each once */
+    const myr_output *kinds;                 /* what is written, in this order; kind_count 0: the value alone */
+    uint32_t kind_count;                     /* at most MYR_OUTPUT_COUNT, each once */
+    bool leaves_out[MYR_BATCH_DETAIL_COUNT]; /* details that are not written; all false: all are */
     const char *const *partition_keys; /* columns whose rows of one value are never in two mini-batches; NULL-terminated
                                           or NULL. Mini-batches are then counted in rows */
     myr_table_format format;
@@ -147,7 +163,7 @@ typedef struct myr_batch_report {
 
 /*
  * Score `input` into the directory `output`: partition columns, columns of `by`, kept columns, then prediction (or
- * prediction_0 …) or what `kinds` asks for (myr_scorer_column_name), model, model_version, level, status. Killed
+ * prediction_0 …) or what `kinds` asks for (myr_scorer_column_name), then the details. Killed
  * anywhere, the output is the old one or the new one.
  *
  * The work is done by processes that this one starts (myr_batch_work in the same program). Ownership: borrows

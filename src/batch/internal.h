@@ -7,9 +7,6 @@
 #include "batch/batch.h"
 #include "compute/compute.h"
 
-/* The columns that a run adds, in this order: predictions, then these. */
-enum { BATCH_MODEL, BATCH_VERSION, BATCH_LEVEL, BATCH_STATUS, BATCH_ADDED_COUNT };
-
 #define BATCH_MANIFEST_NAME "_myriad.json"
 #define BATCH_FILES_MAX     1000000 /* files of one output */
 #define BATCH_DEPTH_MAX     64      /* directories below one another in an output */
@@ -39,6 +36,9 @@ void myr_batch_settings_hash(const myr_batch_opts *opts, const myr_run_input_row
 /* A list of texts, NULL-terminated; NULL: it is none. */
 const char *const *myr_batch_settings_list(struct yyjson_val *list, myr_arena *arena);
 
+/* ---- details.c ---- */
+bool myr_batch_details_are_all(const myr_batch_opts *opts);
+
 /* ---- moment.c: `{date}` and the like ---- */
 /* The text with its places filled, appended. BAD_INPUT: a place that is not known, with the nearest. */
 myr_rc myr_batch_moment_fill(const myr_batch_moment *moment, const char *text, myr_buf *out, myr_err *err);
@@ -58,6 +58,7 @@ typedef struct batch_plan {
     myr_output kinds[MYR_OUTPUT_COUNT];
     uint32_t kind_count;
     uint32_t kind_widths[MYR_OUTPUT_COUNT]; /* columns of each kind, one after the other */
+    int detail_at[MYR_BATCH_DETAIL_COUNT];  /* which output; -1: it is not written, nor made */
     const char *dropped;                    /* `a, b`: input columns left out for their names; NULL = none */
 } batch_plan;
 typedef struct batch_files {

@@ -454,6 +454,19 @@ static myr_rc job_kinds(myr_batch_job *job, const myr_spec_node *node, myr_err *
     return MYR_OK;
 }
 
+static myr_rc job_details(myr_batch_job *job, const myr_spec_node *node, myr_err *err)
+{
+    const myr_spec_node *list = myr_spec_find(node, "details");
+    const char *const *names = NULL;
+    uint32_t count = 0;
+    myr_err why = {0};
+    if (list == NULL) return MYR_OK;
+    bool is_none = list->kind == MYR_SPEC_LIST && list->count == 0;
+    if (!is_none) MYR_TRY(myr_spec_texts(job->spec, node, "details", true, &names, &count, err));
+    if (myr_batch_details_choose(names, count, job->opts.leaves_out, &why) == MYR_OK) return MYR_OK;
+    return myr_spec_fail(job->spec, list, err, "'details': %s", why.message);
+}
+
 /* {table, database, mode}. */
 static myr_rc job_table(myr_batch_job *job, const char *root, const myr_spec_node *node, myr_batch_store *out,
                         myr_err *err)
@@ -545,11 +558,11 @@ static myr_rc job_predictions(myr_batch_job *job, const char *root, const myr_sp
     return job_duration(job->spec, node, "valid_for", JOB_VALID_MS_MAX, &job->opts.valid_ms, err);
 }
 
-/* A path alone, or {path | table and database | stores, predictions, format, by, keep, predict}. */
+/* A path alone, or {path | table and database | stores, predictions, format, by, keep, predict, details}. */
 static myr_rc job_output(myr_batch_job *job, const char *output_root, myr_err *err)
 {
-    static const char *const keys[] = {"path",   "table", "database", "mode",    "stores", "predictions",
-                                       "format", "by",    "keep",     "predict", NULL};
+    static const char *const keys[] = {"path",   "table", "database", "mode",    "stores",  "predictions",
+                                       "format", "by",    "keep",     "predict", "details", NULL};
     const myr_spec_node *node = myr_spec_find(job->root, "output");
     if (node == NULL) return MYR_OK; /* a flag may give it */
     if (node->kind == MYR_SPEC_SCALAR) {
@@ -563,7 +576,8 @@ static myr_rc job_output(myr_batch_job *job, const char *output_root, myr_err *e
     MYR_TRY(job_format(job, node, err));
     MYR_TRY(job_columns(job->spec, node, "by", &job->opts.by, err));
     MYR_TRY(job_columns(job->spec, node, "keep", &job->opts.keep, err));
-    return job_kinds(job, node, err);
+    MYR_TRY(job_kinds(job, node, err));
+    return job_details(job, node, err);
 }
 
 /* A name in the output's directory, of the output's format. */

@@ -1,6 +1,7 @@
 /*
  * The columns of a run. Read: keys, features, the target if it is there. Copied: partition columns, those of --by, then
- * --keep (by default every column that is neither key nor feature). Made: predictions, model, version, level, status.
+ * --keep (by default every column that is neither key nor feature). Made: predictions, and
+ * those details that are to be written.
  */
 #include <stdio.h>
 #include <string.h>
@@ -150,21 +151,31 @@ static myr_rc plan_words(myr_table_output *output, uint32_t count, const char *(
     return MYR_OK;
 }
 
-static myr_rc plan_outputs(const myr_fleet *fleet, myr_arena *arena, batch_plan *plan, myr_err *err)
+/* What is not written is not made: of a run that only counts, nothing is. */
+static myr_rc plan_details(const myr_batch_opts *opts, myr_arena *arena, batch_plan *plan, myr_err *err)
 {
-    static const myr_table_output added[] = {[BATCH_MODEL] = {.name = "model", .type = MYR_COL_TEXT},
-                                             [BATCH_VERSION] = {.name = "model_version", .type = MYR_COL_INT64},
-                                             [BATCH_LEVEL] = {.name = "level", .type = MYR_COL_TEXT},
-                                             [BATCH_STATUS] = {.name = "status", .type = MYR_COL_TEXT}};
+    for (int i = 0; i < MYR_BATCH_DETAIL_COUNT; i++) {
+        bool is_number = i == MYR_BATCH_MODEL_VERSION;
+        myr_table_output *output = &plan->outputs[plan->output_count];
+        plan->detail_at[i] = -1;
+        if (opts->leaves_out[i] || opts->action == MYR_BATCH_SUMMARY) continue;
+        plan->detail_at[i] = (int)plan->output_count++;
+        *output = (myr_table_output){.name = myr_batch_detail_name((myr_batch_detail)i),
+                                     .type = is_number ? MYR_COL_INT64 : MYR_COL_TEXT};
+        if (i == MYR_BATCH_LEVEL) MYR_TRY(plan_words(output, MYR_LEVEL_COUNT, plan_level, arena, err));
+        if (i == MYR_BATCH_STATUS) MYR_TRY(plan_words(output, MYR_ROW_STATUS_COUNT, plan_status, arena, err));
+    }
+    return MYR_OK;
+}
+
+static myr_rc plan_outputs(const myr_fleet *fleet, const myr_batch_opts *opts, myr_arena *arena, batch_plan *plan,
+                           myr_err *err)
+{
     MYR_ASSERT(plan->value_count > 0 && plan->value_count <= MYR_BATCH_VALUES_MAX);
-    plan->outputs = myr_arena_calloc(arena, plan->value_count + MYR_COUNT_OF(added), sizeof *plan->outputs);
+    plan->outputs = myr_arena_calloc(arena, plan->value_count + MYR_BATCH_DETAIL_COUNT, sizeof *plan->outputs);
     if (plan->outputs == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the output's columns");
     MYR_TRY(plan_value_names(fleet, arena, plan, err));
-    for (size_t i = 0; i < MYR_COUNT_OF(added); i++)
-        plan->outputs[plan->output_count++] = added[i];
-    myr_table_output *own = plan->outputs + plan->value_count;
-    MYR_TRY(plan_words(&own[BATCH_LEVEL], MYR_LEVEL_COUNT, plan_level, arena, err));
-    return plan_words(&own[BATCH_STATUS], MYR_ROW_STATUS_COUNT, plan_status, arena, err);
+    return plan_details(opts, arena, plan, err);
 }
 
 /* DuckDB's and Parquet readers' names do not differ by case alone. */
@@ -295,7 +306,7 @@ myr_rc myr_batch_plan(myr_table_engine *engine, const myr_fleet *fleet, const my
     MYR_TRY(plan_check(&table, fleet, &plan, err));
     MYR_TRY(plan_partition_keys(&table, opts, err));
     MYR_TRY(plan_wants(fleet, arena, &plan, err));
-    MYR_TRY(plan_outputs(fleet, arena, &plan, err));
+    MYR_TRY(plan_outputs(fleet, opts, arena, &plan, err));
     MYR_TRY(plan_keep(&table, fleet, opts, arena, &plan, err));
     *out = plan;
     return MYR_OK;
@@ -307,7 +318,7 @@ myr_rc myr_batch_plan_again(const myr_fleet *fleet, const myr_batch_opts *opts, 
     batch_plan plan = {.has_target = has_target};
     MYR_TRY(plan_kinds(fleet, opts, &plan, err));
     MYR_TRY(plan_wants(fleet, arena, &plan, err));
-    MYR_TRY(plan_outputs(fleet, arena, &plan, err));
+    MYR_TRY(plan_outputs(fleet, opts, arena, &plan, err));
     while (opts->keep != NULL && opts->keep[plan.keep_count] != NULL)
         plan.keep_count++;
     plan.keep = myr_arena_calloc(arena, plan.keep_count + 1, sizeof *plan.keep);

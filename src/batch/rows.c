@@ -13,11 +13,13 @@ typedef struct rows_thread {
     batch_rows *rows;
     myr_score_scratch *scratch;
     myr_arena *arena; /* names */
-    myr_str *names;   /* per model index; data == NULL: not used yet by this thread */
+    myr_str *names;   /* per model index; data == NULL: not written yet by this thread. NULL: none is */
+    uint8_t *is_used; /* per model index */
     uint32_t *model_idxs;
-    uint8_t *levels, *statuses; /* of the chunk: columns of its output */
-    uint8_t *more_statuses;     /* of the kinds after the first */
-    int64_t room;               /* rows that the two arrays of ours have room for */
+    uint8_t *levels, *statuses;         /* of the chunk: columns of its output, or else the next two */
+    uint8_t *own_levels, *own_statuses; /* of rows whose output does not have them */
+    uint8_t *more_statuses;             /* of the kinds after the first */
+    int64_t room;                       /* rows that the arrays of ours have room for */
     batch_counts counts;
 } rows_thread;
 
@@ -78,8 +80,12 @@ void *myr_batch_rows_thread_new(void *ctx)
     thread->rows = rows;
     thread->scratch = myr_score_scratch_new();
     thread->arena = myr_arena_new(0);
-    thread->names = myr_calloc((size_t)rows->fleet->info->model_count + 1, sizeof *thread->names);
-    if (thread->scratch != NULL && thread->arena != NULL && thread->names != NULL) return thread;
+    size_t model_count = rows->fleet->info->model_count;
+    bool has_names = rows->plan->detail_at[MYR_BATCH_MODEL] >= 0;
+    if (has_names) thread->names = myr_calloc(model_count + 1, sizeof *thread->names);
+    thread->is_used = myr_calloc(model_count + 1, 1);
+    bool ok = thread->scratch != NULL && thread->arena != NULL && thread->is_used != NULL;
+    if (ok && (thread->names != NULL || !has_names)) return thread;
     myr_batch_rows_thread_free(thread);
     return NULL;
 }
@@ -106,9 +112,8 @@ static void rows_merge(rows_thread *thread)
     rows_sum_merge(&into->baseline_error, &from->baseline_error);
     rows_sum_merge(&into->units_error, &from->units_error);
     rows_sum_merge(&into->units_baseline_error, &from->units_baseline_error);
-    for (uint32_t i = 0; thread->names != NULL && i < rows->fleet->info->model_count; i++) {
-        if (thread->names[i].data != NULL) rows->is_used[i] = 1;
-    }
+    for (uint32_t i = 0; thread->is_used != NULL && i < rows->fleet->info->model_count; i++)
+        rows->is_used[i] |= thread->is_used[i];
     myr_mutex_unlock(&rows->mutex);
 }
 
@@ -120,7 +125,10 @@ void myr_batch_rows_thread_free(void *state)
     myr_score_scratch_free(thread->scratch);
     myr_arena_free(thread->arena);
     myr_free(thread->names);
+    myr_free(thread->is_used);
     myr_free(thread->model_idxs);
+    myr_free(thread->own_levels);
+    myr_free(thread->own_statuses);
     myr_free(thread->more_statuses);
     myr_free(thread);
 }
@@ -129,11 +137,16 @@ static myr_rc rows_room(rows_thread *thread, int64_t row_count, myr_err *err)
 {
     if (row_count <= thread->room) return MYR_OK;
     size_t count = (size_t)row_count;
+    uint8_t **bytes[] = {&thread->own_levels, &thread->own_statuses, &thread->more_statuses};
     uint32_t *model_idxs = myr_realloc_array(thread->model_idxs, count, sizeof *model_idxs);
-    if (model_idxs != NULL) thread->model_idxs = model_idxs;
-    uint8_t *more = myr_realloc_array(thread->more_statuses, count, sizeof *more);
-    if (more != NULL) thread->more_statuses = more;
-    if (model_idxs == NULL || more == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %zu rows", count);
+    bool ok = model_idxs != NULL;
+    if (ok) thread->model_idxs = model_idxs;
+    for (size_t i = 0; ok && i < MYR_COUNT_OF(bytes); i++) {
+        uint8_t *more = myr_realloc_array(*bytes[i], count, sizeof *more);
+        ok = more != NULL;
+        if (ok) *bytes[i] = more;
+    }
+    if (!ok) MYR_FAIL(err, NO_MEMORY, "no memory for %zu rows", count);
     thread->room = row_count;
     return MYR_OK;
 }
@@ -180,25 +193,35 @@ static myr_rc rows_name(batch_rows *rows, const myr_table_chunk *chunk, int64_t 
     return myr_batch_dead_add(&rows->dead, &rows->fleet->info->keys, chunk, r, rows->done_rows + r, cause, why, err);
 }
 
+/* Name and version of each row's model, as far as they are written. */
+static myr_rc rows_tell_models(rows_thread *thread, const myr_table_chunk *chunk, myr_err *err)
+{
+    const batch_rows *rows = thread->rows;
+    int name_at = rows->plan->detail_at[MYR_BATCH_MODEL], version_at = rows->plan->detail_at[MYR_BATCH_MODEL_VERSION];
+    for (int64_t r = 0; name_at >= 0 && r < chunk->row_count; r++) {
+        if (thread->model_idxs[r] == MYR_PACK_NONE) continue; /* a text that is none is null */
+        MYR_TRY(myr_score_model_name_kept(rows->fleet->scorer, thread->model_idxs[r], thread->arena, thread->names,
+                                          &chunk->text[name_at][r], err));
+    }
+    for (int64_t r = 0; version_at >= 0 && r < chunk->row_count; r++) {
+        bool is_none = thread->model_idxs[r] == MYR_PACK_NONE;
+        chunk->i64[version_at][r] = is_none ? 0 : rows->versions[thread->model_idxs[r]];
+        if (is_none) chunk->valid[version_at][r] = 0;
+    }
+    return MYR_OK;
+}
+
 static myr_rc rows_describe(rows_thread *thread, const myr_table_chunk *chunk, myr_err *err)
 {
     const batch_plan *plan = thread->rows->plan;
-    uint32_t first = plan->value_count;
     for (int64_t r = 0; r < chunk->row_count; r++) {
         uint32_t model_idx = thread->model_idxs[r];
         uint8_t level = thread->levels[r], status = thread->statuses[r];
         MYR_ASSERT(level < MYR_LEVEL_COUNT && status < MYR_ROW_STATUS_COUNT);
         for (uint32_t i = 0; status != MYR_ROW_OK && i < plan->value_count; i++)
             chunk->valid[i][r] = 0;
-        if (model_idx == MYR_PACK_NONE) {
-            chunk->valid[first + BATCH_MODEL][r] = 0;
-            chunk->valid[first + BATCH_VERSION][r] = 0;
-        } else {
-            MYR_ASSERT(model_idx < thread->rows->fleet->info->model_count);
-            MYR_TRY(myr_score_model_name_kept(thread->rows->fleet->scorer, model_idx, thread->arena, thread->names,
-                                              &chunk->text[first + BATCH_MODEL][r], err));
-            chunk->i64[first + BATCH_VERSION][r] = thread->rows->versions[model_idx];
-        }
+        MYR_ASSERT(model_idx == MYR_PACK_NONE || model_idx < thread->rows->fleet->info->model_count);
+        if (model_idx != MYR_PACK_NONE) thread->is_used[model_idx] = 1;
         if (status != MYR_ROW_OK || !rows_is_finite(plan, chunk, r))
             MYR_TRY(rows_name(thread->rows, chunk, r, (myr_row_status)status, err));
         if (status == MYR_ROW_BAD_KEY && thread->counts.status_rows[MYR_ROW_BAD_KEY] == 0)
@@ -206,7 +229,7 @@ static myr_rc rows_describe(rows_thread *thread, const myr_table_chunk *chunk, m
         thread->counts.level_rows[level]++;
         thread->counts.status_rows[status]++;
     }
-    return MYR_OK;
+    return rows_tell_models(thread, chunk, err);
 }
 
 static double rows_squared(double value, double actual)
@@ -289,8 +312,9 @@ myr_rc myr_batch_rows_score(void *ctx, void *thread_state, const myr_table_chunk
     rows_thread *thread = thread_state;
     MYR_ASSERT(thread->rows == rows);
     MYR_TRY(rows_room(thread, chunk->row_count, err));
-    thread->levels = chunk->codes[rows->plan->value_count + BATCH_LEVEL];
-    thread->statuses = chunk->codes[rows->plan->value_count + BATCH_STATUS];
+    int level_at = rows->plan->detail_at[MYR_BATCH_LEVEL], status_at = rows->plan->detail_at[MYR_BATCH_STATUS];
+    thread->levels = level_at >= 0 ? chunk->codes[level_at] : thread->own_levels;
+    thread->statuses = status_at >= 0 ? chunk->codes[status_at] : thread->own_statuses;
     uint32_t first = 0;
     if (rows->item_idx >= 0) {
         rows->dead.from_file = &chunk->inputs[rows->item_idx];

@@ -71,6 +71,16 @@ static void settings_list(myr_buf *out, const char *name, const char *const *ite
     myr_buf_putc(out, ']');
 }
 
+/* NULL-terminated. */
+static void details_written(const myr_batch_opts *opts, const char *out[MYR_BATCH_DETAIL_COUNT + 1])
+{
+    size_t count = 0;
+    for (int i = 0; i < MYR_BATCH_DETAIL_COUNT; i++) {
+        if (!opts->leaves_out[i]) out[count++] = myr_batch_detail_name((myr_batch_detail)i);
+    }
+    out[count] = NULL;
+}
+
 static const char *const settings_actions[] = {
     [MYR_BATCH_PARTS] = "parts", [MYR_BATCH_APPEND] = "append_row", [MYR_BATCH_SUMMARY] = "summary_only"};
 
@@ -98,6 +108,14 @@ static void settings_place(const char *output, const char *table, bool append, m
     settings_text(out, "output", table != NULL ? shown.data : output);
     if (table != NULL) settings_text(out, "output_table", table);
     if (append) myr_buf_puts(out, ",\"append\":true");
+}
+
+/* Without them all are written, as always. */
+static void settings_details(const myr_batch_opts *opts, myr_buf *out)
+{
+    const char *written[MYR_BATCH_DETAIL_COUNT + 1];
+    details_written(opts, written);
+    if (!myr_batch_details_are_all(opts)) settings_list(out, "details", written);
 }
 
 /* What makes two outputs equal: the text up to here is part of the fingerprint. */
@@ -128,6 +146,7 @@ static void settings_work(const myr_batch_opts *opts, myr_buf *out)
     for (uint32_t k = 0; k < opts->kind_count; k++)
         myr_buf_printf(out, "%s\"%s\"", k > 0 ? "," : "", myr_output_name(opts->kinds[k]));
     myr_buf_putc(out, ']');
+    settings_details(opts, out);
     const myr_batch_limits *limits = opts->limits;
     if (!limits->is_auto_size)
         myr_buf_printf(out, ",\"mini_batch_rows\":%lld,\"mini_batch_bytes\":%lld", (long long)limits->mini_batch.rows,
@@ -261,6 +280,16 @@ static bool settings_kinds(yyjson_val *list, myr_arena *arena, myr_batch_opts *o
     return true;
 }
 
+static bool settings_read_details(yyjson_val *list, myr_arena *arena, myr_batch_opts *out)
+{
+    size_t count = 0;
+    if (list == NULL) return true;
+    const char *const *names = myr_batch_settings_list(list, arena);
+    while (names != NULL && names[count] != NULL)
+        count++;
+    return names != NULL && myr_batch_details_choose(names, count, out->leaves_out, NULL) == MYR_OK;
+}
+
 static bool settings_stores(yyjson_val *list, myr_arena *arena, myr_batch_opts *out)
 {
     size_t i, max;
@@ -374,6 +403,7 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
            settings_int(root, "memory_bytes", 0, INT64_MAX, &out->memory_bytes) &&
            settings_stores(yyjson_obj_get(root, "stores"), arena, out) &&
            settings_kinds(yyjson_obj_get(root, "kinds"), arena, out) &&
+           settings_read_details(yyjson_obj_get(root, "details"), arena, out) &&
            settings_read_spark(yyjson_obj_get(root, "spark"), arena, &out->spark) &&
            settings_read_notify(yyjson_obj_get(root, "notify"), arena, &out->notify);
 }
@@ -493,6 +523,9 @@ static void describe_output(const myr_batch_opts *opts, myr_buf *out)
         myr_buf_puts(out, myr_output_name(opts->kinds[k]));
         if (k + 1 == opts->kind_count) myr_buf_puts(out, "]\n");
     }
+    const char *details[MYR_BATCH_DETAIL_COUNT + 1];
+    details_written(opts, details);
+    describe_list(out, "  details", details);
     describe_text(out, "output_action", settings_action(opts->action));
     describe_text(out, "append_row_file_name", opts->append_name);
 }

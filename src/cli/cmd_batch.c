@@ -11,7 +11,7 @@
 #include "jobs/jobs.h"
 
 typedef struct batch_args {
-    const char *job, *fleet, *input, *filter, *output, *table, *by, *keep, *format, *kinds, *store, *date;
+    const char *job, *fleet, *input, *filter, *output, *table, *by, *keep, *format, *kinds, *details, *store, *date;
     const char *partition_keys;
     int64_t release, threads, memory_bytes;
     bool force, append, is_retry;
@@ -68,6 +68,14 @@ static myr_rc batch_kinds(const myr_cli_list *names, myr_output out[MYR_OUTPUT_C
         out[i] = kind;
     }
     return MYR_OK;
+}
+
+/* `model,status`, or `none`. */
+static myr_rc batch_details(const myr_cli_list *names, bool *out_leaves, myr_err *err)
+{
+    myr_err why = {0};
+    if (myr_batch_details_choose(names->items, names->count, out_leaves, &why) == MYR_OK) return MYR_OK;
+    MYR_FAIL(err, BAD_USAGE, "myriad batch run: --details: %s", why.message);
 }
 
 static void batch_json(const batch_args *a, const myr_batch_report *r)
@@ -183,13 +191,14 @@ static myr_rc batch_options(const batch_args *a, const myr_batch_opts *job, myr_
                             myr_err *err)
 {
     myr_batch_opts opts = job != NULL ? *job : (myr_batch_opts){0};
-    myr_cli_list *lists = myr_arena_calloc(arena, 4, sizeof *lists);
+    myr_cli_list *lists = myr_arena_calloc(arena, 5, sizeof *lists);
     myr_output *kinds = myr_arena_calloc(arena, MYR_OUTPUT_COUNT, sizeof *kinds);
     if (lists == NULL || kinds == NULL) MYR_FAIL(err, NO_MEMORY, "out of memory");
     MYR_TRY(myr_cli_commas(arena, a->by, &lists[0], err));
     MYR_TRY(myr_cli_commas(arena, a->keep, &lists[1], err));
     MYR_TRY(myr_cli_commas(arena, a->kinds, &lists[2], err));
     MYR_TRY(myr_cli_commas(arena, a->partition_keys, &lists[3], err));
+    MYR_TRY(myr_cli_commas(arena, a->details, &lists[4], err));
     MYR_TRY(batch_kinds(&lists[2], kinds, err));
     MYR_TRY(batch_format(a, &opts.format, err));
     if (a->fleet != NULL) opts.fleet = a->fleet;
@@ -216,6 +225,7 @@ static myr_rc batch_options(const batch_args *a, const myr_batch_opts *job, myr_
     if (lists[0].count > 0) opts.by = lists[0].items;
     if (a->keep != NULL) opts.keep = lists[1].items;
     if (lists[3].count > 0) opts.partition_keys = lists[3].items;
+    if (a->details != NULL) MYR_TRY(batch_details(&lists[4], opts.leaves_out, err));
     if (lists[2].count > 0) {
         opts.kinds = kinds;
         opts.kind_count = lists[2].count;
@@ -336,6 +346,8 @@ myr_rc myr_cmd_batch_run(int argc, char **argv, myr_err *err)
          "columns whose rows of one value are scored together, in one mini-batch"},
         {"--output-kind", "WHAT,...", MYR_CLI_TEXT, &a.kinds,
          "value (default), margin, probability, leaf, contribution: the columns that are written"},
+        {"--details", "WHAT,...", MYR_CLI_TEXT, &a.details,
+         "model, model_version, level, status (default: all), or none: what is written beside the prediction"},
         {"--store", "URI", MYR_CLI_TEXT, &a.store, "also into a prediction store: sqlite:PATH or postgresql://HOST/DB"},
         {"--format", "FORMAT", MYR_CLI_TEXT, &a.format, "parquet (default), csv or jsonl"},
         {"--threads", "N", MYR_CLI_INT, &a.threads, "default: one per processor"},

@@ -195,7 +195,22 @@ def test_other_outputs(session, fleet, table, batch):
         score(session.read.parquet(str(table)), fleet.pack_path, output="contribution")
 
 
+@pytest.mark.parametrize("details", [[], ["status", "model"], ["model_version"], "level"])
+def test_details_that_are_told(session, fleet, table, batch, details):
+    from myriad import spark
+    counts = spark.Counts(session)
+    scored = score(session.read.parquet(str(table)).repartition(3), fleet.pack_path, keep=["row_id"], details=details, counts=counts)
+    names = [name for name in ("model", "model_version", "level", "status") if name in details]
+    assert scored.columns == ["store", "brand", "row_id", "prediction", *names]
+    found = {row["row_id"]: row for row in scored.collect()}
+    for row in batch.to_pylist():
+        assert [found[row["row_id"]][name] for name in names] == [row[name] for name in names]
+    assert counts.rows == ROWS and counts.models_used.bit_count() == len(set(batch["model"].to_pylist()) - {None})
+
+
 @pytest.mark.parametrize("how,change,message", [
+    ({"details": ["modle"]}, None, "there is no detail 'modle': did you mean 'model'?"),
+    ({"details": ["level", "level"]}, None, "the detail 'level' is named twice"),
     ({}, lambda df: df.withColumnRenamed("price", "Price"), "no column 'price', a feature: did you mean 'Price'?"),
     ({}, lambda df: df.withColumnRenamed("brand", "brands"), "no column 'brand', a partition column: did you mean 'brands'?"),
     ({"keys": ["shop", "brand"]}, None, "no column 'shop', a partition column: it has"),
@@ -330,6 +345,7 @@ def test_a_job_by_command(cluster, fleet, table, batch, tmp_path):
             (("--input", table, "--output", out), 73, "exists already"),
             (("--input", tmp_path / "none.parquet", "--output", tmp_path / "o2"), 66, "none.parquet"),
             (("--input", table, "--output", tmp_path / "o2", "--keep", "weeks"), 65, "did you mean 'week'?"),
+            (("--input", table, "--output", tmp_path / "o2", "--details", "statsu"), 65, "did you mean 'status'?"),
             (("--input", table, "--output", tmp_path / "o2", "--release", "9"), 66, "has no release 9")):
         done = job(*args)
         assert done.returncode == code and message in done.stderr.splitlines()[-1], done.stderr[-2000:]

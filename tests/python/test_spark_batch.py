@@ -56,8 +56,9 @@ class Job:
         self.cluster, self.fleet, self.place, self.name = cluster, fleet, place, name
         self.file, self.out = place / f"{name}.yaml", place / f"out-{name}"
 
-    def write(self, input="in/*.parquet", format="parquet", by=(), more="", conf=(), **compute):
+    def write(self, input="in/*.parquet", format="parquet", by=(), details=None, more="", conf=(), **compute):
         columns = f", by: [{', '.join(by)}]" if by else ""
+        columns += "" if details is None else f", details: {details}"
         lines = [f"name: {self.name}", "fleet: oj", f"input: {input}", f"output: {{path: '{self.out}', format: {format}{columns}, keep: [row_id]}}"]
         if compute:
             lines += ["compute:", *(f"  {key}: {value}" for key, value in compute.items()), "  conf:"]
@@ -113,7 +114,7 @@ def job(cluster, fleet, place, request):
     return lambda name: Job(cluster, fleet, place, re.sub(r"[^\w.-]", "-", f"{request.node.name[:40]}.{name}"))
 
 
-@pytest.mark.parametrize("how", [{}, {"by": ["brand"]}, {"input": "hive/*/*.csv", "format": "csv"}])
+@pytest.mark.parametrize("how", [{}, {"by": ["brand"], "details": "[]"}, {"input": "hive/*/*.csv", "format": "csv", "details": "[level]"}])
 def test_the_same_as_on_this_machine(job, how):
     here, there = job("here").write(**how), job("there").spark(**how)
     expected, found = here.run(), there.run()

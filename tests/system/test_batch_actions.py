@@ -1,10 +1,12 @@
 """What becomes of rows (output_action), settings that are told, the first mini-batch in time, and failures tried again."""
+import contextlib
 import csv
 import json
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -177,7 +179,38 @@ def test_an_input_that_has_changed_is_not_tried_again(fleet):
     assert "in.csv has changed since run" in fleet.fails("batch", "retry-failed", run)[1]
 
 
+def test_details_by_job_file_and_flag(fleet):
+    import pyarrow.parquet as parquet
+    table(fleet)
+
+    def columns(*args, **more):
+        job(fleet, **more)
+        fleet.run("batch", "run", "job.yaml", *args)
+        return parquet.ParquetFile(next((fleet.cwd / "out").glob("*.parquet"))).schema_arrow.names
+    usual = ["k", "id", "prediction"]
+    assert columns() == [*usual, "model", "model_version", "level", "status"]
+    assert columns(output="{path: out, keep: [id], details: [status, model]}") == [*usual, "model", "status"]
+    settings = fleet.json("batch", "show")["settings"]
+    assert settings["details"] == ["model", "status"]
+    told = fleet.run("batch", "show").stdout
+    assert "  details: [model, status]" in told.splitlines(), told
+    assert columns("--details", "level", output="{path: out, keep: [id], details: []}") == [*usual, "level"]
+    assert columns("--details", "none") == usual
+    assert columns(output="{path: out, keep: [id], details: []}") == usual
+    assert "unchanged" in fleet.run("batch", "run", "job.yaml", "--details", "none").stdout, "said in another way, it is the same"
+    assert "did you mean 'status'?" in fleet.fails("batch", "run", "job.yaml", "--details", "model,statsu")[1]
+    job(fleet, output="{table: t, database: 'sqlite:t.db', keep: [id], details: [status, model_version]}")
+    fleet.run("batch", "run", "job.yaml")
+    with contextlib.closing(sqlite3.connect(fleet.cwd / "t.db")) as db:
+        assert [column[1] for column in db.execute("PRAGMA table_info(t)")] == [*usual, "model_version", "status"]
+        assert db.execute("SELECT count(*), sum(status = 'ok') FROM t").fetchone() == (ROWS, ROWS)
+    assert columns(output="{path: out, keep: [id], details: [level]}", output_action="append_row") == [*usual, "level"]
+
+
 @pytest.mark.parametrize("line,words", [
+    ("output: {path: x, details: [modle]}", "'details': there is no detail 'modle'; did you mean 'model'?"),
+    ("output: {path: x, details: [model, none]}", "'none' stands alone"),
+    ("output: {path: x, detials: []}", "did you mean 'details'?"),
     ("output_action: rows", "'output_action' is 'rows': parts (a file per mini-batch), append_row (one file) or summary_only"),
     ("output_action: append_row\noutput: {path: x, by: [k]}", "makes no directories: leave out 'by'"),
     ("append_row_file_name: x.parquet", "is for 'output_action: append_row'"),

@@ -142,9 +142,13 @@ def distinct(fleet):  # noqa: F811
 
 def test_a_batch_is_served_at_once(fleet, store):  # noqa: F811
     uri, ask = store
-    name = job(fleet, f"{{path: out, predictions: {{to: '{uri}', valid_for: 36h}}}}")
+    name = job(fleet, f"{{path: out, details: [], predictions: {{to: '{uri}', valid_for: 36h}}}}")
     report = fleet.json("batch", "run", name)
-    assert report["stored"] == distinct(fleet) < ROWS
+    fleet.run("batch", "run", job(fleet, "{path: all}", "all.yaml"))
+    rows = [row for row in dataset(fleet.cwd / "all") if row["status"] == "ok"]
+    assert report["stored"] == len(rows) < ROWS and "model" not in dataset(fleet.cwd / "out")[0]
+    known = sorted({(row["model"], str(row["model_version"]), row["level"]) for row in rows})
+    assert sorted(tuple(map(str, row)) for row in ask("SELECT DISTINCT model, model_version, level FROM TABLE")) == known, "the key says which model"
     assert [tuple(map(str, row)) for row in ask("SELECT count(*), count(DISTINCT request_id), max(valid_ms - produced_ms) FROM TABLE")] \
         == [(str(report["stored"]), "1", str(36 * 3600 * 1000))]
     (fleet.cwd / "s.yaml").write_text(f"fleets:\n  f:\n    store: {{to: '{uri}'}}\n")

@@ -78,6 +78,111 @@ TEST(output_is_split_and_columns_are_chosen)
                "1.0");
 }
 
+/* Names and types of the output's columns. */
+static const char *columns_of(world *w, const char *reader)
+{
+    char sql[512];
+    snprintf(sql, sizeof sql, "SELECT string_agg(column_name, ',') FROM (DESCRIBE SELECT * FROM %s)", reader);
+    return fixture_sql(&w->f, sql);
+}
+
+/* What is counted, reported and named does not depend on what is written. */
+static void expect_counts(world *w)
+{
+    EXPECT_INT(w->report.rows, 6);
+    EXPECT_INT(w->report.level_rows[MYR_LEVEL_SEGMENT], 1);
+    EXPECT_INT(w->report.level_rows[MYR_LEVEL_PARENT], 3);
+    EXPECT_INT(w->report.status_rows[MYR_ROW_BAD_KEY], 1);
+    EXPECT_INT(w->report.models_used, 3);
+    EXPECT_INT(w->report.compared_rows, 3);
+    EXPECT_INT(w->report.dead_rows, 2); /* a bad key, a NaN */
+}
+
+TEST(each_choice_of_details)
+{
+    static const char *const readers[] = {[MYR_TABLE_PARQUET] = "read_parquet('$/out/part-0.parquet')",
+                                          [MYR_TABLE_CSV] =
+                                              "read_csv('$/out/part-0.csv', header = true, all_varchar = true)",
+                                          [MYR_TABLE_JSONL] = "read_json('$/out/part-0.jsonl')"};
+    MYR_AUTO(world) w = world_new(true);
+    fixture_file(&w.f, "in.csv", world_rows);
+    w.opts.keep = FIXTURE_NAMES("note");
+    for (int choice = 0; choice < 1 << MYR_BATCH_DETAIL_COUNT; choice++) {
+        char wanted[128] = "store,brand,note,prediction", sql[512];
+        for (int i = 0; i < MYR_BATCH_DETAIL_COUNT; i++) {
+            size_t used = strlen(wanted);
+            w.opts.leaves_out[i] = (choice >> i & 1) != 0;
+            if (!w.opts.leaves_out[i])
+                snprintf(wanted + used, sizeof wanted - used, ",%s", myr_batch_detail_name((myr_batch_detail)i));
+        }
+        w.opts.format = (myr_table_format)(choice % MYR_TABLE_NOTHING);
+        EXPECT_RC(world_run(&w), OK, &w.f.err);
+        EXPECT(!w.report.is_unchanged); /* another choice is another output */
+        EXPECT_STR(columns_of(&w, readers[w.opts.format]), wanted);
+        expect_counts(&w);
+        snprintf(sql, sizeof sql, "SELECT string_agg(coalesce(prediction::DOUBLE::VARCHAR, '-'), ' ') FROM %s",
+                 readers[w.opts.format]);
+        const char *values =
+            w.opts.format == MYR_TABLE_JSONL ? "1.0 105.0 - 1003.0 - 103.0" : "1.0 105.0 nan 1003.0 - 103.0";
+        EXPECT_STR(fixture_sql(&w.f, sql), values);
+    }
+    EXPECT_RC(world_run(&w), OK, &w.f.err);
+    EXPECT(w.report.is_unchanged);
+}
+
+TEST(details_that_are_left_out_are_free_names)
+{
+    MYR_AUTO(world) w = world_new(true);
+    fixture_file(&w.f, "in.csv", "store,brand,x1,x2,y,status,level\n1,1,0.5,0.25,1.5,new,3\nx,1,1,1,3,old,4\n");
+    w.opts.leaves_out[MYR_BATCH_STATUS] = true;
+    EXPECT_RC(world_run(&w), OK, &w.f.err);
+    EXPECT_STR(w.report.dropped_columns, "level");
+    EXPECT_STR(columns_of(&w, "read_parquet('$/out/part-0.parquet')"),
+               "store,brand,y,status,prediction,model,model_version,level");
+    EXPECT_STR(fixture_sql(&w.f, "SELECT string_agg(status || ' ' || level, ',') FROM '$/out/part-0.parquet'"),
+               "new segment,old none");
+    EXPECT_INT(w.report.status_rows[MYR_ROW_BAD_KEY], 1);
+}
+
+TEST(a_run_that_counts_makes_no_details)
+{
+    MYR_AUTO(world) w = world_new(true);
+    fixture_file(&w.f, "in.csv", world_rows);
+    w.opts.action = MYR_BATCH_SUMMARY;
+    EXPECT_RC(world_run(&w), OK, &w.f.err);
+    expect_counts(&w);
+    EXPECT_INT(w.report.output_files, 0);
+}
+
+static void refuse_details(const char *const *names, size_t count, const char *words)
+{
+    bool leaves[MYR_BATCH_DETAIL_COUNT] = {false, true, false, true};
+    myr_err err = {0};
+    EXPECT_RC(myr_batch_details_choose(names, count, leaves, &err), BAD_INPUT, &err);
+    EXPECT_HAS(err.message, words);
+    EXPECT(!leaves[0] && leaves[1] && !leaves[2] && leaves[3]); /* untouched */
+}
+
+TEST(names_of_details)
+{
+    bool leaves[MYR_BATCH_DETAIL_COUNT] = {false};
+    myr_err err = {0};
+    EXPECT_RC(myr_batch_details_choose(FIXTURE_NAMES("status", "model"), 2, leaves, &err), OK, &err);
+    EXPECT(!leaves[MYR_BATCH_MODEL] && leaves[MYR_BATCH_MODEL_VERSION]);
+    EXPECT(leaves[MYR_BATCH_LEVEL] && !leaves[MYR_BATCH_STATUS]);
+    EXPECT_RC(myr_batch_details_choose(FIXTURE_NAMES("none"), 1, leaves, &err), OK, &err);
+    EXPECT(leaves[MYR_BATCH_MODEL] && leaves[MYR_BATCH_STATUS]);
+    leaves[MYR_BATCH_LEVEL] = false;
+    EXPECT_RC(myr_batch_details_choose(NULL, 0, leaves, &err), OK, &err);
+    EXPECT(leaves[MYR_BATCH_LEVEL]);
+    refuse_details(FIXTURE_NAMES("model_versoin"), 1,
+                   "there is no detail 'model_versoin'; did you mean 'model_version'?");
+    refuse_details(FIXTURE_NAMES("nonne"), 1, "did you mean 'none'?");
+    refuse_details(FIXTURE_NAMES("confidence"), 1, "model, model_version, level and status are known, or none");
+    refuse_details(FIXTURE_NAMES("level", "level"), 2, "'level' is named twice");
+    refuse_details(FIXTURE_NAMES("level", "none"), 2, "'none' stands alone");
+}
+
 TEST(an_earlier_release_scores_by_number)
 {
     MYR_AUTO(world) w = world_new(true);
