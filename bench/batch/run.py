@@ -138,11 +138,13 @@ def tell(point, text):
 
 
 def compare(point, data, table, rounds, rows, must, form="parquet"):
-    ours = data.batch(table, *(["--format", "csv"] if form == "csv" else []))
-    took = best(data, {"floor": data.floor(table, COPY, form), "same columns": data.floor(table, COLUMNS, form), "myriad": ours}, rounds)
-    tell(point, f"{table.name}: floor {took['floor, query']:.3f} s (process {took['floor']:.3f}; with our columns {took['same columns, query']:.3f}), "
-                f"myriad {took['myriad']:.3f} s: {took['myriad'] / took['floor, query']:.2f}x, must {must}x "
-                f"(with our columns {took['myriad'] / took['same columns, query']:.2f}x); {rows / took['myriad']:,.0f} rows/s")
+    """The answers alone against the floor, and with all details against the floor with such columns."""
+    ours = data.batch(table, "--format", form)
+    took = best(data, {"floor": data.floor(table, COPY, form), "same columns": data.floor(table, COLUMNS, form),
+                       "answers": [*ours, "--details", "none"], "myriad": ours}, rounds)
+    for name, floor, what in (("answers", "floor", "no details"), ("myriad", "same columns", "all details")):
+        tell(point, f"{table.name}, {what}: floor {took[f'{floor}, query']:.3f} s (process {took[floor]:.3f}), myriad {took[name]:.3f} s: "
+                    f"{took[name] / took[f'{floor}, query']:.2f}x, must {must}x; {rows / took[name]:,.0f} rows/s")
 
 
 def point_parquet(args):
