@@ -102,12 +102,3 @@ class Redis(Server):
     def remove(self):
         self.kill()
         shutil.rmtree(self.dir, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def running(kind):
-    server = kind()
-    try:
-        yield server.start()
-    finally:
-        server.remove()

@@ -215,15 +215,6 @@ def stall(bytes_of_body, seconds=20):
 
 
 @contextlib.contextmanager
-def running(kind):
-    server = kind()
-    try:
-        yield server.start()
-    finally:
-        server.remove()
-
-
-@contextlib.contextmanager
 def proxied(server):
     proxy = Proxy(server.port)
     try:

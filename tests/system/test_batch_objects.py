@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 from conftest import BUILD, linear
-from objects import NOT_OURS, S3, Azure, lose, proxied, running, status
+from objects import NOT_OURS, S3, Azure, lose, proxied, status
+from servers import running
 
 KILLS = int(os.environ.get("MYR_KILLS", 200 if os.environ.get("MYR_LONG") else 3))
 FAST = {"MYRIAD_OBJECT_BACKOFF": "10ms", "MYRIAD_OBJECT_RETRIES": "2"}

@@ -9,7 +9,8 @@ import time
 
 import pytest
 from conftest import linear
-from databases import Postgres, running
+from databases import Postgres
+from servers import running
 
 ROWS = 5000
 COLUMNS = ["store", "brand", "note", "prediction", "model", "model_version", "level", "status"]

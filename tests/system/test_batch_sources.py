@@ -7,7 +7,8 @@ import time
 
 import pytest
 from conftest import linear
-from databases import Postgres, running
+from databases import Postgres
+from servers import running
 
 
 @pytest.fixture(scope="module")

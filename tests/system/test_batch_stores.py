@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 import requests
-from databases import Postgres, running
+from databases import Postgres
+from servers import running
 from test_batch_sinks import COLUMNS, ROWS, fleet, job, left, start, table, tuples, until, work_is_done  # noqa: F401
 
 PLACES = "stores: {brand=1: first, brand=2: {table: scored, database: 'sqlite:s.db'}, \"store=4,brand=0\": deep/er, default: rest}"

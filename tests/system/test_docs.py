@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from conftest import ROOT, Program, linear
-from databases import Postgres, running
+from databases import Postgres
+from servers import running
 
 MODELS = {"store=2,brand=1": 10.0, "brand=1": 100.0, "": 1000.0}  # what the pages' numbers are of: price + deal / 2 + this
 WILD = "…"

@@ -6,7 +6,8 @@ import time
 
 import pandas as pd
 import pytest
-from databases import Postgres, Redis, free_port, running
+from databases import Postgres, Redis, free_port
+from servers import running
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "redis"])

@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 from conftest import BUILD
-from objects import NOT_OURS, S3, Azure, cut, lose, proxied, running, stall, status
+from objects import NOT_OURS, S3, Azure, cut, lose, proxied, stall, status
+from servers import running
 
 FAST = {"MYRIAD_OBJECT_BACKOFF": "10ms", "MYRIAD_OBJECT_STALL_TIMEOUT": "1s", "MYRIAD_OBJECT_PART_BYTES": "5MiB"}
 KEYS = ["plain.csv", "store=7/brand=a b/part+1.csv", "100%/x%20y=é.csv", "ünï/~!'()*,;:@&$.bin", "q?x=1#f", "日本語/=+ %2B", "a" * 200 + "/b"]

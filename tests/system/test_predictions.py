@@ -16,7 +16,8 @@ import time
 import pytest
 import requests
 from conftest import linear
-from databases import Postgres, Redis, running
+from databases import Postgres, Redis
+from servers import running
 
 FEATURES = """store,brand,price,deal
 2,1,0.5,1

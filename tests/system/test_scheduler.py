@@ -11,9 +11,10 @@ import zoneinfo
 import pytest
 import requests
 from conftest import BUILD, linear
-from databases import Postgres, running
+from databases import Postgres
 from objects import S3, Azure, proxied, status
-from objects import running as running_objects
+from schedulers import Scheduler, until
+from servers import running
 
 LONG = bool(os.environ.get("MYR_LONG"))
 STUB = """#!/bin/sh
@@ -44,30 +45,6 @@ def job(myriad, name, text):
     (myriad.cwd / "jobs" / f"{name}.yaml").write_text(text)
 
 
-class Scheduler:
-    def __init__(self, myriad, store=None, program="stub"):
-        command = [myriad.path, "scheduler", "--program", str(myriad.cwd / program), "--scheduler.poll", "50ms", "--lease", "500ms"]
-        self.log = (myriad.cwd / "scheduler.log").open("a")
-        self.process = subprocess.Popen(command + (["--scheduler.store", store] if store else []), cwd=myriad.cwd,
-                                        stdout=subprocess.PIPE, stderr=self.log, text=True)
-        assert "jobs" in self.process.stdout.readline(), (myriad.cwd / "scheduler.log").read_text()
-
-    def kill(self, number=signal.SIGKILL):
-        self.process.send_signal(number)
-        self.process.wait(60)
-        self.process.stdout.close()
-        self.log.close()
-        return self.process.returncode
-
-
-def until(what, timeout=60):
-    end = time.monotonic() + timeout
-    while not (value := what()):
-        assert time.monotonic() < end, "it does not happen"
-        time.sleep(0.05)
-    return value
-
-
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_two_schedulers_killed_at_any_moment_start_each_time_once(workspace, postgres, kind):
     rounds = random.Random(7)
@@ -90,7 +67,7 @@ def test_two_schedulers_killed_at_any_moment_start_each_time_once(workspace, pos
     time.sleep(0.5)
     history = lambda: workspace.json("schedule", "history", "--limit", 10000, env=env)
     until(lambda: all(f["state"] not in ("waiting", "starting", "running") for f in history()))
-    assert [s.kill(signal.SIGTERM) for s in both] == [0, 0]
+    assert [s.end() for s in both] == [0, 0]
     firings = [f for f in history() if f["state"] != "missed"]
     ran = collections.Counter(line.split()[1] for line in (workspace.cwd / "ran.txt").read_text().splitlines())
     assert set(ran.values()) == {1}, "a time ran twice"
@@ -117,7 +94,7 @@ def test_a_leader_that_is_stopped_and_goes_on_starts_nothing_twice(workspace):
         first.process.send_signal(signal.SIGCONT)
         time.sleep(0.5)
         first, second = second, first
-    assert [first.kill(signal.SIGTERM), second.kill(signal.SIGTERM)] == [0, 0]
+    assert [first.end(), second.end()] == [0, 0]
     ran = collections.Counter(line.split()[1] for line in (workspace.cwd / "ran.txt").read_text().splitlines())
     assert len(ran) > 2 and set(ran.values()) == {1}
 
@@ -141,7 +118,7 @@ def test_postgresql_that_restarts(workspace, postgres):
     postgres.start()
     before = len(ran.read_text().splitlines())
     until(lambda: len(ran.read_text().splitlines()) > before + 2)
-    assert scheduler.kill(signal.SIGTERM) == 0
+    assert scheduler.end() == 0
     assert set(collections.Counter(line.split()[1] for line in ran.read_text().splitlines()).values()) == {1}
     assert "secret-word" not in (workspace.cwd / "scheduler.log").read_text()
 
@@ -211,7 +188,7 @@ def test_commands(workspace):
     workspace.run("schedule", "cancel", waiting["id"])
     assert workspace.json("schedule", "history", "nightly")[0]["state"] == "cancelled"
     assert not workspace.json("schedule", "resume", "nightly")["paused"]
-    assert scheduler.kill(signal.SIGTERM) == 0
+    assert scheduler.end() == 0
     assert "2026-03-29T03:00:00+02:00" in workspace.run("schedule", "next", "nightly", "--after", "2026-03-29").stdout
 
 
@@ -229,7 +206,7 @@ def test_paths_are_filled_with_the_time_that_a_run_is_for(workspace):
     until(lambda: workspace.json("schedule", "list")[0]["state"] == "ready")
     assert workspace.json("schedule", "backfill", "nightly", "--from", days[0], "--to", "2026-03-31")["new"] == 3
     until(lambda: sum(f["state"] == "completed" for f in workspace.json("schedule", "history", "nightly")) == 3)
-    assert scheduler.kill(signal.SIGTERM) == 0
+    assert scheduler.end() == 0
     for number, (day, hour) in enumerate(zip(days, ("02", "03", "02"))):  # 02:30 is left out on the 29th
         text = (workspace.cwd / "out" / "2026" / f"{day[5:]}T{hour}" / "part-0.csv").read_text()
         assert f"{day},{number + 1}.0," in text
@@ -256,13 +233,13 @@ def test_files_are_told_by_the_system(workspace):
     (workspace.cwd / "in" / "a.csv").write_text("x")
     until(lambda: any(f["state"] == "completed" for f in workspace.json("schedule", "history")), timeout=20)
     assert workspace.json("schedule", "history")[0]["detail"] == f"{workspace.cwd}/in/a.csv\n"
-    assert scheduler.kill(signal.SIGTERM) == 0
+    assert scheduler.end() == 0
 
 
 @pytest.mark.parametrize("kind", [S3, Azure], ids=["s3", "azure"])
 def test_objects_start_a_run(workspace, kind, monkeypatch):
     """A list is the look: what is new or another version starts one run, also when schedulers are killed in between."""
-    with running_objects(kind) as store, proxied(store) as proxy:
+    with running(kind) as store, proxied(store) as proxy:
         for name, value in {**store.env(proxy.port), "HOME": str(workspace.cwd)}.items():
             monkeypatch.setenv(name, value)
         job(workspace, "arrive", f"triggers: [{{files: '{store.uri}/in/store=*/*.csv', quiet: 1s, poll: 1s}}]\n")
@@ -289,7 +266,7 @@ def test_objects_start_a_run(workspace, kind, monkeypatch):
         assert details("marked") == [f"{store.uri}/marked/x.csv\n"]
         time.sleep(2.5)
         assert len(details("arrive")) == 2 and len(details("marked")) == 1
-        assert second.kill(signal.SIGTERM) == 0
+        assert second.end() == 0
 
 
 def test_a_run_is_asked_for_over_http(workspace):
@@ -320,6 +297,6 @@ def test_a_run_is_asked_for_over_http(workspace):
         assert requests.get(f"{url}/v1/jobs/broken/runs/{first}", headers=auth("caller"), timeout=60).status_code == 404
         long = lambda size: post("nightly", **{"Idempotency-Key": "k" * size}).status_code
         assert (long(128), long(129)) == (202, 400)
-    assert scheduler.kill(signal.SIGTERM) == 0
+    assert scheduler.end() == 0
     ran = (workspace.cwd / "ran.txt").read_text().splitlines()
     assert len(ran) == len(set(ran))

@@ -5,7 +5,8 @@ import threading
 import time
 
 import requests
-from databases import Postgres, Redis, running
+from databases import Postgres, Redis
+from servers import running
 from test_predictions import fleet, service, serving  # noqa: F401  (fleet is a fixture)
 
 CLIENTS = 6

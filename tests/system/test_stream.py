@@ -15,7 +15,8 @@ import pytest
 
 from brokers import Kafka
 from conftest import linear
-from databases import running
+from schedulers import Scheduler, until
+from servers import running
 
 # a member that was killed is missed soon
 QUICK = ["--kafka-property", "session.timeout.ms=1500", "--kafka-property", "heartbeat.interval.ms=300"]
@@ -417,33 +418,10 @@ echo "{\\"run\\":$MYRIAD_FIRING}"
 """
 
 
-class Scheduler:
-    def __init__(self, myriad):
-        self.log = (myriad.cwd / "scheduler.log").open("a")
-        self.process = subprocess.Popen([myriad.path, "scheduler", "--program", str(myriad.cwd / "stub"), "--scheduler.poll", "100ms", "--lease", "1s"],
-                                        cwd=myriad.cwd, stdout=subprocess.PIPE, stderr=self.log, text=True)
-        assert "jobs" in self.process.stdout.readline()
-
-    def end(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        self.process.wait(60)
-        self.process.stdout.close()
-        self.log.close()
-        return self.process.returncode
-
-
 def place_of(workspace, job):
     """{partition: offset} up to which messages are answered."""
     with sqlite3.connect(workspace.cwd / "registry.db") as db:
         return {int(path): offset for path, offset in db.execute("select path, size_bytes from firing_file where job = ?", (job,))}
-
-
-def until(what, timeout=60):
-    end = time.monotonic() + timeout
-    while not (value := what()):
-        assert time.monotonic() < end, "it does not happen"
-        time.sleep(0.05)
-    return value
 
 
 def test_messages_start_a_job(workspace):
@@ -470,7 +448,7 @@ def test_messages_start_a_job(workspace):
         assert len(history()) == 1 and sum(place_of(workspace, "fresh").values()) == 27
         assert first[0]["key"] == "message:orders:" + ",".join(f"{p}:{o}" for p, o in sorted(kafka.ends("orders").items()))
         assert sum(int(past) - int(start) for _, start, past in (line.split() for line in first[0]["detail"].splitlines())) == 20
-        scheduler.end(signal.SIGKILL)
+        scheduler.kill()
         write(3)
         scheduler = Scheduler(workspace)  # what came meanwhile is one run
         until(lambda: [f["state"] for f in history()] == ["completed"] * 2)

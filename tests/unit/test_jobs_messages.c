@@ -1,55 +1,26 @@
 /* Messages of a topic that start a job, over librdkafka's mock cluster; the scheduler's clock stands still, real time
  * passes only for the brokers. */
-#include "jobs_fixture.h"
-
-#include <librdkafka/rdkafka.h>
-#include <librdkafka/rdkafka_mock.h>
 #include <time.h>
 
+#include "jobs_fixture.h"
+#include "kafka_fixture.h"
 #include "stream/stream.h"
 
-typedef struct topics {
-    rd_kafka_t *writer;
-    rd_kafka_mock_cluster_t *mock;
-    const char *brokers;
-} topics;
-
-static void topics_open(topics *out)
-{
-    char why[200];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    EXPECT(rd_kafka_conf_set(conf, "test.mock.num.brokers", "1", why, sizeof why) == RD_KAFKA_CONF_OK);
-    out->writer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
-    EXPECT(out->writer != NULL);
-    out->mock = rd_kafka_handle_mock_cluster(out->writer);
-    out->brokers = rd_kafka_mock_cluster_bootstraps(out->mock);
-    EXPECT(rd_kafka_mock_topic_create(out->mock, "t", 2, 1) == RD_KAFKA_RESP_ERR_NO_ERROR);
-}
-
-static void topics_write(const topics *t, int count)
-{
-    for (int i = 0; i < count; i++) {
-        EXPECT(rd_kafka_producev(t->writer, RD_KAFKA_V_TOPIC("t"), RD_KAFKA_V_PARTITION(i % 2),
-                                 RD_KAFKA_V_VALUE("x", 1), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                                 RD_KAFKA_V_END) == RD_KAFKA_RESP_ERR_NO_ERROR);
-    }
-    EXPECT(rd_kafka_flush(t->writer, 10000) == RD_KAFKA_RESP_ERR_NO_ERROR);
-}
-
 /* A place with a job that waits for the topic, which is looked at as often as can be. */
-static void open_both(place *p, topics *t, const char *more)
+static void open_both(place *p, kafka_cluster *t, const char *more)
 {
     char text[512];
-    topics_open(t);
+    kafka_open(t);
+    kafka_topic(t, "t", 2);
     place_init(p, at_ms(2026, 11, 30, 12, 0));
     snprintf(text, sizeof text, "triggers: [{kafka: {topic: t, brokers: '%s', poll: 1s%s}}]\n", t->brokers, more);
     place_write(p, "jobs/a.yaml", text);
 }
 
-static void close_both(place *p, topics *t)
+static void close_both(place *p, kafka_cluster *t)
 {
     place_fini(p);
-    rd_kafka_destroy(t->writer);
+    kafka_cluster_drop(t);
 }
 
 /* The place in the store as "0:1,1:2". */
@@ -87,16 +58,16 @@ static void pass(place *p, int ms)
 TEST(messages_are_one_run_when_they_are_quiet)
 {
     place p;
-    topics t;
+    kafka_cluster t;
     open_both(&p, &t, ", quiet: 300ms");
-    topics_write(&t, 4); /* before there was a trigger */
+    kafka_write(&t, "t", 0, 4); /* before there was a trigger */
     wait_answered(&p, "0:2,1:2");
     EXPECT_INT(place_count(&p, MYR_FIRING_WAITING) + place_active(&p), 0);
-    topics_write(&t, 3);
+    kafka_write(&t, "t", 0, 3);
     pass(&p, 1300);
     EXPECT_STR(answered(&p), "0:2,1:2"); /* not quiet for so long on the scheduler's clock */
     myr_clock_advance_ms(200);
-    topics_write(&t, 1);
+    kafka_write(&t, "t", 0, 1);
     pass(&p, 600);
     myr_clock_advance_ms(290);
     pass(&p, 600);
@@ -113,16 +84,16 @@ TEST(messages_are_one_run_when_they_are_quiet)
 TEST(a_topic_that_never_rests_is_answered_too)
 {
     place p;
-    topics t;
+    kafka_cluster t;
     open_both(&p, &t, ", quiet: 300ms");
     wait_answered(&p, "0:0,1:0");
     for (int i = 0; i < 10; i++) {
-        topics_write(&t, 2);
+        kafka_write(&t, "t", 0, 2);
         pass(&p, i == 0 ? 1300 : 400);
         EXPECT_STR(answered(&p), "0:0,1:0");
         myr_clock_advance_ms(299);
     }
-    topics_write(&t, 2);
+    kafka_write(&t, "t", 0, 2);
     myr_clock_advance_ms(10);
     wait_answered(&p, "0:11,1:11");
     place_settle(&p);
@@ -133,16 +104,16 @@ TEST(a_topic_that_never_rests_is_answered_too)
 TEST(messages_that_come_while_a_firing_waits_are_the_next_ones)
 {
     place p;
-    topics t;
+    kafka_cluster t;
     open_both(&p, &t, ", quiet: 0s");
     wait_answered(&p, "0:0,1:0");
     place_write(&p, "hold", "");
-    topics_write(&t, 2);
+    kafka_write(&t, "t", 0, 2);
     wait_answered(&p, "0:1,1:1");
     place_running(&p, 1);
-    topics_write(&t, 2);
+    kafka_write(&t, "t", 0, 2);
     wait_answered(&p, "0:2,1:2"); /* waits for the first to end */
-    topics_write(&t, 2);
+    kafka_write(&t, "t", 0, 2);
     pass(&p, 1500);
     EXPECT_STR(answered(&p), "0:2,1:2");
     place_remove(&p, "hold");
@@ -155,11 +126,11 @@ TEST(messages_that_come_while_a_firing_waits_are_the_next_ones)
 TEST(what_came_while_no_scheduler_ran_is_counted)
 {
     place p;
-    topics t;
+    kafka_cluster t;
     open_both(&p, &t, ", quiet: 0s");
     wait_answered(&p, "0:0,1:0");
     myr_scheduler_close(p.scheduler);
-    topics_write(&t, 5);
+    kafka_write(&t, "t", 0, 5);
     place_open_scheduler(&p);
     wait_answered(&p, "0:3,1:2");
     place_settle(&p);
@@ -170,7 +141,7 @@ TEST(what_came_while_no_scheduler_ran_is_counted)
 TEST(a_place_that_comes_again_is_another_event)
 {
     place p;
-    topics t;
+    kafka_cluster t;
     myr_err err = {0};
     bool is_new = false;
     open_both(&p, &t, ", quiet: 0s");
@@ -184,7 +155,7 @@ TEST(a_place_that_comes_again_is_another_event)
                                .ended_ms = myr_clock_unix_ms()};
     EXPECT_RC(myr_store_begin(p.store, NULL, &err), OK, &err);
     EXPECT_RC(myr_store_end(p.store, myr_store_fire(p.store, &before, &is_new, &err), &err), OK, &err);
-    topics_write(&t, 2);
+    kafka_write(&t, "t", 0, 2);
     wait_answered(&p, "0:1,1:1");
     place_settle(&p);
     EXPECT_HAS(place_last(&p).key, "message:t:0:1,1:1@");

@@ -1,54 +1,19 @@
 /* stream, over the mock cluster that librdkafka brings: its brokers fail on demand. */
-#include "testing.h"
-
-#include <librdkafka/rdkafka.h>
-#include <librdkafka/rdkafka_mock.h>
-
+#include "kafka_fixture.h"
 #include "stream/stream.h"
 
 #define PRODUCE 0 /* numbers of requests, as Kafka has them */
 #define COMMIT  8
 
-/* A cluster, and a writer and a reader of the test's own. */
-typedef struct cluster {
-    rd_kafka_t *writer;
-    rd_kafka_mock_cluster_t *mock;
-    const char *brokers;
-} cluster;
-
-static void cluster_open(cluster *out)
+static void cluster_open(kafka_cluster *out)
 {
-    char why[200];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    EXPECT(rd_kafka_conf_set(conf, "test.mock.num.brokers", "1", why, sizeof why) == RD_KAFKA_CONF_OK);
-    out->writer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
-    EXPECT(out->writer != NULL);
-    out->mock = rd_kafka_handle_mock_cluster(out->writer);
-    out->brokers = rd_kafka_mock_cluster_bootstraps(out->mock);
-    EXPECT(rd_kafka_mock_topic_create(out->mock, "in", 2, 1) == RD_KAFKA_RESP_ERR_NO_ERROR);
-    EXPECT(rd_kafka_mock_topic_create(out->mock, "out", 1, 1) == RD_KAFKA_RESP_ERR_NO_ERROR);
-    EXPECT(rd_kafka_mock_topic_create(out->mock, "dead", 1, 1) == RD_KAFKA_RESP_ERR_NO_ERROR);
+    kafka_open(out);
+    kafka_topic(out, "in", 2);
+    kafka_topic(out, "out", 1);
+    kafka_topic(out, "dead", 1);
 }
 
-static void cluster_drop(cluster *c)
-{
-    rd_kafka_destroy(c->writer); /* with its brokers */
-}
-
-static void cluster_write(const cluster *c, const char *topic, int first, int count)
-{
-    char text[16];
-    for (int i = first; i < first + count; i++) {
-        int size = snprintf(text, sizeof text, "%d", i);
-        rd_kafka_resp_err_t code = rd_kafka_producev(
-            c->writer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(i % 2), RD_KAFKA_V_KEY(text, (size_t)size),
-            RD_KAFKA_V_VALUE(text, (size_t)size), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
-        EXPECT(code == RD_KAFKA_RESP_ERR_NO_ERROR);
-    }
-    EXPECT(rd_kafka_flush(c->writer, 10000) == RD_KAFKA_RESP_ERR_NO_ERROR);
-}
-
-static rd_kafka_t *cluster_reader(const cluster *c, const char *group)
+static rd_kafka_t *cluster_reader(const kafka_cluster *c, const char *group)
 {
     char why[200];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -60,7 +25,7 @@ static rd_kafka_t *cluster_reader(const cluster *c, const char *group)
 }
 
 /* How often each number stands in partition 0 of a topic. */
-static int cluster_count(const cluster *c, const char *topic, int counts[], int count)
+static int cluster_count(const kafka_cluster *c, const char *topic, int counts[], int count)
 {
     rd_kafka_t *reader = cluster_reader(c, "look");
     int64_t low = 0, high = 0;
@@ -85,7 +50,7 @@ static int cluster_count(const cluster *c, const char *topic, int counts[], int 
 }
 
 /* The group's offsets of `in`, both partitions together; what is not committed is none. */
-static int64_t cluster_committed(const cluster *c)
+static int64_t cluster_committed(const kafka_cluster *c)
 {
     rd_kafka_t *reader = cluster_reader(c, "g");
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(2);
@@ -149,7 +114,7 @@ static void on_event(void *ctx, myr_stream_event event, const char *detail)
 
 static answering heard;
 
-static myr_rc run(const cluster *c, int64_t wanted, const char *dead, myr_stream_report *report, myr_err *err)
+static myr_rc run(const kafka_cluster *c, int64_t wanted, const char *dead, myr_stream_report *report, myr_err *err)
 {
     /* The mock answers those who join a second before their session would end. */
     const myr_stream_property quick[] = {{"session.timeout.ms", "2100"}, {"heartbeat.interval.ms", "100"}};
@@ -179,12 +144,12 @@ static void reset(void)
 
 TEST(each_record_is_answered_once_and_committed)
 {
-    MYR_AUTO(cluster) c = {0};
+    MYR_AUTO(kafka_cluster) c = {0};
     int counts[1000];
     myr_err err = {0};
     myr_stream_report report;
     cluster_open(&c);
-    cluster_write(&c, "in", 0, 1000);
+    kafka_write(&c, "in", 0, 1000);
     reset();
     EXPECT_RC(run(&c, 1000, "dead", &report, &err), OK, &err);
     EXPECT_INT(report.answered, 900);
@@ -198,7 +163,7 @@ TEST(each_record_is_answered_once_and_committed)
     EXPECT(heard.events[MYR_STREAM_READY] == 1 && heard.events[MYR_STREAM_ASSIGNED] == 1 &&
            heard.events[MYR_STREAM_REVOKED] == 1);
     /* without a topic for them, dead ones go out */
-    cluster_write(&c, "in", 0, 100);
+    kafka_write(&c, "in", 0, 100);
     reset();
     EXPECT_RC(run(&c, 100, NULL, &report, &err), OK, &err);
     EXPECT_INT(report.answered, 100);
@@ -207,12 +172,12 @@ TEST(each_record_is_answered_once_and_committed)
 
 TEST(a_failed_batch_is_not_committed_those_before_it_are)
 {
-    MYR_AUTO(cluster) c = {0};
+    MYR_AUTO(kafka_cluster) c = {0};
     int counts[1000];
     myr_err err = {0};
     myr_stream_report report;
     cluster_open(&c);
-    cluster_write(&c, "in", 0, 1000);
+    kafka_write(&c, "in", 0, 1000);
     reset();
     heard.fail_at = 500;
     EXPECT_RC(run(&c, 1000, "dead", &report, &err), NO_MEMORY, &err);
@@ -231,12 +196,12 @@ TEST(a_failed_batch_is_not_committed_those_before_it_are)
 
 TEST(failures_that_pass_are_tried_again)
 {
-    MYR_AUTO(cluster) c = {0};
+    MYR_AUTO(kafka_cluster) c = {0};
     int counts[200];
     myr_err err = {0};
     myr_stream_report report;
     cluster_open(&c);
-    cluster_write(&c, "in", 0, 200);
+    kafka_write(&c, "in", 0, 200);
     rd_kafka_mock_push_request_errors(c.mock, PRODUCE, 3, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
                                       RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
     rd_kafka_mock_push_request_errors(c.mock, COMMIT, 1, RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS);
@@ -252,12 +217,12 @@ TEST(failures_that_pass_are_tried_again)
 
 TEST(a_request_too_large_is_sent_in_parts)
 {
-    MYR_AUTO(cluster) c = {0};
+    MYR_AUTO(kafka_cluster) c = {0};
     int counts[100];
     myr_err err = {0};
     myr_stream_report report;
     cluster_open(&c);
-    cluster_write(&c, "in", 1, 99);
+    kafka_write(&c, "in", 1, 99);
     reset();
     rd_kafka_mock_push_request_errors(c.mock, PRODUCE, 2, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
                                       RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
@@ -271,11 +236,11 @@ TEST(a_request_too_large_is_sent_in_parts)
 
 TEST(a_topic_made_anew_is_read_from_its_start)
 {
-    MYR_AUTO(cluster) c = {0};
+    MYR_AUTO(kafka_cluster) c = {0};
     myr_err err = {0};
     myr_stream_report report;
     cluster_open(&c);
-    cluster_write(&c, "in", 0, 10);
+    kafka_write(&c, "in", 0, 10);
     rd_kafka_t *reader = cluster_reader(&c, "g");
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(2);
     rd_kafka_topic_partition_list_add(list, "in", 0)->offset = 500; /* what the group had of the earlier one */
@@ -291,11 +256,11 @@ TEST(a_topic_made_anew_is_read_from_its_start)
 
 TEST(a_refusal_that_no_retry_mends_ends_the_run)
 {
-    MYR_AUTO(cluster) c = {0};
+    MYR_AUTO(kafka_cluster) c = {0};
     myr_err err = {0};
     myr_stream_report report;
     cluster_open(&c);
-    cluster_write(&c, "in", 0, 10);
+    kafka_write(&c, "in", 0, 10);
     reset();
     rd_kafka_mock_push_request_errors(c.mock, PRODUCE, 1, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
     EXPECT_RC(run(&c, 1000, NULL, &report, &err), DENIED, &err);
@@ -350,19 +315,19 @@ TEST(setups_are_checked)
 
 TEST(a_watch_counts_what_came_since_a_place)
 {
-    MYR_AUTO(cluster) c = {0};
+    MYR_AUTO(kafka_cluster) c = {0};
     myr_err err = {0};
     myr_stream_watch *watch = NULL;
     int64_t more = -1;
     cluster_open(&c);
-    cluster_write(&c, "in", 0, 10);
+    kafka_write(&c, "in", 0, 10);
     EXPECT_RC(myr_stream_watch_open(&(myr_stream_link){c.brokers, NULL, 0}, "in", &watch, &err), OK, &err);
     MYR_AUTO(myr_buf) place = {0};
     MYR_AUTO(myr_buf) next = {0};
     EXPECT_RC(myr_stream_watch_look(watch, NULL, 10000, &more, &place, &err), OK, &err);
     EXPECT_INT(more, 0); /* from now on */
     EXPECT_STR(place.data, "0:5,1:5");
-    cluster_write(&c, "in", 0, 3);
+    kafka_write(&c, "in", 0, 3);
     EXPECT_RC(myr_stream_watch_look(watch, place.data, 10000, &more, &next, &err), OK, &err);
     EXPECT_INT(more, 3);
     EXPECT_STR(next.data, "0:7,1:6");
