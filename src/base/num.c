@@ -215,7 +215,7 @@ static double num_decimal_value(const num_decimal *dec)
 }
 
 /* The C library's reader, which rounds correctly, with a locale of our own. */
-static double num_strtod(myr_str text)
+static double num_strtod(const char *text, size_t size)
 {
     static _Atomic(locale_t) shared; /* two threads may make one: the C library gives its built-in "C" to both */
     locale_t locale = atomic_load_explicit(&shared, memory_order_acquire);
@@ -224,14 +224,23 @@ static double num_strtod(myr_str text)
         MYR_ASSERT(locale != (locale_t)0);
         atomic_store_explicit(&shared, locale, memory_order_release);
     }
+    char *end = NULL;
+    double value = strtod_l(text, &end, locale);
+    MYR_ASSERT(end == text + size); /* the grammar was checked */
+    return value;
+}
+
+/* yyjson's reader rounds correctly too and is several times as fast; what JSON does not know as a number is strtod's.
+ */
+static double num_round(myr_str text)
+{
     char copy[MYR_DOUBLE_DIGITS_MAX + 1];
     MYR_ASSERT(text.size < sizeof copy);
     memcpy(copy, text.data, text.size);
     copy[text.size] = '\0';
-    char *end = copy;
-    double value = strtod_l(copy, &end, locale);
-    MYR_ASSERT(end == copy + text.size); /* the grammar was checked */
-    return value;
+    yyjson_val number = {0};
+    const char *end = yyjson_read_number(copy, &number, YYJSON_READ_NOFLAG, NULL, NULL);
+    return end == copy + text.size ? yyjson_get_num(&number) : num_strtod(copy, text.size);
 }
 
 bool myr_parse_double(myr_str text, double *out)
@@ -241,7 +250,7 @@ bool myr_parse_double(myr_str text, double *out)
     num_decimal dec;
     double value;
     if (text.size > 0 && num_scan_decimal(text, &dec)) {
-        value = num_decimal_is_exact(&dec) ? num_decimal_value(&dec) : num_strtod(text);
+        value = num_decimal_is_exact(&dec) ? num_decimal_value(&dec) : num_round(text);
     } else if (num_is_word(text, "inf") || num_is_word(text, "infinity")) {
         value = (double)INFINITY;
     } else if (num_is_word(text, "nan")) {

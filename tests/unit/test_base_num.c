@@ -112,6 +112,24 @@ TEST(doubles_are_read_exactly)
     }
 }
 
+/* Of all sizes, with too few, enough and too many digits, and halfway between two doubles. */
+TEST(doubles_are_read_as_the_c_library_does)
+{
+    static const char *const forms[] = {"%.15g", "%.16g", "%.17g", "%.18e", "%.25e", "%.53e"};
+    uint64_t dice = 1;
+    for (int k = 0; k < 120000; k++) {
+        char text[80];
+        double value = 0, read = 0;
+        dice = dice * 6364136223846793005u + 1442695040888963407u;
+        uint64_t bits = k % 2 == 0 ? dice : (dice & ~(0x7ffull << 52)) | ((1023 - 30 + (dice >> 4) % 60) << 52);
+        memcpy(&value, &bits, sizeof value);
+        if (!isfinite(value)) continue;
+        snprintf(text, sizeof text, forms[k % 6], value);
+        EXPECT(myr_parse_double(myr_str_of(text), &read));
+        if (bits_of(read) != bits_of(strtod(text, NULL))) fail_msg("%s is read as %.17g", text, read);
+    }
+}
+
 TEST(words_for_doubles)
 {
     double value = 0;
