@@ -248,11 +248,30 @@ static myr_rc look_describe(external_look *look, const external_model *model, ui
     return myr_runtime_describe(look->workspace->runtime, &bundle, feature_count, look->arena, out, err);
 }
 
+/* One input of bytes: a file, which batch jobs give it by its name. */
+static bool look_takes_file(const external_look *look)
+{
+    const myr_onnx_signature *signature = look->signature;
+    return signature->input_count == 1 && signature->inputs[0].is_tensor && signature->inputs[0].type == MYR_ONNX_UINT8;
+}
+
+static myr_rc look_file_name(const myr_fleet_item *item, const char *const **out_names, uint32_t *out_count,
+                             myr_err *err)
+{
+    static const char *const names[] = {MYR_RUNTIME_FILE, NULL};
+    if (item->features != NULL && (item->feature_count != 1 || strcmp(item->features[0], MYR_RUNTIME_FILE) != 0))
+        MYR_FAIL(err, BAD_INPUT, "it takes files: its one feature is '" MYR_RUNTIME_FILE "', leave out --features");
+    *out_names = names;
+    *out_count = 1;
+    return MYR_OK;
+}
+
 /* Names: the caller's, else the file's, else (for a model of any number of columns) the fleet's. */
 static myr_rc look_names(const external_look *look, const char *const *columns, uint32_t column_count,
                          const char *const **out_names, uint32_t *out_count, myr_err *err)
 {
     const myr_fleet_item *item = look->item;
+    if (look_takes_file(look)) return look_file_name(item, out_names, out_count, err);
     *out_names = item->features != NULL                   ? item->features
                  : look->signature->feature_names != NULL ? look->signature->feature_names
                                                           : columns;

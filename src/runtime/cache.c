@@ -406,7 +406,10 @@ myr_rc myr_runtime_run(myr_runtime *runtime, const myr_runtime_source *source, c
     MYR_TRY(cache_is_isolated(runtime, source, hex, &is_isolated, err));
     if (is_isolated) return myr_runtime_python_run(runtime->python, source, hex, &external, call, err);
     MYR_TRY(cache_acquire(runtime, source, hex, external.feature_count, call->until_ns, &entry, err));
-    myr_rc rc = myr_runtime_session_run(entry->session, call, err);
+    myr_rc rc = entry->session->takes_file && !runtime->opts.takes_files
+                    ? MYR_ERROR(err, UNAVAILABLE,
+                                "it takes files, which a batch job gives it (input: {items: …}), and nobody else")
+                    : myr_runtime_session_run(entry->session, call, err);
     cache_release(runtime, entry);
     return rc;
 }
@@ -446,7 +449,7 @@ static myr_rc describe_copy(const runtime_tensor *tensors, uint32_t count, myr_a
         copies[i] = (myr_runtime_tensor){.name = myr_arena_strndup(arena, tensor->name, strlen(tensor->name)),
                                          .type = myr_runtime_class_name(tensor->kind),
                                          .width = tensor->width,
-                                         .is_text = tensor->kind == RUNTIME_TEXT,
+                                         .is_text = tensor->kind == RUNTIME_TEXT || tensor->kind == RUNTIME_BYTES,
                                          .is_value = tensor->is_value};
         if (copies[i].name == NULL) copies = NULL;
     }
@@ -496,13 +499,13 @@ static myr_rc describe_files(const python_model *model, const char *const *featu
 {
     myr_runtime_tensor *input = myr_arena_calloc(arena, 1, sizeof *input);
     if (input == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a feature");
-    if (features != NULL && (feature_count != 1 || strcmp(features[0], PYTHON_FILE) != 0))
-        MYR_FAIL(err, BAD_INPUT, "it takes files: its one feature is '" PYTHON_FILE "', leave out --features");
+    if (features != NULL && (feature_count != 1 || strcmp(features[0], MYR_RUNTIME_FILE) != 0))
+        MYR_FAIL(err, BAD_INPUT, "it takes files: its one feature is '" MYR_RUNTIME_FILE "', leave out --features");
     if (model->output_count < 1 || model->output_count > MYR_OUTPUTS_MAX) {
         MYR_FAIL(err, UNSUPPORTED, "outputs in score.py is %lld: numbers per file, 1 to %d",
                  (long long)model->output_count, MYR_OUTPUTS_MAX);
     }
-    *input = (myr_runtime_tensor){.name = PYTHON_FILE, .type = "string", .width = 1, .is_text = true};
+    *input = (myr_runtime_tensor){.name = MYR_RUNTIME_FILE, .type = "string", .width = 1, .is_text = true};
     *out = (myr_runtime_signature){
         .inputs = input, .input_count = 1, .feature_count = 1, .value_count = (uint32_t)model->output_count};
     return MYR_OK;

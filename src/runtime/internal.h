@@ -69,7 +69,8 @@ typedef enum runtime_class {
     RUNTIME_INT32,
     RUNTIME_BOOL,
     RUNTIME_TEXT,
-    RUNTIME_MAPS, /* outputs: a sequence of maps, one per row */
+    RUNTIME_BYTES, /* inputs: a file, alone */
+    RUNTIME_MAPS,  /* outputs: a sequence of maps, one per row */
     RUNTIME_CLASS_COUNT
 } runtime_class;
 const char *myr_runtime_class_name(runtime_class kind);
@@ -98,7 +99,8 @@ typedef struct runtime_session {
     uint32_t value_tensors; /* outputs that are values */
     uint32_t feature_count;
     uint32_t value_count;
-    int64_t batch; /* rows of a run if the model has a fixed number; 0: any */
+    bool takes_file; /* its one input is a file's bytes, its one feature the file's name: a run per file */
+    int64_t batch;   /* rows of a run if the model has a fixed number; 0: any */
     runtime_charge *charge;
 } runtime_session;
 

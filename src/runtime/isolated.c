@@ -9,7 +9,7 @@
 
 #include "runtime/python.h"
 
-#define ISOLATED_ARGS   6 /* before the names of files */
+#define ISOLATED_ARGS   7 /* before the names of files */
 #define ISOLATED_NAME   MYR_RUNTIME_WORKER
 #define ISOLATED_HEX    "0000000000000000000000000000000000000000000000000000000000000000"
 #define ISOLATED_NO_CAP (1LL << 44)
@@ -40,7 +40,8 @@ myr_rc myr_runtime_isolated_spawn(python_model *model, const myr_runtime_opts *o
     snprintf(bytes_max, sizeof bytes_max, "%lld", (long long)cap);
     snprintf(features, sizeof features, "%u", external->feature_count);
     snprintf(outputs, sizeof outputs, "%u", external->output_count);
-    const char *const first[] = {isolated_program, ISOLATED_NAME, opts->library, threads, bytes_max, features, outputs};
+    const char *const first[] = {isolated_program, ISOLATED_NAME, opts->library, threads,
+                                 bytes_max,        features,      outputs,       opts->takes_files ? "1" : "0"};
     for (size_t i = 0; i < MYR_COUNT_OF(first); i++)
         argv[count++] = first[i];
     MYR_ASSERT(bundle->file_count <= MYR_RUNTIME_FILES_MAX);
@@ -267,7 +268,7 @@ static bool isolated_number(const char *text, int64_t most, int64_t *out)
 int myr_runtime_worker_main(int argc, char **argv)
 {
     myr_runtime_opts opts = {0};
-    int64_t features = 0, outputs = 0;
+    int64_t features = 0, outputs = 0, takes_files = 0;
     isolated_files files = {argv + ISOLATED_ARGS - 1, (uint32_t)(argc - (ISOLATED_ARGS - 1))};
     isolated_worker worker = {.source = {.ctx = &files, .load = isolated_load, .unload = isolated_unload}};
     MYR_AUTO(myr_buf) frame = {0};
@@ -277,7 +278,8 @@ int myr_runtime_worker_main(int argc, char **argv)
     bool is_good = argc >= ISOLATED_ARGS && isolated_number(argv[1], 256, &opts.threads) &&
                    isolated_number(argv[2], INT64_MAX, &opts.bytes_max) &&
                    isolated_number(argv[3], MYR_FEATURES_MAX, &features) &&
-                   isolated_number(argv[4], MYR_OUTPUTS_MAX, &outputs) && opts.threads >= 1 && opts.bytes_max > 0;
+                   isolated_number(argv[4], MYR_OUTPUTS_MAX, &outputs) && isolated_number(argv[5], 1, &takes_files) &&
+                   opts.threads >= 1 && opts.bytes_max > 0;
     if (!is_good || (size_t)snprintf(opts.library, sizeof opts.library, "%s", argv[0]) >= sizeof opts.library) {
         fputs("myriad: " ISOLATED_NAME " is started by myriad alone\n", stderr);
         return 64;
@@ -286,6 +288,7 @@ int myr_runtime_worker_main(int argc, char **argv)
     worker.feature_count = (uint32_t)features;
     worker.output_count = (uint32_t)outputs;
     myr_rc rc = myr_runtime_new(&opts, &worker.runtime, &err);
+    if (rc == MYR_OK && takes_files != 0) myr_runtime_take_files(worker.runtime);
     if (rc == MYR_OK) rc = myr_runtime_pin(worker.runtime, &worker.source, ISOLATED_HEX, worker.feature_count, &err);
     bool is_loaded = rc == MYR_OK;
     rc = isolated_say(&out, is_loaded ? '\0' : '\1', is_loaded ? "{}" : err.message, NULL);

@@ -10,7 +10,6 @@
 #include "runtime/runtime.h"
 
 #define PYTHON_REQUIREMENTS "requirements.txt"
-#define PYTHON_FILE         "file" /* the feature of a model that takes files */
 
 /* Owned by whoever asks it. */
 typedef struct python_model {

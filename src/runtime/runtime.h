@@ -16,6 +16,8 @@
 #define MYR_RUNTIME_PYTHON "python"      /* that of a directory with score.py */
 #define MYR_RUNTIME_WORKER "onnx-worker" /* the word that makes this program a worker: see myr_runtime_set_worker */
 
+#define MYR_RUNTIME_FILE "file" /* the feature of a model that takes files: one's name */
+
 #define MYR_RUNTIME_TENSORS_MAX 256 /* inputs of a model, and outputs */
 #define MYR_RUNTIME_FILES_MAX   256 /* files of a model: itself and its external data */
 
@@ -100,7 +102,8 @@ typedef struct myr_runtime_bundle {
 /* What a model takes and gives, one tensor each. */
 typedef struct myr_runtime_tensor {
     const char *name;
-    const char *type; /* "float", "double", "int64", "int32", "bool", "string"; an output: also "map" (ZipMap) */
+    const char *type; /* "float", "double", "int64", "int32", "bool", "string", "bytes" (an input: a file); an output:
+                         also "map" (ZipMap) */
     uint32_t width;   /* values per row; 0: any number (a dimension without a size) */
     bool is_text;
     bool is_value; /* outputs: goes into the answer */

@@ -20,6 +20,7 @@ static const struct {
     [RUNTIME_INT32] = {"int32", sizeof(int32_t), ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32},
     [RUNTIME_BOOL] = {"bool", sizeof(bool), ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL},
     [RUNTIME_TEXT] = {"string", 0, ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING},
+    [RUNTIME_BYTES] = {"bytes", sizeof(uint8_t), ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8},
     [RUNTIME_MAPS] = {"map", 0, ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED},
 };
 _Static_assert(MYR_COUNT_OF(session_classes) == RUNTIME_CLASS_COUNT, "a row per class");
@@ -76,10 +77,10 @@ static myr_rc tensor_shape(const session_open *open, const OrtTensorTypeAndShape
     MYR_TRY(open_check(open, open->api->GetTensorElementType(shape, &type)));
     MYR_TRY(open_check(open, open->api->GetDimensionsCount(shape, &rank)));
     if (!session_class_of(type, &tensor->kind)) {
-        MYR_FAIL(
-            open->err, UNSUPPORTED,
-            "%.60s: %s '%.60s' has ONNX element type %d: float, double, int64, int32, bool and string can be scored",
-            open->name, what, tensor->name, (int)type);
+        MYR_FAIL(open->err, UNSUPPORTED,
+                 "%.60s: %s '%.60s' has ONNX element type %d: float, double, int64, int32, bool, string and, as a "
+                 "file, uint8 can be scored",
+                 open->name, what, tensor->name, (int)type);
     }
     if (rank > RUNTIME_RANK_MAX) {
         MYR_FAIL(open->err, UNSUPPORTED, "%.60s: %s '%.60s' has %zu dimensions, at most %d", open->name, what,
@@ -178,6 +179,31 @@ static myr_rc open_tensors(const session_open *open, bool is_output, runtime_ten
 }
 
 /* ---- inputs ---- */
+
+/* Bytes are a file: the only input, in one dimension. */
+static myr_rc inputs_file(const session_open *open, uint32_t feature_count)
+{
+    runtime_session *session = open->session;
+    const runtime_tensor *bytes = NULL;
+    for (uint32_t i = 0; i < session->input_count; i++) {
+        if (session->inputs[i].kind == RUNTIME_BYTES) bytes = &session->inputs[i];
+    }
+    if (bytes == NULL) return MYR_OK;
+    if (session->input_count != 1 || bytes->rank != 1 || feature_count > 1) {
+        MYR_FAIL(
+            open->err, UNSUPPORTED,
+            "%.60s: input '%.60s' is of bytes (uint8), which are a file: it must be the only one, of shape [bytes]",
+            open->name, bytes->name);
+    }
+    if (bytes->dims[0] == 0 || bytes->dims[0] > MYR_FILE_BYTES_MAX) {
+        MYR_FAIL(open->err, UNSUPPORTED, "%.60s: input '%.60s' is a file of %lld bytes, 1 to %lld can be read",
+                 open->name, bytes->name, (long long)bytes->dims[0], (long long)MYR_FILE_BYTES_MAX);
+    }
+    session->takes_file = true;
+    session->feature_count = 1;
+    session->inputs[0].width = 1;
+    return MYR_OK;
+}
 
 /* The rows of a run: any number, or what the first dimension of some input says. */
 static myr_rc inputs_batch(const session_open *open)
@@ -340,8 +366,9 @@ static myr_rc session_steps(const session_open *open, OrtEnv *env, const myr_run
     MYR_TRY(open_check(open, open->api->CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault, &session->memory)));
     MYR_TRY(open_tensors(open, false, &session->inputs, &session->input_count));
     MYR_TRY(open_tensors(open, true, &session->outputs, &session->output_count));
-    MYR_TRY(inputs_batch(open));
-    MYR_TRY(inputs_widths(open, feature_count));
+    MYR_TRY(inputs_file(open, feature_count));
+    if (!session->takes_file) MYR_TRY(inputs_batch(open));
+    if (!session->takes_file) MYR_TRY(inputs_widths(open, feature_count));
     MYR_TRY(outputs_choose(open));
     myr_err failed = {0};
     myr_rc rc = myr_runtime_session_probe(session, &failed);

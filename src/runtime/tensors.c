@@ -97,6 +97,7 @@ static void cell_put(runtime_class kind, void *cells, size_t at, double value, b
         ((bool *)cells)[at] = value != 0;
         return;
     case RUNTIME_TEXT:
+    case RUNTIME_BYTES:
     case RUNTIME_MAPS:
     case RUNTIME_CLASS_COUNT:
         break;
@@ -158,11 +159,44 @@ static myr_rc run_fill_texts(const tensors_run *run, const runtime_tensor *input
 
 /* ---- inputs ---- */
 
+/* Of the one row of this run: the file that it names. One that can't be read is that row's fault. */
+static myr_rc run_read_file(const tensors_run *run, const myr_col *col, char **out, size_t *out_size)
+{
+    char scratch[MYR_DOUBLE_TEXT_BYTES], path[MYR_PATH_BYTES_MAX];
+    myr_str name = cell_text(run, col, run_row(run, 0), scratch);
+    if (name.size == 0 || name.size >= sizeof path || memchr(name.data, '\0', name.size) != NULL)
+        MYR_FAIL(run->err, BAD_FORMAT, "a file's name has 1 to %zu bytes", sizeof path - 1);
+    memcpy(path, name.data, name.size);
+    path[name.size] = '\0';
+    myr_rc rc = myr_file_read(path, MYR_FILE_BYTES_MAX, out, out_size, run->err);
+    return rc == MYR_OK || rc == MYR_NO_MEMORY ? rc : MYR_BAD_FORMAT;
+}
+
+static myr_rc run_make_file(tensors_run *run, const uint32_t *columns)
+{
+    const runtime_tensor *input = &run->session->inputs[0];
+    char *data = NULL;
+    size_t size = input->dims[0] > 0 ? (size_t)input->dims[0] : 1;
+    if (run->call == NULL) { /* a probe of zeros */
+        data = myr_calloc(size, 1);
+        if (data == NULL) MYR_FAIL(run->err, NO_MEMORY, "no memory for %zu bytes of '%.60s'", size, input->name);
+    } else {
+        MYR_TRY(run_read_file(run, &run->call->features[MYR_EXTERNAL_COLUMN(columns[0])], &data, &size));
+    }
+    run->cells[0] = data;
+    const int64_t dims[] = {(int64_t)size};
+    return run_check(run,
+                     run->api->CreateTensorWithDataAsOrtValue(run->session->memory, data, size, dims, 1,
+                                                              myr_runtime_class_type(RUNTIME_BYTES), &run->inputs[0]),
+                     input->name);
+}
+
 static myr_rc run_make_input(tensors_run *run, uint32_t idx, const uint32_t *columns)
 {
     const runtime_tensor *input = &run->session->inputs[idx];
     const OrtApi *api = run->api;
     int64_t dims[RUNTIME_RANK_MAX];
+    if (run->session->takes_file) return run_make_file(run, columns);
     memcpy(dims, input->dims, sizeof dims);
     dims[0] = run->run_rows;
     ONNXTensorElementDataType type = myr_runtime_class_type(input->kind);
@@ -219,8 +253,8 @@ static myr_rc output_tensor_width(const tensors_run *run, uint32_t idx, uint32_t
     if (info != NULL) api->ReleaseTensorTypeAndShapeInfo(info);
     const char *name = run->session->outputs[idx].name;
     MYR_TRY(run_check(run, status, name));
-    if (rank == 0 || rank > RUNTIME_RANK_MAX || dims[0] != (int64_t)run->run_rows || count == 0 ||
-        count / run->run_rows > MYR_OUTPUTS_MAX) {
+    bool has_rows = run->session->takes_file || (rank > 0 && dims[0] == (int64_t)run->run_rows); /* all is one file's */
+    if (!has_rows || rank > RUNTIME_RANK_MAX || count == 0 || count / run->run_rows > MYR_OUTPUTS_MAX) {
         MYR_FAIL(run->err, UNSUPPORTED, "output '%.60s' has %zu values for %u rows, not 1 to %d for each", name, count,
                  run->run_rows, MYR_OUTPUTS_MAX);
     }
@@ -310,6 +344,8 @@ static double output_cell(runtime_class kind, const void *cells, size_t at)
         return (double)((const int32_t *)cells)[at];
     case RUNTIME_BOOL:
         return ((const bool *)cells)[at] ? 1.0 : 0.0;
+    case RUNTIME_BYTES:
+        return (double)((const uint8_t *)cells)[at];
     case RUNTIME_TEXT:
     case RUNTIME_MAPS:
     case RUNTIME_CLASS_COUNT:
@@ -348,10 +384,10 @@ static myr_rc run_take(const tensors_run *run)
 /* ---- a probe ---- */
 
 /* The width that the file says, or 0. */
-static uint32_t probe_said_width(const runtime_tensor *output)
+static uint32_t probe_said_width(const runtime_tensor *output, bool takes_file)
 {
-    uint64_t width = output->kind == RUNTIME_MAPS || output->rank == 0 ? 0 : 1;
-    for (uint32_t d = 1; d < output->rank; d++) {
+    uint64_t width = output->kind == RUNTIME_MAPS || (output->rank == 0 && !takes_file) ? 0 : 1;
+    for (uint32_t d = takes_file ? 0 : 1; d < output->rank; d++) {
         if (output->dims[d] <= 0 || output->dims[d] > MYR_OUTPUTS_MAX) return 0;
         width *= (uint64_t)output->dims[d];
         if (width > MYR_OUTPUTS_MAX) return 0;
@@ -379,6 +415,7 @@ myr_rc myr_runtime_session_probe(runtime_session *session, myr_err *err)
 {
     tensors_run run = {.session = session, .api = session->api, .count = 1, .err = err};
     run.run_rows = session->batch != 0 ? (uint32_t)session->batch : 2; /* 2: so that a dimension of rows shows */
+    if (session->takes_file) run.run_rows = 1;
     MYR_TRY(run_check(&run, run.api->GetAllocatorWithDefaultOptions(&run.allocator), "a run"));
     myr_rc rc = probe_steps(&run, session);
     tensors_run_drop(&run);
@@ -386,7 +423,7 @@ myr_rc myr_runtime_session_probe(runtime_session *session, myr_err *err)
     for (uint32_t i = 0; i < session->value_tensors; i++) {
         runtime_tensor *output = &session->outputs[i];
         /* A model may refuse a row of zeros (an encoder that knows no such category) and still be sound. */
-        if (rc == MYR_BAD_FORMAT) output->width = probe_said_width(output);
+        if (rc == MYR_BAD_FORMAT) output->width = probe_said_width(output, session->takes_file);
         if (output->width == 0) {
             if (rc != MYR_OK) return rc;
             MYR_FAIL(err, UNSUPPORTED, "output '%.60s' has no values", output->name);
@@ -431,6 +468,7 @@ static myr_rc run_one_by_one(tensors_run *run, uint32_t first, uint32_t count)
 static uint32_t run_step(const runtime_session *session)
 {
     if (session->batch != 0) return (uint32_t)session->batch;
+    if (session->takes_file) return 1;
     uint32_t rows = RUNTIME_CELLS_MAX /
                     (session->feature_count > session->value_count ? session->feature_count : session->value_count);
     if (rows == 0) return 1;
@@ -452,6 +490,12 @@ myr_rc myr_runtime_session_run(const runtime_session *session, const myr_runner_
     for (uint32_t first = 0; first < call->row_count; first += step) {
         uint32_t count = call->row_count - first < step ? call->row_count - first : step;
         myr_rc rc = run_rows(&run, first, count);
+        bool is_refused =
+            rc == MYR_BAD_FORMAT || (session->takes_file && rc == MYR_UNSUPPORTED); /* as many values as it likes */
+        if (is_refused && count == 1) {
+            call->is_bad[first] = 1;
+            continue;
+        }
         bool is_worth_it = rc == MYR_BAD_FORMAT || (rc == MYR_NO_MEMORY && count > 1); /* fewer rows take less */
         if (is_worth_it) rc = run_one_by_one(&run, first, count);
         MYR_TRY(rc);
