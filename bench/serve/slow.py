@@ -125,6 +125,16 @@ def settle(port):
         time.sleep(0.1)
 
 
+def measured(url, rate, cwd, given):
+    """The good ones' p99; again if the generator itself was held up, by whatever else this machine does."""
+    for _ in range(5):
+        seen = load.open_loop(url, PATH, BODY, rate, cwd, seconds=given.seconds)
+        if seen["unsent"] <= seen["offered"] / 100 and seen["lag_ms"] < seen["p99_ms"]:
+            assert seen["broken"] == 0 and set(seen["statuses"]) == {"200"}, seen
+            return seen["p99_ms"]
+    raise SystemExit(f"this machine is too busy for {rate} requests/s: {seen}")
+
+
 def slow(program, cwd, given):
     with serving(program, cwd) as (url, _):
         port = url.rsplit(":", 1)[1]
@@ -132,17 +142,14 @@ def slow(program, cwd, given):
         rate = int(load.wrk(url, script)[0] / 3)
         print(f"good clients: {rate} requests/s, a third of the peak")
         for way in WAYS:
-            ratios, rows = [], []
+            rows = []
             for _ in range(given.rounds):
-                alone = load.open_loop(url, PATH, BODY, rate, cwd, seconds=given.seconds)
+                alone = measured(url, rate, cwd, given)
                 with clients("slow", way, port, str(given.slow)):
                     settle(port)
-                    beside = load.open_loop(url, PATH, BODY, rate, cwd, seconds=given.seconds)
-                rows.append((alone["p99_ms"], beside["p99_ms"]))
-                ratios.append(beside["p99_ms"] / alone["p99_ms"])
-                assert beside["broken"] == 0 and set(beside["statuses"]) == {"200"}, beside
+                    rows.append((alone, measured(url, rate, cwd, given)))
             alone, beside = (statistics.median(r[i] for r in rows) for i in (0, 1))
-            print(f"{given.slow} slow in the {way:8} p99 {alone:.2f} -> {beside:.2f} ms, {statistics.median(ratios):.2f}x   must 1.2x")
+            print(f"{given.slow} slow in the {way:8} p99 {alone:.2f} -> {beside:.2f} ms, {beside / alone:.2f}x   must 1.2x")
 
 
 def resident(pid):
