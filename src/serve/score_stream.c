@@ -287,8 +287,8 @@ myr_rc myr_serve_stream_begin(myr_server *server, myr_req *req, serve_note *note
     myr_http_stream_opts opts = {.step = stream_run,
                                  .status = 200,
                                  .content_type = myr_serve_format_type(answer),
-                                 .in_bytes_max = (size_t)server->opts.stream_line_bytes_max,
-                                 .idle_timeout_ms = server->opts.stream_idle_ms,
+                                 .in_bytes_max = (size_t)myr_serve_now(&server->opts.stream_line_bytes_max),
+                                 .idle_timeout_ms = myr_serve_now(&server->opts.stream_idle_ms),
                                  .late = as_events ? STREAM_EVENT STREAM_LATE "\n" : STREAM_LATE,
                                  .stopping = as_events ? STREAM_EVENT STREAM_STOPPING "\n" : STREAM_STOPPING};
     myr_err why = {0};
