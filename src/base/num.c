@@ -167,6 +167,28 @@ static void num_add_digits(num_decimal *dec, const char *digits, size_t count)
     }
 }
 
+/* digits [. digits] of at most 19 digits, which is most numbers: one pass, and nothing can overflow. */
+static bool num_scan_plain(myr_str text, num_decimal *dec)
+{
+    const char *at = text.data, *end = at + text.size, *point = end;
+    uint64_t digits = 0;
+    if (text.size > 20) return false;
+    for (; at < end; at++) {
+        unsigned digit = (unsigned)(unsigned char)*at - '0';
+        if (digit <= 9) {
+            digits = digits * 10 + digit;
+        } else if (*at == '.' && point == end) {
+            point = at;
+        } else {
+            return false;
+        }
+    }
+    bool has_point = point < end;
+    if (text.size - has_point < 1 || text.size - has_point > 19) return false;
+    *dec = (num_decimal){.digits = digits, .exponent = has_point ? -(int)(end - point - 1) : 0, .is_short = true};
+    return true;
+}
+
 /* digits [. digits] [e [sign] digits], at least one digit before the exponent; no sign in front. */
 static bool num_scan_decimal(myr_str text, num_decimal *dec)
 {
@@ -210,7 +232,7 @@ static double num_decimal_value(const num_decimal *dec)
     static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                     1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     MYR_ASSERT(num_decimal_is_exact(dec));
-    double digits = (double)dec->digits;
+    double digits = (double)(int64_t)dec->digits; /* a signed number's conversion is one instruction */
     return dec->exponent < 0 ? digits / powers[-dec->exponent] : digits * powers[dec->exponent];
 }
 
@@ -249,7 +271,7 @@ bool myr_parse_double(myr_str text, double *out)
     bool is_minus = num_take_minus(&text);
     num_decimal dec;
     double value;
-    if (text.size > 0 && num_scan_decimal(text, &dec)) {
+    if (num_scan_plain(text, &dec) || (text.size > 0 && num_scan_decimal(text, &dec))) {
         value = num_decimal_is_exact(&dec) ? num_decimal_value(&dec) : num_round(text);
     } else if (num_is_word(text, "inf") || num_is_word(text, "infinity")) {
         value = (double)INFINITY;
