@@ -1,16 +1,5 @@
-/* Cells of DuckDB's vectors read without copies. A vector's validity is a bit mask, or NULL when nothing is null. */
+/* The first cell of a result. */
 #include "table/internal.h"
-
-bool myr_table_is_valid(const uint64_t *validity, int64_t row_idx)
-{
-    return validity == NULL || (validity[row_idx / 64] >> (row_idx % 64) & 1) != 0;
-}
-
-/* Short texts lie inside the cell itself: the slice lives as long as the vector. */
-myr_str myr_table_text(duckdb_string_t *cell)
-{
-    return myr_str_make(duckdb_string_t_data(cell), duckdb_string_t_length(*cell));
-}
 
 bool myr_table_first_text(duckdb_result *result, uint32_t col_idx, myr_buf *out)
 {

@@ -5,7 +5,10 @@
  */
 #include <string.h>
 
+#include "base/pool.h"
 #include "table/internal.h"
+
+#define CUT_GUESS_BYTES_MIN (1 << 20) /* of a part: smaller ones are too many to be looked for on several threads */
 
 typedef myr_mapping cut_mapping;
 static void cut_mapping_drop(cut_mapping *mapping)
@@ -107,7 +110,18 @@ static myr_rc cut_parquet(myr_table_engine *engine, const myr_table_size *size, 
  */
 static bool cut_opens(const unsigned char *data, size_t at, size_t from)
 {
-    return at == from || strchr(",;\t|\n\r", data[at - 1]) != NULL;
+    if (at == from) return true;
+    switch (data[at - 1]) {
+    case ',':
+    case ';':
+    case '\t':
+    case '|':
+    case '\n':
+    case '\r':
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* Past the quoted field that begins at `at`; `size` if it does not end. */
@@ -127,14 +141,18 @@ static size_t cut_skip_quoted(const unsigned char *data, size_t at, size_t size)
 /* The end of the row in which `want` lies, from the beginning of a row before it. */
 static size_t cut_row_end(const unsigned char *data, size_t from, size_t want, size_t size, bool has_quotes)
 {
-    size_t at = from;
+    size_t at = from, line = from; /* the first newline from `at` on, if it is not before it */
+    bool has_line = false;
     while (at < size) {
-        size_t until = at < want ? want : size;
-        const unsigned char *line = at < want ? NULL : memchr(data + at, '\n', until - at);
-        if (line != NULL) until = (size_t)(line - data);
+        if (at >= want && (!has_line || line < at)) {
+            const unsigned char *found = memchr(data + at, '\n', size - at);
+            line = found != NULL ? (size_t)(found - data) : size;
+            has_line = true;
+        }
+        size_t until = at < want ? want : line;
         const unsigned char *quote = has_quotes ? memchr(data + at, '"', until - at) : NULL;
-        if (quote == NULL && line != NULL) return until + 1;
         if (quote == NULL) {
+            if (at >= want && line < size) return line + 1;
             at = until;
             continue;
         }
@@ -189,6 +207,53 @@ static size_t cut_text_end(const unsigned char *data, size_t begin, size_t size,
     return by_rows < by_bytes ? by_rows : by_bytes;
 }
 
+/* Parts of so many bytes, looked for on several threads: each is guessed to begin after a newline. */
+typedef struct cut_guess {
+    const unsigned char *data;
+    size_t size;
+    const myr_table_size *wanted;
+    bool has_quotes;
+    size_t *begins; /* of parts, and the end */
+    int64_t *lines; /* newlines of each, or -1: it does not end where the next begins, or is too large */
+} cut_guess;
+
+static myr_rc cut_guess_part(void *ctx, size_t i, int thread_idx, myr_err *err)
+{
+    cut_guess *guess = ctx;
+    (void)thread_idx;
+    (void)err;
+    size_t begin = guess->begins[i], end = guess->begins[i + 1];
+    bool is_right = cut_text_end(guess->data, begin, guess->size, guess->wanted, guess->has_quotes) == end &&
+                    end - begin <= (uint64_t)MYR_TABLE_PART_BYTES_MAX;
+    guess->lines[i] = is_right ? myr_table_count_lines(guess->data, begin, end) : -1;
+    return MYR_OK;
+}
+
+/* Add the parts, if all guesses are right: they are those that are found one after the other. */
+static myr_rc cut_by_guess(cut_guess *guess, size_t begin, int64_t line, cut_list *list, bool *out_is_right,
+                           myr_err *err)
+{
+    size_t bytes = (size_t)guess->wanted->bytes, count = 0, room = (guess->size - begin) / bytes + 2;
+    guess->begins = myr_arena_calloc(list->arena, room, sizeof *guess->begins);
+    guess->lines = myr_arena_calloc(list->arena, room, sizeof *guess->lines);
+    if (guess->begins == NULL || guess->lines == NULL)
+        MYR_FAIL(err, NO_MEMORY, "no memory for the parts of %s", list->file);
+    for (guess->begins[0] = begin; guess->begins[count] < guess->size; count++) {
+        size_t at = guess->begins[count] + bytes - 1;
+        const unsigned char *newline = at < guess->size ? memchr(guess->data + at, '\n', guess->size - at) : NULL;
+        guess->begins[count + 1] = newline != NULL ? (size_t)(newline - guess->data) + 1 : guess->size;
+    }
+    MYR_TRY(myr_parallel(myr_cpu_count(), count, cut_guess_part, guess, err));
+    *out_is_right = true;
+    for (size_t i = 0; i < count; i++)
+        *out_is_right = *out_is_right && guess->lines[i] >= 0;
+    for (size_t i = 0; *out_is_right && i < count; i++) {
+        MYR_TRY(cut_add(list, (int64_t)guess->begins[i], (int64_t)guess->begins[i + 1], line, -1, err));
+        line += guess->lines[i];
+    }
+    return MYR_OK;
+}
+
 static myr_rc cut_text(const myr_table_size *size, table_kind kind, cut_list *list, myr_err *err)
 {
     int64_t bytes = 0;
@@ -199,7 +264,12 @@ static myr_rc cut_text(const myr_table_size *size, table_kind kind, cut_list *li
     bool has_quotes = kind == TABLE_CSV; /* JSON has no newline inside a text */
     size_t begin = kind == TABLE_CSV ? myr_table_header_bytes(map.data, map.size) : 0, first = begin;
     int64_t line = 1 + myr_table_count_lines(map.data, 0, begin);
-    while (begin < map.size) {
+    bool is_right = false;
+    if (size->rows == 0 && size->bytes >= CUT_GUESS_BYTES_MIN) {
+        cut_guess guess = {.data = map.data, .size = map.size, .wanted = size, .has_quotes = has_quotes};
+        MYR_TRY(cut_by_guess(&guess, begin, line, list, &is_right, err));
+    }
+    while (!is_right && begin < map.size) {
         size_t end = cut_text_end(map.data, begin, map.size, size, has_quotes);
         if (end - begin > (uint64_t)MYR_TABLE_PART_BYTES_MAX && (begin > first || end < map.size)) {
             MYR_FAIL(err, TOO_LARGE,

@@ -93,6 +93,7 @@ myr_rc myr_table_engine_open(int threads, int64_t memory_bytes, myr_table_engine
     if (threads < 0 || memory_bytes < 0) MYR_FAIL(err, BAD_USAGE, "threads and memory cannot be negative");
     myr_table_engine *engine = myr_calloc(1, sizeof *engine);
     if (engine == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a table engine");
+    engine->held_fd = -1;
     myr_rc rc = engine_connect(engine, threads, memory_bytes, err);
     if (rc != MYR_OK) {
         myr_table_engine_close(engine);
@@ -107,6 +108,7 @@ void myr_table_engine_close(myr_table_engine *engine)
     if (engine == NULL) return;
     if (engine->connection != NULL) duckdb_disconnect(&engine->connection);
     if (engine->database != NULL) duckdb_close(&engine->database);
+    myr_fd_drop(&engine->held_fd);
     if (engine->temp_dir[0] != '\0') MYR_IGNORE(myr_io_remove_tree(engine->temp_dir, NULL)); /* only spilled bytes */
     myr_free(engine);
 }

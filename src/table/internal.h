@@ -27,6 +27,7 @@ struct myr_table_engine {
     char temp_dir[MYR_PATH_BYTES_MAX]; /* where DuckDB spills; removed by close */
     int64_t next_name;                 /* functions and tables of ours get a fresh name each */
     bool is_lenient;
+    myr_fd held_fd;                  /* of parts held in memory, one after the other; -1: none yet */
     const struct table_range *range; /* being read: what DuckDB says of its lines is said of the file's; or NULL */
 };
 
@@ -56,8 +57,19 @@ void myr_table_sql_literal(myr_buf *sql, const char *text); /* 'it''s' */
 void myr_table_sql_literal_str(myr_buf *sql, myr_str text);
 
 /* ---- cell.c ---- */
-bool myr_table_is_valid(const uint64_t *validity, int64_t row_idx);
-myr_str myr_table_text(duckdb_string_t *cell);
+/* A vector's validity is a bit mask, or NULL when nothing is null. */
+static inline bool myr_table_is_valid(const uint64_t *validity, int64_t row_idx)
+{
+    return validity == NULL || (validity[row_idx / 64] >> (row_idx % 64) & 1) != 0;
+}
+/* Short texts lie inside the cell itself: the slice lives as long as the vector. (What duckdb_string_t_data does, which
+ * is called for each cell of a CSV.) */
+static inline myr_str myr_table_text(const duckdb_string_t *cell)
+{
+    uint32_t size = cell->value.inlined.length;
+    return myr_str_make(
+        size <= sizeof cell->value.inlined.inlined ? cell->value.inlined.inlined : cell->value.pointer.ptr, size);
+}
 /* The one text or integer of a result's first row; false when there is no row or the cell is null. */
 bool myr_table_first_text(duckdb_result *result, uint32_t col_idx, myr_buf *out);
 
@@ -144,24 +156,30 @@ typedef struct table_scan_key {
     uint32_t field; /* of the files, from 0 */
     bool as_int64;  /* 2.0 is one too */
 } table_scan_key;
-/* keys: in the order of their fields. *out_are_whole = false: the files must be asked through DuckDB. */
-myr_rc myr_table_scan_keys(const table_source *source, const table_scan_key *keys, size_t key_count,
-                           bool *out_are_whole, myr_err *err);
+typedef struct table_scan {
+    bool are_whole;   /* all cells of the keys are whole numbers; false: the files must be asked through DuckDB */
+    bool have_points; /* some are written as 2.0 */
+} table_scan;
+/* keys: in the order of their fields. */
+myr_rc myr_table_scan_keys(const table_source *source, const table_scan_key *keys, size_t key_count, table_scan *out,
+                           myr_err *err);
 
 /* ---- range.c ---- */
 /* Bytes of a file, held in memory under a name that DuckDB can open. */
 typedef struct table_range {
-    myr_fd fd;
+    myr_fd fd; /* the engine's; -1: nothing is held */
     char path[32];
     const char *file;
     int64_t line_shift; /* from a line in memory to the file's */
 } table_range;
+/* Nothing is held (fd < 0) where a part is read from its file. One at a time; dropped before the engine closes. */
+myr_rc myr_table_range_open(myr_table_engine *engine, const myr_table_part *part, table_kind kind, table_range *out,
+                            myr_err *err);
+void myr_table_range_drop(table_range *range);
 static inline void table_range_drop(table_range *range)
 {
-    myr_fd_drop(&range->fd);
+    myr_table_range_drop(range);
 }
-/* Nothing is held (fd < 0) where a part is read from its file. */
-myr_rc myr_table_range_open(const myr_table_part *part, table_kind kind, table_range *out, myr_err *err);
 
 /* ---- twins.c ---- */
 /* Mark columns whose name stands twice in the file, which DuckDB hides by renaming one. `header` is a CSV's line. */

@@ -236,7 +236,7 @@ static myr_rc peek_run(myr_table_engine *engine, const myr_table_map *map, uint3
         wants[i].name = i == want_count ? MYR_TABLE_GROUP_FILE : MYR_TABLE_GROUP_ROW;
         plan[i] = plan[map->want_count + i - want_count];
     }
-    MYR_TRY(myr_table_range_open(map->part, source.kind, &range, err));
+    MYR_TRY(myr_table_range_open(engine, map->part, source.kind, &range, err));
     if (range.fd >= 0) source.reads = range.path;
     MYR_TRY(load_sql(&source, plan, count, NULL, &sql, err));
     myr_buf_printf(&sql, " LIMIT %lld", (long long)limit);

@@ -703,7 +703,7 @@ myr_rc myr_table_map_run(myr_table_engine *engine, const myr_table_map *map, int
     MYR_TRY(map_check(map, &source, err));
     if (map->group_by != NULL && map->part != NULL) MYR_TRY(map_widen(map, arena, &wide, err));
     MYR_AUTO(table_range) range = {.fd = -1};
-    if (map->part != NULL) MYR_TRY(myr_table_range_open(map->part, source.kind, &range, err));
+    if (map->part != NULL) MYR_TRY(myr_table_range_open(engine, map->part, source.kind, &range, err));
     if (range.fd >= 0) source.reads = range.path;
     engine->range = range.fd >= 0 ? &range : NULL;
     myr_mutex_init(&run.mutex);

@@ -17,19 +17,6 @@ static void number_function_drop(number_function *function)
     if (*function != NULL) duckdb_destroy_scalar_function(function);
 }
 
-/* Reads cell r into out[r]; false: it is no number. A null stays null. */
-static bool number_cell(duckdb_string_t *cells, const uint64_t *validity, int64_t r, double *out,
-                        uint64_t *out_validity)
-{
-    if (!myr_table_is_valid(validity, r)) {
-        duckdb_validity_set_row_invalid(out_validity, (idx_t)r);
-        return true;
-    }
-    if (myr_parse_double(myr_table_text(&cells[r]), &out[r])) return true;
-    duckdb_validity_set_row_invalid(out_validity, (idx_t)r);
-    return false;
-}
-
 /* (text, index of its column) -> double. A text that is no number is an error that names the index, or null. */
 static void number_call(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vector result)
 {
@@ -37,14 +24,18 @@ static void number_call(duckdb_function_info info, duckdb_data_chunk chunk, duck
     MYR_ASSERT(duckdb_data_chunk_get_column_count(chunk) == 2);
     duckdb_vector texts = duckdb_data_chunk_get_vector(chunk, 0);
     const int32_t *col_idxs = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 1));
-    duckdb_string_t *cells = duckdb_vector_get_data(texts);
+    const duckdb_string_t *cells = duckdb_vector_get_data(texts);
     const uint64_t *validity = duckdb_vector_get_validity(texts);
-    duckdb_vector_ensure_validity_writable(result);
     double *out = duckdb_vector_get_data(result);
-    uint64_t *out_validity = duckdb_vector_get_validity(result);
     int64_t rows = (int64_t)duckdb_data_chunk_get_size(chunk);
     for (int64_t r = 0; r < rows; r++) {
-        if (number_cell(cells, validity, r, out, out_validity) || !is_strict) continue;
+        bool is_null = !myr_table_is_valid(validity, r);
+        if (!is_null && myr_parse_double(myr_table_text(&cells[r]), &out[r])) continue;
+        if (is_null || !is_strict) {
+            duckdb_vector_ensure_validity_writable(result); /* only now: a column without it is read as it lies */
+            duckdb_validity_set_row_invalid(duckdb_vector_get_validity(result), (idx_t)r);
+            continue;
+        }
         char message[48];
         snprintf(message, sizeof message, TABLE_NOT_NUMBER "%d", col_idxs[r]);
         duckdb_scalar_function_set_error(info, message);

@@ -7,7 +7,8 @@
 
 #include "table/internal.h"
 
-#define SOURCE_SEPARATORS ",;\t|"
+#define SOURCE_SEPARATORS       ",;\t|"
+#define SOURCE_HEADER_BYTES_MAX (2 << 20) /* DuckDB's limit of a line */
 
 /* ---- format ---- */
 
@@ -77,29 +78,58 @@ static char source_separator(myr_str header)
     return best;
 }
 
-/* The first line of the first file, read through DuckDB so that compressed files need no code of ours. */
+/* The first line of a file whose bytes are what they stand for. False: it is too long to be told from a file of another
+ * kind, so DuckDB may say what is wrong. */
+static myr_rc source_header_bytes(const char *file, myr_buf *out, bool *out_has, myr_err *err)
+{
+    myr_mapping map = {0};
+    MYR_TRY(myr_io_map(file, &map, err));
+    uint64_t losses = myr_io_map_losses();
+    size_t begin = map.size >= 3 && memcmp(map.data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    size_t most = map.size < SOURCE_HEADER_BYTES_MAX ? map.size : SOURCE_HEADER_BYTES_MAX, end = begin;
+    while (end < most && map.data[end] != '\n' && map.data[end] != '\r')
+        end++;
+    *out_has = end < SOURCE_HEADER_BYTES_MAX;
+    if (*out_has) myr_buf_append(out, map.data + begin, end - begin);
+    myr_io_unmap(&map);
+    if (myr_io_map_losses() != losses) MYR_FAIL(err, IO, "%s was cut short while it was read", file);
+    return myr_buf_check(out, err);
+}
+
+/* Read through DuckDB, so that compressed files need no code of ours. */
+static myr_rc source_header_query(myr_table_engine *engine, const char *file, myr_buf *out, myr_err *err)
+{
+    MYR_AUTO(myr_buf) sql = {0};
+    myr_buf_puts(&sql, "SELECT line FROM read_csv(");
+    myr_table_sql_literal(&sql, file);
+    /* a separator that is nowhere, and lines of any form: only the first one is looked at */
+    myr_buf_puts(&sql, ", auto_detect = false, header = false, delim = '\x01\x02\x03\x04', quote = '', escape = '', "
+                       "strict_mode = false, hive_partitioning = false, columns = {'line': 'VARCHAR'}) LIMIT 1");
+    MYR_TRY(myr_buf_check(&sql, err));
+    MYR_AUTO(table_result) result = {0};
+    MYR_TRY(myr_table_query(engine, sql.data, file, &result, err));
+    MYR_IGNORE(myr_table_first_text(&result, 0, out)); /* nothing: it is empty, as its caller sees */
+    return myr_buf_check(out, err);
+}
+
+/* The first line of the first file. */
 static myr_rc source_header(myr_table_engine *engine, const table_source *source, myr_buf *out, myr_err *err)
 {
+    const char *file = source->files[0];
+    bool has_header = false;
     for (size_t i = 0; i < source->file_count; i++) {
         int64_t bytes = 0;
         MYR_TRY(myr_io_size(source->files[i], &bytes, err));
         if (bytes == 0)
             MYR_FAIL(err, BAD_INPUT, "%s: the file is empty: a table needs a header line", source->files[i]);
     }
-    MYR_AUTO(myr_buf) sql = {0};
-    myr_buf_puts(&sql, "SELECT line FROM read_csv(");
-    myr_table_sql_literal(&sql, source->files[0]);
-    /* a separator that is nowhere, and lines of any form: only the first one is looked at */
-    myr_buf_puts(&sql, ", auto_detect = false, header = false, delim = '\x01\x02\x03\x04', quote = '', escape = '', "
-                       "strict_mode = false, hive_partitioning = false, columns = {'line': 'VARCHAR'}) LIMIT 1");
-    MYR_TRY(myr_buf_check(&sql, err));
-    MYR_AUTO(table_result) result = {0};
-    MYR_TRY(myr_table_query(engine, sql.data, source->files[0], &result, err));
-    if (!myr_table_first_text(&result, 0, out)) {
+    if (myr_table_is_in_lines(file, TABLE_CSV)) MYR_TRY(source_header_bytes(file, out, &has_header, err));
+    if (!has_header) MYR_TRY(source_header_query(engine, file, out, err));
+    if (out->size == 0) {
         MYR_FAIL(err, BAD_INPUT, "%s: the file is empty or begins with an empty line: a table needs a header line",
-                 source->files[0]);
+                 file);
     }
-    return myr_buf_check(out, err);
+    return MYR_OK;
 }
 
 static void source_csv_layout(const table_source *source, myr_buf *sql)
@@ -108,6 +138,9 @@ static void source_csv_layout(const table_source *source, myr_buf *sql)
                  ", header = true, skip = 0, comment = '', quote = '\"', escape = '\"', strict_mode = true, delim = ");
     myr_table_sql_literal_str(sql, myr_str_make(&source->delimiter, 1));
     if (source->is_lenient) myr_buf_puts(sql, ", ignore_errors = true");
+    /* of a part all types are known; what is looked at for them for the first time needs no 32 MB in memory */
+    if (source->part != NULL) myr_buf_puts(sql, ", sample_size = 1");
+    if (source->column_count == 0) myr_buf_puts(sql, ", buffer_size = 4194304");
 }
 
 /* ---- SQL ---- */

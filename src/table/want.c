@@ -141,12 +141,12 @@ static const char *want_key_loss(const table_source *source, uint32_t col_idx, b
 
 /* Whether all that is in doubt are whole numbers, found without a query. False: ask. */
 static myr_rc want_keys_bytes(const table_source *source, const table_want *plan, const char *const *losses,
-                              uint32_t want_count, bool *out_are_whole, myr_err *err)
+                              uint32_t want_count, table_scan *out, myr_err *err)
 {
     table_scan_key *keys = myr_arena_calloc(source->arena, want_count + 1, sizeof *keys);
     if (keys == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the columns of %s", source->input);
     size_t count = 0;
-    *out_are_whole = false;
+    *out = (table_scan){0};
     for (uint32_t i = 0; i < want_count; i++) {
         if (losses[i] == NULL) continue;
         if (losses[i] != want_loss_int64 && losses[i] != want_loss_integer) return MYR_OK;
@@ -156,18 +156,21 @@ static myr_rc want_keys_bytes(const table_source *source, const table_want *plan
             keys[at] = keys[at - 1];
         keys[at] = key;
     }
-    return count > 0 ? myr_table_scan_keys(source, keys, count, out_are_whole, err) : MYR_OK;
+    return count > 0 ? myr_table_scan_keys(source, keys, count, out, err) : MYR_OK;
 }
 
-/* One pass over the input for all keys in doubt: loss[i] is whether want i must be text. */
+/* One pass over the input for all keys in doubt: loss[i] is whether want i must be text. *out_are_digits: those that
+ * are none are known to be written without a point. */
 static myr_rc want_keys_scan(myr_table_engine *engine, table_source *source, const table_want *plan,
-                             const char *const *losses, uint32_t want_count, bool *loss, myr_err *err)
+                             const char *const *losses, uint32_t want_count, bool *loss, bool *out_are_digits,
+                             myr_err *err)
 {
     MYR_AUTO(myr_buf) sql = {0};
     uint32_t asked = 0;
-    bool are_whole = false;
-    MYR_TRY(want_keys_bytes(source, plan, losses, want_count, &are_whole, err));
-    if (are_whole) return MYR_OK;
+    table_scan scan;
+    MYR_TRY(want_keys_bytes(source, plan, losses, want_count, &scan, err));
+    *out_are_digits = scan.are_whole && !scan.have_points;
+    if (scan.are_whole) return MYR_OK;
     for (uint32_t i = 0; i < want_count; i++) {
         if (losses[i] == NULL) continue;
         myr_buf_puts(&sql, asked++ == 0 ? "SELECT coalesce(bool_or(" : ", coalesce(bool_or(");
@@ -196,12 +199,12 @@ static bool want_fits_int64(const myr_table_column *column)
 }
 
 /* A key of a CSV. It is text in the source unless it may be read as a number right away. */
-static void want_key_csv(table_source *source, bool as_int64, bool is_number, table_want *want)
+static void want_key_csv(table_source *source, bool as_int64, bool is_number, bool are_digits, table_want *want)
 {
     const myr_table_column *column = &source->columns[want->col_idx];
     want->type = MYR_COL_TEXT;
     want->format = "$";
-    if (as_int64) {
+    if (as_int64 && !(is_number && are_digits && column->is_integer)) {
         want->type = is_number ? MYR_COL_INT64 : MYR_COL_TEXT;
         want->format = is_number ? WANT_CELL_INT64 : WANT_CELL_TEXT;
     } else if (is_number && column->is_integer) {
@@ -238,12 +241,13 @@ static myr_rc want_keys(myr_table_engine *engine, table_source *source, const my
     for (uint32_t i = 0; i < want_count; i++) {
         if (wants[i].as_key) losses[i] = want_key_loss(source, plan[i].col_idx, wants[i].as_int64);
     }
-    MYR_TRY(want_keys_scan(engine, source, plan, losses, want_count, loss, err));
+    bool are_digits = false;
+    MYR_TRY(want_keys_scan(engine, source, plan, losses, want_count, loss, &are_digits, err));
     for (uint32_t i = 0; i < want_count; i++) {
         if (!wants[i].as_key) continue;
         bool is_number = losses[i] != NULL && !loss[i];
         if (want_is_csv(source, plan[i].col_idx))
-            want_key_csv(source, wants[i].as_int64, is_number, &plan[i]);
+            want_key_csv(source, wants[i].as_int64, is_number, are_digits, &plan[i]);
         else
             want_key_typed(source, is_number, &plan[i]);
         const myr_table_column *column = &source->columns[plan[i].col_idx];

@@ -66,6 +66,66 @@ TEST(text_is_cut_between_rows)
     EXPECT_INT(cut(&f, file, 0, 0, &parts), 1);
 }
 
+/* Rows of a kilobyte up to `bytes` of them; the one over each place in `over` has a text of many lines. */
+static void many_rows(myr_buf *text, size_t bytes, size_t over)
+{
+    myr_buf_puts(text, "k,text\n");
+    for (int64_t k = 0; text->size < bytes; k++) {
+        bool has_lines = over > 0 && text->size % over > over - 1024;
+        myr_buf_printf(text, "%lld,\"", (long long)k);
+        for (int i = 0; i < (has_lines ? 800 : 1); i++)
+            myr_buf_printf(text, "%0*d%s", has_lines ? 2 : 1000, i, has_lines ? "\n" : "");
+        myr_buf_puts(text, "\"\n");
+    }
+    EXPECT_RC(myr_buf_check(text, NULL), OK, NULL);
+}
+
+/* Large parts are looked for on several threads, from newlines: those inside texts mislead nobody. */
+TEST(large_parts_are_cut_between_rows)
+{
+    MYR_AUTO(fixture) f = fixture_new(1);
+    const int64_t bytes = 1 << 20;
+    for (int k = 0; k < 2; k++) {
+        MYR_AUTO(myr_buf) text = {0};
+        many_rows(&text, 5 << 20, k == 0 ? 0 : (size_t)bytes);
+        char file[TESTING_PATH_BYTES + 128];
+        snprintf(file, sizeof file, "%s", fixture_bytes(&f, "in.csv", text.data, text.size));
+        myr_table_part *parts = NULL, *rows = NULL;
+        size_t count = cut(&f, file, 0, bytes, &parts), row_count = cut(&f, file, 1, 0, &rows), r = 0;
+        EXPECT_INT(count, 5);
+        for (size_t i = 0; i < count; i++) { /* each ends with the first row that makes it large enough */
+            EXPECT_INT(parts[i].begin, rows[r].begin);
+            EXPECT_INT(parts[i].first_line, rows[r].first_line);
+            while (r < row_count && rows[r].end - parts[i].begin < bytes)
+                r++;
+            EXPECT_INT(parts[i].end, r < row_count ? rows[r++].end : (int64_t)text.size);
+        }
+    }
+}
+
+TEST(keys_of_a_large_file_are_looked_through)
+{
+    MYR_AUTO(fixture) f = fixture_new(1);
+    static const char *const none[] = {NULL};
+    static const char *const last[] = {"7,\"\"\n", "7.0,\"\"\n", "x7,\"\"\n"};
+    const myr_table_want want = {.name = "k", .as_key = true, .as_int64 = true};
+    for (int k = 0; k < 6; k++) { /* texts of many lines lie where threads begin, or not */
+        MYR_AUTO(myr_buf) text = {0};
+        myr_table_data *data = NULL;
+        many_rows(&text, 17 << 20, k < 3 ? 0 : 8 << 20);
+        myr_buf_puts(&text, last[k % 3]);
+        EXPECT_RC(
+            myr_table_load(f.engine, fixture_bytes(&f, "in.csv", text.data, text.size), &want, 1, none, &data, &f.err),
+            OK, &f.err);
+        const myr_col *col = &data->cols[0];
+        int64_t row = data->row_count - 1;
+        EXPECT_INT(col->type, k % 3 == 2 ? MYR_COL_TEXT : MYR_COL_INT64);
+        if (col->type == MYR_COL_INT64) EXPECT(col->data.i64[0] == 0 && col->data.i64[row] == 7);
+        if (col->type == MYR_COL_TEXT) EXPECT(myr_str_is(col->data.text[row], "x7"));
+        myr_table_data_free(data);
+    }
+}
+
 TEST(line_ends_headers_and_forms)
 {
     MYR_AUTO(fixture) f = fixture_new(1);
