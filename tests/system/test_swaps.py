@@ -1,4 +1,4 @@
-"""Releases swap, fleets load and unload, shares move, all under full load: no request fails, every answer is of one release.
+"""Releases swap, fleets load and unload, shares move, service files come and go, all under full load: no request fails, every answer is of one release.
 
 Eight seconds; a minute with MYR_LONG=1.
 """
@@ -6,6 +6,8 @@ import http.client
 import json
 import os
 import random
+import re
+import signal
 import threading
 import time
 
@@ -16,6 +18,8 @@ from conftest import linear
 SECONDS = 60 if os.environ.get("MYR_LONG") else 8
 CLIENTS = 8
 ROWS = [{"store": s, "brand": b, "price": 0.5, "deal": 1} for s in (1, 2, 3) for b in (1, 2)]
+SERVICES = ["fleets:\n  oj: {split: {challenger: 60}, deadline: 50s}\n  other: {}\n", "fleets: {oj: {split: {challenger: 101}}}\n",
+            "fleets:\n  oj: {split: {challenger: 30}, validate: {inputs: {price: {max: 9}}}}\n  other: {}\n"]
 SEGMENTS = {"store=2,brand=1": 10, "brand=1": 100, "": 1000}
 
 
@@ -84,6 +88,8 @@ def test_swaps_under_full_load(two_releases):
             program.run("release", "promote", "oj", 1 + rounds % 2)
             assert requests.post(f"{url}/v2/repository/models/other/unload").status_code == 200
             program.run("release", "promote", "oj", 2 - rounds % 2, "--alias", "challenger")
+            (program.cwd / "prices.yaml").write_text(SERVICES[rounds % len(SERVICES)])
+            os.kill(url.pid, signal.SIGHUP)
             assert requests.post(f"{url}/v2/repository/models/other/load").status_code == 200
             assert requests.post(f"{url}/v2/repository/models/oj/load").status_code == 200
             program.run("release", "rollback", "oj")
@@ -95,5 +101,7 @@ def test_swaps_under_full_load(two_releases):
         assert rounds >= 3 and sum(c.count[1] for c in clients) > 100 and sum(c.count[2] for c in clients) > 100
         metrics = requests.get(f"{url}/metrics").text
         assert "myriad_reload_failures_total 0" in metrics
+        taken, refused = (int(re.search(rf'myriad_service_files_total\{{result="{r}"\}} (\d+)', metrics)[1]) for r in ("taken", "refused"))
+        assert taken >= 3 and refused >= 1
         assert 'myriad_release_rows_total{fleet="oj",release="1"}' in metrics
         print(f"{rounds} rounds, {sum(sum(c.count.values()) for c in clients)} answers")
