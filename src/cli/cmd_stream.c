@@ -1,4 +1,5 @@
-/* `myriad stream`: the records of a topic scored into another one, in the foreground, until SIGTERM or SIGINT. */
+/* `myriad stream`: the records of a topic scored into another one, in the foreground, until SIGTERM or SIGINT; SIGHUP
+ * reads the service file again. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,11 +29,15 @@ typedef struct stream_command {
     myr_arena *arena; /* theirs */
 } stream_command;
 
-static volatile sig_atomic_t stream_end_signal;
+static volatile sig_atomic_t stream_end_signal, stream_reload_wished;
 
 static void stream_on_signal(int number)
 {
-    stream_end_signal = number;
+    if (number == SIGHUP) {
+        stream_reload_wished = 1;
+    } else {
+        stream_end_signal = number;
+    }
 }
 
 static void stream_catch_signals(void)
@@ -43,6 +48,7 @@ static void stream_catch_signals(void)
     (void)sigemptyset(&action.sa_mask);
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGHUP, &action, NULL);
 }
 
 /* ---- arguments ---- */
@@ -119,6 +125,10 @@ static myr_rc stream_answer(void *ctx, const myr_stream_record *records, size_t 
                             myr_err *err)
 {
     stream_command *command = ctx;
+    if (stream_reload_wished != 0) {
+        stream_reload_wished = 0;
+        command->scorer.reads_service = command->scorer.service != NULL;
+    }
     return myr_stream_scorer_answer(&command->scorer, records, count, answers, err);
 }
 

@@ -83,10 +83,12 @@ static myr_rc scorer_look(stream_scorer *scorer, myr_err *err)
 static void scorer_follow(stream_scorer *scorer)
 {
     int64_t now_ns = myr_clock_mono_ns();
-    if (scorer->release != 0 || now_ns - scorer->looked_ns < STREAM_LOOK_MS * 1000000LL) return;
+    bool is_soon = now_ns - scorer->looked_ns < STREAM_LOOK_MS * 1000000LL;
+    if (scorer->release != 0 || (is_soon && !scorer->reads_service)) return;
     scorer->looked_ns = now_ns;
     if (scorer->stages != NULL) {
-        myr_stages_follow(scorer->stages); /* logs what it finds */
+        myr_stages_follow(scorer->stages, scorer->reads_service); /* logs what it finds */
+        scorer->reads_service = false;
         return;
     }
     myr_err err = {0};

@@ -12,6 +12,7 @@ typedef struct stream_scorer {
     const char *service; /* a service file: the stages are its; NULL: models answer alone */
     int64_t release;     /* 0: the champion, followed */
     bool ignore_unknown;
+    bool reads_service;        /* set: the service file is read again before the next batch */
     myr_metric *release_gauge; /* or NULL */
     /* its own */
     const myr_fleet *fleet; /* that answers, or answered last */

@@ -102,8 +102,8 @@ void myr_serve_reload_publish(serve_reloader *reloader, serve_snapshot *next); /
 void myr_service_diff(const serve_service *before, const serve_service *after, myr_buf *out);
 
 /* ---- reloader.c ---- */
-/* A look without the thread, which was never started. */
-void myr_serve_reloader_look_here(myr_server *server);
+/* A look without the thread, which was never started. reads_service: at the service file too. */
+void myr_serve_reloader_look_here(myr_server *server, bool reads_service);
 bool myr_serve_reloader_is_unloaded(serve_reloader *reloader, const char *name);
 
 #endif

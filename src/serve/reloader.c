@@ -91,6 +91,12 @@ static void reload_beat(serve_reloader *reloader, bool is_time)
 
 /* ---- what the thread does ---- */
 
+/* Not without listeners: see stages.c. */
+static bool reload_tells(const serve_reloader *reloader)
+{
+    return reloader->beat.id[0] != '\0';
+}
+
 /* One look of the thread, logged when it fails in a new way. */
 static void reload_try(serve_reloader *reloader, bool must)
 {
@@ -102,15 +108,8 @@ static void reload_try(serve_reloader *reloader, bool must)
         memcpy(reloader->last_error, err.message, sizeof reloader->last_error);
     }
     if (err.rc == MYR_OK) reloader->last_error[0] = '\0';
-    bool tells = reloader->beat.id[0] != '\0';
-    if (changed && tells) reload_beat(reloader, false); /* others may be there, or this one serves otherwise */
-}
-
-void myr_serve_reloader_look_here(myr_server *server)
-{
-    MYR_ASSERT(!server->reloader->has_thread);
-    reload_try(server->reloader, false);
-    reload_free_retired(server->reloader);
+    if (changed && reload_tells(reloader))
+        reload_beat(reloader, false); /* others may be there, or this one serves otherwise */
 }
 
 /* Milliseconds until the thread has something to do. */
@@ -178,12 +177,20 @@ static void reload_take(serve_reloader *reloader)
     if (is_taken) {
         myr_log(MYR_LOG_INFO, "serve", "service file taken", "file", told.service[0] != '\0' ? told.service : "none",
                 NULL);
-        reload_beat(reloader, false);
+        if (reload_tells(reloader)) reload_beat(reloader, false);
     }
     myr_mutex_lock(&reloader->lock);
     myr_buf_clear(&reloader->diff);
     if (diff.size > 0) myr_buf_append(&reloader->diff, diff.data, diff.size);
     myr_mutex_unlock(&reloader->lock);
+}
+
+void myr_serve_reloader_look_here(myr_server *server, bool reads_service)
+{
+    MYR_ASSERT(!server->reloader->has_thread);
+    if (reads_service) reload_take(server->reloader);
+    reload_try(server->reloader, false);
+    reload_free_retired(server->reloader);
 }
 
 /* ---- the thread ---- */

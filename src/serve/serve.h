@@ -67,8 +67,9 @@ myr_rc myr_stages_open(const char *workspace_root, const char *service, const ch
                        myr_err *err);
 void myr_stages_close(myr_stages *stages); /* what waits to be stored is stored. NULL accepted */
 /* A new champion, or a score script that changed, answers from the next begin on. Quick when there is nothing new; what
- * can't be opened is logged, and leaves what is there. Not between begin and end. */
-void myr_stages_follow(myr_stages *stages);
+ * can't be opened is logged, and leaves what is there. reads_service: the service file is read again, too; one that
+ * does not fit is logged. Not between begin and end. */
+void myr_stages_follow(myr_stages *stages, bool reads_service);
 /* The fleet that rows are to be decoded for; it stays until end. NOT_FOUND: it is not served any more. */
 myr_rc myr_stages_begin(myr_stages *stages, const myr_fleet **out, myr_err *err);
 void myr_stages_end(myr_stages *stages);

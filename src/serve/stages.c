@@ -55,10 +55,10 @@ void myr_stages_close(myr_stages *stages)
     myr_free(stages);
 }
 
-void myr_stages_follow(myr_stages *stages)
+void myr_stages_follow(myr_stages *stages, bool reads_service)
 {
     MYR_ASSERT(stages->served == NULL);
-    myr_serve_reloader_look_here(stages->server);
+    myr_serve_reloader_look_here(stages->server, reads_service);
 }
 
 myr_rc myr_stages_begin(myr_stages *stages, const myr_fleet **out, myr_err *err)

@@ -237,6 +237,13 @@ def test_rows_go_through_the_stages_of_a_service(kafka, fleet):
         kafka.write("stages-in", [(b"e", row(1, 1))])
         last = kafka.read("stages-out", 4)[-1]
         assert (json.loads(last.value)["prediction"], headers(last)["myriad.release"]) == (2102.0, "2")
+        good = (fleet.cwd / "s.yaml").read_text()
+        for script, count in (("", 5), ("rules: none.lua", 6)):  # another file, and one that does not fit
+            (fleet.cwd / "s.yaml").write_text(good.replace("rules: rules.lua", script))
+            stream.process.send_signal(signal.SIGHUP)
+            kafka.write("stages-in", [(b"f", row(1, 1))])
+            assert json.loads(kafka.read("stages-out", count)[-1].value)["prediction"] == 102
+        stream.wait_log("service file not taken: the earlier one goes on")
         stream.stop()
     assert {k: (v["prediction"], v["seen"]) for k, v in found.items()} == {b"a": (1105, True), b"b": (1203, True), b"d": (1207, True)}
     assert dead[b"c"]["myriad.status"] == "rejected" and "price" in dead[b"c"]["myriad.cause"]
