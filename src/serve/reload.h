@@ -97,10 +97,6 @@ myr_rc myr_serve_reload_service(serve_reloader *reloader, const char *path, myr_
 myr_rc myr_serve_reload_look(serve_reloader *reloader, bool must, bool *out_changed, myr_err *err);
 void myr_serve_reload_publish(serve_reloader *reloader, serve_snapshot *next); /* makes it the current one */
 
-/* ---- service_diff.c ---- */
-/* A line for each difference, `fleets.oj.deadline: 50ms -> 20ms`, without passwords. NULL: no file. */
-void myr_service_diff(const serve_service *before, const serve_service *after, myr_buf *out);
-
 /* ---- reloader.c ---- */
 /* A look without the thread, which was never started. reads_service: at the service file too. */
 void myr_serve_reloader_look_here(myr_server *server, bool reads_service);

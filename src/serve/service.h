@@ -203,6 +203,9 @@ myr_rc myr_service_uri(const serve_service *service, const char *uri, const char
 /* service.c: a time as in 20ms; *out_ms as it was when the key is absent. */
 myr_rc myr_service_duration(const serve_service *service, const myr_spec_node *map, const char *key, int64_t max_ms,
                             int64_t *out_ms, myr_err *err);
+/* service_diff.c: a line for each difference, `fleets.oj.deadline: 50ms -> 20ms`, without passwords; at most 100, and
+ * how many more there are. NULL: no file. */
+void myr_service_diff(const serve_service *before, const serve_service *after, myr_buf *out);
 /* split.c: the map `split`. */
 myr_rc myr_service_split(const serve_service *service, const myr_spec_node *map, serve_plan *plan, myr_err *err);
 /* service.c: one word of several, by its place in `words`; *out as it was when the key is absent. */

@@ -1,5 +1,5 @@
 /* What two service files say differently, for whoever had them read again: a line for each place. */
-#include "serve/reload.h"
+#include "serve/service.h"
 
 #include <string.h>
 
@@ -50,6 +50,8 @@ static void diff_put_value(service_diff *diff, const myr_spec_node *node)
     diff_put(node, &text);
     if (text.failed) return;
     size_t shown = text.size < DIFF_VALUE_BYTES_MAX ? text.size : DIFF_VALUE_BYTES_MAX;
+    while (shown > 0 && shown < text.size && (text.data[shown] & 0xC0) == 0x80)
+        shown--;                       /* whole characters */
     for (size_t i = 0; i < shown; i++) /* a line stays a line */
         myr_buf_putc(diff->out, text.data[i] >= 0 && text.data[i] < ' ' ? ' ' : text.data[i]);
     if (shown < text.size) myr_buf_puts(diff->out, "…");

@@ -9,6 +9,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
 static void fuzz_use(const serve_service *service)
 {
     MYR_ASSERT(myr_name_is_valid(myr_str_of(service->name)));
+    MYR_AUTO(myr_buf) diff = {0};
+    myr_service_diff(service, service, &diff);
+    MYR_ASSERT(diff.size == 0 && myr_service_equal(service, service) && !myr_service_equal(service, NULL));
+    myr_service_diff(NULL, service, &diff);
+    myr_service_diff(service, NULL, &diff);
     for (uint32_t i = 0; i < service->plan_count; i++) {
         const serve_plan *plan = &service->plans[i];
         MYR_ASSERT(myr_name_is_valid(myr_str_of(plan->fleet)) && myr_service_plan(service, plan->fleet) == plan);

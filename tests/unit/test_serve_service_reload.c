@@ -219,6 +219,56 @@ TEST(a_fleet_comes_and_goes_and_passwords_stay)
     world_stop(&w);
 }
 
+static uint32_t count_lines(const char *text)
+{
+    uint32_t count = 0;
+    for (; *text != '\0'; text++)
+        count += *text == '\n';
+    return count;
+}
+
+/* A file of `count` fleets, each with this deadline. */
+static serve_service *fleets_of(int count, const char *deadline)
+{
+    MYR_AUTO(myr_buf) text = {0};
+    myr_err err = {0};
+    serve_service *service = NULL;
+    myr_buf_puts(&text, "fleets:\n");
+    for (int i = 0; i < count; i++)
+        myr_buf_printf(&text, "  f%d: {deadline: %s}\n", i, deadline);
+    EXPECT_RC(myr_service_parse("s.yaml", text.data, text.size, &service, &err), OK, &err);
+    return service;
+}
+
+TEST(differences_have_limits)
+{
+    for (int count = 100; count <= 101; count++) {
+        MYR_AUTO(myr_buf) out = {0};
+        serve_service *before = fleets_of(count, "1s"), *after = fleets_of(count, "2s");
+        myr_service_diff(before, after, &out);
+        EXPECT_INT(count_lines(out.data), count);
+        EXPECT_HAS(out.data, "fleets.f99.deadline: 1s -> 2s\n");
+        EXPECT((strstr(out.data, "and 1 more differences in the service file\n") != NULL) == (count == 101));
+        myr_service_release(before);
+        myr_service_release(after);
+    }
+    static const char *const names[] = {
+        "", "x"}; /* 200 bytes of what is shown, the last character of two bytes cut or not */
+    for (size_t i = 0; i < 2; i++) {
+        MYR_AUTO(myr_buf) text = {0}, out = {0};
+        serve_service *service = NULL;
+        myr_buf_printf(&text, "default: '%s", names[i]);
+        for (int k = 0; k < 101; k++)
+            myr_buf_puts(&text, "ä");
+        myr_buf_puts(&text, "'\n");
+        EXPECT_RC(myr_service_parse("s.yaml", text.data, text.size, &service, NULL), OK, NULL);
+        myr_service_diff(NULL, service, &out);
+        EXPECT_HAS(out.data, "ä…\n");
+        EXPECT_INT(out.size, strlen("default: (not there) -> ") + (i == 0 ? 200 : 199) + strlen("…\n"));
+        myr_service_release(service);
+    }
+}
+
 /* Champion moved to a release whose pack is gone, so the one before goes on: by the new plan too. */
 TEST(a_release_that_is_kept_has_the_new_plan)
 {
