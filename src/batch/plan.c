@@ -1,7 +1,7 @@
 /*
  * The columns of a run. Read: keys, features, the target if it is there. Copied: partition columns, those of --by, then
- * --keep (by default every column that is neither key nor feature). Made: predictions, and
- * those details that are to be written.
+ * --keep (by default every column that is neither key nor feature). Made: predictions, and those details that are to be
+ * written.
  */
 #include <stdio.h>
 #include <string.h>
