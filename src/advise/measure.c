@@ -17,6 +17,7 @@
 #define MEASURE_ROUND_NS   300000000LL /* a round over the table should not take longer */
 #define MEASURE_ROW_BYTES  200         /* features are added to the example row up to here */
 #define MEASURE_SPREAD     7919        /* a prime: consecutive calls ask different models */
+#define MEASURE_RUNS_MAX   1000        /* newest ones, of all fleets, that are looked through */
 
 /* The made-up table. All in the arena. */
 typedef struct measure_table {
@@ -247,7 +248,7 @@ static myr_rc measure_runs(myr_workspace *workspace, myr_arena *arena, myr_advis
     myr_run_row *runs = NULL;
     size_t run_count = 0;
     double rows[MYR_ADVISE_RUNS_MAX], times[MYR_ADVISE_RUNS_MAX];
-    MYR_TRY(myr_registry_runs(workspace->registry, arena, &runs, &run_count, err)); /* newest first */
+    MYR_TRY(myr_registry_runs(workspace->registry, arena, MEASURE_RUNS_MAX, &runs, &run_count, err)); /* newest first */
     for (size_t i = 0; i < run_count && facts->run_count < MYR_ADVISE_RUNS_MAX; i++) {
         if (strcmp(runs[i].fleet, facts->fleet) != 0 || strcmp(runs[i].state, "completed") != 0) continue;
         if (facts->run_count == 0) {

@@ -62,15 +62,8 @@ static const batch_wanted resume_wanted = {"running", "unfinished", "there is no
 myr_rc myr_batch_find_run(batch *b, int64_t run_id, const batch_wanted *wanted, myr_run_row *out, myr_err *err)
 {
     myr_registry *registry = b->workspace->registry;
-    if (run_id == 0) {
-        myr_run_row *runs = NULL;
-        size_t count = 0;
-        MYR_TRY(myr_registry_runs(registry, b->arena, &runs, &count, err));
-        for (size_t i = 0; i < count && run_id == 0; i++) {
-            if (strcmp(runs[i].state, wanted->state) == 0 && runs[i].fingerprint[0] != '\0') run_id = runs[i].id;
-        }
-        if (run_id == 0) MYR_FAIL(err, NOT_FOUND, "no run is %s: `myriad batch list` shows them", wanted->called);
-    }
+    if (run_id == 0) MYR_TRY(myr_registry_run_newest(registry, wanted->state, &run_id, err));
+    if (run_id == 0) MYR_FAIL(err, NOT_FOUND, "no run is %s: `myriad batch list` shows them", wanted->called);
     MYR_TRY(myr_registry_run_get(registry, b->arena, run_id, out, err));
     if (strcmp(out->state, wanted->state) != 0)
         MYR_FAIL(err, CONFLICT, "run %lld is %s: %s", (long long)run_id, out->state, wanted->else_why);

@@ -224,25 +224,34 @@ typedef struct sink_grave {
     batch_sink *sink;
 } sink_grave;
 
+/* Of a run that is over, as its ledger has them. */
+static myr_rc sink_run_rows(const batch *b, int64_t run_id, int64_t *out, myr_err *err)
+{
+    myr_mini_batch_row *rows = NULL;
+    size_t count = 0;
+    MYR_TRY(myr_registry_mini_batches(b->workspace->registry, b->arena, run_id, &rows, &count, err));
+    *out = 0;
+    for (size_t i = 0; i < count; i++)
+        *out += strcmp(rows[i].state, "done") == 0 ? rows[i].row_count : 0;
+    return MYR_OK;
+}
+
 /* The dead run's row still says "running": the manifest at the output's place tells whether it got there. */
 static myr_rc sink_settle_row(const batch *b, batch_sink *sink, int64_t run_id, myr_err *err)
 {
     myr_registry *registry = b->workspace->registry;
-    myr_run_row *runs = NULL;
-    size_t count = 0;
-    MYR_TRY(myr_registry_runs(registry, b->arena, &runs, &count, err));
-    for (size_t i = 0; i < count; i++) {
-        if (runs[i].id != run_id || strcmp(runs[i].state, "running") != 0 || strcmp(runs[i].output, sink->name) != 0)
-            continue;
-        batch_manifest manifest;
-        bool is_there = false;
-        MYR_TRY(sink->kind->find(sink, run_id, runs[i].fingerprint, &manifest, &is_there, err));
-        if (is_there)
-            return myr_registry_run_end(registry, run_id, "completed", manifest.rows, 0,
-                                        "killed after it had published", err);
-        return myr_registry_run_end(registry, run_id, "failed", 0, 0, "killed before it had published", err);
-    }
-    return MYR_OK;
+    myr_run_row run;
+    batch_manifest manifest;
+    bool is_there = false;
+    myr_rc rc = myr_registry_run_get(registry, b->arena, run_id, &run, err);
+    if (rc == MYR_NOT_FOUND) return MYR_OK; /* of another registry */
+    MYR_TRY(rc);
+    if (strcmp(run.state, "running") != 0 || strcmp(run.output, sink->name) != 0) return MYR_OK;
+    MYR_TRY(sink->kind->find(sink, run_id, run.fingerprint, &manifest, &is_there, err));
+    if (!is_there) return myr_registry_run_end(registry, run_id, "failed", 0, 0, "killed before it had published", err);
+    int64_t rows = 0;
+    MYR_TRY(sink_run_rows(b, run_id, &rows, err));
+    return myr_registry_run_end(registry, run_id, "completed", rows, 0, "killed after it had published", err);
 }
 
 static myr_rc sink_bury(void *ctx, batch_stage *dead, int64_t run_id, myr_err *err)

@@ -52,7 +52,7 @@ static myr_rc runs_find(runs_page *page, const char *number, myr_err *err)
     if (number == NULL) {
         myr_run_row *runs = NULL;
         size_t count = 0;
-        MYR_TRY(myr_registry_runs(page->workspace->registry, page->arena, &runs, &count, err));
+        MYR_TRY(myr_registry_runs(page->workspace->registry, page->arena, 1, &runs, &count, err));
         if (count == 0) MYR_FAIL(err, NOT_FOUND, "there is no run yet: `myriad batch run` makes one");
         id = runs[0].id;
     }
@@ -112,8 +112,7 @@ myr_rc myr_cmd_batch_list(int argc, char **argv, myr_err *err)
                           MYR_COUNT_OF(args), argc, argv, &cli, err));
     if (cli.done) return MYR_OK;
     MYR_TRY(runs_open(&cli, &page, err));
-    MYR_TRY(myr_registry_runs(page.workspace->registry, page.arena, &runs, &count, err));
-    if (!all && count > RUNS_SHOWN) count = RUNS_SHOWN;
+    MYR_TRY(myr_registry_runs(page.workspace->registry, page.arena, all ? 0 : RUNS_SHOWN, &runs, &count, err));
     if (cli.json) myr_buf_puts(&out, "{\"runs\":[");
     for (size_t i = 0; i < count; i++) {
         char time[MYR_TIME_TEXT_BYTES], rows[32];

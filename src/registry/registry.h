@@ -235,8 +235,11 @@ myr_rc myr_registry_run_beat(myr_registry *registry, int64_t id, int64_t lease_m
                              myr_err *err);
 /* Ask for its end. CONFLICT: it is over. */
 myr_rc myr_registry_run_cancel(myr_registry *registry, int64_t id, myr_err *err);
-myr_rc myr_registry_runs(myr_registry *registry, myr_arena *arena, myr_run_row **out, size_t *out_count,
-                         myr_err *err); /* newest first */
+/* The newest of this state that another process could take up (it has settings); *out_id = 0: there is none. */
+myr_rc myr_registry_run_newest(myr_registry *registry, const char *state, int64_t *out_id, myr_err *err);
+/* So many at most (0: all), newest first. */
+myr_rc myr_registry_runs(myr_registry *registry, myr_arena *arena, int64_t max, myr_run_row **out, size_t *out_count,
+                         myr_err *err);
 myr_rc myr_registry_run_get(myr_registry *registry, myr_arena *arena, int64_t id, myr_run_row *out, myr_err *err);
 myr_rc myr_registry_run_inputs_add(myr_registry *registry, int64_t id, const myr_run_input_row *rows, size_t count,
                                    myr_err *err);

@@ -3,7 +3,6 @@
 
 #include "registry/internal.h"
 
-#define RUNS_MAX 1000 /* newest ones that a list gives */
 #define RUNS_COLUMNS                                                                                                   \
     "run_id, fleet, release, input, output, state, started_ms, ended_ms, row_count, ok_count, message, job,"           \
     " fingerprint, owner, lease_ms, cancel"
@@ -162,13 +161,29 @@ myr_rc myr_registry_run_get(myr_registry *registry, myr_arena *arena, int64_t id
     return myr_registry_text(stmt, 17, arena, &out->plan, err);
 }
 
-myr_rc myr_registry_runs(myr_registry *registry, myr_arena *arena, myr_run_row **out, size_t *out_count, myr_err *err)
+/* Rows of a state stand in the order of their numbers in its index. */
+myr_rc myr_registry_run_newest(myr_registry *registry, const char *state, int64_t *out_id, myr_err *err)
+{
+    MYR_AUTO(myr_stmt_ptr) stmt = NULL;
+    bool has_row = false;
+    MYR_TRY(run_check_state(state, err));
+    MYR_TRY(myr_db_prepare(registry->db,
+                           "SELECT run_id FROM run WHERE state = ?1 AND settings <> '' ORDER BY run_id DESC LIMIT 1",
+                           &stmt, err));
+    registry_bind_text(stmt, 1, state);
+    MYR_TRY(myr_stmt_step(stmt, &has_row, err));
+    *out_id = has_row ? myr_stmt_int64(stmt, 0) : 0;
+    return MYR_OK;
+}
+
+myr_rc myr_registry_runs(myr_registry *registry, myr_arena *arena, int64_t max, myr_run_row **out, size_t *out_count,
+                         myr_err *err)
 {
     MYR_AUTO(registry_rows) rows = {0};
     MYR_AUTO(myr_stmt_ptr) stmt = NULL;
     bool has_row = false;
     MYR_TRY(myr_db_prepare(registry->db, "SELECT " RUNS_COLUMNS " FROM run ORDER BY run_id DESC LIMIT ?1", &stmt, err));
-    myr_stmt_bind_int64(stmt, 1, RUNS_MAX);
+    myr_stmt_bind_int64(stmt, 1, max > 0 ? max : -1);
     for (;;) {
         MYR_TRY(myr_stmt_step(stmt, &has_row, err));
         if (!has_row) break;

@@ -153,7 +153,11 @@ static const char registry_version_9[] =
 static const char registry_version_10[] = "ALTER TABLE run_input ADD COLUMN name TEXT NOT NULL DEFAULT '';"
                                           "ALTER TABLE run_input ADD COLUMN identity TEXT NOT NULL DEFAULT '';";
 
-const char *const myr_registry_migrations[] = {
-    registry_version_1, registry_version_2, registry_version_3, registry_version_4, registry_version_5,
-    registry_version_6, registry_version_7, registry_version_8, registry_version_9, registry_version_10};
+/* Which run is unfinished, or was the last to complete, is asked by state: there may be any number of others. */
+static const char registry_version_11[] = "CREATE INDEX run_by_state ON run(state);";
+
+const char *const myr_registry_migrations[] = {registry_version_1,  registry_version_2, registry_version_3,
+                                               registry_version_4,  registry_version_5, registry_version_6,
+                                               registry_version_7,  registry_version_8, registry_version_9,
+                                               registry_version_10, registry_version_11};
 const int myr_registry_migration_count = MYR_COUNT_OF(myr_registry_migrations);

@@ -119,7 +119,7 @@ TESTING_UNUSED static int64_t world_run_count(world *w, const char *state)
     myr_run_row *runs = NULL;
     size_t count = 0;
     int64_t found = 0;
-    EXPECT_RC(myr_registry_runs(w->workspace->registry, w->f.arena, &runs, &count, &w->f.err), OK, &w->f.err);
+    EXPECT_RC(myr_registry_runs(w->workspace->registry, w->f.arena, 0, &runs, &count, &w->f.err), OK, &w->f.err);
     for (size_t i = 0; i < count; i++)
         found += strcmp(runs[i].state, state) == 0;
     return found;

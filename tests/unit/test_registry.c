@@ -424,7 +424,7 @@ TEST(registry_runs)
     EXPECT_RC(myr_registry_run_end(registry, first, "done", 0, 0, "", &err), BAD_INPUT, &err);
     myr_run_row *rows = NULL;
     size_t count = 0;
-    EXPECT_RC(myr_registry_runs(registry, arena, &rows, &count, &err), OK, &err);
+    EXPECT_RC(myr_registry_runs(registry, arena, 0, &rows, &count, &err), OK, &err);
     EXPECT_INT(count, 2);
     EXPECT_INT(rows[0].id, second);
     EXPECT_STR(rows[0].state, "running");
@@ -435,6 +435,40 @@ TEST(registry_runs)
     EXPECT_INT(rows[1].release, 3);
     EXPECT_STR(rows[1].input, "in.csv");
     EXPECT(rows[1].ended_ms > 55);
+    myr_registry_close(registry);
+}
+
+/* One that was killed is found behind any number of others, and so is the last of a state that nothing has now. */
+TEST(registry_the_newest_run_of_a_state)
+{
+    enum { LATER = 1500 };
+    myr_registry *registry = fixture_open();
+    myr_err err = {0};
+    MYR_AUTO(myr_arena_ptr) arena = myr_arena_new(0);
+    int64_t killed = 0, last = 0, found = -1;
+    myr_run_row row = {.fleet = "oj", .settings = "{}", .started_ms = 55}, *rows = NULL;
+    EXPECT_RC(myr_registry_run_newest(registry, "running", &found, &err), OK, &err);
+    EXPECT_INT(found, 0);
+    EXPECT_RC(myr_registry_run_start(registry, &row, &killed, &err), OK, &err);
+    EXPECT_RC(myr_registry_begin(registry, &err), OK, &err);
+    for (int i = 0; i < LATER; i++) {
+        EXPECT_RC(myr_registry_run_start(registry, &row, &last, &err), OK, &err);
+        EXPECT_RC(myr_registry_run_end(registry, last, "completed", 1, 1, "", &err), OK, &err);
+    }
+    row.settings = ""; /* of a version that kept none: nobody can take it up */
+    EXPECT_RC(myr_registry_run_start(registry, &row, &found, &err), OK, &err);
+    EXPECT_RC(myr_registry_commit(registry, &err), OK, &err);
+    EXPECT_RC(myr_registry_run_newest(registry, "running", &found, &err), OK, &err);
+    EXPECT_INT(found, killed);
+    EXPECT_RC(myr_registry_run_newest(registry, "completed", &found, &err), OK, &err);
+    EXPECT_INT(found, last);
+    EXPECT_RC(myr_registry_run_newest(registry, "interrupted", &found, &err), BAD_INPUT, &err);
+    size_t count = 0;
+    EXPECT_RC(myr_registry_runs(registry, arena, 0, &rows, &count, &err), OK, &err);
+    EXPECT_INT(count, LATER + 2);
+    EXPECT_RC(myr_registry_runs(registry, arena, 30, &rows, &count, &err), OK, &err);
+    EXPECT_INT(count, 30);
+    EXPECT_INT(rows[29].id, last - 28);
     myr_registry_close(registry);
 }
 
