@@ -268,6 +268,17 @@ myr_rc myr_path_join(char *out, size_t out_bytes, const char *dir, const char *n
     return MYR_OK;
 }
 
+myr_rc myr_path_absolute(const char *path, char *out, size_t out_bytes, myr_err *err)
+{
+    char cwd[MYR_PATH_BYTES_MAX];
+    if (path[0] == '/') return myr_path_join(out, out_bytes, "", path, err);
+    if (getcwd(cwd, sizeof cwd) == NULL) MYR_FAIL(err, NOT_FOUND, "the current directory: %s", strerror(errno));
+    while (path[0] == '.' && (path[1] == '/' || path[1] == '\0'))
+        path += path[1] == '/' ? 2 : 1;
+    return path[0] == '\0' ? myr_path_join(out, out_bytes, "", cwd, err)
+                           : myr_path_join(out, out_bytes, cwd, path, err);
+}
+
 void myr_path_dir(const char *path, char *out, size_t out_bytes)
 {
     MYR_ASSERT(out_bytes >= 2);

@@ -75,6 +75,9 @@ myr_rc myr_io_lock(const char *path, myr_fd *out_fd, myr_err *err);
 
 /* Join with one '/', into the caller's buffer; BAD_INPUT if it does not fit. */
 myr_rc myr_path_join(char *out, size_t out_bytes, const char *dir, const char *name, myr_err *err);
+/* One that means the same from everywhere, below the current directory unless it is absolute already. NOT_FOUND: that
+ * directory is gone; BAD_INPUT: too long. */
+myr_rc myr_path_absolute(const char *path, char *out, size_t out_bytes, myr_err *err);
 void myr_path_dir(const char *path, char *out,
                   size_t out_bytes); /* directory part, "." if none, "" if it does not fit */
 

@@ -188,6 +188,7 @@ static myr_rc run_prepare(batch *b, myr_err *err)
 {
     batch_files files;
     int64_t bytes = 0;
+    MYR_TRY(myr_batch_paths(b, err));
     MYR_TRY(myr_batch_spark_check(b, err));
     MYR_TRY(myr_batch_open_fleet(b, err));
     MYR_TRY(myr_batch_start_pool(b, err)); /* workers open what they need while the inputs are looked at */

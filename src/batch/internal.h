@@ -352,6 +352,10 @@ typedef bool (*batch_redo)(const batch *b, const myr_mini_batch_row *row);
 myr_rc myr_batch_load_tasks(batch *b, int64_t run_id, batch_redo redo, myr_err *err);
 /* Those that are not done are to be done. */
 void myr_batch_open_tasks(batch *b);
+/* ---- paths.c: what is written down means the same from anywhere; texts in the run's arena ---- */
+myr_rc myr_batch_path(batch *b, const char **path, myr_err *err);         /* of a file; URIs stay */
+myr_rc myr_batch_path_database(batch *b, const char **uri, myr_err *err); /* of SQLite's; other URIs stay */
+myr_rc myr_batch_paths(batch *b, myr_err *err);                           /* those of b->opts, but for the output's */
 /* ---- environments.c ---- */
 /* Of the models that are code. UNAVAILABLE: one can't be made, with pip's words; CANCELLED, TIMEOUT as of work. */
 myr_rc myr_batch_environments_make(batch *b, myr_err *err);

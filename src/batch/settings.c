@@ -159,6 +159,7 @@ static void settings_input(const myr_batch_input *input, myr_buf *out)
     settings_list(out, "input", input->items);
     if (input->as_items) myr_buf_puts(out, ",\"as_items\":true");
     if (input->sql != NULL) settings_text(out, "sql", input->sql);
+    if (input->dir != NULL) settings_text(out, "sql_dir", input->dir);
     if (input->table != NULL) {
         MYR_AUTO(myr_buf) shown = {0};
         myr_db_uri_show(input->database, &shown);
@@ -373,6 +374,7 @@ static bool settings_read(yyjson_val *root, myr_arena *arena, myr_batch_opts *ou
                             .input = {.items = myr_batch_settings_list(yyjson_obj_get(root, "input"), arena),
                                       .as_items = yyjson_get_bool(yyjson_obj_get(root, "as_items")),
                                       .sql = settings_get(arena, yyjson_obj_get(root, "sql")),
+                                      .dir = settings_get(arena, yyjson_obj_get(root, "sql_dir")),
                                       .table = settings_get(arena, yyjson_obj_get(root, "table")),
                                       .database = settings_get(arena, yyjson_obj_get(root, "database")),
                                       .filter = settings_get(arena, yyjson_obj_get(root, "filter"))},

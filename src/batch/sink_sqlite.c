@@ -4,7 +4,6 @@
  * commit.
  */
 #include <string.h>
-#include <unistd.h>
 
 #include "batch/sink_table.h"
 #include "batch/source.h"
@@ -15,16 +14,9 @@ static bool sqlite_takes(const char *place)
     return myr_str_starts_with(myr_str_of(place), "sqlite:");
 }
 
-/* A path that is the same from everywhere. */
 static myr_rc sqlite_place(batch_sink *sink, myr_err *err)
 {
-    char cwd[MYR_PATH_BYTES_MAX];
-    const char *path = myr_db_uri_path(sink->place);
-    if (path[0] != '/') {
-        if (getcwd(cwd, sizeof cwd) == NULL) MYR_FAIL(err, NOT_FOUND, "the current directory is gone");
-        sink->place = myr_arena_printf(sink->b->arena, "sqlite:%s/%s", cwd, path);
-        if (sink->place == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a path");
-    }
+    MYR_TRY(myr_batch_path_database(sink->b, &sink->place, err));
     return myr_batch_sink_table_open(sink, err);
 }
 

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "db/db.h"
 
@@ -24,17 +23,11 @@ static bool local_takes(const char *item)
     return true;
 }
 
-/* A path is the same from everywhere. A pattern's links are not looked at. */
+/* A pattern's links are not looked at. */
 static myr_rc local_find(batch *b, const char *item, myr_err *err)
 {
-    char cwd[MYR_PATH_BYTES_MAX];
     const char *const *files = NULL;
     size_t count = 0;
-    if (item[0] != '/') {
-        if (getcwd(cwd, sizeof cwd) == NULL) MYR_FAIL(err, NOT_FOUND, "the current directory is gone");
-        item = myr_arena_printf(b->arena, "%s/%s", cwd, item);
-        if (item == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a path");
-    }
     if (b->opts.input.as_items && myr_io_is_dir(item)) item = myr_arena_printf(b->arena, "%s/**", item);
     if (item == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a path");
     MYR_TRY(myr_table_files(b->engine, item, b->arena, &files, &count, err));

@@ -3,6 +3,8 @@
  * killed is simply done again.
  */
 #include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -59,14 +61,6 @@ myr_rc myr_workspace_init(const char *dir, const char *config_text, bool *out_ma
     return MYR_OK;
 }
 
-static myr_rc workspace_copy_root(const char *root, char *out, size_t out_bytes, myr_err *err)
-{
-    size_t size = strlen(root);
-    if (size >= out_bytes) MYR_FAIL(err, BAD_INPUT, "path of %zu bytes is too long (limit %zu)", size, out_bytes - 1);
-    memcpy(out, root, size + 1);
-    return MYR_OK;
-}
-
 /* Cut the last name off an absolute path; false when nothing is left above "/". */
 static bool workspace_go_up(char *dir)
 {
@@ -81,7 +75,7 @@ myr_rc myr_workspace_find(const char *dir, char *out_root, size_t out_bytes, myr
     bool has = false;
     if (dir != NULL) {
         MYR_TRY(workspace_has(dir, FLEET_CONFIG, false, &has, err));
-        if (has) return workspace_copy_root(dir, out_root, out_bytes, err);
+        if (has) return myr_path_absolute(dir, out_root, out_bytes, err);
         MYR_FAIL(err, NOT_FOUND, "%.100s is no workspace, it has no %s: type `myriad init %.80s`", dir, FLEET_CONFIG,
                  dir);
     }
@@ -93,10 +87,18 @@ myr_rc myr_workspace_find(const char *dir, char *out_root, size_t out_bytes, myr
     }
     do {
         MYR_TRY(workspace_has(at, FLEET_CONFIG, false, &has, err));
-        if (has) return workspace_copy_root(at, out_root, out_bytes, err);
+        if (has) return myr_path_absolute(at, out_root, out_bytes, err);
     } while (workspace_go_up(at));
     MYR_FAIL(err, NOT_FOUND,
              "no workspace here or above: type `myriad init DIR`, then go there or use --workspace DIR");
+}
+
+/* What is written down below it is known again, wherever one stands and however one calls it then. */
+static myr_rc workspace_real(const char *root, char out[MYR_PATH_BYTES_MAX], myr_err *err)
+{
+    _Static_assert(MYR_PATH_BYTES_MAX >= PATH_MAX, "realpath writes up to PATH_MAX bytes");
+    if (realpath(root, out) != NULL) return MYR_OK;
+    return myr_path_absolute(root, out, MYR_PATH_BYTES_MAX, err); /* opening what is in it will say why not */
 }
 
 myr_rc myr_workspace_open(const char *root, myr_workspace **out, myr_err *err)
@@ -104,7 +106,7 @@ myr_rc myr_workspace_open(const char *root, myr_workspace **out, myr_err *err)
     char path[MYR_PATH_BYTES_MAX];
     MYR_AUTO(myr_workspace_ptr) workspace = myr_calloc(1, sizeof *workspace);
     if (workspace == NULL) MYR_FAIL(err, NO_MEMORY, "%.150s: no memory to open the workspace", root);
-    MYR_TRY(workspace_copy_root(root, workspace->root, sizeof workspace->root, err));
+    MYR_TRY(workspace_real(root, workspace->root, err));
     MYR_TRY(myr_path_join(path, sizeof path, root, FLEET_REGISTRY, err));
     MYR_TRY(myr_registry_open(path, false, &workspace->registry, err));
     MYR_TRY(myr_path_join(path, sizeof path, root, FLEET_ARTIFACTS, err));

@@ -1,6 +1,7 @@
 """Runs by job files: done once, refused when their inputs have changed, as the example has them."""
 import json
 import shutil
+import signal
 import subprocess
 import time
 
@@ -75,6 +76,50 @@ def test_resume_refuses_changed_inputs(fleet):
     code, message = fleet.fails("batch", "resume")
     assert code == 65 and "in.csv has changed" in message, message
     assert list(fleet.cwd.glob("out.staging-*")), "what was done is kept"
+
+
+def test_a_run_has_one_owner(fleet):
+    """One that is stopped past its lease keeps its run; of two that resume one at once, one does."""
+    import contextlib
+    import sqlite3
+    job(fleet, mini_batch_size=1500)
+    process = start(fleet, "batch", "run", "job.yaml", "--json")
+    run = json.loads(process.stdout.readline())["run"]
+    process.send_signal(signal.SIGSTOP)
+    with contextlib.closing(sqlite3.connect(fleet.cwd / "registry.db", timeout=10)) as db:
+        db.execute("UPDATE run SET lease_ms = 1")
+        db.commit()
+    assert fleet.json("batch", "status", run)["state"] == "interrupted"
+    code, message = fleet.fails("batch", "resume", run)
+    assert code == 75 and "somebody else is at work on it" in message, message
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    both = [start(fleet, "batch", "resume", str(run), "--json") for _ in range(2)]
+    said = [one.communicate(timeout=120) for one in both]
+    assert sorted(one.returncode == 0 for one in both) in ([False, True], [True, True]), said
+    done, = {json.loads(out.splitlines()[-1])["run"] for (out, _), one in zip(said, both) if one.returncode == 0}
+    for (_, err), one in zip(said, both):
+        assert one.returncode == 0 or "somebody else is at work on it" in err or "there is nothing to resume" in err, err
+    assert done == run and len(rows(fleet)) == ROWS and ledger(fleet, run)[1] == {"done": ROWS // 1500}
+    with contextlib.closing(sqlite3.connect(fleet.cwd / "registry.db")) as db:
+        most, = db.execute("SELECT max(n) FROM (SELECT count(*) AS n FROM attempt WHERE run_id = ? AND cause = '' GROUP BY number)", (run,)).fetchone()
+    assert most == 1, "no mini-batch was done twice"
+
+
+def test_a_run_goes_on_from_another_directory(fleet):
+    """Whatever it was told relative to where it began, it means when it goes on from elsewhere."""
+    below = fleet.cwd / "below"
+    below.mkdir()
+    (fleet.cwd / "big.yaml").write_text("fleet: f\nmini_batch_size: 500\ncompute: {max: 1}\n")
+    words = ["--workspace", "..", "--input", "../in.csv", "--filter", "id < 50000", "--output", "out", "--store", "sqlite:p.db"]
+    process = subprocess.Popen([fleet.path, "batch", "run", "../big.yaml", *words, "--json"], cwd=below, stdout=subprocess.PIPE, text=True)
+    first = json.loads(process.stdout.readline())
+    process.kill()
+    process.wait()
+    assert first["settings"]["input"] == [f"{below}/../in.csv"] and first["settings"]["predictions"] == f"sqlite:{below}/p.db"
+    fleet.run("batch", "resume", "--workspace", "tmp/../" + str(fleet.cwd).lstrip("/"), cwd="/")
+    assert json.loads((below / "out/_myriad.json").read_text())["rows"] == 50000 and (below / "p.db").exists()
+    assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in below.iterdir()} == {"out", "p.db"}
 
 
 def test_the_example_of_a_nightly_job(workspace):

@@ -465,6 +465,29 @@ TEST(paths)
     expect_dir("1234567890123456/x", ""); /* does not fit: no directory rather than another one */
 }
 
+TEST(path_absolute)
+{
+    char cwd[MYR_PATH_BYTES_MAX], out[MYR_PATH_BYTES_MAX], wanted[MYR_PATH_BYTES_MAX + 8];
+    EXPECT(getcwd(cwd, sizeof cwd) != NULL);
+    EXPECT_RC(myr_path_absolute("/a/./b", out, sizeof out, NULL), OK, NULL);
+    EXPECT_STR(out, "/a/./b");
+    static const char *const here[] = {"", ".", "./", "././"}, *const below[] = {"a/b", "./a/b", ".//a/b"};
+    for (size_t i = 0; i < MYR_COUNT_OF(here); i++) {
+        EXPECT_RC(myr_path_absolute(here[i], out, sizeof out, NULL), OK, NULL);
+        EXPECT_STR(out, cwd);
+    }
+    snprintf(wanted, sizeof wanted, "%s/a/b", cwd);
+    for (size_t i = 0; i < MYR_COUNT_OF(below); i++) {
+        EXPECT_RC(myr_path_absolute(below[i], out, sizeof out, NULL), OK, NULL);
+        EXPECT_STR(out, wanted);
+    }
+    EXPECT_RC(myr_path_absolute("..", out, sizeof out, NULL), OK, NULL);
+    snprintf(wanted, sizeof wanted, "%s/..", cwd);
+    EXPECT_STR(out, wanted);
+    EXPECT_RC(myr_path_absolute("a", out, strlen(cwd) + 3, NULL), OK, NULL);
+    EXPECT_RC(myr_path_absolute("ab", out, strlen(cwd) + 3, NULL), BAD_INPUT, NULL);
+}
+
 TEST(path_limits)
 {
     char *path = myr_alloc(MYR_PATH_BYTES_MAX + 1);
