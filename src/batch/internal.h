@@ -184,7 +184,8 @@ typedef struct batch_manifest {
     int64_t run_id;
     const char *fleet; /* NULL when it was read */
     int64_t release;
-    int64_t rows;
+    int64_t rows;     /* of this place */
+    int64_t run_rows; /* of the whole run, in all of its places; 0 when it was read */
     int64_t files, bytes;
     char fingerprint[MYR_SHA256_HEX_BYTES];
 } batch_manifest;

@@ -67,8 +67,9 @@ myr_rc myr_batch_manifest_write(const char *dir, batch_manifest *manifest, myr_e
     myr_buf_json_string(&list.json, myr_str_of(manifest->fleet));
     myr_buf_puts(&list.json, ",\n  \"fingerprint\": ");
     myr_buf_json_string(&list.json, myr_str_of(manifest->fingerprint));
-    myr_buf_printf(&list.json, ",\n  \"release\": %lld,\n  \"rows\": %lld,\n  \"written\": \"%s\",\n  \"files\": [",
-                   (long long)manifest->release, (long long)manifest->rows, myr_format_time(myr_clock_unix_ms(), now));
+    myr_buf_printf(&list.json, ",\n  \"release\": %lld,\n  \"rows\": %lld,\n  \"run_rows\": %lld",
+                   (long long)manifest->release, (long long)manifest->rows, (long long)manifest->run_rows);
+    myr_buf_printf(&list.json, ",\n  \"written\": \"%s\",\n  \"files\": [", myr_format_time(myr_clock_unix_ms(), now));
     MYR_TRY(manifest_walk(&list, dir, 0, err));
     myr_buf_puts(&list.json, list.files > 0 ? "\n  ]\n}\n" : "]\n}\n");
     MYR_TRY(myr_buf_check(&list.json, err));

@@ -70,7 +70,7 @@ static myr_rc publish_collect(batch *b, myr_err *err)
 myr_rc myr_batch_publish(batch *b, myr_batch_report *report, myr_err *err)
 {
     batch_manifest manifest = {
-        .run_id = b->run_id, .fleet = b->opts.fleet, .release = b->fleet->release, .rows = b->done_rows};
+        .run_id = b->run_id, .fleet = b->opts.fleet, .release = b->fleet->release, .run_rows = b->done_rows};
     memcpy(manifest.fingerprint, b->fingerprint, sizeof manifest.fingerprint);
     MYR_TRY(publish_collect(b, err));
     MYR_TRY(myr_batch_predictions_store(b, &report->stored_rows, err));

@@ -207,10 +207,11 @@ myr_rc myr_batch_sinks_hold(batch *b, int64_t run_id, batch_manifest *out, bool 
         bool holds = false;
         MYR_TRY(b->sinks[i].kind->find(&b->sinks[i], run_id, b->fingerprint, &one, &holds, err));
         if (!holds) return MYR_OK;
-        int64_t files = all.files + one.files, bytes = all.bytes + one.bytes;
+        int64_t files = all.files + one.files, bytes = all.bytes + one.bytes, rows = all.rows + one.rows;
         all = one;
         all.files = files;
         all.bytes = bytes;
+        all.rows = rows;
     }
     *out = all;
     *out_is_there = true;
@@ -320,12 +321,27 @@ myr_rc myr_batch_sinks_stage(batch *b, bool again, myr_err *err)
     char secrets[MYR_PATH_BYTES_MAX];
     bool has_database = b->opts.predictions != NULL;
     for (size_t i = 0; i < b->sink_count; i++) {
-        MYR_TRY(myr_batch_stage_open(&b->sinks[i].stage, b->run_id, again, err));
+        batch_stage *stage = &b->sinks[i].stage;
+        MYR_TRY(myr_batch_stage_open(stage, b->run_id, again, err));
         has_database = has_database || b->sinks[i].table != NULL;
+        /* the first one's comes first (publish) or last (retry): without it, what others have is no beginning */
+        if (!myr_io_exists(b->sinks[0].stage.data)) MYR_TRY(myr_io_remove_tree(stage->data, err));
     }
     if (!has_database) return MYR_OK;
     MYR_TRY(myr_path_join(secrets, sizeof secrets, myr_batch_staging(b), SINK_SECRETS, err));
     return again ? sink_secrets_read(b, secrets, err) : sink_secrets_write(b, secrets, err);
+}
+
+/* Of several places each tells its own rows; a table counts those that it takes. */
+static myr_rc sink_rows(batch *b, const batch_sink *sink, int64_t *out, myr_err *err)
+{
+    const char *const *files = NULL;
+    size_t count = 0;
+    *out = b->done_rows;
+    if (b->sink_count == 1 || sink->table != NULL) return MYR_OK;
+    myr_rc rc = myr_table_files(b->engine, sink->stage.data, b->arena, &files, &count, err);
+    if (rc != MYR_OK && rc != MYR_NOT_FOUND) return rc;
+    return myr_table_count_written(b->engine, files, rc == MYR_OK ? count : 0, b->opts.format, out, err);
 }
 
 myr_rc myr_batch_sinks_publish(batch *b, batch_manifest *manifest, myr_err *err)
@@ -336,8 +352,11 @@ myr_rc myr_batch_sinks_publish(batch *b, batch_manifest *manifest, myr_err *err)
         batch_manifest there;
         bool is_done = false;
         MYR_TRY(b->sinks[i].kind->find(&b->sinks[i], b->run_id, b->fingerprint, &there, &is_done, err));
+        if (is_done && b->sinks[i].kind->settle != NULL) /* whoever published it may have died before that */
+            MYR_TRY(b->sinks[i].kind->settle(&b->sinks[i], err));
         if (!is_done) {
             there = *manifest;
+            MYR_TRY(sink_rows(b, &b->sinks[i], &there.rows, err));
             MYR_TRY(b->sinks[i].kind->publish(&b->sinks[i], &there, err));
         }
         files += there.files;

@@ -317,6 +317,9 @@ myr_rc myr_table_snapshot_text(myr_table_engine *engine, const char *text_path, 
 myr_rc myr_table_append(myr_table_engine *engine, const char *const *files, size_t count, myr_table_format format,
                         const char *path, myr_err *err);
 
+/* The rows of files that a map wrote. */
+myr_rc myr_table_count_written(myr_table_engine *engine, const char *const *files, size_t count,
+                               myr_table_format format, int64_t *out_rows, myr_err *err);
 /* Write columns held in memory as one file (Parquet or CSV by its name), atomically. */
 myr_rc myr_table_write(myr_table_engine *engine, const char *path, const myr_col *cols, uint32_t col_count,
                        int64_t row_count, myr_err *err);

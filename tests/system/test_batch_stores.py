@@ -5,12 +5,13 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import time
 
 import pytest
 import requests
 from databases import Postgres
 from servers import running
-from test_batch_sinks import COLUMNS, ROWS, fleet, job, left, start, table, tuples, until, work_is_done  # noqa: F401
+from test_batch_sinks import COLUMNS, ROWS, fleet, job, left, locked, start, table, tuples, until, work_is_done  # noqa: F401
 
 PLACES = "stores: {brand=1: first, brand=2: {table: scored, database: 'sqlite:s.db'}, \"store=4,brand=0\": deep/er, default: rest}"
 
@@ -53,7 +54,11 @@ WHERE = {"first": "first", "deep": "deep/er", "rest": "rest"}
 def test_each_group_has_its_place(fleet):  # noqa: F811
     name = job(fleet, "{" + PLACES + ", by: [store, brand]}")
     report = fleet.json("batch", "run", name)
-    assert read(fleet, **WHERE) == wanted(fleet) and report["rows"] == ROWS and left(fleet) == []
+    found = read(fleet, **WHERE)
+    assert found == wanted(fleet) and report["rows"] == ROWS and left(fleet) == []
+    for place, path in WHERE.items():
+        manifest = json.loads((fleet.cwd / path / "_myriad.json").read_text())
+        assert (manifest["rows"], manifest["run_rows"]) == (len(found[place]), ROWS)
     assert {p.name for p in (fleet.cwd / "deep/er").iterdir()} == {"store=4", "_myriad.json"}
     again = fleet.json("batch", "run", name)
     assert again["unchanged"] and again["rows"] == ROWS
@@ -64,6 +69,7 @@ def test_each_group_has_its_place(fleet):  # noqa: F811
     assert read(fleet, **WHERE) == wanted(fleet)
     shown = fleet.run("batch", "show", run).stdout
     assert "brand=1" in shown and "default" in shown
+    assert "do not say what they are of: begin a new run with --force" in fleet.fails("batch", "retry-failed", run)[1]
 
 
 def test_places_that_can_not_be(fleet):  # noqa: F811
@@ -159,6 +165,25 @@ def test_a_batch_is_served_at_once(fleet, store):  # noqa: F811
     assert told["stale"] is False and told["valid_until"] > told["produced_at"]
     assert fleet.json("batch", "run", name)["unchanged"]
     assert str(ask("SELECT count(*) FROM TABLE")[0][0]) == str(report["stored"]), "a run that does nothing stores nothing"
+
+
+def test_the_store_restarts_while_it_is_filled(fleet):  # noqa: F811
+    with running(Postgres) as server:
+        name = job(fleet, f"{{path: out, predictions: {{to: '{server.uri}'}}}}")
+        count = lambda: int(server.sql("SELECT count(*) FROM myriad_prediction"))
+        fleet.run("batch", "run", name)
+        first = count()
+        with locked(server, "myriad_prediction") as is_waiting:
+            process = start(fleet, "run", name, "--force")
+            until(is_waiting, process)
+            server.kill()
+            time.sleep(0.3)
+            server.start()
+        out, err = process.communicate(timeout=120)
+        if process.returncode != 0:
+            assert "`myriad batch resume" in err, err
+            fleet.run("batch", "resume")
+        assert first == distinct(fleet) and count() == 2 * first and left(fleet) == []
 
 
 def test_killed_while_it_stores(fleet, store):  # noqa: F811

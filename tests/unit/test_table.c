@@ -359,4 +359,39 @@ TEST(load_survives_each_failed_allocation)
     }
 }
 
+/* Whatever cells hold, rows are counted; a part without rows has a header, or nothing. */
+TEST(rows_that_were_written_are_counted)
+{
+    MYR_AUTO(fixture) f = fixture_new(1);
+    static const char rows[] = "SELECT i, CASE i %% 4 WHEN 0 THEN 'a \"b\"' || chr(10) || ', c' WHEN 1 THEN NULL WHEN "
+                               "2 THEN '' ELSE '\"' END AS s"
+                               " FROM range(%d) t(i)";
+    static const struct {
+        const char *suffix, *options;
+        myr_table_format format;
+    } kinds[] = {{"parquet", "FORMAT parquet", MYR_TABLE_PARQUET},
+                 {"csv", "FORMAT csv, HEADER", MYR_TABLE_CSV},
+                 {"jsonl", "FORMAT json", MYR_TABLE_JSONL}};
+    static const int counts[] = {7, 0, 1000};
+    for (size_t k = 0; k < MYR_COUNT_OF(kinds); k++) {
+        const char *files[MYR_COUNT_OF(counts)];
+        int64_t found = -1;
+        for (size_t i = 0; i < MYR_COUNT_OF(counts); i++) {
+            char select[256], sql[512], name[32];
+            snprintf(select, sizeof select, rows, counts[i]);
+            snprintf(name, sizeof name, "%zu.%s", i, kinds[k].suffix);
+            snprintf(sql, sizeof sql, "COPY (%s) TO '$/%s' (%s)", select, name, kinds[k].options);
+            fixture_sql(&f, sql);
+            files[i] = myr_arena_strndup(f.arena, f.path, strlen(fixture_path(&f, name)));
+        }
+        EXPECT_RC(myr_table_count_written(f.engine, files, 3, kinds[k].format, &found, &f.err), OK, &f.err);
+        EXPECT_INT(found, 1007);
+        EXPECT_RC(myr_table_count_written(f.engine, files, 0, kinds[k].format, &found, &f.err), OK, &f.err);
+        EXPECT_INT(found, 0);
+        files[1] = "/nowhere/x";
+        EXPECT_RC(myr_table_count_written(f.engine, files, 3, kinds[k].format, &found, &f.err), NOT_FOUND, &f.err);
+        if (kinds[k].format != MYR_TABLE_PARQUET) EXPECT_HAS(f.err.message, "/nowhere/x"); /* there it is one query */
+    }
+}
+
 RUN()
