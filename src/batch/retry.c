@@ -8,12 +8,10 @@
 #include <string.h>
 #include <yyjson.h>
 
-#include "base/link.h"
 #include "batch/sink.h"
 #include "batch/source.h"
 
-#define RETRY_LINE_BYTES_MAX (1 << 20)
-#define RETRY_KEPT_TEMP      "kept" /* below what is staged, until all is there */
+#define RETRY_KEPT_TEMP "kept" /* below what is staged, until all is there */
 
 /* ---- which ---- */
 
@@ -41,29 +39,57 @@ static bool retry_redo(const batch *b, const myr_mini_batch_row *row)
     return strcmp(row->state, "failed") == 0 || (strcmp(row->state, "done") == 0 && retry_may_help(row));
 }
 
-/* The output must still be the one that this run made. */
+/* One place, which must still have what this run wrote there, and must say which file is of what. */
+static myr_rc retry_check_sink(batch_sink *sink, int64_t run_id, myr_err *err)
+{
+    batch_manifest there = {0};
+    bool is_there = false;
+    if (sink->kind->bring == NULL && sink->append) {
+        MYR_FAIL(
+            err, UNSUPPORTED,
+            "run %lld added to %s, whose rows do not say what they are of: give the rows that its dead letters name "
+            "(runs/%lld/dead_letters.jsonl) to a run of their own",
+            (long long)run_id, sink->name, (long long)run_id);
+    }
+    if (sink->kind->bring == NULL) {
+        MYR_FAIL(err, UNSUPPORTED,
+                 "run %lld wrote into %s, whose rows do not say what they are of: begin a new run with --force, which "
+                 "replaces them all",
+                 (long long)run_id, sink->name);
+    }
+    MYR_TRY(sink->kind->find(sink, 0, sink->b->fingerprint, &there, &is_there, err));
+    if (!is_there)
+        MYR_FAIL(err, CONFLICT, "%s is not what run %lld wrote any more: begin a new run", sink->name,
+                 (long long)run_id);
+    if (there.run_id != run_id)
+        MYR_FAIL(err, CONFLICT, "%s is the output of run %lld by now, not of run %lld", sink->name,
+                 (long long)there.run_id, (long long)run_id);
+    return MYR_OK;
+}
+
 static myr_rc retry_check_output(batch *b, int64_t run_id, myr_err *err)
 {
-    batch_manifest manifest = {0};
-    bool is_there = false;
-    if (b->sink_count != 1 || b->sinks[0].kind != &myr_batch_sink_dir) {
-        MYR_FAIL(err, UNSUPPORTED, "run %lld did not write into a directory: begin a new run with --force",
-                 (long long)run_id);
-    }
-    if (myr_batch_manifest_read(b->sinks[0].name, &manifest) && manifest.run_id != run_id) {
-        MYR_FAIL(err, CONFLICT, "%s is the output of run %lld by now, not of run %lld", b->sinks[0].name,
-                 (long long)manifest.run_id, (long long)run_id);
-    }
-    MYR_TRY(myr_batch_sinks_hold(b, run_id, &manifest, &is_there, err));
-    if (!is_there) {
-        MYR_FAIL(err, CONFLICT, "%s is not what run %lld wrote any more: begin a new run", b->sinks[0].name,
-                 (long long)run_id);
-    }
     if (b->opts.action == MYR_BATCH_APPEND) {
         MYR_FAIL(err, UNSUPPORTED,
                  "run %lld wrote one file (output_action: append_row), of which no part can be "
                  "replaced: begin a new run with --force",
                  (long long)run_id);
+    }
+    for (size_t i = 0; i < b->sink_count; i++)
+        MYR_TRY(retry_check_sink(&b->sinks[i], run_id, err));
+    return MYR_OK;
+}
+
+/* Passwords went with the run. What one is asked by must be known some other way then. */
+static myr_rc retry_check_secrets(const batch *b, int64_t run_id, myr_err *err)
+{
+    const char *const uris[] = {b->opts.input.database, b->opts.predictions};
+    for (size_t i = 0; i < MYR_COUNT_OF(uris); i++) {
+        if (uris[i] == NULL || strstr(uris[i], "***") == NULL) continue;
+        MYR_FAIL(err, UNSUPPORTED,
+                 "run %lld was told a password of %.120s, which is kept nowhere: begin a new run with --force (from "
+                 "~/.pgpass it would be known still)",
+                 (long long)run_id, uris[i]);
     }
     return MYR_OK;
 }
@@ -76,55 +102,6 @@ static batch_task *retry_find_task(const batch *b, myr_str name)
         if (myr_str_is(name, b->tasks[i]->row.name)) return b->tasks[i];
     }
     return NULL;
-}
-
-/* `part-07.0-1.parquet` is of 07.0. */
-static bool retry_is_kept(const myr_map *kept, const char *file)
-{
-    static const char prefix[] = "part-";
-    myr_str rest = myr_str_of(file);
-    if (!myr_str_starts_with(rest, prefix)) return false;
-    rest = myr_str_make(rest.data + strlen(prefix), rest.size - strlen(prefix));
-    const char *dash = memchr(rest.data, '-', rest.size);
-    if (dash != NULL) {
-        rest.size = (size_t)(dash - rest.data);
-    } else {
-        const char *dot = strrchr(rest.data, '.');
-        if (dot == NULL) return false;
-        rest.size = (size_t)(dot - rest.data);
-    }
-    return myr_map_find(kept, rest, NULL);
-}
-
-static myr_rc retry_take_over(const char *from, const char *to, myr_err *err)
-{
-    myr_rc rc = myr_io_link(from, to, err);
-    return rc == MYR_UNSUPPORTED ? myr_batch_copy(from, to, err) : rc;
-}
-
-/* Calls itself for directories; depth bounds it. */
-static myr_rc retry_keep_files(const myr_map *kept, const char *from, const char *to, int depth, myr_err *err)
-{
-    char **names = NULL;
-    size_t count = 0;
-    if (depth > BATCH_DEPTH_MAX)
-        MYR_FAIL(err, TOO_LARGE, "%s: directories are nested more than %d deep", from, BATCH_DEPTH_MAX);
-    MYR_TRY(myr_io_list(from, &names, &count, err));
-    myr_rc rc = MYR_OK;
-    for (size_t i = 0; rc == MYR_OK && i < count; i++) {
-        char path[MYR_PATH_BYTES_MAX], kept_path[MYR_PATH_BYTES_MAX];
-        rc = myr_path_join(path, sizeof path, from, names[i], err);
-        if (rc == MYR_OK) rc = myr_path_join(kept_path, sizeof kept_path, to, names[i], err);
-        if (rc != MYR_OK) break;
-        if (myr_io_is_dir(path)) {
-            rc = myr_io_mkdirs(kept_path, err);
-            if (rc == MYR_OK) rc = retry_keep_files(kept, path, kept_path, depth + 1, err);
-        } else if (retry_is_kept(kept, names[i])) {
-            rc = retry_take_over(path, kept_path, err);
-        }
-    }
-    myr_names_free(names, count);
-    return rc;
 }
 
 /* The lines of one mini-batch stand together. */
@@ -174,10 +151,21 @@ static myr_rc retry_keep_dead(const batch *b, int64_t run_id, myr_err *err)
     return rc;
 }
 
-/* Dead letters first: from when the directory has its name, all is there. */
+static myr_rc retry_keep_place(batch_sink *sink, const myr_map *kept, myr_err *err)
+{
+    char temp[MYR_PATH_BYTES_MAX];
+    MYR_TRY(myr_path_join(temp, sizeof temp, sink->stage.staging, RETRY_KEPT_TEMP, err));
+    MYR_TRY(myr_io_mkdirs(temp, err));
+    MYR_TRY(sink->kind->bring(sink, kept, temp, err));
+    MYR_TRY(myr_io_sync_tree(temp, err));
+    MYR_TRY(myr_io_rename(temp, sink->stage.data, err));
+    return myr_io_sync_dir(sink->stage.staging, err);
+}
+
+/* Dead letters first, the first place last: from when its directory has its name, all is there. */
 static myr_rc retry_keep(const batch *b, int64_t run_id, myr_err *err)
 {
-    char temp[MYR_PATH_BYTES_MAX], work[MYR_PATH_BYTES_MAX];
+    char work[MYR_PATH_BYTES_MAX];
     MYR_AUTO(myr_map_ptr) kept = myr_map_new();
     if (kept == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the names of files");
     for (size_t i = 0; i < b->task_count; i++) {
@@ -185,15 +173,12 @@ static myr_rc retry_keep(const batch *b, int64_t run_id, myr_err *err)
             MYR_TRY(myr_map_put(kept, myr_str_of(b->tasks[i]->row.name), 1, err));
     }
     MYR_TRY(myr_path_join(work, sizeof work, myr_batch_staging(b), "work", err));
-    MYR_TRY(myr_path_join(temp, sizeof temp, myr_batch_staging(b), RETRY_KEPT_TEMP, err));
     MYR_TRY(myr_io_mkdirs(work, err));
     MYR_TRY(retry_keep_dead(b, run_id, err));
-    MYR_TRY(myr_io_mkdirs(temp, err));
-    MYR_TRY(retry_keep_files(kept, b->sinks[0].name, temp, 0, err));
-    MYR_TRY(myr_io_sync_tree(temp, err));
     MYR_TRY(myr_io_sync_tree(work, err));
-    MYR_TRY(myr_io_rename(temp, b->sinks[0].stage.data, err));
-    return myr_io_sync_dir(myr_batch_staging(b), err);
+    for (size_t i = b->sink_count; i > 0; i--)
+        MYR_TRY(retry_keep_place(&b->sinks[i - 1], kept, err));
+    return MYR_OK;
 }
 
 /* ---- the run ---- */
@@ -213,30 +198,37 @@ static myr_rc retry_stage(batch *b, int64_t run_id, myr_err *err)
     return retry_keep(b, run_id, err);
 }
 
-static myr_rc retry_inputs_again(batch *b, myr_err *err)
+static bool retry_is_same(const myr_run_input_row *was, const myr_run_input_row *is)
 {
-    MYR_TRY(myr_batch_sources_again(b, b->run_id, err));
-    if (b->brought != NULL) {
-        MYR_FAIL(err, UNSUPPORTED,
-                 "run %lld brought its input from elsewhere, and it is gone: begin a new run with "
-                 "--force",
-                 (long long)b->run_id);
-    }
-    return myr_batch_sources_check(b, err);
+    if (was->identity[0] != '\0') return strcmp(was->name, is->name) == 0 && strcmp(was->identity, is->identity) == 0;
+    return strcmp(was->path, is->path) == 0 && was->bytes == is->bytes && was->modified_ns == is->modified_ns;
 }
 
-/* The list of files went with the run; it is made again, and must be the same. */
-static myr_rc retry_list_again(batch *b, myr_err *err)
+/* What was brought, or made, went with the run: it is brought again, and must be the same. */
+static myr_rc retry_bring_again(batch *b, const myr_run_input_row *was, size_t count, myr_err *err)
+{
+    MYR_TRY(myr_table_engine_open(0, b->opts.memory_bytes, &b->engine, err));
+    MYR_TRY(myr_batch_sources_find(b, err));
+    bool is_same = count == b->input_count;
+    for (size_t i = 0; is_same && i < count; i++)
+        is_same = retry_is_same(&was[i], &b->inputs[i]);
+    if (is_same) return MYR_OK;
+    MYR_FAIL(err, BAD_INPUT,
+             "the input %.100s has changed since run %lld began: begin a new run with `myriad batch run`",
+             b->input_name, (long long)b->run_id);
+}
+
+static myr_rc retry_inputs(batch *b, myr_err *err)
 {
     myr_run_input_row *was = NULL;
     size_t count = 0;
+    bool is_brought = false;
     MYR_TRY(myr_registry_run_inputs(b->workspace->registry, b->arena, b->run_id, &was, &count, err));
-    MYR_TRY(myr_table_engine_open(0, b->opts.memory_bytes, &b->engine, err));
-    MYR_TRY(myr_batch_sources_find(b, err));
-    if (count == 1 && b->input_count == 1 && strcmp(was[0].identity, b->inputs[0].identity) == 0) return MYR_OK;
-    MYR_FAIL(err, BAD_INPUT,
-             "files of %.100s have changed since run %lld began: begin a new run with `myriad batch run`",
-             b->input_name, (long long)b->run_id);
+    for (size_t i = 0; i < count; i++)
+        is_brought = is_brought || was[i].identity[0] != '\0';
+    if (is_brought) return retry_bring_again(b, was, count, err);
+    MYR_TRY(myr_batch_sources_again(b, b->run_id, err));
+    return myr_batch_sources_check(b, err);
 }
 
 static myr_rc retry_prepare(batch *b, const myr_run_row *row, myr_err *err)
@@ -249,10 +241,12 @@ static myr_rc retry_prepare(batch *b, const myr_run_row *row, myr_err *err)
     MYR_TRY(retry_check_output(b, row->id, err));
     b->run_id = row->id; /* until the new one has its own */
     MYR_TRY(myr_batch_open_fleet(b, err));
-    MYR_TRY(b->opts.input.as_items ? retry_list_again(b, err) : retry_inputs_again(b, err));
-    MYR_TRY(myr_batch_read_plan(b, row, err));
     MYR_TRY(myr_batch_load_tasks(b, row->id, retry_redo, err));
     myr_batch_open_tasks(b);
+    if (retry_count(b) == 0) return MYR_OK; /* nothing is to be read */
+    MYR_TRY(retry_check_secrets(b, row->id, err));
+    MYR_TRY(retry_inputs(b, err));
+    MYR_TRY(myr_batch_read_plan(b, row, err));
     b->opts.retry_of = row->id;
     return MYR_OK;
 }

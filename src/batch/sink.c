@@ -44,6 +44,18 @@ myr_rc myr_batch_sink_stage(batch_sink *sink, myr_err *err)
     return myr_batch_stage_at(&sink->stage, place, err);
 }
 
+bool myr_batch_sink_is_of(const myr_map *mini_batches, const char *file)
+{
+    static const char prefix[] = "part-";
+    myr_str rest = myr_str_of(file);
+    if (!myr_str_starts_with(rest, prefix)) return false;
+    rest = myr_str_make(rest.data + strlen(prefix), rest.size - strlen(prefix));
+    const char *dash = memchr(rest.data, '-', rest.size);
+    const char *end = dash != NULL ? dash : strrchr(rest.data, '.');
+    if (end == NULL) return false;
+    return myr_map_find(mini_batches, myr_str_make(rest.data, (size_t)(end - rest.data)), NULL);
+}
+
 /* ---- groups ---- */
 
 /* The next `column=value` of a group or of directories, decoded. */

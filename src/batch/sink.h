@@ -25,6 +25,11 @@ typedef struct batch_sink_kind {
     myr_rc (*find)(batch_sink *sink, int64_t run_id, const char *fingerprint, batch_manifest *out, bool *out_is_there,
                    myr_err *err);
     /*
+     * Of the output that is there, bring the files of these mini-batches (names) below `dir`, called as they were when
+     * they were staged. NULL: a table, whose rows do not say what they are of.
+     */
+    myr_rc (*bring)(batch_sink *sink, const myr_map *mini_batches, const char *dir, myr_err *err);
+    /*
      * What is in sink->stage.data takes its place, for good; manifest->files and bytes are counted. UNAVAILABLE,
      * TIMEOUT, BUSY: it may do so later, and the run is left to be resumed.
      */
@@ -58,6 +63,8 @@ bool myr_batch_has_tables(const myr_batch_opts *opts);
 /* The one that files in these directories (`store=2/brand=1`, "" if there are none) belong to. */
 batch_sink *myr_batch_sink_of(const batch *b, const char *dirs);
 
+/* Whether a file is of one of these mini-batches: `part-07.0-1.parquet` is of 07.0. */
+bool myr_batch_sink_is_of(const myr_map *mini_batches, const char *file);
 /* Stage it in the workspace, below runs/, under a name made of its own. */
 myr_rc myr_batch_sink_stage(batch_sink *sink, myr_err *err);
 

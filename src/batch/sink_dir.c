@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/link.h"
 #include "batch/sink.h"
 
 /* ---- where ---- */
@@ -124,6 +125,50 @@ static myr_rc dir_find(batch_sink *sink, int64_t run_id, const char *fingerprint
     return MYR_OK;
 }
 
+/* ---- taken over ---- */
+
+static myr_rc dir_take_over(const char *from, const char *to, myr_err *err)
+{
+    myr_rc rc = myr_io_link(from, to, err);
+    return rc == MYR_UNSUPPORTED ? myr_batch_copy(from, to, err) : rc;
+}
+
+typedef struct dir_names {
+    char **items;
+    size_t count;
+} dir_names;
+static void dir_names_drop(dir_names *names)
+{
+    myr_names_free(names->items, names->count);
+}
+
+/* Calls itself for directories; depth bounds it. */
+static myr_rc dir_bring_below(const myr_map *mini_batches, const char *from, const char *to, int depth, myr_err *err)
+{
+    if (depth > BATCH_DEPTH_MAX)
+        MYR_FAIL(err, TOO_LARGE, "%s: directories are nested more than %d deep", from, BATCH_DEPTH_MAX);
+    MYR_AUTO(dir_names) names = {0};
+    MYR_TRY(myr_io_list(from, &names.items, &names.count, err));
+    for (size_t i = 0; i < names.count; i++) {
+        char path[MYR_PATH_BYTES_MAX], kept[MYR_PATH_BYTES_MAX];
+        MYR_TRY(myr_path_join(path, sizeof path, from, names.items[i], err));
+        MYR_TRY(myr_path_join(kept, sizeof kept, to, names.items[i], err));
+        if (myr_io_is_dir(path)) {
+            MYR_TRY(myr_io_mkdirs(kept, err));
+            MYR_TRY(dir_bring_below(mini_batches, path, kept, depth + 1, err));
+        } else if (myr_batch_sink_is_of(mini_batches, names.items[i])) {
+            MYR_TRY(dir_take_over(path, kept, err));
+        }
+    }
+    return MYR_OK;
+}
+
+/* By second names; copies, where the file system has no such. */
+static myr_rc dir_bring(batch_sink *sink, const myr_map *mini_batches, const char *dir, myr_err *err)
+{
+    return dir_bring_below(mini_batches, sink->name, dir, 0, err);
+}
+
 /* ---- publishing ---- */
 
 static myr_rc dir_sync_parents(const batch_sink *sink, myr_err *err)
@@ -186,6 +231,7 @@ const batch_sink_kind myr_batch_sink_dir = {.takes = dir_takes,
                                             .open = dir_open,
                                             .holds = dir_holds,
                                             .find = dir_find,
+                                            .bring = dir_bring,
                                             .publish = dir_publish,
                                             .settle = dir_settle,
                                             .recover = dir_recover};

@@ -280,20 +280,75 @@ static myr_rc object_moves(batch_sink *sink, const batch_manifest_file *files, i
     return MYR_OK;
 }
 
-/* In groups: between them the lease is renewed, and somebody may have asked for an end. */
-static myr_rc object_send(batch_sink *sink, const myr_object_move *moves, size_t count, myr_err *err)
+/* To the store or from it, in groups: between them the lease is renewed, and somebody may have asked for an end. */
+static myr_rc object_move(batch_sink *sink, const myr_object_move *moves, size_t count, bool is_sent, myr_err *err)
 {
     const batch *b = sink->b;
     for (size_t done = 0; done < count; done += OBJECT_GROUP) {
         bool is_cancelled = false;
         size_t group = count - done < OBJECT_GROUP ? count - done : OBJECT_GROUP;
-        MYR_TRY(myr_object_put_all(sink->name, moves + done, group, err));
+        MYR_TRY(is_sent ? myr_object_put_all(sink->name, moves + done, group, err)
+                        : myr_object_get_all(sink->name, NULL, moves + done, group, err));
         MYR_TRY(myr_registry_run_beat(b->workspace->registry, b->run_id, myr_batch_lease_ms(), b->done_rows,
                                       &is_cancelled, err));
         if (is_cancelled) MYR_FAIL(err, CANCELLED, "run %lld was cancelled", (long long)b->run_id);
     }
     return MYR_OK;
 }
+
+/* ---- taken over ---- */
+
+/* `brand=1/part-07-0123456789ab.csv` without its token, in the arena; *out_file: of it, the name. */
+static const char *object_plain(myr_arena *arena, const char *path, const char **out_file)
+{
+    const char *slash = strrchr(path, '/'), *dot = strchr(slash != NULL ? slash : path, '.');
+    const char *plain = myr_arena_printf(arena, "%.*s%s", (int)(dot - path) - OBJECT_TOKEN_BYTES - 1, path, dot);
+    if (plain != NULL) *out_file = slash != NULL ? plain + (slash + 1 - path) : plain;
+    return plain;
+}
+
+static myr_rc object_bring_moves(batch_sink *sink, const myr_map *mini_batches, const char *dir, myr_object_move **out,
+                                 size_t *out_count, myr_err *err)
+{
+    object_sink *own = NULL;
+    object_found found;
+    myr_object *objects = NULL;
+    size_t object_count = 0, count = 0;
+    myr_arena *arena = sink->b->arena;
+    MYR_AUTO(myr_map_ptr) places = myr_map_new();
+    MYR_TRY(object_look(sink, &found, err));
+    MYR_TRY(object_client(sink, &own, err));
+    MYR_TRY(myr_object_list(own->client, own->key, arena, &objects, &object_count, err));
+    myr_object_move *moves = myr_arena_calloc(arena, (size_t)found.manifest.files + 1, sizeof *moves);
+    if (places == NULL || moves == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a list of objects");
+    for (size_t i = 0; i < object_count; i++)
+        MYR_TRY(myr_map_put(places, myr_str_of(objects[i].key + strlen(own->key)), i, err));
+    for (int64_t i = 0; i < found.manifest.files; i++) {
+        const char *file = NULL, *plain = NULL;
+        uint64_t at = 0;
+        if (!object_is_part(found.files[i].path) || !myr_map_find(places, myr_str_of(found.files[i].path), &at))
+            MYR_FAIL(err, CONFLICT, "%.200s: %.100s is not there any more", sink->name, found.files[i].path);
+        plain = object_plain(arena, found.files[i].path, &file);
+        if (plain != NULL && !myr_batch_sink_is_of(mini_batches, file)) continue;
+        const char *path = plain != NULL ? myr_arena_printf(arena, "%s/%s", dir, plain) : NULL;
+        if (path == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a list of objects");
+        moves[count++] = (myr_object_move){.object = objects[at], .path = path};
+    }
+    *out = moves;
+    *out_count = count;
+    return MYR_OK;
+}
+
+/* They are published under new names: readers of the old manifest find theirs until then. */
+static myr_rc object_bring(batch_sink *sink, const myr_map *mini_batches, const char *dir, myr_err *err)
+{
+    myr_object_move *moves = NULL;
+    size_t count = 0;
+    MYR_TRY(object_bring_moves(sink, mini_batches, dir, &moves, &count, err));
+    return object_move(sink, moves, count, false, err);
+}
+
+/* ---- publishing, its end ---- */
 
 static myr_rc object_replace(batch_sink *sink, const object_found *found, const char *text, size_t size, myr_err *err)
 {
@@ -409,7 +464,7 @@ static myr_rc object_publish_steps(batch_sink *sink, batch_manifest *manifest, m
     if (!myr_batch_manifest_parse(text.data, text.size, sink->b->arena, &ours, &files))
         MYR_FAIL(err, NO_MEMORY, "no memory for the manifest of %.120s", sink->name);
     MYR_TRY(object_moves(sink, files, ours.files, &moves, &count, err));
-    MYR_TRY(object_send(sink, moves, count, err));
+    MYR_TRY(object_move(sink, moves, count, true, err));
     MYR_TRY(object_replace(sink, &found, text.data, text.size, err));
     return object_settle_ours(sink, err);
 }
@@ -456,6 +511,7 @@ const batch_sink_kind myr_batch_sink_object = {.takes = object_takes,
                                                .check = object_check,
                                                .holds = object_holds,
                                                .find = object_find,
+                                               .bring = object_bring,
                                                .publish = object_publish,
                                                .settle = object_settle,
                                                .recover = object_recover,

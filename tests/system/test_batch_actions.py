@@ -152,6 +152,20 @@ def test_what_failed_is_tried_again(exponential, poison, grouped):  # noqa: F811
     assert exponential.json("batch", "run", "job.yaml")["unchanged"] is True
 
 
+def test_what_a_condition_left_is_tried_again(exponential, poison):  # noqa: F811
+    """The rows went with the run; they are read again, from any directory, and must be the same."""
+    small(exponential, {1500: f"1,{KILLS},1500\n"})
+    job(exponential, input="{files: in.csv, filter: id < 3000}", mini_batch_error_threshold=-1, retry_settings="{backoff: 10ms, max_retries: 0}")
+    exponential.run("batch", "run", "job.yaml", env=poison)
+    assert len(predictions(exponential)) == 2999
+    text = (exponential.cwd / "in.csv").read_text()
+    (exponential.cwd / "in.csv").write_text(text.replace("\n1,", "\n1,0", 1))
+    assert "in.csv where id < 3000 has changed since run" in exponential.fails("batch", "retry-failed")[1]
+    (exponential.cwd / "in.csv").write_text(text + "1,1,5000\n")  # the condition leaves the same rows
+    again = exponential.json("batch", "retry-failed", "--workspace", exponential.cwd, cwd="/")
+    assert again["rows"] == 3000 and [int(row["id"]) for row in predictions(exponential)] == list(range(3000))
+
+
 def test_a_retry_that_fails_or_is_killed_leaves_the_output(exponential, poison):  # noqa: F811
     small(exponential, {1500: f"1,{KILLS},1500\n"})
     job(exponential, mini_batch_error_threshold=-1, retry_settings="{backoff: 10ms, max_retries: 0}")

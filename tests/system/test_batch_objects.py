@@ -8,8 +8,10 @@ import subprocess
 
 import pytest
 from conftest import BUILD, linear
-from objects import NOT_OURS, S3, Azure, lose, proxied, status
+from objects import NOT_OURS, S3, Azure, cut, lose, proxied, stall, status
 from servers import running
+from test_batch_failures import KILLS as KILLS_WORKERS
+from test_batch_failures import poison  # noqa: F401 (a fixture)
 
 KILLS = int(os.environ.get("MYR_KILLS", 200 if os.environ.get("MYR_LONG") else 3))
 FAST = {"MYRIAD_OBJECT_BACKOFF": "10ms", "MYRIAD_OBJECT_RETRIES": "2"}
@@ -240,6 +242,23 @@ def test_a_store_that_is_away_is_waited_for(batch3):
     assert batch.rows() == batch.local_rows() and batch.stray() == []
 
 
+def test_a_run_through_what_a_network_does(batch3):
+    """Every kind of request fails once, in every way: the run has all rows, each once, and nothing is left over."""
+    batch = batch3
+    batch.seed()
+    batch.env["MYRIAD_OBJECT_STALL_TIMEOUT"] = "1s"
+    with proxied(batch.store) as proxy:
+        for wanted, action in ((lambda line, _: line.startswith("GET") and "list-type" in line, status(500, "InternalError")),
+                               (lambda line, _: line.startswith("GET") and ".csv" in line, cut(1000)),
+                               (lambda line, _: line.startswith("GET") and ".csv" in line, stall(100, 3)),
+                               (lambda line, _: line.startswith("PUT") and "brand" in line, status(500, "InternalError")),
+                               (lambda line, _: line.startswith("PUT") and "brand" in line, lose),
+                               (lambda line, _: line.startswith("PUT") and "_myriad.json" in line, lose)):
+            proxy.fail(wanted, action)
+        assert batch.json(*batch.words(), port=proxy.port)["rows"] == 1500 and not proxy.faults
+    assert batch.rows() == batch.local_rows() and batch.stray() == []
+
+
 def put(batch, name, data):
     """Through the server: it has an ETag then."""
     path = batch.workspace.cwd / "put"
@@ -298,3 +317,177 @@ def test_parquet_is_read_and_written(batch3):
     assert batch.json(*words)["rows"] == 9
     tables = [parquet.read_table(io.BytesIO(batch.store.get(f"{batch.root}/out/{f['path']}"))) for f in batch.manifest()["files"]]
     assert sum(t.num_rows for t in tables) == 9
+
+
+# ---- several places ----
+
+@pytest.fixture(scope="module")
+def azure():
+    with running(Azure) as server:
+        yield server
+
+
+class Places(Batch):
+    """One brand in S3, one in Azure, all others in a directory."""
+
+    def __init__(self, workspace, s3, azure, root):
+        super().__init__(workspace, s3, root)
+        self.azure = azure
+        self.env.update(azure.env())
+        self.rest = workspace.cwd / "rest"
+        self.job()
+
+    def job(self, **more):
+        lines = {"fleet": "f", "input": "local.csv", "mini_batch_size": 500, "retry_settings": "{backoff: 10ms, max_retries: 0}", **more}
+        stores = f"{{brand=1: 's3://data/{self.root}/one', brand=2: 'az://data/{self.root}/two', default: rest}}"
+        (self.workspace.cwd / "job.yaml").write_text("".join(f"{key}: {value}\n" for key, value in lines.items()) +
+                                                     f"output: {{stores: {stores}, by: [brand], keep: [id], format: csv}}\n")
+
+    def fill(self, version=0, bad=None):
+        rows = [f"{i % 3},{i % 4},{i * 0.25 + version},{i % 7},{i}\n" for i in range(2000)]
+        for i, row in (bad or {}).items():
+            rows[i] = row
+        (self.workspace.cwd / "local.csv").write_text("store,brand,x1,x2,id\n" + "".join(rows))
+
+    def place(self, name):
+        """(manifest, rows) of one place, as a reader by its manifest sees it; a half output fails here."""
+        get = {"one": lambda key: self.store.get(f"{self.root}/one/{key}"), "two": lambda key: self.azure.get(f"{self.root}/two/{key}"),
+               "rest": lambda key: (self.rest / key).read_bytes()}[name]
+        try:
+            manifest = json.loads(get("_myriad.json"))
+        except FileNotFoundError:
+            return None, None
+        rows = []
+        for file in manifest["files"]:
+            data = get(file["path"])
+            assert len(data) == file["bytes"]
+            rows += [(file["path"].split("/")[0], line) for line in data.decode().splitlines()[1:]]
+        assert manifest["rows"] == len(rows), "each tells its own rows"
+        return manifest, sorted(rows)
+
+    def places(self):
+        return {name: self.place(name)[1] for name in ("one", "two", "rest")}
+
+    def wanted(self):
+        """The same run into one directory, dealt out."""
+        self.workspace.run("batch", "run", "--fleet", "f", "--input", "local.csv", "--output", "plain", "--by", "brand", "--keep", "id", "--format",
+                           "csv", "--force")
+        rows = sorted((path.parent.name, line) for path in (self.workspace.cwd / "plain").rglob("*.csv") for line in path.read_text().splitlines()[1:])
+        names = {"brand=1": "one", "brand=2": "two"}
+        return {place: [row for row in rows if names.get(row[0], "rest") == place] for place in ("one", "two", "rest")}
+
+    def strays(self):
+        """Objects that no manifest names, and whatever is staged."""
+        found = []
+        for name, server in (("one", self.store), ("two", self.azure)):
+            named = {f"{self.root}/{name}/{file['path']}" for file in self.place(name)[0]["files"]} | {f"{self.root}/{name}/_myriad.json"}
+            found += [key for key in server.keys(f"{self.root}/{name}/") if key not in named]
+        return found + [path.name for path in self.workspace.cwd.glob("*.staging-*")] + \
+            [path.name for path in (self.workspace.cwd / "runs").iterdir() if path.name.startswith(("input-", "output-"))]
+
+
+@pytest.fixture
+def places(workspace, s3, azure, request):
+    return Places(workspace, s3, azure, request.node.name.split("[")[0])
+
+
+def test_a_place_for_each_group(places):
+    places.fill()
+    report = places.json("batch", "run", "job.yaml")
+    wanted = places.wanted()
+    assert places.places() == wanted and places.strays() == [] and report["rows"] == 2000
+    for name, rows in wanted.items():
+        manifest = places.place(name)[0]
+        assert (manifest["run"], manifest["rows"], manifest["run_rows"]) == (report["run"], len(rows), 2000)
+    again = places.json("batch", "run", "job.yaml")
+    assert again["unchanged"] and again["rows"] == 2000 and again["files"] == report["files"]
+
+
+def test_killed_while_it_publishes_to_several_places(places):
+    """Each place is old or new at any moment; whoever resumes finishes those that are left."""
+    dice, between = random.Random(11), 0
+    places.fill()
+    places.json("batch", "run", "job.yaml")
+    with proxied(places.store) as proxy, proxied(places.azure) as second:
+        # brand=1 comes first, then brand=2, at last the directory: ten questions and a list, 4 files, the manifest, and 4 that are removed
+        points = [(proxy, 14), (second, 9), (second, 18)] + [(dice.choice([proxy, second]), dice.randrange(1, 22)) for _ in range(KILLS - 3)]
+        for version, (through, number) in enumerate(points, 1):
+            before = places.places()
+            places.fill(version)
+            after = places.wanted()
+            victim = [None]
+            kill_at(through, number, dice.random() < 0.5, victim)
+            victim[0] = subprocess.Popen([places.workspace.path, "batch", "run", "job.yaml"], cwd=places.workspace.cwd, stdout=subprocess.PIPE,
+                                         stderr=subprocess.PIPE, text=True, env={**places.env, **places.store.env(proxy.port),
+                                                                                 **places.azure.env(second.port)})
+            victim[0].communicate(timeout=120)
+            proxy.faults.clear(), second.faults.clear()
+            now = places.places()
+            assert all(now[name] in (before[name], after[name]) for name in now), "a place is neither old nor new"
+            between += len({now[name] == after[name] for name in now}) == 2
+            runs = json.loads(places.workspace.run("batch", "list", "--json").stdout)["runs"]
+            if runs[0]["state"] in ("running", "interrupted"):
+                places.run("batch", "resume")
+            else:
+                places.json("batch", "run", "job.yaml")
+            assert places.places() == after and places.strays() == [], (version, number)
+    assert between, "some places were new while others were old"
+
+
+@pytest.fixture
+def failing(places, poison):  # noqa: F811
+    """A run from S3 into three places, of which one row died."""
+    model = {**json.loads(linear(["x1", "x2"], 0, [1.0, 0.0])), "link": "log"}
+    (places.workspace.cwd / "m.json").write_text(json.dumps(model))
+    places.workspace.run("model", "import", "m.json", "--fleet", "e", "--segment", "")
+    places.workspace.run("release", "create", "e")
+    rows = [f"{i % 4},{KILLS_WORKERS if i == 850 else i % 9},0,{i}\n" for i in range(2000)]
+    places.store.seed(f"{places.root}/in/rows.csv", ("brand,x1,x2,id\n" + "".join(rows)).encode())
+    places.job(fleet="e", input=f"s3://data/{places.root}/in/", mini_batch_error_threshold=-1)
+    first = json.loads(places.workspace.run("batch", "run", "job.yaml", "--json", env={**places.env, **poison}).stdout.splitlines()[-1])
+    assert first["mini_batches_failed"] == 1 and first["rows"] == 1999
+    return places, first["run"]
+
+
+def ids(places):
+    return sorted(int(line.split(",")[0]) for rows in places.places().values() for _, line in rows)
+
+
+def test_what_failed_is_tried_again_in_several_places(failing):
+    places, run = failing
+    assert ids(places) == [i for i in range(2000) if i != 850]
+    before = {name: places.place(name)[0]["files"] for name in ("one", "two", "rest")}
+    again = places.json("batch", "retry-failed")
+    assert (again["run"], again["rows"], again["mini_batches_failed"]) == (run + 1, 2000, 0)
+    assert ids(places) == list(range(2000)) and places.strays() == []
+    for name in before:
+        manifest = places.place(name)[0]
+        assert (manifest["run"], manifest["run_rows"]) == (run + 1, 2000) and len(manifest["files"]) >= len(before[name])
+    assert places.json("batch", "retry-failed")["unchanged"]
+    assert "is the output of run" in places.fails("batch", "retry-failed", run)
+    places.store.seed(f"{places.root}/in/rows.csv", b"brand,x1,x2,id\n1,1,1,1\n")
+    assert places.json("batch", "run", "job.yaml")["rows"] == 1
+
+
+@pytest.mark.parametrize("number", [8, 30], ids=["brings", "publishes"])
+def test_a_retry_that_is_killed(failing, number):
+    places, run = failing
+    before = places.places()
+    with proxied(places.store) as proxy:
+        victim = [None]
+        kill_at(proxy, number, True, victim)
+        env = {**places.env, **places.store.env(proxy.port)}
+        victim[0] = subprocess.Popen([places.workspace.path, "batch", "retry-failed"], cwd=places.workspace.cwd, stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE, text=True, env=env)
+        victim[0].communicate(timeout=120)
+    now = places.places()
+    assert all(set(now[name]) >= set(before[name]) for name in now)
+    places.run("batch", "resume")
+    assert ids(places) == list(range(2000)) and places.strays() == []
+
+
+def test_an_input_of_a_store_that_has_changed_is_not_tried_again(failing):
+    places, run = failing
+    places.store.seed(f"{places.root}/in/rows.csv", b"brand,x1,x2,id\n1,1,1,1\n")
+    assert "has changed since run" in places.fails("batch", "retry-failed", run)
+    assert places.strays() == []

@@ -117,6 +117,7 @@ def test_rows_are_added(fleet, place):
     assert "replace or append" in message and "job.yaml:3" in message
     assert "is replaced" in fleet.fails("batch", "run", "plain.yaml", "--append")[1]
     assert "is no database" in fleet.fails("batch", "run", "plain.yaml", "--table", "t")[1]
+    assert "give the rows that its dead letters name" in fleet.fails("batch", "retry-failed", second)[1]
 
 
 def test_a_table_that_is_there_is_checked_before_a_row_is_scored(fleet, postgres):
