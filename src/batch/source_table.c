@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "batch/sink_table.h"
 #include "batch/source.h"
 #include "db/db.h"
 
@@ -129,11 +130,12 @@ static myr_rc table_pg_copy(myr_pg *pg, const batch *b, table_text *text, int64_
     return myr_pg_exec(pg, "COMMIT", NULL, err);
 }
 
-static myr_rc table_pg(const batch *b, table_text *text, int64_t *out_rows, myr_err *err)
+static myr_rc table_pg(const batch *b, table_text *text, bool *has_begun, int64_t *out_rows, myr_err *err)
 {
     myr_pg *pg = NULL;
     MYR_TRY(myr_pg_new_bulk(b->opts.input.database, NULL, &pg, err));
     myr_rc rc = myr_pg_connect(pg, err);
+    *has_begun = *has_begun || rc == MYR_OK;
     if (rc == MYR_OK) rc = table_pg_copy(pg, b, text, out_rows, err);
     myr_pg_free(pg);
     if (rc == MYR_OK) *out_rows -= 1; /* the header */
@@ -272,6 +274,27 @@ static myr_rc table_sqlite(const batch *b, table_text *text, int64_t *out_rows, 
 
 /* ---- either ---- */
 
+static myr_rc table_begin(table_text *text, myr_err *err)
+{
+    myr_fd_drop(&text->fd);
+    text->column_count = 0;
+    myr_buf_clear(&text->bytes);
+    return myr_io_open(text->path, O_WRONLY | O_CREAT | O_TRUNC, 0600, &text->fd, err);
+}
+
+/* A server that restarts while it is read is read again, from the beginning; one that is away from the start is not
+ * waited for. */
+static myr_rc table_read(const batch *b, myr_db_kind kind, table_text *text, int64_t *out_rows, myr_err *err)
+{
+    bool has_begun = false;
+    for (int tries = 0;;) {
+        MYR_TRY(table_begin(text, err));
+        if (kind == MYR_DB_SQLITE) return table_sqlite(b, text, out_rows, err);
+        myr_rc rc = table_pg(b, text, &has_begun, out_rows, err);
+        if (rc == MYR_OK || !has_begun || !myr_batch_sink_table_again(rc, &tries)) return rc;
+    }
+}
+
 myr_rc myr_batch_source_table(batch *b, myr_err *err)
 {
     char path[MYR_PATH_BYTES_MAX];
@@ -282,8 +305,7 @@ myr_rc myr_batch_source_table(batch *b, myr_err *err)
     if (kind == MYR_DB_REDIS) MYR_FAIL(err, UNSUPPORTED, "Redis has no tables: name PostgreSQL or SQLite");
     MYR_TRY(myr_batch_source_path(b, "table.text", text.path, err));
     MYR_TRY(myr_batch_source_path(b, "table.parquet", path, err));
-    MYR_TRY(myr_io_open(text.path, O_WRONLY | O_CREAT | O_TRUNC, 0600, &text.fd, err));
-    MYR_TRY(kind == MYR_DB_SQLITE ? table_sqlite(b, &text, &rows, err) : table_pg(b, &text, &rows, err));
+    MYR_TRY(table_read(b, kind, &text, &rows, err));
     MYR_TRY(table_flush(&text, err));
     myr_rc rc = myr_table_snapshot_text(b->engine, text.path, text.columns, text.column_count, path, &written, err);
     if (rc != MYR_OK) return myr_err_prefix(err, rc, "%s: ", b->input_name);

@@ -163,6 +163,22 @@ def test_what_a_killed_run_brought_goes_with_the_next_one(fleet, postgres):
     assert brought(fleet) == []
 
 
+def test_the_server_restarts_while_it_is_read(fleet, postgres):
+    """The table is read again from its beginning: each row once."""
+    postgres.sql("CREATE TABLE long AS SELECT 1 AS store, 1 AS brand, i::float8 AS x1, 0::float8 AS x2, i AS id FROM generate_series(1, 400000) AS i")
+    name = job(fleet, f"{{table: long, database: '{postgres.uri}'}}")
+    process = subprocess.Popen([fleet.path, "batch", "run", name, "--json"], cwd=fleet.cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 30
+    while not any(path.stat().st_size for path in fleet.cwd.glob("runs/input-*/table.text")):
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.002)
+    postgres.kill()
+    postgres.start()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert sorted(r["id"] for r in rows(fleet)) == list(range(1, 400001)) and brought(fleet) == []
+
+
 def test_a_table_of_sqlite(fleet):
     with sqlite3.connect(fleet.cwd / "s.db") as db:
         db.execute("CREATE TABLE t (store INTEGER, brand INTEGER, x1 REAL, x2, note TEXT, mixed INTEGER)")

@@ -123,6 +123,28 @@ def test_postgresql_that_restarts(workspace, postgres):
     assert "secret-word" not in (workspace.cwd / "scheduler.log").read_text()
 
 
+def test_postgresql_restarts_in_the_middle_of_a_run(workspace, postgres):
+    """What a run has done stands in its workspace: it is over before the store is back, and is told then, once."""
+    postgres.sql("DROP SCHEMA IF EXISTS myriad CASCADE")
+    (workspace.cwd / "m.json").write_text(linear(["x"], 0, [1.0]))
+    workspace.run("model", "import", "m.json", "--fleet", "f", "--segment", "k=1")
+    workspace.run("release", "create", "f")
+    (workspace.cwd / "in.csv").write_text("k,x\n" + "1,2\n" * 20000)
+    job(workspace, "nightly", "fleet: f\ninput: ../in.csv\noutput: out\nmini_batch_size: 200\ncompute: {max: 1}\n")
+    scheduler = Scheduler(workspace, postgres.uri, program=workspace.path)
+    env = {"MYRIAD_SCHEDULER_STORE": postgres.uri}
+    firing = workspace.json("schedule", "run", "nightly", env=env)["firing"]
+    runs = lambda: workspace.json("batch", "list")["runs"]
+    until(runs)
+    postgres.kill()
+    until(lambda: runs()[0]["state"] == "completed")
+    postgres.start()
+    told = lambda: next(f for f in workspace.json("schedule", "history", "nightly", env=env) if f["id"] == firing)
+    until(lambda: told()["state"] not in ("starting", "running"))
+    assert (told()["state"], told()["run"]) == ("completed", runs()[0]["run"]) and len(runs()) == 1, told()
+    assert scheduler.end() == 0
+
+
 def walked(zone, fixed, matches, start, count):
     """As `schedule next`, by Python's zones: every minute of UTC, told by what the wall's clock shows."""
     zone, found = zoneinfo.ZoneInfo(zone), []
