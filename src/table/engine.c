@@ -13,6 +13,8 @@
 #define ENGINE_OPEN_FILES_MAX   100000
 #define ENGINE_OPEN_FILES_SPARE 100 /* descriptors left for everything else */
 #define ENGINE_OPEN_FILES_MIN   16
+/* Rows of a directory's files that a thread keeps in memory before it writes them: half of DuckDB's own bound. */
+#define ENGINE_FLUSH_ROWS 262144
 
 typedef duckdb_config engine_config;
 static void engine_config_drop(engine_config *config)
@@ -80,8 +82,9 @@ static myr_rc engine_connect(myr_table_engine *engine, int threads, int64_t memo
         open_max = (int64_t)files.rlim_cur - ENGINE_OPEN_FILES_SPARE;
     }
     if (open_max < ENGINE_OPEN_FILES_MIN) open_max = ENGINE_OPEN_FILES_MIN;
-    char sql[96];
-    snprintf(sql, sizeof sql, "SET partitioned_write_max_open_files = %lld", (long long)open_max);
+    char sql[160];
+    snprintf(sql, sizeof sql, "SET partitioned_write_max_open_files = %lld; SET partitioned_write_flush_threshold = %d",
+             (long long)open_max, ENGINE_FLUSH_ROWS);
     MYR_TRY(myr_table_exec(engine, sql, "DuckDB", err));
     return myr_table_number_register(engine, err);
 }
