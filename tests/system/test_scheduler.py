@@ -133,7 +133,8 @@ def test_postgresql_restarts_in_the_middle_of_a_run(workspace, postgres):
     job(workspace, "nightly", "fleet: f\ninput: ../in.csv\noutput: out\nmini_batch_size: 200\ncompute: {max: 1}\n")
     scheduler = Scheduler(workspace, postgres.uri, program=workspace.path)
     env = {"MYRIAD_SCHEDULER_STORE": postgres.uri}
-    firing = workspace.json("schedule", "run", "nightly", env=env)["firing"]
+    until(lambda: workspace.run("schedule", "run", "nightly", ok=False, env=env).returncode == 0)  # once it has read its jobs
+    (firing,) = [f["id"] for f in workspace.json("schedule", "history", "nightly", env=env)]
     runs = lambda: workspace.json("batch", "list")["runs"]
     until(runs)
     postgres.kill()
