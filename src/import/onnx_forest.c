@@ -201,6 +201,7 @@ static myr_rc forest_check(myr_onnx_eval *eval, const myr_onnx_forest *forest)
         FOREST_FAIL(eval, forest, "%u outputs, at most %d", forest->output_count, MYR_OUTPUTS_MAX);
     }
     if (forest->is_classifier && forest->output_count == 1) FOREST_FAIL(eval, forest, "it has one class");
+    if (forest->average && forest->tree_count == 0) FOREST_FAIL(eval, forest, "AVERAGE of no trees");
     return forest_check_weights(eval, forest);
 }
 
