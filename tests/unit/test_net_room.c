@@ -211,6 +211,7 @@ TEST(the_room_is_bounded)
     static client clients[ROOM_MAX + 1];
     room_world w = {0};
     room_start(&w);
+    int64_t refused_ns = myr_clock_mono_ns();
     for (size_t i = 0; i < MYR_COUNT_OF(clients); i++)
         clients[i] = room_refused(&w, (int)i % 100);
     int64_t start_ns = myr_clock_mono_ns();
@@ -218,16 +219,20 @@ TEST(the_room_is_bounded)
         room_ask(&clients[i], (int)i % 100, 1, "{\"rows\":[]}");
     EXPECT(echo_wait(&w.headers, 2 * (int64_t)MYR_COUNT_OF(clients)));
     int64_t took_ms = (myr_clock_mono_ns() - start_ns) / 1000000;
-    if (took_ms < WAIT_MS) { /* a slow machine: some are over before the last one comes, and make room */
+    bool came_soon = myr_clock_mono_ns() - refused_ns < MYR_HTTP_RETRY_AFTER_MS * 1000000LL; /* else they may come */
+    if (took_ms < WAIT_MS && came_soon) { /* a slow machine: some are over before the last one comes, and make room */
         expect_answer(&clients[ROOM_MAX], 503, "see Retry-After");
         EXPECT(room_is_silent(&clients[ROOM_MAX - 1], 0));
     }
     for (size_t i = 0; i < MYR_COUNT_OF(clients); i++) {
-        if (i < ROOM_MAX || took_ms >= WAIT_MS) expect_answer(&clients[i], 503, "");
+        if (i < ROOM_MAX || took_ms >= WAIT_MS || !came_soon) expect_answer(&clients[i], 503, "");
         client_close(&clients[i]);
     }
     myr_http_stop(w.http, 2000);
-    EXPECT(atomic_load(&w.held) >= ROOM_MAX);
+    if (came_soon)
+        EXPECT(atomic_load(&w.held) >= ROOM_MAX);
+    else
+        print_message("a slow machine: the first came back when they were told to\n");
     files.rlim_cur = soft;
     setrlimit(RLIMIT_NOFILE, &files);
 }
