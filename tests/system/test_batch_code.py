@@ -271,12 +271,16 @@ def test_files_that_failed_are_tried_again(workspace):
     letter, = letters(workspace, first["run"])
     assert letter["file"] == paths[40] and "FileNotFoundError" in letter["why"]
     pathlib.Path(paths[40] + ".key").write_text("")
+    was, content = os.stat(paths[0]), pathlib.Path(paths[0]).read_bytes()
+    pathlib.Path(paths[0]).write_bytes(b"changed")
+    assert "has changed since run" in workspace.fails("batch", "retry-failed")[1]
+    pathlib.Path(paths[0]).write_bytes(content)
+    os.utime(paths[0], ns=(was.st_atime_ns, was.st_mtime_ns))
     again = workspace.json("batch", "retry-failed")
     assert again["run"] == first["run"] + 1 and again["statuses"]["ok"] == again["rows"] == COUNT
     assert by_file(workspace)[paths[40]]["status"] == "ok" and sorted(by_file(workspace)) == sorted(paths)
     assert len(workspace.run("batch", "logs", again["run"]).stdout.splitlines()) == 1, "that mini-batch alone"
-    pathlib.Path(paths[0]).write_bytes(b"changed")
-    assert "have changed since run" in workspace.fails("batch", "retry-failed")[1]
+    assert "no mini-batch failed" in workspace.run("batch", "retry-failed").stdout, "nothing is left, and nothing is read"
 
 
 def test_answers_by_name_and_keys_in_paths(workspace):
