@@ -53,6 +53,15 @@ bool myr_io_is_dir(const char *path);
 /* Names in a directory (without . and ..), sorted. Freed with myr_names_free. */
 myr_rc myr_io_list(const char *dir, char ***out_names, size_t *out_count, myr_err *err);
 void myr_names_free(char **names, size_t count);
+/* MYR_AUTO(myr_file_names) names = {0}: freed however its function is left. */
+typedef struct myr_file_names {
+    char **items;
+    size_t count;
+} myr_file_names;
+static inline void myr_file_names_drop(myr_file_names *names)
+{
+    myr_names_free(names->items, names->count);
+}
 
 /* A read-only shared mapping of a whole file. */
 typedef struct myr_mapping {

@@ -17,16 +17,7 @@ static const char *append_name(const myr_batch_opts *opts)
     return names[opts->format];
 }
 
-typedef struct append_names {
-    char **items;
-    size_t count;
-} append_names;
-static void append_names_drop(append_names *names)
-{
-    myr_names_free(names->items, names->count);
-}
-
-static myr_rc append_list(const batch *b, const append_names *names, const char ***out, myr_err *err)
+static myr_rc append_list(const batch *b, const myr_file_names *names, const char ***out, myr_err *err)
 {
     const char **files = myr_arena_calloc(b->arena, names->count + 1, sizeof *files);
     if (files == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a list of %zu files", names->count);
@@ -40,7 +31,7 @@ static myr_rc append_list(const batch *b, const append_names *names, const char 
 
 myr_rc myr_batch_append(batch *b, myr_err *err)
 {
-    MYR_AUTO(append_names) names = {0};
+    MYR_AUTO(myr_file_names) names = {0};
     char dir[MYR_PATH_BYTES_MAX], path[MYR_PATH_BYTES_MAX];
     const char **files = NULL;
     if (b->opts.action != MYR_BATCH_APPEND) return MYR_OK;

@@ -8,15 +8,6 @@
 
 #define ATTEMPT_STEP_BYTES 65536
 
-typedef struct attempt_names {
-    char **items;
-    size_t count;
-} attempt_names;
-static void attempt_names_drop(attempt_names *names)
-{
-    myr_names_free(names->items, names->count);
-}
-
 /* ---- counted ---- */
 
 /* Calls itself for directories; depth bounds it. */
@@ -24,7 +15,7 @@ static myr_rc attempt_count(const char *dir, int depth, int64_t *files, int64_t 
 {
     if (depth > BATCH_DEPTH_MAX)
         MYR_FAIL(err, TOO_LARGE, "%s: directories are nested more than %d deep", dir, BATCH_DEPTH_MAX);
-    MYR_AUTO(attempt_names) names = {0};
+    MYR_AUTO(myr_file_names) names = {0};
     MYR_TRY(myr_io_list(dir, &names.items, &names.count, err));
     for (size_t i = 0; i < names.count; i++) {
         char path[MYR_PATH_BYTES_MAX];
@@ -114,7 +105,7 @@ static myr_rc attempt_move(const batch *b, const char *dir, const char *dirs, co
 {
     if (depth > BATCH_DEPTH_MAX)
         MYR_FAIL(err, TOO_LARGE, "%s: directories are nested more than %d deep", dir, BATCH_DEPTH_MAX);
-    MYR_AUTO(attempt_names) names = {0};
+    MYR_AUTO(myr_file_names) names = {0};
     MYR_TRY(myr_io_list(dir, &names.items, &names.count, err));
     for (size_t i = 0; i < names.count; i++) {
         char from[MYR_PATH_BYTES_MAX], below[MYR_PATH_BYTES_MAX];

@@ -18,15 +18,6 @@ static void manifest_list_drop(manifest_list *list)
     myr_buf_fini(&list->json);
 }
 
-typedef struct manifest_names {
-    char **items;
-    size_t count;
-} manifest_names;
-static void manifest_names_drop(manifest_names *names)
-{
-    myr_names_free(names->items, names->count);
-}
-
 static myr_rc manifest_add(manifest_list *list, const char *path, myr_err *err)
 {
     int64_t bytes = 0;
@@ -46,7 +37,7 @@ static myr_rc manifest_walk(manifest_list *list, const char *dir, int depth, myr
 {
     if (depth > BATCH_DEPTH_MAX)
         MYR_FAIL(err, TOO_LARGE, "%s: directories are nested more than %d deep", dir, BATCH_DEPTH_MAX);
-    MYR_AUTO(manifest_names) names = {0};
+    MYR_AUTO(myr_file_names) names = {0};
     MYR_TRY(myr_io_list(dir, &names.items, &names.count, err));
     for (size_t i = 0; i < names.count; i++) {
         char path[MYR_PATH_BYTES_MAX];
@@ -183,7 +174,7 @@ bool myr_batch_manifest_holds(const char *dir, int64_t *out_files, int64_t *out_
 
 myr_rc myr_batch_manifest_remove(const char *dir, myr_err *err)
 {
-    MYR_AUTO(manifest_names) names = {0};
+    MYR_AUTO(myr_file_names) names = {0};
     MYR_TRY(myr_io_list(dir, &names.items, &names.count, err));
     for (size_t i = 0; i < names.count; i++) {
         char path[MYR_PATH_BYTES_MAX];

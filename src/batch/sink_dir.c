@@ -133,21 +133,12 @@ static myr_rc dir_take_over(const char *from, const char *to, myr_err *err)
     return rc == MYR_UNSUPPORTED ? myr_batch_copy(from, to, err) : rc;
 }
 
-typedef struct dir_names {
-    char **items;
-    size_t count;
-} dir_names;
-static void dir_names_drop(dir_names *names)
-{
-    myr_names_free(names->items, names->count);
-}
-
 /* Calls itself for directories; depth bounds it. */
 static myr_rc dir_bring_below(const myr_map *mini_batches, const char *from, const char *to, int depth, myr_err *err)
 {
     if (depth > BATCH_DEPTH_MAX)
         MYR_FAIL(err, TOO_LARGE, "%s: directories are nested more than %d deep", from, BATCH_DEPTH_MAX);
-    MYR_AUTO(dir_names) names = {0};
+    MYR_AUTO(myr_file_names) names = {0};
     MYR_TRY(myr_io_list(from, &names.items, &names.count, err));
     for (size_t i = 0; i < names.count; i++) {
         char path[MYR_PATH_BYTES_MAX], kept[MYR_PATH_BYTES_MAX];

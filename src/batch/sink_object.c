@@ -218,21 +218,12 @@ static bool object_has_token(const char *key, const char *token)
     return object_is_part(key) && memcmp(dot - OBJECT_TOKEN_BYTES, token, OBJECT_TOKEN_BYTES) == 0;
 }
 
-typedef struct object_names {
-    char **items;
-    size_t count;
-} object_names;
-static void object_names_drop(object_names *names)
-{
-    myr_names_free(names->items, names->count);
-}
-
 /* part-07.parquet becomes part-07-<token>.parquet, if it is not. Calls itself for directories; depth bounds it. */
 static myr_rc object_rename(const char *dir, const char *token, int depth, myr_err *err)
 {
     if (depth > BATCH_DEPTH_MAX)
         MYR_FAIL(err, TOO_LARGE, "%s: directories are nested more than %d deep", dir, BATCH_DEPTH_MAX);
-    MYR_AUTO(object_names) names = {0};
+    MYR_AUTO(myr_file_names) names = {0};
     MYR_TRY(myr_io_list(dir, &names.items, &names.count, err));
     for (size_t i = 0; i < names.count; i++) {
         char from[MYR_PATH_BYTES_MAX], to[MYR_PATH_BYTES_MAX];

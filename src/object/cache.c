@@ -13,15 +13,6 @@ typedef struct cache_file {
     int64_t used_ms, bytes;
 } cache_file;
 
-typedef struct cache_names {
-    char **items;
-    size_t count;
-} cache_names;
-static void cache_names_drop(cache_names *names)
-{
-    myr_names_free(names->items, names->count);
-}
-
 /* An object without an ETag may change and look the same. */
 static bool cache_path(const char *dir, const char *root, const myr_object *object, char out[MYR_PATH_BYTES_MAX])
 {
@@ -63,7 +54,7 @@ static int cache_order(const void *a, const void *b)
 
 myr_rc myr_object_cache_prune(const char *dir, int64_t bytes_max, myr_err *err)
 {
-    MYR_AUTO(cache_names) names = {0};
+    MYR_AUTO(myr_file_names) names = {0};
     int64_t bytes = 0;
     size_t count = 0;
     if (!myr_io_exists(dir)) return MYR_OK;

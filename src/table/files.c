@@ -51,22 +51,13 @@ static myr_rc files_glob(myr_table_engine *engine, const char *input, files_list
     }
 }
 
-typedef struct files_names {
-    char **items;
-    size_t count;
-} files_names;
-static void files_names_drop(files_names *names)
-{
-    myr_names_free(names->items, names->count);
-}
-
 /* Names that begin with '_' or '.' are left by those who write tables. Calls itself for directories; depth bounds it.
  */
 static myr_rc files_walk(const char *dir, int depth, files_list *list, myr_err *err)
 {
     if (depth > MYR_IO_TREE_DEPTH_MAX)
         MYR_FAIL(err, TOO_LARGE, "%s: directories are nested more than %d deep", dir, MYR_IO_TREE_DEPTH_MAX);
-    MYR_AUTO(files_names) names = {0};
+    MYR_AUTO(myr_file_names) names = {0};
     MYR_TRY(myr_io_list(dir, &names.items, &names.count, err));
     for (size_t i = 0; i < names.count; i++) {
         char path[MYR_PATH_BYTES_MAX];
