@@ -166,36 +166,36 @@ static myr_rc sqlite_find_answer(void *self, prediction_job *job, myr_err *err)
     return MYR_OK;
 }
 
-static myr_rc sqlite_put_all(prediction_db *self, prediction_job **jobs, size_t count, myr_err *err)
+static myr_rc sqlite_put_all(prediction_db *self, prediction_job **jobs, size_t count, size_t *out_added, myr_err *err)
 {
-    myr_db *db = self->db;
+    *out_added = 0;
     for (size_t i = 0; i < count; i++) {
         bool is_new = true;
         jobs[i]->job.skips = !myr_prediction_is_wanted(jobs[i]); /* its time ran out while we waited for the lock */
         if (jobs[i]->job.skips) continue;
-        if (jobs[i]->has_answer) MYR_TRY(sqlite_put_answer(db, jobs[i], &is_new, err));
-        MYR_TRY(is_new ? sqlite_put_rows(db, jobs[i], err) : sqlite_find_answer(self, jobs[i], err));
-        self->added += is_new ? jobs[i]->row_count : 0;
+        if (jobs[i]->has_answer) MYR_TRY(sqlite_put_answer(self->db, jobs[i], &is_new, err));
+        MYR_TRY(is_new ? sqlite_put_rows(self->db, jobs[i], err) : sqlite_find_answer(self, jobs[i], err));
+        *out_added += is_new ? jobs[i]->row_count : 0;
     }
-    return self->added > SQLITE_NOTE_ROWS ? myr_db_exec(db, SQLITE_NOTE, err) : MYR_OK;
+    return MYR_OK;
 }
 
 static myr_rc sqlite_write(void *self, prediction_job **jobs, size_t count, int64_t deadline_ns, bool *out_unknown,
                            myr_err *err)
 {
     prediction_db *store = self;
-    size_t before = store->added;
+    size_t added;
     (void)deadline_ns;
     *out_unknown = false;
     MYR_TRY(myr_db_begin(store->db, err));
-    myr_rc rc = sqlite_put_all(store, jobs, count, err);
+    myr_rc rc = sqlite_put_all(store, jobs, count, &added, err);
+    bool notes = store->added + added > SQLITE_NOTE_ROWS;
+    if (rc == MYR_OK && notes) rc = myr_db_exec(store->db, SQLITE_NOTE, err);
     if (rc == MYR_OK) rc = myr_db_commit(store->db, err);
-    if (rc != MYR_OK) {
+    if (rc == MYR_OK)
+        store->added = notes ? 0 : store->added + added;
+    else
         myr_db_rollback(store->db);
-        store->added = before;
-    } else if (store->added > SQLITE_NOTE_ROWS) {
-        store->added = 0;
-    }
     return rc;
 }
 
