@@ -300,39 +300,52 @@ TEST(each_failed_allocation_removes_nothing_that_must_stay)
 
 /* ---- real ones ---- */
 
+typedef struct real_place {
+    char list[TESTING_PATH_BYTES + 32], environments[TESTING_PATH_BYTES + 32];
+} real_place;
+
+/* What asks for the environment of these requirements; it borrows the place. */
+static myr_environment_opts real_opts(real_place *place, const char *requirements)
+{
+    char dir[TESTING_PATH_BYTES];
+    myr_err err;
+    testing_dir(dir);
+    snprintf(place->list, sizeof place->list, "%s/requirements.txt", dir);
+    snprintf(place->environments, sizeof place->environments, "%s/environments", dir);
+    EXPECT_RC(myr_file_write(place->list, requirements, strlen(requirements), &err), OK, &err);
+    EXPECT_RC(myr_program_find("python3", python, sizeof python, &err), OK, &err);
+    return (myr_environment_opts){
+        .dir = place->environments, .python = python, .requirements = place->list, .timeout_ms = 100000};
+}
+
 /* An empty list of requirements: venv alone, no network. */
 TEST(an_environment_is_made_once_and_removed_when_nobody_has_it)
 {
-    char dir[TESTING_PATH_BYTES], list[TESTING_PATH_BYTES + 32], environments[TESTING_PATH_BYTES + 32];
+    real_place place;
     myr_environment *a = NULL, *b = NULL;
     myr_err err;
-    testing_dir(dir);
-    snprintf(list, sizeof list, "%s/requirements.txt", dir);
-    snprintf(environments, sizeof environments, "%s/environments", dir);
-    EXPECT_RC(myr_file_write(list, "\n", 1, &err), OK, &err);
-    EXPECT_RC(myr_program_find("python3", python, sizeof python, &err), OK, &err);
-    myr_environment_opts opts = {
-        .dir = environments, .python = python, .requirements = list, .timeout_ms = 100000, .bytes_max = 1};
-    EXPECT_RC(myr_io_mkdirs(environments, &err), OK, &err);
-    fake(environments, 'a', 100, 1);
+    myr_environment_opts opts = real_opts(&place, "\n");
+    opts.bytes_max = 1;
+    EXPECT_RC(myr_io_mkdirs(place.environments, &err), OK, &err);
+    fake(place.environments, 'a', 100, 1);
     EXPECT_RC(myr_environment_acquire(&opts, &a, &err), OK, &err);
     EXPECT(myr_io_exists(myr_environment_python(a)));
-    EXPECT(!fake_is_there(environments, 'a')); /* it is over its budget alone, but in use: all others went */
+    EXPECT(!fake_is_there(place.environments, 'a')); /* it is over its budget alone, but in use: all others went */
     int64_t start_ns = myr_clock_mono_ns();
     EXPECT_RC(myr_environment_acquire(&opts, &b, &err), OK, &err);
     EXPECT((myr_clock_mono_ns() - start_ns) / 1000000 < 1000); /* it was there */
     EXPECT_STR(myr_environment_python(b), myr_environment_python(a));
     char path[MYR_PATH_BYTES_MAX];
     snprintf(path, sizeof path, "%s", myr_environment_python(a));
-    myr_environment_sweep(environments, 0, 0);
+    myr_environment_sweep(place.environments, 0, 0);
     EXPECT(myr_io_exists(path)); /* both have it */
     myr_environment_release(a);
-    myr_environment_sweep(environments, 0, 0);
+    myr_environment_sweep(place.environments, 0, 0);
     EXPECT(myr_io_exists(path));
     myr_environment_release(b);
-    myr_environment_sweep(environments, 3600000, 0);
+    myr_environment_sweep(place.environments, 3600000, 0);
     EXPECT(myr_io_exists(path)); /* it was had a moment ago */
-    myr_environment_sweep(environments, 0, 0);
+    myr_environment_sweep(place.environments, 0, 0);
     EXPECT(!myr_io_exists(path));
     opts.requirements = NULL;
     EXPECT_RC(myr_environment_acquire(&opts, &a, &err), OK, &err);
@@ -355,15 +368,10 @@ static int cut_hook(void *ctx, myr_io_op op, const char *path)
 TEST(a_removal_that_is_cut_leaves_nothing_that_counts_as_whole)
 {
     cut cuts[] = {{MYR_IO_UNLINK, true}, {MYR_IO_SYNC, false}, {MYR_IO_UNLINK, false}};
-    char dir[TESTING_PATH_BYTES], list[TESTING_PATH_BYTES + 32], environments[TESTING_PATH_BYTES + 32];
+    real_place place;
     char path[MYR_PATH_BYTES_MAX], config[MYR_PATH_BYTES_MAX + 32], mark[MYR_PATH_BYTES_MAX + 32];
     myr_err err;
-    testing_dir(dir);
-    snprintf(list, sizeof list, "%s/requirements.txt", dir);
-    snprintf(environments, sizeof environments, "%s/environments", dir);
-    EXPECT_RC(myr_file_write(list, "\n", 1, &err), OK, &err);
-    EXPECT_RC(myr_program_find("python3", python, sizeof python, &err), OK, &err);
-    myr_environment_opts opts = {.dir = environments, .python = python, .requirements = list, .timeout_ms = 100000};
+    myr_environment_opts opts = real_opts(&place, "\n");
     for (size_t i = 0; i < MYR_COUNT_OF(cuts); i++) {
         myr_environment *a = NULL;
         EXPECT_RC(myr_environment_acquire(&opts, &a, &err), OK, &err);
@@ -374,7 +382,7 @@ TEST(a_removal_that_is_cut_leaves_nothing_that_counts_as_whole)
         snprintf(mark, sizeof mark, "%s/.complete", path);
         EXPECT(myr_io_exists(config) && myr_io_exists(mark));
         myr_io_set_hook(cut_hook, &cuts[i]);
-        myr_environment_sweep(environments, 0, 0);
+        myr_environment_sweep(place.environments, 0, 0);
         myr_io_set_hook(NULL, NULL);
         EXPECT(myr_io_exists(mark) == cuts[i].is_mark); /* whole as it was, or whole for nobody … */
         EXPECT(myr_io_exists(config));                  /* … and all of it is still there in each case */
@@ -387,16 +395,11 @@ TEST(a_removal_that_is_cut_leaves_nothing_that_counts_as_whole)
 
 TEST(who_only_wants_to_find_an_environment_does_not_wait)
 {
-    char dir[TESTING_PATH_BYTES], list[TESTING_PATH_BYTES + 32], environments[TESTING_PATH_BYTES + 32];
+    real_place place;
     char path[MYR_PATH_BYTES_MAX], lock[MYR_PATH_BYTES_MAX + 8];
     myr_environment *a = NULL;
     myr_err err;
-    testing_dir(dir);
-    snprintf(list, sizeof list, "%s/requirements.txt", dir);
-    snprintf(environments, sizeof environments, "%s/environments", dir);
-    EXPECT_RC(myr_file_write(list, "\n", 1, &err), OK, &err);
-    EXPECT_RC(myr_program_find("python3", python, sizeof python, &err), OK, &err);
-    myr_environment_opts opts = {.dir = environments, .python = python, .requirements = list, .timeout_ms = 100000};
+    myr_environment_opts opts = real_opts(&place, "\n");
     myr_environment_opts find = opts;
     find.only_found = true;
     EXPECT_RC(myr_environment_acquire(&find, &a, &err), BUSY, &err); /* nobody has made it */
@@ -423,16 +426,11 @@ TEST(who_only_wants_to_find_an_environment_does_not_wait)
 
 TEST(an_environment_that_can_not_be_made)
 {
-    char dir[TESTING_PATH_BYTES], list[TESTING_PATH_BYTES + 32], environments[TESTING_PATH_BYTES + 32];
+    real_place place;
     static const char text[] = "--no-index\nno-such-package-here\n";
     myr_environment *a = NULL;
     myr_err err;
-    testing_dir(dir);
-    snprintf(list, sizeof list, "%s/requirements.txt", dir);
-    snprintf(environments, sizeof environments, "%s/environments", dir);
-    EXPECT_RC(myr_file_write(list, text, sizeof text - 1, &err), OK, &err);
-    EXPECT_RC(myr_program_find("python3", python, sizeof python, &err), OK, &err);
-    myr_environment_opts opts = {.dir = environments, .python = python, .requirements = list, .timeout_ms = 100000};
+    myr_environment_opts opts = real_opts(&place, text);
     EXPECT_RC(myr_environment_acquire(&opts, &a, &err), UNAVAILABLE, &err);
     EXPECT_HAS(err.message, "its environment can't be made (pip): ");
     EXPECT_HAS(err.message, "no-such-package-here");
