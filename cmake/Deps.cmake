@@ -1,12 +1,12 @@
 # What myriad links that is not ours, as imported targets dep::*. Pinned libraries come from .deps/ (scripts/setup made it),
 # the rest from Debian packages. Whatever is missing is said in one message; only DuckDB and librdkafka may be missing.
 #
-#   dep::duckdb dep::yyjson dep::microhttpd dep::sqlite3 dep::yaml dep::pq dep::hiredis dep::nghttp2 dep::lapacke dep::zlib dep::glib  libraries
+#   dep::duckdb dep::yyjson dep::microhttpd dep::sqlite3 dep::yaml dep::hiredis dep::nghttp2 dep::zlib dep::glib  libraries
 #   dep::cmocka                                                                   if found; tests need it
 #   dep::xgboost_headers dep::onnxruntime_headers                                 headers only: opened at run time, from
 #   MYR_DEFAULT_XGBOOST_LIB MYR_DEFAULT_ONNXRUNTIME_LIB                           these absolute paths ("" if absent);
 #                                                                                 the header targets define both as strings
-#   dep::rdkafka_headers                                                          the same, if found
+#   dep::pq_headers dep::lapacke_headers dep::rdkafka_headers                     headers only: opened at run time by name
 # -DMYR_WITH_DUCKDB=OFF leaves DuckDB and LAPACKE out, -DMYR_WITH_KAFKA=OFF librdkafka.
 
 set(MYR_DEPS ${CMAKE_SOURCE_DIR}/.deps)
@@ -82,7 +82,6 @@ endif()
 
 dep_from_pkgconfig(sqlite3 sqlite3)
 dep_from_pkgconfig(yaml yaml-0.1)
-dep_from_pkgconfig(pq libpq)
 dep_from_pkgconfig(hiredis hiredis)
 dep_from_pkgconfig(lua lua5.4)
 dep_from_pkgconfig(cmocka cmocka)
@@ -98,20 +97,31 @@ endif()
 if(NOT TARGET dep::lua)
   list(APPEND dep_missing "liblua5.4-dev")
 endif()
-foreach(name sqlite3 yaml pq hiredis nghttp2)
+foreach(name sqlite3 yaml hiredis nghttp2)
   if(NOT TARGET dep::${name})
     list(APPEND dep_missing "lib${name}-dev")
   endif()
 endforeach()
 
-# ---- librdkafka: its header to build with, opened at run time; without it streams say what is missing ----
+# dep_headers_from_pkgconfig(NAME MODULE...): dep::NAME_headers, if they are there; the library is opened at run time.
+function(dep_headers_from_pkgconfig name)
+  pkg_check_modules(DEP_${name} QUIET ${ARGN})
+  if(DEP_${name}_FOUND)
+    add_library(dep::${name}_headers INTERFACE IMPORTED GLOBAL)
+    target_include_directories(dep::${name}_headers SYSTEM INTERFACE ${DEP_${name}_INCLUDE_DIRS})
+    message(STATUS "dep::${name}_headers: ${ARGN} ${DEP_${name}_VERSION}")
+  endif()
+endfunction()
+
+dep_headers_from_pkgconfig(pq libpq)
+if(NOT TARGET dep::pq_headers)
+  list(APPEND dep_missing "libpq-dev")
+endif()
+
+# ---- librdkafka: without it streams say what is missing ----
 if(MYR_WITH_KAFKA)
-  pkg_check_modules(DEP_rdkafka QUIET rdkafka>=1.9)
-  if(DEP_rdkafka_FOUND)
-    add_library(dep::rdkafka_headers INTERFACE IMPORTED GLOBAL)
-    target_include_directories(dep::rdkafka_headers SYSTEM INTERFACE ${DEP_rdkafka_INCLUDE_DIRS})
-    message(STATUS "dep::rdkafka_headers: rdkafka ${DEP_rdkafka_VERSION}")
-  else()
+  dep_headers_from_pkgconfig(rdkafka rdkafka>=1.9)
+  if(NOT TARGET dep::rdkafka_headers)
     set(MYR_WITH_KAFKA OFF)
     message(WARNING "librdkafka-dev is missing: no streams. scripts/setup installs it; -DMYR_WITH_KAFKA=OFF says that "
                     "this is wanted.")
@@ -120,8 +130,8 @@ endif()
 
 # ---- LAPACKE over OpenBLAS: training only, which needs DuckDB ----
 if(MYR_WITH_DUCKDB)
-  dep_from_pkgconfig(lapacke lapacke openblas)
-  if(NOT TARGET dep::lapacke)
+  dep_headers_from_pkgconfig(lapacke lapacke openblas)
+  if(NOT TARGET dep::lapacke_headers)
     list(APPEND dep_missing "liblapacke-dev and libopenblas-dev")
   endif()
 endif()

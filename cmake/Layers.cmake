@@ -1,20 +1,18 @@
 # One static library per directory of src/, linked as src/layers.txt says; then libmyriad.so and the program.
 
 # Foreign libraries, each in the one directory that may include its header.
-set(MYR_FOREIGN_base Threads::Threads dep::yyjson m)
+set(MYR_FOREIGN_base Threads::Threads dep::yyjson ${CMAKE_DL_LIBS} m)
 set(MYR_FOREIGN_spec dep::yaml)
-set(MYR_FOREIGN_db dep::sqlite3 dep::pq dep::hiredis)
+set(MYR_FOREIGN_db dep::sqlite3 dep::pq_headers dep::hiredis)
 set(MYR_FOREIGN_table dep::duckdb)
 set(MYR_FOREIGN_script dep::lua)
 set(MYR_FOREIGN_net dep::microhttpd dep::nghttp2 dep::zlib)
-set(MYR_FOREIGN_fetch ${CMAKE_DL_LIBS})
-set(MYR_FOREIGN_stream ${CMAKE_DL_LIBS})
 if(MYR_WITH_KAFKA)
-  list(APPEND MYR_FOREIGN_stream dep::rdkafka_headers)
+  set(MYR_FOREIGN_stream dep::rdkafka_headers)
 endif()
-set(MYR_FOREIGN_runtime dep::onnxruntime_headers ${CMAKE_DL_LIBS})
+set(MYR_FOREIGN_runtime dep::onnxruntime_headers)
 set(MYR_FOREIGN_jobs dep::glib)
-set(MYR_FOREIGN_train dep::lapacke dep::xgboost_headers ${CMAKE_DL_LIBS})
+set(MYR_FOREIGN_train dep::lapacke_headers dep::xgboost_headers)
 # Data files compiled into a directory's library.
 set(MYR_EMBED_runtime share/python/worker.py)
 set(MYR_EMBED_advise share/advise/trees.yaml share/advise/products.yaml)

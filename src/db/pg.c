@@ -43,7 +43,7 @@ static myr_str pg_first_line(const char *words)
 
 void myr_pg_drop(myr_pg *pg)
 {
-    PQfinish(pg->conn); /* NULL is fine */
+    myr_libpq.finish(pg->conn); /* NULL is fine */
     pg->conn = NULL;
     pg->prepared_count = 0;
 }
@@ -51,7 +51,7 @@ void myr_pg_drop(myr_pg *pg)
 /* The connection itself failed. */
 myr_rc myr_pg_lost(myr_pg *pg, myr_err *err)
 {
-    myr_str words = pg_first_line(PQerrorMessage(pg->conn));
+    myr_str words = pg_first_line(myr_libpq.errorMessage(pg->conn));
     myr_rc rc =
         MYR_ERROR(err, UNAVAILABLE, "%s: the connection was lost: " MYR_STR_FMT, pg->link.shown, MYR_STR_ARG(words));
     myr_pg_drop(pg);
@@ -60,12 +60,13 @@ myr_rc myr_pg_lost(myr_pg *pg, myr_err *err)
 
 myr_rc myr_pg_refused(const myr_pg *pg, const PGresult *result, myr_err *err)
 {
-    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const char *words = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *state = myr_libpq.resultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *words = myr_libpq.resultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     if (state == NULL) state = "08000"; /* libpq's own: the connection */
-    if (words == NULL) words = PQresultErrorMessage(result);
+    if (words == NULL) words = myr_libpq.resultErrorMessage(result);
     myr_str line = pg_first_line(words);
-    const char *where = pg->is_bulk ? PQresultErrorField(result, PG_DIAG_CONTEXT) : NULL; /* COPY t, line 3, column a */
+    const char *where =
+        pg->is_bulk ? myr_libpq.resultErrorField(result, PG_DIAG_CONTEXT) : NULL; /* COPY t, line 3, column a */
     if (where != NULL && strncmp(where, "COPY ", 5) == 0) {
         myr_str at = pg_first_line(where);
         return myr_err_set(err, pg_rc(state, true), __FILE__, __LINE__,
@@ -80,7 +81,7 @@ myr_rc myr_pg_refused(const myr_pg *pg, const PGresult *result, myr_err *err)
 
 myr_rc myr_pg_wait(myr_pg *pg, short events, int64_t deadline_ns, myr_err *err)
 {
-    int fd = PQsocket(pg->conn);
+    int fd = myr_libpq.socket(pg->conn);
     if (fd < 0) return myr_pg_lost(pg, err);
     myr_rc rc = myr_db_link_wait(&pg->link, fd, events, deadline_ns, err);
     if (rc != MYR_OK) myr_pg_drop(pg);
@@ -91,13 +92,13 @@ myr_rc myr_pg_wait(myr_pg *pg, short events, int64_t deadline_ns, myr_err *err)
 myr_rc myr_pg_next(myr_pg *pg, int64_t deadline_ns, PGresult **out, myr_err *err)
 {
     for (;;) {
-        int unsent = PQflush(pg->conn);
+        int unsent = myr_libpq.flush(pg->conn);
         if (unsent < 0) return myr_pg_lost(pg, err);
-        if (PQisBusy(pg->conn) == 0) break;
+        if (myr_libpq.isBusy(pg->conn) == 0) break;
         MYR_TRY(myr_pg_wait(pg, (short)(unsent > 0 ? POLLIN | POLLOUT : POLLIN), deadline_ns, err));
-        if (PQconsumeInput(pg->conn) == 0) return myr_pg_lost(pg, err);
+        if (myr_libpq.consumeInput(pg->conn) == 0) return myr_pg_lost(pg, err);
     }
-    *out = PQgetResult(pg->conn);
+    *out = myr_libpq.getResult(pg->conn);
     return MYR_OK;
 }
 
@@ -114,12 +115,12 @@ static myr_rc pg_poll_connect(myr_pg *pg, int64_t deadline_ns, myr_err *err)
     PostgresPollingStatusType state = PGRES_POLLING_WRITING;
     while (state != PGRES_POLLING_OK) {
         if (state == PGRES_POLLING_FAILED) {
-            myr_str words = pg_first_line(PQerrorMessage(pg->conn));
+            myr_str words = pg_first_line(myr_libpq.errorMessage(pg->conn));
             MYR_FAIL(err, UNAVAILABLE, "%s: cannot connect: " MYR_STR_FMT, pg->link.shown, MYR_STR_ARG(words));
         }
-        MYR_TRY(myr_db_link_wait(&pg->link, PQsocket(pg->conn), state == PGRES_POLLING_READING ? POLLIN : POLLOUT,
-                                 deadline_ns, err));
-        state = PQconnectPoll(pg->conn);
+        MYR_TRY(myr_db_link_wait(&pg->link, myr_libpq.socket(pg->conn),
+                                 state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ns, err));
+        state = myr_libpq.connectPoll(pg->conn);
     }
     return MYR_OK;
 }
@@ -128,17 +129,17 @@ static myr_rc pg_poll_connect(myr_pg *pg, int64_t deadline_ns, myr_err *err)
 static myr_rc pg_setup(myr_pg *pg, int64_t deadline_ns, myr_err *err)
 {
     if (pg->setup == NULL) return MYR_OK;
-    if (PQsendQuery(pg->conn, pg->setup) == 0) return myr_pg_lost(pg, err);
+    if (myr_libpq.sendQuery(pg->conn, pg->setup) == 0) return myr_pg_lost(pg, err);
     myr_rc rc = MYR_OK;
     for (;;) {
         PGresult *result = NULL;
         MYR_TRY(myr_pg_next(pg, deadline_ns, &result, err));
         if (result == NULL) return rc;
-        ExecStatusType status = PQresultStatus(result);
+        ExecStatusType status = myr_libpq.resultStatus(result);
         if (rc == MYR_OK && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
             rc = myr_pg_refused(pg, result, err);
         }
-        PQclear(result);
+        myr_libpq.clear(result);
     }
 }
 
@@ -147,23 +148,23 @@ static myr_rc pg_try_connect(myr_pg *pg, myr_err *err)
     const char *const names[] = {"dbname", "client_encoding", "application_name", NULL};
     const char *const values[] = {pg->uri, "UTF8", "myriad", NULL};
     int64_t deadline_ns = myr_clock_mono_ns() + LINK_CONNECT_MS * 1000000LL;
-    pg->conn = PQconnectStartParams(names, values, 1);
+    pg->conn = myr_libpq.connectStartParams(names, values, 1);
     if (pg->conn == NULL) MYR_FAIL(err, NO_MEMORY, "%s: no memory for a connection", pg->link.shown);
-    if (PQstatus(pg->conn) == CONNECTION_BAD) {
-        myr_str words = pg_first_line(PQerrorMessage(pg->conn));
+    if (myr_libpq.status(pg->conn) == CONNECTION_BAD) {
+        myr_str words = pg_first_line(myr_libpq.errorMessage(pg->conn));
         MYR_FAIL(err, UNAVAILABLE, "%s: cannot connect: " MYR_STR_FMT, pg->link.shown, MYR_STR_ARG(words));
     }
-    PQsetNoticeProcessor(pg->conn, pg_ignore_notice, NULL);
+    myr_libpq.setNoticeProcessor(pg->conn, pg_ignore_notice, NULL);
     MYR_TRY(pg_poll_connect(pg, deadline_ns, err));
-    if (PQsetnonblocking(pg->conn, 1) != 0) return myr_pg_lost(pg, err);
+    if (myr_libpq.setnonblocking(pg->conn, 1) != 0) return myr_pg_lost(pg, err);
     MYR_TRY(pg_setup(pg, deadline_ns, err));
-    if (!pg->is_bulk && PQenterPipelineMode(pg->conn) == 0) return myr_pg_lost(pg, err);
+    if (!pg->is_bulk && myr_libpq.enterPipelineMode(pg->conn) == 0) return myr_pg_lost(pg, err);
     return MYR_OK;
 }
 
 myr_rc myr_pg_connect(myr_pg *pg, myr_err *err)
 {
-    if (pg->conn != NULL && PQstatus(pg->conn) == CONNECTION_OK) return MYR_OK;
+    if (pg->conn != NULL && myr_libpq.status(pg->conn) == CONNECTION_OK) return MYR_OK;
     myr_pg_drop(pg);
     MYR_TRY(myr_db_link_may(&pg->link, err));
     myr_err why = {0};
@@ -192,9 +193,9 @@ static myr_rc pg_collect(myr_pg *pg, size_t count, int64_t deadline_ns, PGresult
             if (done > count) return myr_pg_lost(pg, err);
             continue;
         }
-        ExecStatusType status = PQresultStatus(result);
+        ExecStatusType status = myr_libpq.resultStatus(result);
         if (status == PGRES_PIPELINE_SYNC) {
-            PQclear(result);
+            myr_libpq.clear(result);
             return rc;
         }
         bool is_good = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
@@ -202,10 +203,10 @@ static myr_rc pg_collect(myr_pg *pg, size_t count, int64_t deadline_ns, PGresult
         if (is_good && out_results != NULL && done < count) {
             out_results[done] = result;
         } else {
-            PQclear(result);
+            myr_libpq.clear(result);
         }
         done++;
-        if (PQstatus(pg->conn) != CONNECTION_OK) {
+        if (myr_libpq.status(pg->conn) != CONNECTION_OK) {
             myr_pg_drop(pg);
             return rc == MYR_OK ? MYR_ERROR(err, UNAVAILABLE, "%s: the connection was lost", pg->link.shown) : rc;
         }
@@ -234,7 +235,8 @@ static myr_rc pg_prepare(myr_pg *pg, const char *sql, int64_t deadline_ns, myr_e
     MYR_ASSERT(pg->prepared_count < MYR_PG_STATEMENTS_MAX); /* statements are ours, and few */
     char name[16];
     pg_name(pg->prepared_count, name);
-    if (PQsendPrepare(pg->conn, name, sql, 0, NULL) == 0 || PQpipelineSync(pg->conn) == 0) return myr_pg_lost(pg, err);
+    if (myr_libpq.sendPrepare(pg->conn, name, sql, 0, NULL) == 0 || myr_libpq.pipelineSync(pg->conn) == 0)
+        return myr_pg_lost(pg, err);
     MYR_TRY(pg_collect(pg, 1, deadline_ns, NULL, err));
     pg->prepared[pg->prepared_count++] = sql;
     return MYR_OK;
@@ -249,11 +251,11 @@ static myr_rc pg_send(myr_pg *pg, const myr_pg_call *calls, size_t count, int64_
     for (size_t i = 0; i < count; i++) {
         char name[16];
         pg_name(pg_find(pg, calls[i].sql), name);
-        if (PQsendQueryPrepared(pg->conn, name, calls[i].param_count, calls[i].params, NULL, NULL, 0) == 0) {
+        if (myr_libpq.sendQueryPrepared(pg->conn, name, calls[i].param_count, calls[i].params, NULL, NULL, 0) == 0) {
             return myr_pg_lost(pg, err);
         }
     }
-    return PQpipelineSync(pg->conn) != 0 ? MYR_OK : myr_pg_lost(pg, err);
+    return myr_libpq.pipelineSync(pg->conn) != 0 ? MYR_OK : myr_pg_lost(pg, err);
 }
 
 static myr_rc pg_steps(myr_pg *pg, const myr_pg_call *calls, size_t count, int64_t deadline_ns, PGresult **results,
@@ -263,14 +265,14 @@ static myr_rc pg_steps(myr_pg *pg, const myr_pg_call *calls, size_t count, int64
     myr_rc rc = pg_send(pg, calls, count, deadline_ns, err);
     if (rc == MYR_OK) rc = pg_collect(pg, count, deadline_ns, results, err);
     if (rc == MYR_OK || pg->conn == NULL) return rc;
-    if (PQtransactionStatus(pg->conn) != PQTRANS_IDLE) myr_pg_drop(pg); /* the server rolls it back */
+    if (myr_libpq.transactionStatus(pg->conn) != PQTRANS_IDLE) myr_pg_drop(pg); /* the server rolls it back */
     return rc;
 }
 
 static void pg_clear(PGresult **results, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        PQclear(results[i]); /* NULL is fine */
+        myr_libpq.clear(results[i]); /* NULL is fine */
 }
 
 /* From libpq's results to ours; all or none. */
@@ -311,16 +313,17 @@ myr_rc myr_pg_run(myr_pg *pg, const myr_pg_call *calls, size_t count, int64_t de
 myr_rc myr_pg_new(const char *uri, const char *setup, myr_pg **out, myr_err *err)
 {
     char *words = NULL;
-    PQconninfoOption *parsed = PQconninfoParse(uri, &words);
+    MYR_TRY(myr_pg_load(err));
+    PQconninfoOption *parsed = myr_libpq.conninfoParse(uri, &words);
     if (parsed == NULL) {
         MYR_AUTO(myr_buf) shown = {0};
         myr_db_uri_show(uri, &shown);
         myr_rc rc = MYR_ERROR(err, BAD_INPUT, "'%s' is not a URI of PostgreSQL: write postgresql://user@host:5432/db",
                               shown.data != NULL ? shown.data : "");
-        PQfreemem(words); /* they may quote the password */
+        myr_libpq.freemem(words); /* they may quote the password */
         return rc;
     }
-    PQconninfoFree(parsed);
+    myr_libpq.conninfoFree(parsed);
     myr_pg *pg = myr_calloc(1, sizeof *pg);
     if (pg == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a connection");
     pg->setup = setup;
@@ -348,20 +351,22 @@ void myr_pg_free(myr_pg *pg)
 
 int myr_pg_row_count(const myr_pg_rows *rows)
 {
-    return PQntuples(rows->result);
+    return myr_libpq.ntuples(rows->result);
 }
 
 int64_t myr_pg_affected(const myr_pg_rows *rows)
 {
     int64_t count = 0;
-    return myr_parse_int64(myr_str_of(PQcmdTuples(rows->result)), &count) ? count : 0;
+    return myr_parse_int64(myr_str_of(myr_libpq.cmdTuples(rows->result)), &count) ? count : 0;
 }
 
 myr_str myr_pg_text(const myr_pg_rows *rows, int row, int column)
 {
-    MYR_ASSERT(row >= 0 && row < PQntuples(rows->result) && column >= 0 && column < PQnfields(rows->result));
-    if (PQgetisnull(rows->result, row, column)) return myr_str_make(NULL, 0);
-    return myr_str_make(PQgetvalue(rows->result, row, column), (size_t)PQgetlength(rows->result, row, column));
+    MYR_ASSERT(row >= 0 && row < myr_libpq.ntuples(rows->result) && column >= 0 &&
+               column < myr_libpq.nfields(rows->result));
+    if (myr_libpq.getisnull(rows->result, row, column)) return myr_str_make(NULL, 0);
+    return myr_str_make(myr_libpq.getvalue(rows->result, row, column),
+                        (size_t)myr_libpq.getlength(rows->result, row, column));
 }
 
 int64_t myr_pg_int64(const myr_pg_rows *rows, int row, int column)
@@ -373,7 +378,7 @@ int64_t myr_pg_int64(const myr_pg_rows *rows, int row, int column)
 void myr_pg_rows_free(myr_pg_rows *rows)
 {
     if (rows == NULL) return;
-    PQclear(rows->result);
+    myr_libpq.clear(rows->result);
     myr_free(rows);
 }
 

@@ -26,7 +26,7 @@ static myr_rc bulk_send(myr_pg *pg, const char *sql, myr_err *err)
 {
     MYR_ASSERT(pg->is_bulk);
     if (pg->conn == NULL) MYR_FAIL(err, UNAVAILABLE, "%s: the connection was lost", pg->link.shown);
-    return PQsendQuery(pg->conn, sql) != 0 ? MYR_OK : myr_pg_lost(pg, err);
+    return myr_libpq.sendQuery(pg->conn, sql) != 0 ? MYR_OK : myr_pg_lost(pg, err);
 }
 
 /* What is left of a statement: nothing, if all is well. */
@@ -37,12 +37,12 @@ static myr_rc bulk_finish(myr_pg *pg, myr_rc rc, myr_err *err)
         myr_rc next = myr_pg_next(pg, bulk_deadline(), &result, rc == MYR_OK ? err : NULL);
         if (next != MYR_OK) return rc != MYR_OK ? rc : next;
         if (result == NULL) break;
-        ExecStatusType status = PQresultStatus(result);
+        ExecStatusType status = myr_libpq.resultStatus(result);
         if (rc == MYR_OK && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
             rc = myr_pg_refused(pg, result, err);
-        PQclear(result);
+        myr_libpq.clear(result);
     }
-    if (PQstatus(pg->conn) != CONNECTION_OK) {
+    if (myr_libpq.status(pg->conn) != CONNECTION_OK) {
         myr_pg_drop(pg);
         if (rc == MYR_OK) MYR_FAIL(err, UNAVAILABLE, "%s: the connection was lost", pg->link.shown);
     }
@@ -54,14 +54,14 @@ static myr_rc bulk_first(myr_pg *pg, ExecStatusType wanted, ExecStatusType or, P
 {
     PGresult *result = NULL;
     MYR_TRY(myr_pg_next(pg, bulk_deadline(), &result, err));
-    ExecStatusType status = PQresultStatus(result); /* of NULL it is an error */
+    ExecStatusType status = myr_libpq.resultStatus(result); /* of NULL it is an error */
     if (result != NULL && (status == wanted || status == or)) {
         *out = result;
         return MYR_OK;
     }
     myr_rc rc = result != NULL ? myr_pg_refused(pg, result, err)
                                : MYR_ERROR(err, BAD_INPUT, "%s: there is no statement", pg->link.shown);
-    PQclear(result);
+    myr_libpq.clear(result);
     return bulk_finish(pg, rc, err);
 }
 
@@ -73,7 +73,7 @@ myr_rc myr_pg_exec(myr_pg *pg, const char *sql, myr_pg_rows **out_rows, myr_err 
     myr_rc rc = bulk_finish(pg, MYR_OK, err);
     myr_pg_rows *rows = rc == MYR_OK && out_rows != NULL ? myr_calloc(1, sizeof *rows) : NULL;
     if (rows == NULL) {
-        PQclear(result);
+        myr_libpq.clear(result);
         if (rc == MYR_OK && out_rows != NULL) MYR_FAIL(err, NO_MEMORY, "%s: no memory for a result", pg->link.shown);
         return rc;
     }
@@ -84,13 +84,13 @@ myr_rc myr_pg_exec(myr_pg *pg, const char *sql, myr_pg_rows **out_rows, myr_err 
 
 int myr_pg_column_count(const myr_pg_rows *rows)
 {
-    return PQnfields(rows->result);
+    return myr_libpq.nfields(rows->result);
 }
 
 const char *myr_pg_column_name(const myr_pg_rows *rows, int column)
 {
-    MYR_ASSERT(column >= 0 && column < PQnfields(rows->result));
-    return PQfname(rows->result, column);
+    MYR_ASSERT(column >= 0 && column < myr_libpq.nfields(rows->result));
+    return myr_libpq.fname(rows->result, column);
 }
 
 /* ---- COPY … FROM STDIN ---- */
@@ -100,7 +100,7 @@ myr_rc myr_pg_copy_in(myr_pg *pg, const char *sql, myr_err *err)
     PGresult *result = NULL;
     MYR_TRY(bulk_send(pg, sql, err));
     MYR_TRY(bulk_first(pg, PGRES_COPY_IN, PGRES_COPY_IN, &result, err));
-    PQclear(result);
+    myr_libpq.clear(result);
     return MYR_OK;
 }
 
@@ -108,11 +108,11 @@ myr_rc myr_pg_copy_in(myr_pg *pg, const char *sql, myr_err *err)
 static myr_rc bulk_flush(myr_pg *pg, myr_err *err)
 {
     for (;;) {
-        int unsent = PQflush(pg->conn);
+        int unsent = myr_libpq.flush(pg->conn);
         if (unsent < 0) return myr_pg_lost(pg, err);
         if (unsent == 0) return MYR_OK;
         MYR_TRY(myr_pg_wait(pg, POLLIN | POLLOUT, bulk_deadline(), err));
-        if (PQconsumeInput(pg->conn) == 0) return myr_pg_lost(pg, err);
+        if (myr_libpq.consumeInput(pg->conn) == 0) return myr_pg_lost(pg, err);
     }
 }
 
@@ -122,7 +122,7 @@ myr_rc myr_pg_copy_put(myr_pg *pg, const void *data, size_t size_bytes, myr_err 
     if (pg->conn == NULL) MYR_FAIL(err, UNAVAILABLE, "%s: the connection was lost", pg->link.shown);
     for (size_t at = 0; at < size_bytes;) {
         size_t next = size_bytes - at < BULK_SEND_BYTES ? size_bytes - at : BULK_SEND_BYTES;
-        int sent = PQputCopyData(pg->conn, bytes + at, (int)next);
+        int sent = myr_libpq.putCopyData(pg->conn, bytes + at, (int)next);
         if (sent < 0) return myr_pg_lost(pg, err);
         if (sent > 0) at += next;
         MYR_TRY(bulk_flush(pg, err));
@@ -135,13 +135,13 @@ myr_rc myr_pg_copy_end(myr_pg *pg, int64_t *out_rows, myr_err *err)
     int sent = 0;
     PGresult *result = NULL;
     if (pg->conn == NULL) MYR_FAIL(err, UNAVAILABLE, "%s: the connection was lost", pg->link.shown);
-    while ((sent = PQputCopyEnd(pg->conn, NULL)) == 0)
+    while ((sent = myr_libpq.putCopyEnd(pg->conn, NULL)) == 0)
         MYR_TRY(bulk_flush(pg, err));
     if (sent < 0) return myr_pg_lost(pg, err);
     MYR_TRY(bulk_first(pg, PGRES_COMMAND_OK, PGRES_COMMAND_OK, &result, err));
     int64_t rows = 0;
-    if (!myr_parse_int64(myr_str_of(PQcmdTuples(result)), &rows)) rows = 0;
-    PQclear(result);
+    if (!myr_parse_int64(myr_str_of(myr_libpq.cmdTuples(result)), &rows)) rows = 0;
+    myr_libpq.clear(result);
     MYR_TRY(bulk_finish(pg, MYR_OK, err));
     *out_rows = rows;
     return MYR_OK;
@@ -153,11 +153,11 @@ myr_rc myr_pg_copy_end(myr_pg *pg, int64_t *out_rows, myr_err *err)
 static myr_rc bulk_get(myr_pg *pg, char **out, int *out_bytes, myr_err *err)
 {
     for (;;) {
-        *out_bytes = PQgetCopyData(pg->conn, out, 1);
+        *out_bytes = myr_libpq.getCopyData(pg->conn, out, 1);
         if (*out_bytes > 0 || *out_bytes == -1) return MYR_OK;
         if (*out_bytes < 0) return myr_pg_lost(pg, err);
         MYR_TRY(myr_pg_wait(pg, POLLIN, bulk_deadline(), err));
-        if (PQconsumeInput(pg->conn) == 0) return myr_pg_lost(pg, err);
+        if (myr_libpq.consumeInput(pg->conn) == 0) return myr_pg_lost(pg, err);
     }
 }
 
@@ -167,14 +167,14 @@ myr_rc myr_pg_copy_out(myr_pg *pg, const char *sql, myr_pg_copy_fn fn, void *ctx
     int64_t rows = 0;
     MYR_TRY(bulk_send(pg, sql, err));
     MYR_TRY(bulk_first(pg, PGRES_COPY_OUT, PGRES_COPY_OUT, &result, err));
-    PQclear(result);
+    myr_libpq.clear(result);
     for (;; rows++) {
         char *data = NULL;
         int bytes = 0;
         MYR_TRY(bulk_get(pg, &data, &bytes, err));
         if (bytes < 0) break;
         myr_rc rc = fn(ctx, data, (size_t)bytes, err);
-        PQfreemem(data);
+        myr_libpq.freemem(data);
         if (rc != MYR_OK) {
             myr_pg_drop(pg); /* the rest of it is not wanted */
             return rc;

@@ -6,6 +6,27 @@
 
 #include "db/link.h"
 
+/* libpq's functions, found by name at run time, as myr_libpq.clear for PQclear. */
+/* clang-format off */
+#define PG_CALLS(X)                                                                                         \
+    X(connectStartParams) X(connectPoll) X(finish) X(status) X(socket) X(errorMessage)                      \
+    X(conninfoParse) X(conninfoFree) X(freemem) X(setNoticeProcessor) X(setnonblocking)                     \
+    X(enterPipelineMode) X(pipelineSync) X(sendQuery) X(sendPrepare) X(sendQueryPrepared)                   \
+    X(flush) X(isBusy) X(consumeInput) X(getResult) X(transactionStatus)                                    \
+    X(putCopyData) X(putCopyEnd) X(getCopyData)                                                             \
+    X(resultStatus) X(resultErrorField) X(resultErrorMessage) X(clear) X(cmdTuples)                         \
+    X(ntuples) X(nfields) X(fname) X(getvalue) X(getlength) X(getisnull)
+
+typedef struct pg_calls {
+#define PG_CALL(name) __typeof__(PQ##name) *name;
+    PG_CALLS(PG_CALL)
+#undef PG_CALL
+} pg_calls;
+/* clang-format on */
+extern pg_calls myr_libpq; /* whole as soon as there is a myr_pg */
+/* UNAVAILABLE: libpq is not here. Thread: any. */
+myr_rc myr_pg_load(myr_err *err);
+
 struct myr_pg {
     db_link link;
     char *uri;

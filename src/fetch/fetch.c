@@ -2,12 +2,12 @@
 #include "fetch/fetch.h"
 
 #include <curl/curl.h>
-#include <dlfcn.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/library.h"
+
 struct myr_fetch {
-    void *library;
     CURL *handle;
     CURL *(*easy_init)(void);
     void (*easy_cleanup)(CURL *handle);
@@ -19,26 +19,6 @@ struct myr_fetch {
     struct curl_slist *(*list_append)(struct curl_slist *list, const char *text);
     void (*list_free)(struct curl_slist *list);
 };
-
-/* The library stays loaded: it keeps state of its process. */
-static myr_rc fetch_dlopen(void **out, myr_err *err)
-{
-    static const char *const names[] = {"libcurl-gnutls.so.4", "libcurl.so.4"};
-    for (size_t i = 0; i < MYR_COUNT_OF(names); i++) {
-        *out = dlopen(names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-        if (*out != NULL) return MYR_OK;
-    }
-    MYR_FAIL(err, UNAVAILABLE,
-             "libcurl is not here (libcurl-gnutls.so.4, libcurl.so.4): apt-get install libcurl3-gnutls");
-}
-
-/* ISO C has no way from an object pointer to a function's; POSIX says that the bytes are the same. */
-static bool fetch_symbol(void *library, const char *name, void *out_function)
-{
-    void *symbol = dlsym(library, name);
-    memcpy(out_function, &symbol, sizeof symbol);
-    return symbol != NULL;
-}
 
 /* Once for the process: the others of the first moment wait. */
 static bool fetch_init(CURLcode (*global_init)(long flags))
@@ -54,18 +34,23 @@ static bool fetch_init(CURLcode (*global_init)(long flags))
 
 static myr_rc fetch_load(myr_fetch *fetch, myr_err *err)
 {
-    MYR_TRY(fetch_dlopen(&fetch->library, err));
+    static const char *const names[] = {"libcurl-gnutls.so.4", "libcurl.so.4", NULL};
+    void *library = myr_library_open(names);
+    if (library == NULL) {
+        MYR_FAIL(err, UNAVAILABLE,
+                 "libcurl is not here (libcurl-gnutls.so.4, libcurl.so.4): apt-get install libcurl3-gnutls");
+    }
     CURLcode (*global_init)(long flags) = NULL;
-    bool is_whole = fetch_symbol(fetch->library, "curl_global_init", &global_init) &&
-                    fetch_symbol(fetch->library, "curl_easy_init", &fetch->easy_init) &&
-                    fetch_symbol(fetch->library, "curl_easy_cleanup", &fetch->easy_cleanup) &&
-                    fetch_symbol(fetch->library, "curl_easy_reset", &fetch->easy_reset) &&
-                    fetch_symbol(fetch->library, "curl_easy_setopt", &fetch->set) &&
-                    fetch_symbol(fetch->library, "curl_easy_perform", &fetch->perform) &&
-                    fetch_symbol(fetch->library, "curl_easy_getinfo", &fetch->get) &&
-                    fetch_symbol(fetch->library, "curl_easy_strerror", &fetch->why) &&
-                    fetch_symbol(fetch->library, "curl_slist_append", &fetch->list_append) &&
-                    fetch_symbol(fetch->library, "curl_slist_free_all", &fetch->list_free);
+    bool is_whole = myr_library_symbol(library, "curl_global_init", &global_init) &&
+                    myr_library_symbol(library, "curl_easy_init", &fetch->easy_init) &&
+                    myr_library_symbol(library, "curl_easy_cleanup", &fetch->easy_cleanup) &&
+                    myr_library_symbol(library, "curl_easy_reset", &fetch->easy_reset) &&
+                    myr_library_symbol(library, "curl_easy_setopt", &fetch->set) &&
+                    myr_library_symbol(library, "curl_easy_perform", &fetch->perform) &&
+                    myr_library_symbol(library, "curl_easy_getinfo", &fetch->get) &&
+                    myr_library_symbol(library, "curl_easy_strerror", &fetch->why) &&
+                    myr_library_symbol(library, "curl_slist_append", &fetch->list_append) &&
+                    myr_library_symbol(library, "curl_slist_free_all", &fetch->list_free);
     if (!is_whole || !fetch_init(global_init)) {
         MYR_FAIL(err, UNAVAILABLE, "libcurl is here, but not as it should be");
     }
@@ -91,7 +76,6 @@ void myr_fetch_close(myr_fetch *fetch)
 {
     if (fetch == NULL) return;
     if (fetch->handle != NULL) fetch->easy_cleanup(fetch->handle);
-    if (fetch->library != NULL) (void)dlclose(fetch->library); /* ours again; NODELETE keeps it */
     myr_free(fetch);
 }
 

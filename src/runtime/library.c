@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/library.h"
 #include "runtime/internal.h"
 
 typedef const OrtApiBase *(*library_entry)(void);
@@ -21,19 +22,17 @@ static const char *library_why(void)
 
 static myr_rc library_dlopen(const char *asked, void **out, myr_err *err)
 {
-    const char *const names[] = {MYR_DEFAULT_ONNXRUNTIME_LIB, "libonnxruntime.so.1", "libonnxruntime.so"};
+    const char *const names[] = {MYR_DEFAULT_ONNXRUNTIME_LIB, "libonnxruntime.so.1", "libonnxruntime.so", NULL};
     if (asked[0] != '\0') { /* who names one wants no other */
-        *out = dlopen(asked, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+        const char *const wanted[] = {asked, NULL};
+        *out = myr_library_open(wanted);
         if (*out != NULL) return MYR_OK;
         MYR_FAIL(err, UNAVAILABLE,
                  "ONNX Runtime: %.90s cannot be opened (%.60s): set runtime.onnx.library to libonnxruntime.so", asked,
                  library_why());
     }
-    for (size_t i = 0; i < MYR_COUNT_OF(names); i++) {
-        if (names[i][0] == '\0') continue;
-        *out = dlopen(names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-        if (*out != NULL) return MYR_OK;
-    }
+    *out = myr_library_open(names);
+    if (*out != NULL) return MYR_OK;
     const char *built = MYR_DEFAULT_ONNXRUNTIME_LIB;
     MYR_FAIL(err, UNAVAILABLE,
              "ONNX Runtime is not here: looked for %.70s%slibonnxruntime.so.1 in the system's library directories: run "

@@ -1,8 +1,9 @@
 /* librdkafka opened, configured, and its failures in our words. */
 #include "stream/kafka.h"
 
-#include <dlfcn.h>
 #include <string.h>
+
+#include "base/library.h"
 
 kafka_calls myr_kafka;
 
@@ -23,24 +24,16 @@ static const char *const kafka_ours[] = {
     NULL,
 };
 
-/* ISO C has no way from an object pointer to a function's; POSIX says that the bytes are the same. */
-static bool kafka_symbol(void *library, const char *name, void *out_function)
-{
-    void *symbol = dlsym(library, name);
-    memcpy(out_function, &symbol, sizeof symbol);
-    return symbol != NULL;
-}
-
 static myr_rc kafka_load(kafka_calls *out, myr_err *err)
 {
-    static const char name[] = "librdkafka.so.1";
-    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE); /* it keeps threads: it stays */
-    if (library == NULL) MYR_FAIL(err, UNAVAILABLE, "%s is not here: apt-get install librdkafka1", name);
+    static const char *const names[] = {"librdkafka.so.1", NULL};
+    void *library = myr_library_open(names);
+    if (library == NULL) MYR_FAIL(err, UNAVAILABLE, "%s is not here: apt-get install librdkafka1", names[0]);
     bool is_whole = true;
-#define KAFKA_CALL(call) is_whole = kafka_symbol(library, "rd_kafka_" #call, &out->call) && is_whole;
+#define KAFKA_CALL(call) is_whole = myr_library_symbol(library, "rd_kafka_" #call, &out->call) && is_whole;
     KAFKA_CALLS(KAFKA_CALL)
 #undef KAFKA_CALL
-    if (!is_whole) MYR_FAIL(err, UNAVAILABLE, "%s is here, but older than 1.9: myriad needs a newer one", name);
+    if (!is_whole) MYR_FAIL(err, UNAVAILABLE, "%s is here, but older than 1.9: myriad needs a newer one", names[0]);
     return MYR_OK;
 }
 

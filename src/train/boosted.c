@@ -10,6 +10,7 @@
 
 #include <xgboost/c_api.h>
 
+#include "base/library.h"
 #include "train/internal.h"
 
 /* The calls in use: name and place in one row, so that none is forgotten. */
@@ -39,17 +40,11 @@ struct myr_train_xgboost {
 static void *boosted_dlopen(const char **out_name)
 {
     const char *asked = getenv("MYRIAD_XGBOOST_LIB");
-    const char *const names[] = {MYR_DEFAULT_XGBOOST_LIB, "libxgboost.so", "libxgboost.so.0"};
-    if (asked != NULL && asked[0] != '\0') {
-        *out_name = asked; /* who names one wants no other */
-        return dlopen(asked, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    }
-    for (size_t i = 0; i < MYR_COUNT_OF(names); i++) {
-        void *library = names[i][0] != '\0' ? dlopen(names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) : NULL;
-        if (library != NULL) return library;
-    }
-    *out_name = "libxgboost.so";
-    return NULL;
+    const char *const names[] = {MYR_DEFAULT_XGBOOST_LIB, "libxgboost.so", "libxgboost.so.0", NULL};
+    const char *const wanted[] = {asked, NULL}; /* who names one wants no other */
+    bool is_asked = asked != NULL && asked[0] != '\0';
+    *out_name = is_asked ? asked : "libxgboost.so";
+    return myr_library_open(is_asked ? wanted : names);
 }
 
 static void boosted_log(const char *text)
@@ -61,10 +56,8 @@ static myr_rc boosted_find(myr_train_xgboost *xgboost, myr_err *err)
 {
 #define BOOSTED_FIND(call)                                                                                             \
     {                                                                                                                  \
-        void *found = dlsym(xgboost->library, #call);                                                                  \
-        if (found == NULL)                                                                                             \
+        if (!myr_library_symbol(xgboost->library, #call, &xgboost->call))                                              \
             MYR_FAIL(err, UNAVAILABLE, "the XGBoost library has no %s: use version 1.7 or later", #call);              \
-        memcpy(&xgboost->call, &found, sizeof found);                                                                  \
     }
     BOOSTED_CALLS(BOOSTED_FIND)
 #undef BOOSTED_FIND

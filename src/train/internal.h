@@ -37,6 +37,7 @@ typedef struct myr_train_scratch {
     myr_train_room sorted;                   /* for medians */
     myr_train_room work;                     /* of an algorithm */
     const struct myr_train_xgboost *xgboost; /* NULL when the plan has no use for it */
+    const struct myr_train_lapack *lapack;   /* the same */
 } myr_train_scratch;
 void myr_train_scratch_fini(myr_train_scratch *scratch);
 
@@ -66,7 +67,7 @@ typedef struct myr_train_algorithm {
     const char *name;
     const myr_train_setting *settings;
     uint32_t setting_count;
-    bool needs_xgboost;
+    bool needs_xgboost, needs_lapack;
     myr_train_fit_fn fit;
 } myr_train_algorithm;
 extern const myr_train_algorithm myr_train_mean, myr_train_ridge, myr_train_boosted;
@@ -79,6 +80,10 @@ typedef struct myr_train_candidate {
 } myr_train_candidate;
 
 double myr_train_average(const double *values, uint32_t count); /* count > 0 */
+
+/* LAPACKE's functions (lapack.h), found once per training. UNAVAILABLE says how to get it. */
+typedef struct myr_train_lapack myr_train_lapack;
+myr_rc myr_train_lapack_open(myr_train_lapack *out, myr_err *err);
 
 /* XGBoost's library, opened once per training. UNAVAILABLE says how to get it. */
 typedef struct myr_train_xgboost myr_train_xgboost;

@@ -8,10 +8,8 @@
 #include <math.h>
 #include <string.h>
 
-#include <cblas.h>
-#include <lapacke.h>
-
 #include "train/internal.h"
+#include "train/lapack.h"
 
 #define LINEAR_BLOCK_ROWS 256
 #define LINEAR_CONSTANT   1e-9 /* a spread below this share of the mean is rounding, not information */
@@ -39,6 +37,7 @@ static myr_rc mean_fit(const myr_train_sample *sample, const double *values, myr
 
 typedef struct ridge_work {
     const myr_train_sample *sample;
+    const myr_train_lapack *lapack;
     uint32_t used_count; /* features that vary */
     double y_mean;
     double *means, *scales, *weights; /* per feature */
@@ -54,7 +53,7 @@ static myr_rc ridge_start(const myr_train_sample *sample, myr_train_scratch *scr
     double *at = myr_train_room_take(&scratch->work, count, sizeof *at);
     if (at == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for a ridge of %zu features", p);
     memset(at, 0, count * sizeof *at);
-    ridge_work w = {.sample = sample};
+    ridge_work w = {.sample = sample, .lapack = scratch->lapack};
     w.means = at;
     w.scales = w.means + p;
     w.weights = w.scales + p;
@@ -111,8 +110,8 @@ static void ridge_sum(ridge_work *w)
             w->block_y[i - first] = s->y[i] - w->y_mean;
         }
         MYR_ASSERT(z == w->block + (size_t)rows * w->used_count);
-        cblas_dsyrk(CblasColMajor, CblasLower, CblasNoTrans, q, (int)rows, 1, w->block, q, 1, w->gram, q);
-        cblas_dgemv(CblasColMajor, CblasNoTrans, q, (int)rows, 1, w->block, q, w->block_y, 1, 1, w->right, 1);
+        w->lapack->dsyrk(CblasColMajor, CblasLower, CblasNoTrans, q, (int)rows, 1, w->block, q, 1, w->gram, q);
+        w->lapack->dgemv(CblasColMajor, CblasNoTrans, q, (int)rows, 1, w->block, q, w->block_y, 1, 1, w->right, 1);
     }
 }
 
@@ -125,7 +124,8 @@ static myr_rc ridge_solve(ridge_work *w, double lambda, myr_err *err)
         memcpy(w->solved, w->right, q * sizeof *w->right);
         for (size_t j = 0; j < q; j++)
             w->factor[j * q + j] += lambda;
-        if (LAPACKE_dposv(LAPACK_COL_MAJOR, 'L', (int)q, 1, w->factor, (int)q, w->solved, (int)q) == 0) return MYR_OK;
+        if (w->lapack->dposv(LAPACK_COL_MAJOR, 'L', (int)q, 1, w->factor, (int)q, w->solved, (int)q) == 0)
+            return MYR_OK;
     }
     MYR_FAIL(err, INTERNAL, "ridge: %zu features cannot be solved with a penalty of %g", q, lambda);
 }
@@ -162,5 +162,8 @@ static const myr_train_setting ridge_settings[] = {
     {.name = "lambda", .preset = 1, .min = 0, .max = 1e12},
 };
 const myr_train_algorithm myr_train_mean = {.name = "mean", .fit = mean_fit};
-const myr_train_algorithm myr_train_ridge = {
-    .name = "ridge", .settings = ridge_settings, .setting_count = MYR_COUNT_OF(ridge_settings), .fit = ridge_fit};
+const myr_train_algorithm myr_train_ridge = {.name = "ridge",
+                                             .needs_lapack = true,
+                                             .settings = ridge_settings,
+                                             .setting_count = MYR_COUNT_OF(ridge_settings),
+                                             .fit = ridge_fit};

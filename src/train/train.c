@@ -7,15 +7,15 @@
 
 #include <yyjson.h>
 
-#include <cblas.h>
-
 #include "train/internal.h"
+#include "train/lapack.h"
 
 /* One training: owned by the caller's stack; items are fitted by several threads, each with its own scratch. */
 typedef struct train_run {
     myr_workspace *workspace;
     myr_train_plan *plan;
     myr_train_xgboost *xgboost;
+    myr_train_lapack lapack;
     myr_train_table *table;
     myr_train_scratch *scratches;
     int threads;
@@ -52,17 +52,19 @@ static int train_threads(const myr_train_plan *plan, int asked)
 
 static myr_rc train_open(train_run *run, const char *spec_path, int threads, myr_err *err)
 {
-    bool needs_xgboost = false;
+    bool needs_xgboost = false, needs_lapack = false;
     MYR_TRY(myr_train_plan_load(spec_path, &run->plan, err));
-    for (uint32_t c = 0; c < run->plan->candidate_count; c++)
+    for (uint32_t c = 0; c < run->plan->candidate_count; c++) {
         needs_xgboost = needs_xgboost || run->plan->candidates[c].algorithm->needs_xgboost;
+        needs_lapack = needs_lapack || run->plan->candidates[c].algorithm->needs_lapack;
+    }
     if (needs_xgboost) MYR_TRY(myr_train_xgboost_open(&run->xgboost, err)); /* said before any work is done */
+    if (needs_lapack) MYR_TRY(myr_train_lapack_open(&run->lapack, err));
     run->threads = train_threads(run->plan, threads);
     run->scratches = myr_calloc((size_t)run->threads, sizeof *run->scratches);
     if (run->scratches == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for %d threads", run->threads);
     for (int i = 0; i < run->threads; i++)
-        run->scratches[i].xgboost = run->xgboost;
-    openblas_set_num_threads(1); /* one fit per core */
+        run->scratches[i] = (myr_train_scratch){.xgboost = run->xgboost, .lapack = &run->lapack};
     return MYR_OK;
 }
 

@@ -37,7 +37,7 @@ static myr_train_segment *segment_of(myr_train_table *table, const char *text)
 
 static void fit_one(myr_train_table *table, myr_train_segment *segment)
 {
-    myr_train_scratch scratch = {0};
+    myr_train_scratch scratch = {.lapack = fixture_lapack()};
     myr_err err = {0};
     EXPECT_RC(myr_train_segment_fit(table, segment, &scratch, &err), OK, &err);
     myr_train_scratch_fini(&scratch);
@@ -516,7 +516,7 @@ TEST(a_fit_survives_each_failed_allocation)
     const myr_train_segment fresh = *segment_of(t, "store=1,brand=a");
     FAIL_EACH_ALLOC (nth) {
         myr_train_segment segment = fresh;
-        myr_train_scratch scratch = {0};
+        myr_train_scratch scratch = {.lapack = fixture_lapack()};
         myr_err err = {0};
         myr_rc rc = myr_train_segment_fit(t, &segment, &scratch, &err);
         if (rc != MYR_OK) EXPECT_RC(rc, NO_MEMORY, &err);

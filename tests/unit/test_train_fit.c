@@ -51,7 +51,7 @@ static const char *const names[] = {"a", "b"};
 static myr_imported *fit(const myr_train_algorithm *algorithm, const double *x, const double *y, uint32_t rows,
                          uint32_t features, const double *values, const myr_train_xgboost *xgboost)
 {
-    myr_train_scratch scratch = {.xgboost = xgboost};
+    myr_train_scratch scratch = {.xgboost = xgboost, .lapack = fixture_lapack()};
     MYR_AUTO(myr_buf) out = {0};
     myr_err err = {0};
     const myr_train_sample sample = {

@@ -6,6 +6,7 @@
 
 #include "testing.h"
 #include "train/internal.h"
+#include "train/lapack.h"
 
 #define FIXTURE_ROWS_MAX 8192
 
@@ -20,6 +21,14 @@ typedef struct fixture_table {
 } fixture_table;
 
 static fixture_table fixture; /* large: not on the stack */
+
+static inline const myr_train_lapack *fixture_lapack(void)
+{
+    static myr_train_lapack lapack;
+    myr_err err = {0};
+    EXPECT_RC(myr_train_lapack_open(&lapack, &err), OK, &err);
+    return &lapack;
+}
 
 static inline double fixture_noise(uint64_t *state)
 {
