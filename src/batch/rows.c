@@ -211,9 +211,20 @@ static myr_rc rows_tell_models(rows_thread *thread, const myr_table_chunk *chunk
     return MYR_OK;
 }
 
+/* How often each code stands there, added; equal ones come in long runs. */
+static void rows_count(const uint8_t *codes, int64_t row_count, int64_t *counts)
+{
+    for (int64_t r = 0, begin = 0; r < row_count; begin = r) {
+        while (r < row_count && codes[r] == codes[begin])
+            r++;
+        counts[codes[begin]] += r - begin;
+    }
+}
+
 static myr_rc rows_describe(rows_thread *thread, const myr_table_chunk *chunk, myr_err *err)
 {
     const batch_plan *plan = thread->rows->plan;
+    bool has_bad_key = thread->counts.status_rows[MYR_ROW_BAD_KEY] > 0;
     for (int64_t r = 0; r < chunk->row_count; r++) {
         uint32_t model_idx = thread->model_idxs[r];
         uint8_t level = thread->levels[r], status = thread->statuses[r];
@@ -224,11 +235,13 @@ static myr_rc rows_describe(rows_thread *thread, const myr_table_chunk *chunk, m
         if (model_idx != MYR_PACK_NONE) thread->is_used[model_idx] = 1;
         if (status != MYR_ROW_OK || !rows_is_finite(plan, chunk, r))
             MYR_TRY(rows_name(thread->rows, chunk, r, (myr_row_status)status, err));
-        if (status == MYR_ROW_BAD_KEY && thread->counts.status_rows[MYR_ROW_BAD_KEY] == 0)
+        if (status == MYR_ROW_BAD_KEY && !has_bad_key) {
             rows_bad_key(thread->rows, chunk, r);
-        thread->counts.level_rows[level]++;
-        thread->counts.status_rows[status]++;
+            has_bad_key = true;
+        }
     }
+    rows_count(thread->levels, chunk->row_count, thread->counts.level_rows);
+    rows_count(thread->statuses, chunk->row_count, thread->counts.status_rows);
     return rows_tell_models(thread, chunk, err);
 }
 

@@ -105,16 +105,29 @@ static const double *score_matrix(const myr_score_rows *rows, uint32_t feature_c
     return rows->features[0].data.f64;
 }
 
+/* Do rows of a model lie one after the other? They ascend: if the last is so far from the first as there are rows, none
+ * is missing between. */
+static bool score_is_run(const uint32_t *order, uint32_t row_count)
+{
+    return order[row_count - 1] - order[0] == row_count - 1;
+}
+
 /* Copy the features of some rows to `block`, side by side; columns of texts are left out. */
 static void score_gather(const score_call *call, const uint32_t *order, uint32_t row_count, double *block)
 {
     uint32_t feature_count = call->scorer->info->feature_count;
+    bool is_run = score_is_run(order, row_count);
     for (uint32_t j = 0; j < feature_count; j++) {
         const myr_col *col = &call->rows->features[j];
         if (col->type == MYR_COL_TEXT) continue;
         const double *cells = col->data.f64 + call->first_row * call->stride;
         const uint8_t *valid = col->valid == NULL ? NULL : col->valid + call->first_row;
         double *at = block + j;
+        if (is_run && valid == NULL && call->stride == 1) { /* a table's columns, sorted by model */
+            for (uint32_t i = 0; i < row_count; i++)
+                at[(size_t)i * feature_count] = cells[order[0] + i];
+            continue;
+        }
         for (uint32_t i = 0; i < row_count; i++, at += feature_count) {
             *at = valid != NULL && valid[order[i]] == 0 ? NAN : cells[(int64_t)order[i] * call->stride];
         }
@@ -136,13 +149,10 @@ static void score_gather_texts(const score_call *call, const myr_model *model, c
     }
 }
 
-/*
- * Rows that lie one after the other in the caller's memory: theirs, and *stride set. NULL: they have to be gathered.
- * Rows of a model ascend: if the last is so far from the first as there are rows, none is missing between.
- */
+/* Rows that lie one after the other in the caller's memory: theirs, and *stride set. NULL: they have to be gathered. */
 static const double *score_in_place(const score_call *call, const uint32_t *order, uint32_t row_count, size_t *stride)
 {
-    if (call->matrix == NULL || order[row_count - 1] - order[0] != row_count - 1) return NULL;
+    if (call->matrix == NULL || !score_is_run(order, row_count)) return NULL;
     *stride = (size_t)call->stride;
     return call->matrix + (call->first_row + order[0]) * call->stride;
 }

@@ -114,21 +114,30 @@ static uint32_t score_code_of(const myr_scorer *scorer, const myr_score_rows *ro
     return rows->fixed_model != MYR_PACK_NONE ? rows->fixed_model : myr_score_resolve_row(scorer, rows, row_idx);
 }
 
-/* Each row's group, and how many rows each group has. */
-static void score_group_assign(myr_score_scratch *scratch, const myr_scorer *scorer, const myr_score_rows *rows,
-                               int64_t first_row, uint32_t row_count)
+/* Each row's group, and how many rows each group has. Returns how often it changes from row to row, and one. */
+static uint32_t score_group_assign(myr_score_scratch *scratch, const myr_scorer *scorer, const myr_score_rows *rows,
+                                   int64_t first_row, uint32_t row_count)
 {
-    uint32_t column_count = scorer->info->keys.column_count;
-    uint32_t group = 0;
+    uint32_t column_count = rows->fixed_model != MYR_PACK_NONE ? 0 : scorer->info->keys.column_count;
+    uint32_t run_count = 0;
+    for (uint32_t i = 0; i < row_count; run_count++) {
+        uint32_t end = i + myr_score_keys_run(rows->keys, column_count, first_row + i, row_count - i);
+        uint32_t group = score_group_of(scratch, score_code_of(scorer, rows, first_row + i));
+        scratch->groups[group].count += end - i;
+        while (i < end)
+            scratch->row_groups[i++] = group;
+    }
+    return run_count;
+}
+
+/* Rows by group, each group's where the ones before it end. */
+static void score_group_order(myr_score_scratch *scratch, uint32_t row_count)
+{
+    for (uint32_t g = 0; g < scratch->group_count; g++)
+        scratch->groups[g].count = 0; /* counted again */
     for (uint32_t i = 0; i < row_count; i++) {
-        int64_t row_idx = first_row + i;
-        bool is_same = i > 0 && (rows->fixed_model != MYR_PACK_NONE ||
-                                 myr_score_keys_are_same(rows->keys, column_count, row_idx, row_idx - 1));
-        if (!is_same) {
-            group = score_group_of(scratch, score_code_of(scorer, rows, row_idx));
-        }
-        scratch->row_groups[i] = group;
-        scratch->groups[group].count++;
+        score_group *group = &scratch->groups[scratch->row_groups[i]];
+        scratch->order[group->first + group->count++] = i;
     }
 }
 
@@ -147,16 +156,17 @@ void myr_score_group_rows(myr_score_scratch *scratch, const myr_scorer *scorer, 
     memset(scratch->table, 0, table_size * sizeof *scratch->table);
     scratch->table_shift = 32 - (uint32_t)__builtin_ctz(table_size);
     scratch->group_count = 0;
-    score_group_assign(scratch, scorer, rows, first_row, row_count);
+    uint32_t run_count = score_group_assign(scratch, scorer, rows, first_row, row_count);
     uint32_t first = 0;
     for (uint32_t g = 0; g < scratch->group_count; g++) {
         scratch->groups[g].first = first;
         first += scratch->groups[g].count;
-        scratch->groups[g].count = 0; /* counted again while the rows are put in order */
     }
     MYR_ASSERT(first == row_count);
-    for (uint32_t i = 0; i < row_count; i++) {
-        score_group *group = &scratch->groups[scratch->row_groups[i]];
-        scratch->order[group->first + group->count++] = i;
+    if (run_count > scratch->group_count) {
+        score_group_order(scratch, row_count);
+        return;
     }
+    for (uint32_t i = 0; i < row_count; i++) /* sorted as they came */
+        scratch->order[i] = i;
 }

@@ -68,8 +68,8 @@ static inline myr_level myr_score_level_of(const myr_scorer *scorer, uint32_t ke
 
 /* score_resolve.c: the model of one row, or a code. */
 uint32_t myr_score_resolve_row(const myr_scorer *scorer, const myr_score_rows *rows, int64_t row_idx);
-/* Do two rows have the same cells in all key columns? Then they have the same model. */
-bool myr_score_keys_are_same(const myr_col *keys, uint32_t column_count, int64_t row_idx, int64_t other_idx);
+/* How many rows from row_idx on, of row_count (> 0), have its cells in all key columns? They have its model. */
+uint32_t myr_score_keys_run(const myr_col *keys, uint32_t column_count, int64_t row_idx, uint32_t row_count);
 
 /* score_group.c. Room for a chunk of so many rows; NO_MEMORY leaves the scratch usable. */
 myr_rc myr_score_scratch_reserve(myr_score_scratch *scratch, uint32_t row_count, size_t block_doubles,

@@ -73,10 +73,23 @@ static bool score_cells_are_same(const myr_col *col, int64_t a, int64_t b)
     return false;
 }
 
-bool myr_score_keys_are_same(const myr_col *keys, uint32_t column_count, int64_t row_idx, int64_t other_idx)
+static uint32_t score_cells_run(const myr_col *col, int64_t row_idx, uint32_t row_count)
 {
-    for (uint32_t i = 0; i < column_count; i++) {
-        if (!score_cells_are_same(&keys[i], row_idx, other_idx)) return false;
+    uint32_t run = 1;
+    if (col->type == MYR_COL_INT64 && col->valid == NULL) { /* as keys of tables are: most of all rows come by here */
+        const int64_t *cells = col->data.i64 + row_idx;
+        while (run < row_count && cells[run] == cells[0])
+            run++;
+        return run;
     }
-    return true;
+    while (run < row_count && score_cells_are_same(col, row_idx, row_idx + run))
+        run++;
+    return run;
+}
+
+uint32_t myr_score_keys_run(const myr_col *keys, uint32_t column_count, int64_t row_idx, uint32_t row_count)
+{
+    for (uint32_t i = 0; i < column_count; i++)
+        row_count = score_cells_run(&keys[i], row_idx, row_count);
+    return row_count;
 }
