@@ -293,6 +293,7 @@ static myr_rc run_execute(batch *b, myr_batch_report *report, myr_err *err)
     MYR_TRY(run_tell_plan(b, err));
     MYR_TRY(myr_batch_group(b, err));
     MYR_TRY(myr_batch_work_off(b, err));
+    myr_batch_pool_dismiss(b->pool);
     MYR_TRY(run_check_rows(b, err));
     MYR_TRY(myr_batch_record_write(b, err));
     myr_rc rc = myr_batch_publish(b, report, err);

@@ -254,7 +254,9 @@ int64_t myr_batch_pool_first_row_ms(batch_pool *pool);
 void myr_batch_pool_holds(const batch_pool *pool, myr_hold *out_memory, myr_hold *out_cpu);
 /* An ask that is over; NULL: none within wait_ms. */
 batch_ask *myr_batch_pool_take(batch_pool *pool, int64_t wait_ms);
-/* Kill the workers; asks that were not taken are freed with it. NULL accepted. */
+/* Nothing will be asked any more: the workers are killed, beside what the caller does next. NULL accepted. */
+void myr_batch_pool_dismiss(batch_pool *pool);
+/* The same, waited for; asks that were not taken are freed with it. NULL accepted. */
 void myr_batch_pool_stop(batch_pool *pool);
 void myr_batch_ask_free(batch_ask *ask);
 

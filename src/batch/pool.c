@@ -295,13 +295,19 @@ static void pool_free_jobs(batch_ask *ask)
     }
 }
 
-void myr_batch_pool_stop(batch_pool *pool)
+void myr_batch_pool_dismiss(batch_pool *pool)
 {
     if (pool == NULL) return;
     myr_mutex_lock(&pool->mutex);
     atomic_store(&pool->stop, true);
     myr_cond_broadcast(&pool->changed);
     myr_mutex_unlock(&pool->mutex);
+}
+
+void myr_batch_pool_stop(batch_pool *pool)
+{
+    if (pool == NULL) return;
+    myr_batch_pool_dismiss(pool);
     for (int i = 0; i < pool->slot_count; i++)
         myr_thread_join(pool->slots[i].thread);
     pool_free_jobs(pool->queue);
