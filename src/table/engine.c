@@ -82,8 +82,11 @@ static myr_rc engine_connect(myr_table_engine *engine, int threads, int64_t memo
         open_max = (int64_t)files.rlim_cur - ENGINE_OPEN_FILES_SPARE;
     }
     if (open_max < ENGINE_OPEN_FILES_MIN) open_max = ENGINE_OPEN_FILES_MIN;
-    char sql[160];
-    snprintf(sql, sizeof sql, "SET partitioned_write_max_open_files = %lld; SET partitioned_write_flush_threshold = %d",
+    char sql[256];
+    /* A file is read once, but its footer by each mini-batch: bytes are the kernel's to keep, footers are kept here. */
+    snprintf(sql, sizeof sql,
+             "SET enable_external_file_cache = false; SET parquet_metadata_cache = true; "
+             "SET partitioned_write_max_open_files = %lld; SET partitioned_write_flush_threshold = %d",
              (long long)open_max, ENGINE_FLUSH_ROWS);
     MYR_TRY(myr_table_exec(engine, sql, "DuckDB", err));
     return myr_table_number_register(engine, err);

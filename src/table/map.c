@@ -10,6 +10,8 @@
 
 #include "table/internal.h"
 
+#define MAP_SPLIT_GROUP_ROWS 40960 /* of files in directories: a third of DuckDB's own */
+
 typedef struct map_run {
     const myr_table_map *map;
     const char *input; /* what it is called */
@@ -512,6 +514,8 @@ static myr_rc map_copy_sql(const map_run *run, const table_source *source, const
             myr_table_sql_name(sql, map->partition_by[i]);
         }
         myr_buf_puts(sql, map->keeps_partitions ? "), WRITE_PARTITION_COLUMNS true" : ")");
+        /* What waits in memory for its row group is that of all directories. */
+        if (map->format == MYR_TABLE_PARQUET) myr_buf_printf(sql, ", ROW_GROUP_SIZE %d", MAP_SPLIT_GROUP_ROWS);
     } else {
         myr_buf_puts(sql, ", USE_TMP_FILE false");
     }
