@@ -8,8 +8,9 @@
 #include "batch/source.h"
 #include "db/db.h"
 
-#define SETTINGS_ROWS  500000
-#define SETTINGS_BYTES (32LL << 20)
+#define SETTINGS_ROWS     500000
+#define SETTINGS_ROWS_MAX 2000000 /* of large files */
+#define SETTINGS_BYTES    (32LL << 20)
 
 myr_batch_limits myr_batch_limits_default(void)
 {
@@ -25,10 +26,12 @@ myr_batch_limits myr_batch_limits_default(void)
                               .is_auto_size = true};
 }
 
-/* A row group of Parquet is some 120,000 rows: four of them. Text is held in memory. */
+/* A row group of Parquet is some 120,000 rows: four of them, or, as each part has its own start and files, up to
+ * sixteen of a file that has many. Text is held in memory. */
 myr_table_size myr_batch_size_default(bool is_text)
 {
-    return is_text ? (myr_table_size){.bytes = SETTINGS_BYTES} : (myr_table_size){.rows = SETTINGS_ROWS};
+    return is_text ? (myr_table_size){.bytes = SETTINGS_BYTES}
+                   : (myr_table_size){.rows = SETTINGS_ROWS, .rows_max = SETTINGS_ROWS_MAX};
 }
 
 /* Limits that are whole numbers, and what they may be. */
@@ -588,7 +591,8 @@ static void describe_limits(const myr_batch_opts *opts, myr_buf *out)
 {
     const myr_batch_limits *limits = opts->limits;
     if (limits->is_auto_size)
-        myr_buf_printf(out, "mini_batch_size: %d   # rows; of text %lld bytes\n", SETTINGS_ROWS, SETTINGS_BYTES);
+        myr_buf_printf(out, "mini_batch_size: %d   # rows, up to %d of large files; of text %lld bytes\n",
+                       SETTINGS_ROWS, SETTINGS_ROWS_MAX, SETTINGS_BYTES);
     else if (limits->mini_batch.rows > 0)
         myr_buf_printf(out, "mini_batch_size: %lld\n", (long long)limits->mini_batch.rows);
     else if (limits->mini_batch.bytes > 0)

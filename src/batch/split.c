@@ -85,8 +85,9 @@ myr_table_part myr_batch_task_part(const batch *b, const batch_task *task)
                             .row_count = task->row.row_count};
 }
 
-/* Text of one size is cut into parts of one size, an even number of them: workers end together. */
-static myr_table_size split_size(const batch *b, size_t input)
+/* Text of one size is cut into parts of one size, an even number of them: workers end together. Models that are code
+ * may be a thousand times slower than ours: large parts would be much to do again. */
+static myr_table_size split_size(const batch *b, size_t input, bool has_code)
 {
     const myr_batch_limits *limits = b->opts.limits;
     bool is_text = split_is_text(b->inputs[input].path);
@@ -94,6 +95,7 @@ static myr_table_size split_size(const batch *b, size_t input)
     if (b->opts.input.as_items) return (myr_table_size){.rows = MYR_BATCH_ITEMS_ONCE};
     myr_table_size size = myr_batch_size_default(is_text);
     int64_t bytes = b->inputs[input].bytes;
+    if (has_code) size.rows_max = 0;
     if (!is_text || bytes <= size.bytes) return size;
     int64_t parts = (bytes + size.bytes - 1) / size.bytes;
     parts += parts % 2;
@@ -104,9 +106,13 @@ static myr_table_size split_size(const batch *b, size_t input)
 myr_rc myr_batch_split(batch *b, myr_err *err)
 {
     bool is_known = true;
+    const char **code = NULL;
+    size_t code_count = 0;
+    MYR_TRY(myr_registry_release_code(b->workspace->registry, b->arena, b->fleet->row.id, b->fleet->release, &code,
+                                      &code_count, err));
     for (size_t i = 0; i < b->input_count; i++) {
         const char *path = b->inputs[i].path;
-        myr_table_size size = split_size(b, i);
+        myr_table_size size = split_size(b, i, code_count > 0);
         myr_table_part *parts = NULL;
         size_t count = 0;
         MYR_TRY(myr_table_cut(b->engine, path, &size, b->arena, &parts, &count, err));

@@ -64,25 +64,53 @@ static bool cut_is_enough(int64_t wanted, int64_t has, int64_t more)
     return wanted > 0 && has + more > wanted && has + more - wanted >= wanted - has;
 }
 
-static myr_rc cut_groups(duckdb_result *result, const myr_table_size *size, cut_list *list, myr_err *err)
+typedef struct cut_group {
+    int64_t rows, bytes;
+} cut_group;
+
+static myr_rc cut_read_groups(duckdb_result *result, cut_list *list, cut_group **out, size_t *out_count, myr_err *err)
 {
-    int64_t begin = 0, end = 0, bytes = 0;
+    size_t room = (size_t)duckdb_row_count(result), count = 0;
+    cut_group *groups = myr_arena_calloc(list->arena, room + 1, sizeof *groups);
+    if (groups == NULL) MYR_FAIL(err, NO_MEMORY, "no memory for the row groups of %s", list->file);
     for (;;) {
         MYR_AUTO(table_chunk) chunk = duckdb_fetch_chunk(*result);
-        idx_t count = chunk != NULL ? duckdb_data_chunk_get_size(chunk) : 0;
-        if (count == 0) break;
+        idx_t size = chunk != NULL ? duckdb_data_chunk_get_size(chunk) : 0;
+        if (size == 0) break;
         const int64_t *rows = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0));
-        const int64_t *sizes = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 1));
-        for (idx_t i = 0; i < count; i++) {
-            if (end > begin &&
-                (cut_is_enough(size->rows, end - begin, rows[i]) || cut_is_enough(size->bytes, bytes, sizes[i]))) {
-                MYR_TRY(cut_add(list, begin, end, 0, end - begin, err));
-                begin = end;
-                bytes = 0;
-            }
-            end += rows[i];
-            bytes += sizes[i];
+        const int64_t *bytes = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 1));
+        for (idx_t i = 0; i < size && count < room; i++)
+            groups[count++] = (cut_group){.rows = rows[i], .bytes = bytes[i]};
+    }
+    *out = groups;
+    *out_count = count;
+    return MYR_OK;
+}
+
+/* Rows that a part is to have. */
+static int64_t cut_rows(const myr_table_size *size, const cut_group *groups, size_t count)
+{
+    int64_t rows = 0;
+    for (size_t i = 0; i < count; i++)
+        rows += groups[i].rows;
+    rows /= MYR_TABLE_PARTS_FEW;
+    if (rows > size->rows_max) rows = size->rows_max;
+    return rows > size->rows ? rows : size->rows;
+}
+
+static myr_rc cut_groups(const cut_group *groups, size_t count, const myr_table_size *size, cut_list *list,
+                         myr_err *err)
+{
+    int64_t begin = 0, end = 0, bytes = 0, rows = cut_rows(size, groups, count);
+    for (size_t i = 0; i < count; i++) {
+        if (end > begin &&
+            (cut_is_enough(rows, end - begin, groups[i].rows) || cut_is_enough(size->bytes, bytes, groups[i].bytes))) {
+            MYR_TRY(cut_add(list, begin, end, 0, end - begin, err));
+            begin = end;
+            bytes = 0;
         }
+        end += groups[i].rows;
+        bytes += groups[i].bytes;
     }
     return end > begin || list->count == 0 ? cut_add(list, begin, end, 0, end - begin, err) : MYR_OK;
 }
@@ -99,7 +127,10 @@ static myr_rc cut_parquet(myr_table_engine *engine, const myr_table_size *size, 
     MYR_TRY(myr_buf_check(&sql, err));
     MYR_TRY(myr_table_query(engine, sql.data, list->file, &result, err));
     bool can = (size->rows > 0 || size->bytes > 0) && myr_table_has_row_numbers(engine, list->file);
-    MYR_TRY(cut_groups(&result, can ? size : &whole, list, err));
+    cut_group *groups = NULL;
+    size_t count = 0;
+    MYR_TRY(cut_read_groups(&result, list, &groups, &count, err));
+    MYR_TRY(cut_groups(groups, count, can ? size : &whole, list, err));
     if (list->count == 1) list->items[0].begin = 0, list->items[0].end = -1;
     return MYR_OK;
 }

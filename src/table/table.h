@@ -102,9 +102,13 @@ typedef struct myr_table_part {
     int64_t first_line; /* of the file, of a part in bytes: where it begins */
     int64_t row_count;  /* -1: not known without reading */
 } myr_table_part;
-/* About how large parts are; 0: no bound of that kind, both 0: whole files. */
+/*
+ * About how large parts are; 0: no bound of that kind, both 0: whole files. rows_max: Parquet with more rows than
+ * MYR_TABLE_PARTS_FEW such parts is cut into as many larger ones, up to so many rows in each; 0: it is not.
+ */
+#define MYR_TABLE_PARTS_FEW 8
 typedef struct myr_table_size {
-    int64_t rows, bytes;
+    int64_t rows, bytes, rows_max;
 } myr_table_size;
 /*
  * Cut one file into parts, in order, in `arena`: Parquet between row groups, by what its footer says; CSV and JSON

@@ -1,14 +1,18 @@
 /* Files cut into parts and halves: each row is in one part, whole; lines are those of the file. */
 #include "table_fixture.h"
 
-static size_t cut(fixture *f, const char *file, int64_t rows, int64_t bytes, myr_table_part **out)
+static size_t cut_to(fixture *f, const char *file, myr_table_size size, myr_table_part **out)
 {
     size_t count = 0;
-    myr_table_size size = {.rows = rows, .bytes = bytes};
     EXPECT_RC(myr_table_cut(f->engine, myr_arena_strndup(f->arena, file, strlen(file)), &size, f->arena, out, &count,
                             &f->err),
               OK, &f->err);
     return count;
+}
+
+static size_t cut(fixture *f, const char *file, int64_t rows, int64_t bytes, myr_table_part **out)
+{
+    return cut_to(f, file, (myr_table_size){.rows = rows, .bytes = bytes}, out);
 }
 
 static int64_t newlines(const char *text, int64_t end)
@@ -183,6 +187,23 @@ TEST(parquet_is_cut_between_row_groups)
     fixture_sql(&f,
                 "COPY (SELECT i AS File_Row_Number FROM range(10000) t(i)) TO '$/own.parquet' (ROW_GROUP_SIZE 2048)");
     EXPECT_INT(cut(&f, fixture_path(&f, "own.parquet"), 1, 0, &parts), 1); /* its column hides the numbers of rows */
+}
+
+TEST(a_large_file_of_parquet_has_larger_parts)
+{
+    MYR_AUTO(fixture) f = fixture_new(1);
+    fixture_sql(&f, "COPY (SELECT i FROM range(102400) t(i)) TO '$/in.parquet' (ROW_GROUP_SIZE 2048)"); /* 50 groups */
+    myr_table_part *parts = NULL;
+    char file[TESTING_PATH_BYTES + 128];
+    snprintf(file, sizeof file, "%s", fixture_path(&f, "in.parquet"));
+    EXPECT_INT(cut_to(&f, file, (myr_table_size){.rows = 2048}, &parts), 50);
+    EXPECT_INT(cut_to(&f, file, (myr_table_size){.rows = 2048, .rows_max = 2047}, &parts), 50);
+    EXPECT_INT(cut_to(&f, file, (myr_table_size){.rows = 2048, .rows_max = 4096}, &parts), 25);
+    EXPECT_INT(cut_to(&f, file, (myr_table_size){.rows = 2048, .rows_max = 102400}, &parts),
+               9); /* 12,800: six groups */
+    EXPECT_INT(parts[0].row_count, 6 * 2048);
+    EXPECT_INT(cut_to(&f, file, (myr_table_size){.rows = 20480, .rows_max = 102400}, &parts), 5);
+    EXPECT_INT(cut_to(&f, file, (myr_table_size){.rows = 2048, .bytes = 1, .rows_max = 102400}, &parts), 50);
 }
 
 /* ---- halves ---- */
