@@ -108,15 +108,15 @@ void myr_cond_wait(myr_cond *cond, myr_mutex *mutex)
     MYR_ASSERT(error == 0);
 }
 
-bool myr_cond_wait_ms(myr_cond *cond, myr_mutex *mutex, int64_t timeout_ms)
+bool myr_cond_wait_us(myr_cond *cond, myr_mutex *mutex, int64_t timeout_us)
 {
-    if (timeout_ms < 0) timeout_ms = 0;
-    if (timeout_ms > THREAD_WAIT_MS_MAX) timeout_ms = THREAD_WAIT_MS_MAX;
+    if (timeout_us < 0) timeout_us = 0;
+    if (timeout_us > THREAD_WAIT_MS_MAX * 1000) timeout_us = THREAD_WAIT_MS_MAX * 1000;
     struct timespec until; /* the real clock, also where a test has stopped ours: another thread must end this wait */
     int failed = clock_gettime(CLOCK_MONOTONIC, &until);
     MYR_ASSERT(failed == 0);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += timeout_ms % 1000 * 1000000;
+    until.tv_sec += timeout_us / 1000000;
+    until.tv_nsec += timeout_us % 1000000 * 1000;
     if (until.tv_nsec >= 1000000000) {
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
@@ -124,6 +124,11 @@ bool myr_cond_wait_ms(myr_cond *cond, myr_mutex *mutex, int64_t timeout_ms)
     int error = pthread_cond_timedwait(cond, mutex, &until);
     MYR_ASSERT(error == 0 || error == ETIMEDOUT);
     return error == 0;
+}
+
+bool myr_cond_wait_ms(myr_cond *cond, myr_mutex *mutex, int64_t timeout_ms)
+{
+    return myr_cond_wait_us(cond, mutex, timeout_ms < THREAD_WAIT_MS_MAX ? timeout_ms * 1000 : INT64_MAX);
 }
 
 void myr_cond_signal(myr_cond *cond)

@@ -25,6 +25,7 @@ void myr_cond_init(myr_cond *cond); /* on the monotonic clock */
 void myr_cond_fini(myr_cond *cond);
 void myr_cond_wait(myr_cond *cond, myr_mutex *mutex);
 bool myr_cond_wait_ms(myr_cond *cond, myr_mutex *mutex, int64_t timeout_ms); /* false when the time is over */
+bool myr_cond_wait_us(myr_cond *cond, myr_mutex *mutex, int64_t timeout_us);
 void myr_cond_signal(myr_cond *cond);
 void myr_cond_broadcast(myr_cond *cond);
 

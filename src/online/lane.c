@@ -14,6 +14,8 @@ struct online_lane {
     myr_cond has_work, watch_wake;
     lane_job *free_list;
     lane_job *first, *last; /* wait for a thread */
+    size_t waiting;         /* so many */
+    size_t together;        /* so many were there at once, those that the thread had taken before among them */
     lane_job *out;          /* submitted, not ended */
     size_t in_use;
     bool is_stopping, is_watch_over, is_watch_asleep;
@@ -101,7 +103,8 @@ static void lane_enqueue(lane_job *job, int64_t deadline_ns, myr_online_done don
     }
     lane->last = job;
     lane_put_out(lane, job);
-    if (was_empty) myr_cond_signal(&lane->has_work);
+    lane->waiting++;
+    if (was_empty || lane->waiting == lane->together) myr_cond_signal(&lane->has_work);
     if (lane->is_watch_asleep) myr_cond_signal(&lane->watch_wake);
     myr_mutex_unlock(&lane->lock);
 }
@@ -135,12 +138,27 @@ size_t myr_lane_in_use(online_lane *lane)
 
 /* ---- the threads ---- */
 
-/* Wait for jobs and take what is there; 0: the lane stops and nothing is left. *out_idle: it was quiet for a while. */
-static size_t lane_collect(online_lane *lane, lane_job **jobs, bool *out_idle)
+/*
+ * Those who are answered together ask again together, one after the other: the first of them would have the thread to
+ * itself. So it waits for the others, but never long, and not at all for one who comes alone. (PostgreSQL's
+ * commit_delay; how many to wait for is what was there at the end of the batch before.) Under the lock.
+ */
+static void lane_gather(online_lane *lane)
+{
+    if (lane->waiting == 0 || lane->waiting >= lane->together || lane->is_stopping) return;
+    MYR_IGNORE(
+        myr_cond_wait_us(&lane->has_work, &lane->lock, lane->opts.gather_us)); /* all are there, or the time is over */
+}
+
+/* Wait for jobs and take what is there; 0: the lane stops and nothing is left. *out_idle: it was quiet for a while.
+ * before: how many were taken the last time. */
+static size_t lane_collect(online_lane *lane, lane_job **jobs, size_t before, bool *out_idle)
 {
     size_t count = 0;
     *out_idle = false;
     myr_mutex_lock(&lane->lock);
+    if (lane->opts.gather_us > 0)
+        lane->together = before + lane->waiting < LANE_BATCH_MAX ? before + lane->waiting : LANE_BATCH_MAX;
     while (lane->first == NULL && !lane->is_stopping && !*out_idle) {
         if (lane->opts.idle == NULL) {
             myr_cond_wait(&lane->has_work, &lane->lock);
@@ -148,9 +166,11 @@ static size_t lane_collect(online_lane *lane, lane_job **jobs, bool *out_idle)
             *out_idle = !myr_cond_wait_ms(&lane->has_work, &lane->lock, lane->opts.idle_ms) && lane->first == NULL;
         }
     }
+    lane_gather(lane);
     while (lane->first != NULL && count < LANE_BATCH_MAX) {
         lane_job *job = lane->first;
         lane->first = job->next;
+        lane->waiting--;
         job->skips = atomic_load(&job->state) != LANE_WAITS;
         jobs[count++] = job;
     }
@@ -206,9 +226,9 @@ static void *lane_body(void *arg)
     lane_job *jobs[LANE_BATCH_MAX];
     myr_free(arg);
     if (lane->opts.warm != NULL) lane->opts.warm(start.state);
-    for (;;) {
+    for (size_t count = 0;;) {
         bool is_idle;
-        size_t count = lane_collect(lane, jobs, &is_idle);
+        count = lane_collect(lane, jobs, count, &is_idle);
         if (count == 0 && !is_idle) break;
         if (is_idle) {
             lane->opts.idle(start.state);
@@ -303,6 +323,7 @@ static myr_rc lane_start_thread(online_lane *lane, myr_err *err)
 
 myr_rc myr_lane_start(const lane_opts *opts, online_lane **out, myr_err *err)
 {
+    MYR_ASSERT(opts->gather_us == 0 || opts->thread_count == 1);
     MYR_ASSERT(opts->thread_count >= 1 && opts->thread_count <= LANE_THREADS_MAX && opts->job_max > 0);
     online_lane *lane = myr_calloc(1, sizeof *lane);
     if (lane == NULL) MYR_FAIL(err, NO_MEMORY, "%s: no memory", opts->name);

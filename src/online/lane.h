@@ -48,8 +48,9 @@ typedef struct lane_opts {
     void (*warm)(void *state); /* on the thread, before its first jobs: connect …; may be NULL */
     /* Do these jobs: set each one's err. Those with `skips` are not to be touched. */
     void (*work)(void *state, lane_job **jobs, size_t count);
-    void (*idle)(void *state);       /* nothing waits; may be NULL */
-    int64_t idle_ms;                 /* how often, while nothing waits */
+    void (*idle)(void *state); /* nothing waits; may be NULL */
+    int64_t idle_ms;           /* how often, while nothing waits */
+    int64_t gather_us;         /* of one thread: how long it waits for as many jobs as came together before; 0: not */
     void (*fini_job)(lane_job *job); /* when the lane is freed; may be NULL */
     void *ctx;
 } lane_opts;

@@ -10,6 +10,7 @@
 
 #include <yyjson.h>
 
+#define WRITER_GATHER_US     300 /* a commit takes about as long */
 #define READER_IDLE_MS       50
 #define READER_UNSETTLED_MAX 2000 /* rows in the log; then it is brought into the file while nobody asks */
 
@@ -187,6 +188,7 @@ static myr_rc predictions_lanes(myr_predictions *store, myr_err *err)
                         .close = myr_predictions_writer_close,
                         .warm = myr_predictions_writer_warm,
                         .work = myr_predictions_writer_work,
+                        .gather_us = WRITER_GATHER_US,
                         .fini_job = prediction_fini,
                         .ctx = store};
     lane_opts look = writer;
@@ -196,6 +198,7 @@ static myr_rc predictions_lanes(myr_predictions *store, myr_err *err)
     look.work = reader_work;
     look.idle = store->kind->settle != NULL ? reader_idle : NULL;
     look.idle_ms = READER_IDLE_MS;
+    look.gather_us = 0;
     MYR_TRY(myr_lane_start(&writer, &store->writer, err));
     return myr_lane_start(&look, &store->reader, err);
 }
