@@ -83,9 +83,9 @@ static myr_rc engine_connect(myr_table_engine *engine, int threads, int64_t memo
     }
     if (open_max < ENGINE_OPEN_FILES_MIN) open_max = ENGINE_OPEN_FILES_MIN;
     char sql[256];
-    /* A file is read once, but its footer by each mini-batch: bytes are the kernel's to keep, footers are kept here. */
+    /* A file is read once: its bytes are the kernel's to keep. */
     snprintf(sql, sizeof sql,
-             "SET enable_external_file_cache = false; SET parquet_metadata_cache = true; "
+             "SET enable_external_file_cache = false; "
              "SET partitioned_write_max_open_files = %lld; SET partitioned_write_flush_threshold = %d",
              (long long)open_max, ENGINE_FLUSH_ROWS);
     MYR_TRY(myr_table_exec(engine, sql, "DuckDB", err));
