@@ -15,7 +15,8 @@ struct online_lane {
     lane_job *free_list;
     lane_job *first, *last; /* wait for a thread */
     size_t waiting;         /* so many */
-    size_t together;        /* so many were there at once, those that the thread had taken before among them */
+    size_t taken;           /* by the one thread of a lane that gathers, none of them told yet */
+    size_t together;        /* so many were there at once when the last batch ended */
     lane_job *out;          /* submitted, not ended */
     size_t in_use;
     bool is_stopping, is_watch_over, is_watch_asleep;
@@ -141,7 +142,7 @@ size_t myr_lane_in_use(online_lane *lane)
 /*
  * Those who are answered together ask again together, one after the other: the first of them would have the thread to
  * itself. So it waits for the others, but never long, and not at all for one who comes alone. (PostgreSQL's
- * commit_delay; how many to wait for is what was there at the end of the batch before.) Under the lock.
+ * commit_delay; how many to wait for is what was there when the batch before ended.) Under the lock.
  */
 static void lane_gather(online_lane *lane)
 {
@@ -150,15 +151,20 @@ static void lane_gather(online_lane *lane)
         myr_cond_wait_us(&lane->has_work, &lane->lock, lane->opts.gather_us)); /* all are there, or the time is over */
 }
 
-/* Wait for jobs and take what is there; 0: the lane stops and nothing is left. *out_idle: it was quiet for a while.
- * before: how many were taken the last time. */
-static size_t lane_collect(online_lane *lane, lane_job **jobs, size_t before, bool *out_idle)
+/* Before the first of a batch is told, who may come again at once. Under the lock. */
+static void lane_count_together(online_lane *lane)
+{
+    if (lane->taken == 0) return;
+    lane->together = lane->taken + lane->waiting < LANE_BATCH_MAX ? lane->taken + lane->waiting : LANE_BATCH_MAX;
+    lane->taken = 0;
+}
+
+/* Wait for jobs and take what is there; 0: the lane stops and nothing is left. *out_idle: it was quiet for a while. */
+static size_t lane_collect(online_lane *lane, lane_job **jobs, bool *out_idle)
 {
     size_t count = 0;
     *out_idle = false;
     myr_mutex_lock(&lane->lock);
-    if (lane->opts.gather_us > 0)
-        lane->together = before + lane->waiting < LANE_BATCH_MAX ? before + lane->waiting : LANE_BATCH_MAX;
     while (lane->first == NULL && !lane->is_stopping && !*out_idle) {
         if (lane->opts.idle == NULL) {
             myr_cond_wait(&lane->has_work, &lane->lock);
@@ -174,6 +180,7 @@ static size_t lane_collect(online_lane *lane, lane_job **jobs, size_t before, bo
         job->skips = atomic_load(&job->state) != LANE_WAITS;
         jobs[count++] = job;
     }
+    if (lane->opts.gather_us > 0) lane->taken = count;
     if (lane->first != NULL) myr_cond_signal(&lane->has_work); /* more than one takes: for the next thread */
     myr_mutex_unlock(&lane->lock);
     return count;
@@ -188,6 +195,7 @@ static void lane_end(online_lane *lane, lane_job **jobs, size_t count)
     } told[LANE_BATCH_MAX];
     size_t told_count = 0;
     myr_mutex_lock(&lane->lock);
+    lane_count_together(lane);
     for (size_t i = 0; i < count; i++) {
         int waits = LANE_WAITS;
         bool is_mine = atomic_compare_exchange_strong(&jobs[i]->state, &waits, LANE_DONE);
@@ -208,6 +216,7 @@ bool myr_lane_tell(lane_job *job)
     int waits = LANE_WAITS;
     if (!atomic_compare_exchange_strong(&job->state, &waits, LANE_DONE)) return false;
     myr_mutex_lock(&job->owner->lock);
+    lane_count_together(job->owner);
     lane_take_out(job->owner, job);
     myr_mutex_unlock(&job->owner->lock);
     if (job->done != NULL) job->done(job->ctx);
@@ -226,9 +235,9 @@ static void *lane_body(void *arg)
     lane_job *jobs[LANE_BATCH_MAX];
     myr_free(arg);
     if (lane->opts.warm != NULL) lane->opts.warm(start.state);
-    for (size_t count = 0;;) {
+    for (;;) {
         bool is_idle;
-        count = lane_collect(lane, jobs, count, &is_idle);
+        size_t count = lane_collect(lane, jobs, &is_idle);
         if (count == 0 && !is_idle) break;
         if (is_idle) {
             lane->opts.idle(start.state);
