@@ -17,7 +17,7 @@
     X(message_destroy) X(message_headers) X(message_timestamp)                                              \
     X(topic_partition_list_new) X(topic_partition_list_add) X(topic_partition_list_destroy)                 \
     X(assign) X(incremental_assign) X(incremental_unassign) X(rebalance_protocol) X(assignment_lost)        \
-    X(pause_partitions) X(resume_partitions) X(committed) X(offsets_store)                                  \
+    X(pause_partitions) X(resume_partitions) X(commit) X(committed) X(offsets_store)                        \
     X(get_watermark_offsets) X(query_watermark_offsets)                                                     \
     X(produceva) X(flush) X(purge)                                                                          \
     X(headers_new) X(headers_copy) X(headers_destroy) X(header_add) X(header_remove)

@@ -7,6 +7,7 @@
 #define RUN_TRY_MS       1000  /* how long the topics are asked for at once */
 #define RUN_BACKOFF_MS   250   /* from the first try to the second; doubled with each … */
 #define RUN_BACKOFF_MOST 10000 /* … up to this */
+#define RUN_COMMIT_MS    500   /* at the end: from a commit that was refused to the next */
 #define RUN_FULL_MS      5000  /* no room to read for so long: partitions are paused, so that the group keeps us */
 
 void myr_stream_tell(stream_run *run, myr_stream_event event, const char *detail)
@@ -280,6 +281,20 @@ static myr_rc run_drain(stream_run *run, myr_err *err)
              run->flight_rows, (long long)run->opts->drain_ms);
 }
 
+/* A group that is just being put together refuses commits, also the one that leaving makes: so until it takes them. */
+static void run_commit(stream_run *run)
+{
+    int64_t until_ns = myr_clock_mono_ns() + STREAM_CLOSE_MS * 1000000LL, again_ns = 0;
+    for (int64_t now_ns = 0; myr_stream_uncommitted(run) > 0 && now_ns < until_ns; now_ns = myr_clock_mono_ns()) {
+        if (now_ns >= again_ns) {
+            MYR_IGNORE(myr_kafka.commit(run->reader, NULL, 1)); /* myr_stream_on_commit hears what comes of it */
+            again_ns = myr_clock_mono_ns() + RUN_COMMIT_MS * 1000000LL;
+        }
+        rd_kafka_message_t *message = myr_kafka.consumer_poll(run->reader, STREAM_POLL_MS);
+        if (message != NULL) myr_kafka.message_destroy(message); /* who comes after us reads it */
+    }
+}
+
 /* Leave the group, which commits. librdkafka waits for the group's coordinator for as long as it takes: so only if
  * somebody answers. Else the group finds out by itself that we are gone. */
 static myr_rc run_leave(stream_run *run, myr_err *err)
@@ -288,7 +303,10 @@ static myr_rc run_leave(stream_run *run, myr_err *err)
     myr_stream_reap(run);
     myr_rc asked = run->is_away ? MYR_UNAVAILABLE
                                 : myr_kafka_find_topic(run->reader, run->opts->from, STREAM_CLOSE_MS, NULL, NULL);
-    if (asked != MYR_UNAVAILABLE) MYR_IGNORE(myr_kafka.consumer_close(run->reader)); /* what failed is not committed */
+    if (asked != MYR_UNAVAILABLE) {
+        run_commit(run);
+        MYR_IGNORE(myr_kafka.consumer_close(run->reader)); /* what failed is not committed */
+    }
     size_t count = myr_stream_uncommitted(run);
     if (count == 0) return MYR_OK;
     MYR_FAIL(err, TIMEOUT,

@@ -215,6 +215,21 @@ TEST(failures_that_pass_are_tried_again)
     EXPECT_INT(cluster_committed(&c), 200);
 }
 
+TEST(what_is_done_is_committed_though_the_last_commits_are_refused)
+{
+    MYR_AUTO(kafka_cluster) c = {0};
+    myr_err err = {0};
+    myr_stream_report report;
+    cluster_open(&c);
+    kafka_write(&c, "in", 0, 100);
+    rd_kafka_mock_push_request_errors(c.mock, COMMIT, 2, RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS,
+                                      RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS);
+    reset();
+    EXPECT_RC(run(&c, 100, NULL, &report, &err), OK, &err); /* it is over before a commit of its own time */
+    EXPECT_INT(heard.events[MYR_STREAM_UNCOMMITTED], 2);
+    EXPECT_INT(cluster_committed(&c), 100);
+}
+
 TEST(a_request_too_large_is_sent_in_parts)
 {
     MYR_AUTO(kafka_cluster) c = {0};
