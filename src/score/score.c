@@ -69,37 +69,26 @@ typedef struct score_call {
     uint32_t width;       /* values per row */
 } score_call;
 
-/* Do rows of a model lie one after the other? They ascend: if the last is so far from the first as there are rows, none
- * is missing between. */
-static bool score_is_run(const uint32_t *order, uint32_t row_count)
-{
-    return order[row_count - 1] - order[0] == row_count - 1;
-}
-
-static void score_fill_codes(uint8_t *codes, const uint32_t *order, uint32_t row_count, uint8_t code)
-{
-    if (score_is_run(order, row_count)) {
-        memset(codes + order[0], code, row_count);
-        return;
-    }
-    for (uint32_t i = 0; i < row_count; i++)
-        codes[order[i]] = code;
-}
-
 /* The same model, level and status for all rows of a group; NaN unless ok. */
 static void score_fill(const score_call *call, const score_group *group, uint32_t model_idx, myr_level level,
                        myr_row_status status)
 {
     const uint32_t *order = call->scratch->order + group->first;
     const myr_score_out *out = call->out;
-    int64_t first_row = call->first_row;
-    for (uint32_t i = 0; out->model_idxs != NULL && i < group->count; i++)
-        out->model_idxs[first_row + order[i]] = model_idx;
-    if (out->levels != NULL) score_fill_codes(out->levels + first_row, order, group->count, (uint8_t)level);
-    if (out->statuses != NULL) score_fill_codes(out->statuses + first_row, order, group->count, (uint8_t)status);
-    for (uint32_t k = 0; status != MYR_ROW_OK && k < call->width; k++) {
-        for (uint32_t i = 0; i < group->count; i++)
-            out->values[k][first_row + order[i]] = NAN;
+    for (uint32_t i = 0; i < group->count; i++) {
+        int64_t row_idx = call->first_row + order[i];
+        if (out->model_idxs != NULL) {
+            out->model_idxs[row_idx] = model_idx;
+        }
+        if (out->levels != NULL) {
+            out->levels[row_idx] = (uint8_t)level;
+        }
+        if (out->statuses != NULL) {
+            out->statuses[row_idx] = (uint8_t)status;
+        }
+        for (uint32_t k = 0; status != MYR_ROW_OK && k < call->width; k++) {
+            out->values[k][row_idx] = NAN;
+        }
     }
 }
 
@@ -114,6 +103,13 @@ static const double *score_matrix(const myr_score_rows *rows, uint32_t feature_c
         }
     }
     return rows->features[0].data.f64;
+}
+
+/* Do rows of a model lie one after the other? They ascend: if the last is so far from the first as there are rows, none
+ * is missing between. */
+static bool score_is_run(const uint32_t *order, uint32_t row_count)
+{
+    return order[row_count - 1] - order[0] == row_count - 1;
 }
 
 /* Copy the features of some rows to `block`, side by side; columns of texts are left out. */
